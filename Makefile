@@ -1,0 +1,73 @@
+# Every target says what it does after ##; `make` alone lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run-installed
+DEV_STAMP := $(VENV)/.dev-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-config --group build
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup setup-dev run test cover check bench lock upgrade clean
+
+help: ## List what make can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUN_STAMP) ## Install what running needs into .venv (skipped when the lock did not change)
+
+setup-dev: $(DEV_STAMP) ## Install what testing needs as well
+
+run: setup ## Start the demo: server, sink, a workspace and some traffic
+	@$(BIN)/waypost demo
+
+test: setup-dev ## Run every test: the fast rings in parallel, then real processes one by one
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not acceptance"
+	@$(BIN)/python -m pytest -m acceptance
+
+cover: setup-dev ## Run the fast rings and show which branches no test takes
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not acceptance" --cov --cov-report term-missing
+
+check: setup-dev ## Lint, format and type checks, and the rules for lock files and module length
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_packaging.py
+
+bench: setup-dev ## Measure, beside the bare program
+	@$(BIN)/python -m bench
+
+lock: setup-dev ## Pin again after requirements*.in changed, moving nothing else
+	@$(COMPILE) requirements.in --output-file requirements.lock
+	@$(COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+
+upgrade: setup-dev ## Pin the newest versions of everything
+	@$(COMPILE) --upgrade requirements.in --output-file requirements.lock
+	@$(COMPILE) --upgrade requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove what make and the tests made (not your data)
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first interpreter that runs and is new enough; a version manager's stub may be on the PATH and not run.
+$(BIN)/python:
+	@for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Making $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "Waypost needs Python 3.11 or newer; here is $$(python3 --version 2>&1 || echo none)." >&2; exit 1
+
+# A plain build-free install: the build tool comes pinned from the lock, and the project is linked, not copied.
+$(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the pinned libraries"
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the pinned libraries, those for testing too"
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(RUN_STAMP) $@

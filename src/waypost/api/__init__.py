@@ -1,0 +1,1 @@
+"""HTTP in: the edge (hot) and the control API; thin."""

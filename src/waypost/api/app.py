@@ -1,0 +1,95 @@
+"""The ASGI app: the edge in front, the control API behind it, every error a problem document."""
+
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from waypost.api import accounts, audience, deliveries, events, insights, operations, replays, webhooks
+from waypost.api.calls import BODY_BYTES, Call, authorize
+from waypost.api.edge import App, Edge
+from waypost.api.openapi import CONFIG, serve_document
+from waypost.api.problems import problem
+from waypost.engine.accounts import Keyring
+from waypost.engine.worker import Engine
+from waypost.errors import Error, Invalid, NotFound, TooLarge
+
+log = structlog.get_logger()
+
+ROUTES = [
+    *accounts.ROUTES,
+    *webhooks.ROUTES,
+    *deliveries.ROUTES,
+    *replays.ROUTES,
+    *events.ROUTES,
+    *audience.ROUTES,
+    *insights.ROUTES,
+    *operations.ROUTES,
+    serve_document,
+]
+
+
+def build_app(engine: Engine) -> App:
+    """The whole HTTP face of an engine that somebody else starts and stops."""
+    keyring = Keyring(engine.database)
+    return Edge(build_control(engine, keyring), keyring, engine.journal)  # type: ignore[arg-type]
+
+
+def build_control(engine: Engine | None, keyring: Keyring | None) -> Litestar:
+    """The control API."""
+
+    async def provide_call(request: Request[Any, Any, Any]) -> Call:
+        return Call(request.app.state.engine, request.app.state.keyring, request.state.caller, request)
+
+    return Litestar(
+        route_handlers=ROUTES,
+        guards=[authorize(keyring)] if keyring else [],
+        dependencies={"call": Provide(provide_call)},
+        exception_handlers={Error: _answer_error, HTTPException: _answer_framework, Exception: _answer_surprise},
+        openapi_config=CONFIG,
+        request_max_body_size=BODY_BYTES,
+        state=State({"engine": engine, "keyring": keyring}),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _respond(error: Error) -> Response[bytes]:
+    status, headers, body = problem(error)
+    shown = {name.decode(): value.decode() for name, value in headers}
+    media_type = shown.pop("content-type")
+    del shown["content-length"]
+    return Response(body, status_code=status, headers=shown, media_type=media_type)
+
+
+def _answer_error(_request: Request[Any, Any, Any], error: Error) -> Response[bytes]:
+    return _respond(error)
+
+
+def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses by itself, in our words."""
+    method, path = request.scope["method"], request.scope["path"][:200]
+    if error.status_code == 404:
+        return _respond(NotFound(f"There is no {path}; /openapi.json lists what there is.", code="no_such_route"))
+    if error.status_code == 405:
+        detail = f"{path} does not take {method}; /openapi.json lists what it takes."
+        return _respond(Invalid(detail, code="method_not_allowed"))
+    if error.status_code == 413:
+        return _respond(TooLarge(f"A request is at most {BODY_BYTES} bytes."))
+    if error.status_code >= 500:
+        return _answer_surprise(request, error)
+    reasons = [
+        f"{reason.get('key', '')}: {reason.get('message', '')}".strip(": ")
+        for reason in (error.extra if isinstance(error.extra, list) else [])
+        if isinstance(reason, dict)
+    ]
+    return _respond(Invalid("; ".join(reasons) or error.detail, code="invalid_parameter"))
+
+
+def _answer_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Nothing of an unexpected error is told but that it happened; the log has the rest."""
+    log.error("request failed", action="request_failed", path=request.scope["path"], exc_info=error)
+    return _respond(Error("Something went wrong here; the server's log says what.", code="internal"))

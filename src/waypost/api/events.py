@@ -1,0 +1,129 @@
+"""What happened: events as they were recorded, and the catalogue of their types."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.params import Parameter
+
+from waypost.api.calls import Call
+from waypost.api.paging import After, Limit, Page, before, cursor, page, position
+from waypost.clock import first_id, id_time, iso
+from waypost.domain.catalogue import SYSTEM_TYPES, EventType, tracked_type
+from waypost.domain.events import parse_time
+from waypost.domain.ids import internal, public
+from waypost.errors import Invalid, NotFound
+from waypost.storage.database import Row, Tx
+
+#: Rows that one page looks at where it wants one type only; a page may then be short and have a next.
+SCAN = 10_000
+
+TypeFilter = Annotated[str | None, Parameter(query="type", max_length=512, description="Only events of this type.")]
+Since = Annotated[
+    str | None,
+    Parameter(
+        query="since", schema_extra={"format": "date-time"}, description="Received at this ISO-8601 time or after it."
+    ),
+]
+Until = Annotated[
+    str | None,
+    Parameter(query="until", schema_extra={"format": "date-time"}, description="Received before this ISO-8601 time."),
+]
+
+
+class EventShown(msgspec.Struct):
+    """An event."""
+
+    id: str
+    type: str
+    message_id: str
+    profile_id: str | None
+    occurred_at: str
+    received_at: str
+    #: What it says: metric, ids, properties, traits, context.
+    data: msgspec.Raw
+
+
+def show_event(row: Row) -> EventShown:
+    """An event of `events.list` and its kin."""
+    id_, message_id, type_, profile_id, occurred_at, data = row
+    return EventShown(
+        public("evt", id_),
+        type_,
+        message_id,
+        None if profile_id is None else public("pro", profile_id),
+        iso(occurred_at),
+        iso(id_time(id_)),
+        msgspec.Raw(data),
+    )
+
+
+@get("/v1/events", summary="List events")
+async def list_events(
+    call: Call,
+    type_: TypeFilter = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[EventShown]:
+    """The newest first. With `type`, a page may be short although another follows: go on until `next` is null."""
+    first = before("events", after)
+    if until is not None:
+        first = min(first, first_id(parse_time(until)))
+    stretch: dict[str, Any] = {
+        "workspace_id": call.workspace_id,
+        "before": first,
+        "since": 0 if since is None else first_id(parse_time(since)),
+    }
+    if type_ is not None and "\0" in type_:
+        raise Invalid("A type may not hold a zero character.", code="invalid_parameter")
+
+    async def work(tx: Tx) -> Page[EventShown]:
+        if type_ is None:
+            rows = await tx.rows("events.list", n=limit + 1, **stretch)
+            return page("events", rows, limit, show_event, lambda row: int(row[0]))
+        rows = await tx.rows("events.stretch_of_type", type=type_, scan=SCAN, n=limit + 1, **stretch)
+        found = page("events", rows, limit, show_event, lambda row: int(row[0]))
+        if found.next is None:
+            end = await tx.row("events.stretch_end", scan=SCAN, **stretch)
+            if end is not None and end[1] == SCAN:
+                found.next = cursor("events", end[0])
+        return found
+
+    return await call.read(work)
+
+
+@get("/v1/events/{id:str}", summary="Get an event")
+async def get_event(call: Call, id: str) -> EventShown:
+    """An event as it was recorded."""
+    row = await call.read(_event, call.workspace_id, internal("evt", id))
+    if row is None:
+        raise NotFound("There is no such event in this workspace; it may be past its retention.")
+    return show_event(row)
+
+
+@get("/v1/event-types", summary="List event types")
+async def list_event_types(call: Call, limit: Limit = 50, after: After = None) -> Page[EventType]:
+    """Waypost's own types, then those of the metrics that were tracked, each with a JSON Schema and an example."""
+    start, last = position("event_types", after, 0, "")
+    found: list[EventType] = list(SYSTEM_TYPES[int(start) :])[: limit + 1]
+    rows = await call.read(_types, call.workspace_id, str(last), limit + 1 - len(found))
+    found += [tracked_type(metric, type_) for type_, metric in rows]
+    shown = found[:limit]
+    following = None
+    if len(found) > limit:
+        seen = min(int(start) + limit, len(SYSTEM_TYPES))
+        following = cursor("event_types", seen, shown[-1].type if shown[-1].metric is not None else "")
+    return Page(shown, following)
+
+
+async def _event(tx: Tx, workspace_id: int, id_: int) -> Row | None:
+    return await tx.row("events.get", workspace_id=workspace_id, id=id_)
+
+
+async def _types(tx: Tx, workspace_id: int, after: str, n: int) -> list[Row]:
+    return await tx.rows("event_types.list", workspace_id=workspace_id, after=after, n=n) if n > 0 else []
+
+
+ROUTES = [list_events, get_event, list_event_types]

@@ -1,0 +1,185 @@
+"""The OpenAPI 3.1 document: what the framework finds in the routes, with bodies, problems and the edge put in."""
+
+import re
+import typing
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, License, SecurityScheme
+from litestar.routes import HTTPRoute
+
+from waypost import __version__
+from waypost.api.calls import LONGEST_KEY, PUBLIC
+from waypost.api.problems import MEDIA_TYPE
+from waypost.domain.events import KINDS, Batch, Message
+
+Json = dict[str, Any]
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """What went wrong (RFC 9457). Some problems have further members, such as `field` or `pointer`."""
+
+    type: str
+    title: str
+    status: int
+    #: A stable name to tell problems apart by.
+    code: str
+    #: What to do about it.
+    detail: str
+
+
+class Taken(msgspec.Struct, kw_only=True):
+    """Events were taken and will not be lost; a repeat of a `messageId` gets the same answer."""
+
+    success: bool
+    #: Only where some events of a batch were refused: how many were taken, and what was wrong with the others.
+    accepted: int = 0
+    rejected: list[dict[str, Any]] = []
+
+
+CONFIG = OpenAPIConfig(
+    title="Waypost",
+    version=__version__,
+    description="A self-hosted customer-messaging engine: events in, messages and signed webhooks out, nothing lost.",
+    license=License(name="Apache-2.0", identifier="Apache-2.0"),
+    components=Components(
+        security_schemes={
+            "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key of the workspace."),
+            "write_key": SecurityScheme(
+                type="http", scheme="basic", description="A write key as the user name, as Segment's libraries send it."
+            ),
+        }
+    ),
+    security=[{"bearer": []}],
+    use_handler_docstrings=True,
+    operation_id_creator=lambda handler, _method, _parts: handler.handler_name,
+    path="/schema",
+)
+
+_REFUSALS = {
+    "400": "The request is not valid.",
+    "401": "No valid API key was given.",
+    "403": "The API key lacks the scope.",
+    "404": "There is no such thing in this workspace.",
+    "409": "The present state does not allow it.",
+    "413": "The request is too large.",
+    "422": "The Idempotency-Key was used for another request.",
+    "503": "The store cannot take this now; nothing was kept.",
+}
+_IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A repeat with the same key within 24 hours gets the answer of the first request.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+}
+_PAGE = re.compile(r"Page_(?:[\w]+\.)*(\w+)_")
+
+
+def build_document(app: Litestar) -> Json:
+    """The document as plain JSON values."""
+    document = app.openapi_schema.to_schema()
+    types: list[Any] = [Problem, Taken, Message, Batch]
+    for path, handler, operation in _operations(app, document["paths"]):
+        types += [_answer(handler)] if _answer(handler) else []
+        body = handler.opt.get("body")
+        if body is not None:
+            types.append(body)
+            needed = bool(msgspec.structs.fields(body)) and any(f.required for f in msgspec.structs.fields(body))
+            operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": _ref(body)}}}
+        _finish(path, handler, operation)
+    for kind in (*KINDS, "batch"):
+        document["paths"][f"/v1/{kind}"] = {"post": _edge(kind)}
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    components = document["components"]
+    components["schemas"] = {**components["schemas"], **schemas}
+    finished = msgspec.json.decode(_PAGE.sub(r"PageOf\1", msgspec.json.encode(document).decode()))
+    finished["components"]["schemas"] = dict(sorted(finished["components"]["schemas"].items()))
+    return typing.cast(Json, finished)
+
+
+def _operations(app: Litestar, paths: Json) -> typing.Iterator[tuple[str, HTTPRouteHandler, Json]]:
+    for route in app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            for method in handler.http_methods:
+                operation = paths.get(route.path_format, {}).get(method.lower())
+                if operation is not None:
+                    yield route.path_format, handler, operation
+
+
+def _answer(handler: HTTPRouteHandler) -> Any:
+    """The struct that a handler answers with, if it does."""
+    annotation = handler.parsed_fn_signature.return_type.annotation
+    inner = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Response else annotation
+    return None if inner in (bytes, None, type(None)) else inner
+
+
+def _ref(type_: type) -> Json:
+    return {"$ref": f"#/components/schemas/{type_.__name__}"}
+
+
+def _problem(status: str) -> Json:
+    return {"description": _REFUSALS[status], "content": {MEDIA_TYPE: {"schema": _ref(Problem)}}}
+
+
+def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
+    operation.pop("deprecated", None)
+    operation["tags"] = [path.removeprefix("/v1").split("/")[1]]
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        _tidy(parameter)
+    statuses = {"503"}
+    if handler.opt.get("public"):
+        operation["security"] = []
+    else:
+        statuses |= {"400", "401", "403"} | ({"404"} if "{" in path else set())
+    if "POST" in handler.http_methods:
+        parameters.append(_IDEMPOTENCY_KEY)
+        statuses |= {"422"}
+    if handler.http_methods & {"POST", "PUT", "PATCH", "DELETE"}:
+        statuses |= {"409", "413"}
+    operation["responses"].update({status: _problem(status) for status in sorted(statuses)})
+    if path == "/healthz":
+        del operation["responses"]["503"]
+    if not parameters:
+        del operation["parameters"]
+
+
+def _tidy(parameter: Json) -> None:
+    """A query parameter that is not given is absent, never null."""
+    for name in ("deprecated", "allowEmptyValue", "allowReserved"):
+        parameter.pop(name, None)
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.pop("oneOf", []) if kind != {"type": "null"}]
+    for kind in kinds[:1]:
+        schema.update(kind)
+    schema.pop("description", None)
+
+
+def _edge(kind: str) -> Json:
+    what = "Up to 2500 events at once" if kind == "batch" else f"One {kind} event"
+    return {
+        "operationId": f"send_{kind}",
+        "tags": ["events"],
+        "summary": f"{what} (Segment HTTP tracking API)",
+        "description": "Answers when what was sent is stored. The body may be gzipped.",
+        "security": [{"write_key": []}, {"bearer": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(Batch if kind == "batch" else Message)}},
+        },
+        "responses": {
+            "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(Taken)}}},
+            **{status: _problem(status) for status in ("400", "401", "403", "413", "503")},
+        },
+    }
+
+
+@get("/openapi.json", summary="This API, as OpenAPI 3.1", opt=PUBLIC, include_in_schema=False, cache=False)
+async def serve_document(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The OpenAPI document."""
+    return Response(msgspec.json.encode(build_document(request.app)), media_type="application/json")

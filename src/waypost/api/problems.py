@@ -1,0 +1,57 @@
+"""Errors as `application/problem+json` (RFC 9457): the only place that knows which HTTP status an error has."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.errors import (
+    Conflict,
+    Error,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
+
+STATUS: dict[type[Error], tuple[int, str]] = {
+    Invalid: (400, "Invalid request"),
+    Unauthorized: (401, "Unauthorized"),
+    Forbidden: (403, "Forbidden"),
+    NotFound: (404, "Not found"),
+    Conflict: (409, "Conflict"),
+    TooLarge: (413, "Too large"),
+    TooMany: (429, "Too many requests"),
+    Unavailable: (503, "Unavailable"),
+}
+#: Errors whose status is finer than that of their kind.
+BY_CODE = {
+    "method_not_allowed": (405, "Method not allowed"),
+    "idempotency_key_reused": (422, "Idempotency key reused"),
+}
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of the answer that an error makes."""
+    status, title = BY_CODE.get(error.code) or STATUS.get(type(error), (500, "Error"))
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "code": error.code,
+        "detail": error.detail,
+        **error.extra,
+    }
+    body = _encode(document)
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    if status in (429, 503):
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="waypost"'))
+    return status, headers, body

@@ -1,0 +1,105 @@
+"""`waypost init` and `waypost keys`: the first workspace and its keys."""
+
+import click
+import msgspec
+from rich.console import Console
+
+from waypost.cli.options import data_option, json_option, opened
+from waypost.clock import Ids, iso, now_us
+from waypost.domain.accounts import Scope
+from waypost.domain.ids import internal, public
+from waypost.engine.accounts import create_key, create_workspace, delete_key, list_keys
+from waypost.engine.nodes import COMMAND_LINE
+from waypost.engine.vault import open_vault
+from waypost.errors import Conflict
+from waypost.storage.database import Tx
+
+LAST = (1 << 63) - 1
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+@click.command()
+@data_option
+@click.option("--name", default="My workspace", show_default=True, help="What to call the workspace.")
+@json_option
+async def init(data: str | None, name: str, as_json: bool) -> None:
+    """Make the first workspace with an API key and a write key. They are shown this once."""
+    async with opened(data) as (database, settings):
+        open_vault(settings.secret_key, settings.data_dir)
+        made = await database.transact(_first_workspace, name, now_us())
+    if as_json:
+        print_json(made)
+        return
+    console = Console()
+    console.print(f"[bold]Workspace[/bold]  {made['workspace']} ({name})", highlight=False)
+    console.print(
+        f"[bold]API key[/bold]    {made['api_key']}   for everything: /v1/webhooks, /v1/ledger, …", highlight=False
+    )
+    console.print(
+        f"[bold]Write key[/bold]  {made['write_key']}   for Segment clients: they may only send events", highlight=False
+    )
+    console.print("\nKeep them now: they are not shown again. Next: [bold]waypost serve[/bold]")
+
+
+@click.group()
+def keys() -> None:
+    """API keys: list, add, delete."""
+
+
+@keys.command("list")
+@data_option
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose keys.")
+@json_option
+async def list_(data: str | None, workspace: str, as_json: bool) -> None:
+    """List the keys of a workspace, without their texts."""
+    async with opened(data) as (database, _):
+        rows = await database.read(list_keys, internal("ws", workspace), LAST, 1000)
+    shown = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
+    if as_json:
+        print_json({"data": shown, "next": None})
+        return
+    for row in shown:
+        Console().print(f"{row['id']}  {row['hint']:<10} {','.join(row['scopes']):<20} {row['name']}", highlight=False)
+
+
+@keys.command("add")
+@data_option
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose key.")
+@click.option("--name", default="", help="What to call the key.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice([s.value for s in Scope]), required=True)
+@json_option
+async def add(data: str | None, workspace: str, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make a key. Its text is shown this once."""
+    async with opened(data) as (database, _):
+        ids = Ids(COMMAND_LINE)
+        made = await database.transact(create_key, ids, internal("ws", workspace), name, list(scopes), now_us())
+    if as_json:
+        print_json(made | {"id": public("key", made["id"]), "created_at": iso(made["created_at"])})
+        return
+    Console().print(f"{public('key', made['id'])}  {made['key']}", highlight=False)
+
+
+@keys.command("delete")
+@data_option
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose key.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.argument("key")
+async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
+    """Delete a key. Servers stop taking it within five seconds."""
+    if not yes:
+        click.confirm(f"Delete {key}?", abort=True)
+    async with opened(data) as (database, _):
+        await database.transact(delete_key, internal("ws", workspace), internal("key", key))
+
+
+async def _first_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
+    if await tx.rows("workspaces.list"):
+        raise Conflict(
+            "There is a workspace already. `waypost keys add --scope manage` makes a new key for it.",
+            code="already_initialised",
+        )
+    return await create_workspace(tx, Ids(COMMAND_LINE), name, now)

@@ -1,0 +1,143 @@
+"""`waypost ledger`, `waypost check` and `waypost migrate`: what is owed, and whether all is well."""
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from waypost.cli.accounts import print_json
+from waypost.cli.options import data_option, json_option, opened
+from waypost.domain.addresses import parse_networks
+from waypost.domain.ids import public
+from waypost.domain.ledger import Balance, disagreements
+from waypost.engine.vault import open_vault
+from waypost.errors import Error
+from waypost.settings import load_settings
+from waypost.storage.database import Tx
+from waypost.storage.open import open_database
+
+
+@click.command()
+@data_option
+@json_option
+async def ledger(data: str | None, as_json: bool) -> None:
+    """Show what was accepted, delivered, is pending and dead, per workspace and endpoint."""
+    async with opened(data) as (database, _):
+        rows = await database.read(_balances)
+    total = sum((balance for _, _, balance in rows), Balance())
+    if as_json:
+        print_json(
+            {
+                **_numbers(total),
+                "balanced": total.balanced,
+                "endpoints": [
+                    {"workspace": public("ws", workspace), "id": public("whk", endpoint), **_numbers(balance)}
+                    for workspace, endpoint, balance in rows
+                ],
+            }
+        )
+        return
+    table = Table("workspace", "endpoint", "accepted", "delivered", "pending", "dead", "")
+    for workspace, endpoint, balance in rows:
+        mark = "balanced" if balance.balanced else "[red]does not balance[/red]"
+        numbers = [str(number) for number in _numbers(balance).values()]
+        table.add_row(public("ws", workspace), public("whk", endpoint), *numbers, mark)
+    Console().print(table)
+    numbers = [f"{name} {number}" for name, number in _numbers(total).items()]
+    Console().print("all together: " + ", ".join(numbers), highlight=False)
+
+
+@click.command()
+@data_option
+async def check(data: str | None) -> None:
+    """Prove the settings, the database, its migrations and that the ledger balances. Exit 0 when all is well."""
+    failed = False
+    console = Console()
+
+    async def step(name: str, work: Callable[[], Awaitable[str]]) -> None:
+        nonlocal failed
+        try:
+            said = await work()
+            console.print(f"[green]ok[/green]      {name}: {said}", highlight=False, soft_wrap=True)
+        except Error as error:
+            failed = True
+            console.print(f"[red]failed[/red]  {name}: {error.detail}", highlight=False, soft_wrap=True)
+
+    settings = load_settings(data=data)
+
+    async def settings_are_sound() -> str:
+        parse_networks(settings.allow_private)
+        open_vault(settings.secret_key, settings.data_dir)
+        return f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}"
+
+    await step("settings", settings_are_sound)
+    try:
+        database = open_database(settings)
+    except Error as error:
+        console.print(f"[red]failed[/red]  database: {error.detail}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+    async def migrations_are_done() -> str:
+        pending = await database.pending_migrations()
+        if pending:
+            raise Error(f"not run yet: {', '.join(pending)}. Run `waypost migrate`.")
+        return "up to date"
+
+    async def database_is_sound() -> str:
+        await database.check()
+        return "sound, and every query can be prepared"
+
+    async def ledger_balances() -> str:
+        rows, raw = await database.read(_ledger_and_rows)
+        counted = {endpoint: balance for _, endpoint, balance in rows}
+        found = disagreements(counted, raw, {endpoint: public("whk", endpoint) for endpoint in counted})
+        if found:
+            raise Error("; ".join(found))
+        total = sum(counted.values(), Balance())
+        return f"{total.accepted} accepted = {total.delivered} delivered + {total.pending} pending + {total.dead} dead"
+
+    try:
+        await step("migrations", migrations_are_done)
+        if not failed:
+            await step("database", database_is_sound)
+            await step("ledger", ledger_balances)
+    finally:
+        await database.close()
+    if failed:
+        sys.exit(1)
+
+
+@click.command()
+@data_option
+async def migrate(data: str | None) -> None:
+    """Bring the database schema up to date; `waypost serve` does it as well."""
+    settings = load_settings(data=data)
+    database = open_database(settings)
+    try:
+        done = await database.migrate()
+    finally:
+        await database.close()
+    click.echo("\n".join(done) or "nothing to do")
+
+
+def _numbers(balance: Balance) -> dict[str, int]:
+    return {
+        "accepted": balance.accepted,
+        "delivered": balance.delivered,
+        "pending": balance.pending,
+        "dead": balance.dead,
+    }
+
+
+async def _balances(tx: Tx) -> list[tuple[int, int, Balance]]:
+    return [
+        (workspace, endpoint, Balance(*(int(n) for n in numbers)))
+        for workspace, endpoint, *numbers in await tx.rows("counts.by_endpoint")
+    ]
+
+
+async def _ledger_and_rows(tx: Tx) -> tuple[list[tuple[int, int, Balance]], list[tuple[int, str, int]]]:
+    rows = await tx.rows("deliveries.counts")
+    return await _balances(tx), [(endpoint, state, count) for endpoint, state, count in rows]

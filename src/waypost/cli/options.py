@@ -1,0 +1,65 @@
+"""What several commands share: their options, the settings they make, and the store they open."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+import structlog
+
+from waypost.settings import Settings, load_settings
+from waypost.storage.database import Database
+from waypost.storage.open import open_database
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_option(command: F) -> F:
+    """The data directory."""
+    return click.option("--data", metavar="DIR", help="The data directory. [env: WAYPOST_DATA; default: ./data]")(
+        command
+    )
+
+
+def json_option(command: F) -> F:
+    """Print JSON instead of text for people."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+@asynccontextmanager
+async def opened(data: str | None) -> AsyncIterator[tuple[Database, Settings]]:
+    """The store of a data directory, with its schema up to date, for a command that does one thing."""
+    settings = load_settings(data=data)
+    database = open_database(settings)
+    try:
+        await database.migrate()
+        yield database, settings
+    finally:
+        await database.close()
+
+
+def set_up_logs(settings: Settings) -> None:
+    """Structured logs to standard error: one line per fact, with its `action`."""
+    colours = sys.stderr.isatty()
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=colours)
+    )
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if settings.log_format == "json":
+        processors.append(structlog.processors.format_exc_info)
+    level = getattr(logging, settings.log_level.upper())
+    structlog.configure(
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

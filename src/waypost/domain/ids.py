@@ -1,0 +1,46 @@
+"""Public ids: a prefix that says what it is, and sixteen hex digits."""
+
+from waypost.errors import NotFound
+
+KINDS = {
+    "ws": "workspace",
+    "key": "key",
+    "evt": "event",
+    "pro": "profile",
+    "whk": "webhook endpoint",
+    "dlv": "delivery",
+    "att": "attempt",
+    "rpl": "replay",
+    "ntc": "notice",
+}
+
+
+def public(prefix: str, value: int) -> str:
+    """The id as it is shown: `evt_00061c7f3a2b1c04`."""
+    return f"{prefix}_{value:016x}"
+
+
+def internal(prefix: str, text: str) -> int:
+    """The number behind a public id; an id that cannot exist is not found."""
+    head, _, digits = text.partition("_")
+    if head == prefix and len(digits) == 16:
+        try:
+            value = int(digits, 16)
+        except ValueError:
+            value = -1
+        if 0 <= value < 1 << 63:
+            return value
+    raise NotFound(f"{text[:80]!r} is not the id of a {KINDS[prefix]}; one looks like {prefix}_0123456789abcdef.")
+
+
+def public_pair(prefix: str, first: int, second: int) -> str:
+    """The id of something that two others name together, such as a delivery: endpoint and event."""
+    return f"{prefix}_{first:016x}{second:016x}"
+
+
+def internal_pair(prefix: str, text: str) -> tuple[int, int]:
+    """The two numbers behind a paired public id."""
+    head, _, digits = text.partition("_")
+    if head != prefix or len(digits) != 32:
+        raise NotFound(f"{text[:80]!r} is not the id of a {KINDS[prefix]}.")
+    return internal(prefix, f"{prefix}_{digits[:16]}"), internal(prefix, f"{prefix}_{digits[16:]}")

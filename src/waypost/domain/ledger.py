@@ -1,0 +1,56 @@
+"""The promise in numbers: deliveries accepted = delivered + pending + dead, and the rows agree."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """The counted deliveries of one endpoint, or of several together."""
+
+    accepted: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether everything that was accepted is accounted for."""
+        return self.accepted == self.delivered + self.pending + self.dead
+
+    def __add__(self, other: "Balance") -> "Balance":
+        return Balance(
+            self.accepted + other.accepted,
+            self.delivered + other.delivered,
+            self.pending + other.pending,
+            self.dead + other.dead,
+        )
+
+
+def disagreements(
+    counted: dict[int, Balance], rows: Iterable[tuple[int, str, int]], names: dict[int, str]
+) -> list[str]:
+    """What is wrong with a ledger, in words: counts that do not add up, or that the rows contradict.
+
+    `rows` are (endpoint, state, how many). Delivered and dead rows may be fewer than counted, since they are deleted
+    when their events are past their time; pending ones may not.
+    """
+    raw: dict[int, dict[str, int]] = {}
+    for endpoint_id, state, count in rows:
+        raw.setdefault(endpoint_id, {})[state] = count
+    found = []
+    for endpoint_id in sorted(counted.keys() | raw.keys()):
+        name = names.get(endpoint_id, str(endpoint_id))
+        balance = counted.get(endpoint_id, Balance())
+        states = raw.get(endpoint_id, {})
+        if not balance.balanced:
+            found.append(
+                f"{name}: accepted {balance.accepted} is not delivered {balance.delivered} + pending {balance.pending} "
+                f"+ dead {balance.dead}"
+            )
+        if states.get("pending", 0) != balance.pending:
+            found.append(f"{name}: {states.get('pending', 0)} pending rows, but {balance.pending} counted")
+        for state, count in (("delivered", balance.delivered), ("dead", balance.dead)):
+            if states.get(state, 0) > count:
+                found.append(f"{name}: {states[state]} {state} rows, but only {count} counted")
+    return found

@@ -1,0 +1,1 @@
+"""What happens: journal, recorder, dispatcher, outbound, clockwork."""

@@ -1,0 +1,185 @@
+"""What time makes due: retries, replays, notices, leases of dead processes, retention."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.webhooks import Endpoint, event_object, webhook_body
+from waypost.engine import nodes
+from waypost.engine.dispatcher import Dispatcher, Task
+from waypost.engine.notices import send_notices
+from waypost.engine.recorder import Recorder
+from waypost.engine.replays import advance_replays
+from waypost.engine.retention import give_up_deleted, prune
+from waypost.errors import Error
+from waypost.settings import Settings
+from waypost.storage.database import Database, Row, Tx
+
+log = structlog.get_logger()
+
+#: How often the database is asked even if nothing is known to be due: another process may have queued something.
+POLL_S = 1.0
+#: How often everything past its time is deleted.
+PRUNE_S = HOUR / SECOND / 4
+
+
+class Clockwork:
+    """Runs the chores of one process, each in its own loop, each able to fail without the others."""
+
+    def __init__(
+        self, database: Database, dispatcher: Dispatcher, ids: Ids, settings: Settings, node: "nodes.Node"
+    ) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+        self._ids = ids
+        self._settings = settings
+        self._node = node
+        self._recorder: Recorder | None = None
+        self._due_at: int | None = None
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, recorder: Recorder) -> None:
+        """Start the loops."""
+        self._recorder = recorder
+        chores: list[tuple[str, Callable[[], Awaitable[float]]]] = [
+            ("claim", self._claim_due),
+            ("replay", self._replay),
+            ("notice", self._notices),
+            ("heartbeat", self._heartbeat),
+            ("refresh", self._refresh),
+            ("prune", self._prune),
+        ]
+        self._tasks = [asyncio.create_task(self._repeat(name, chore), name=f"clock-{name}") for name, chore in chores]
+
+    async def stop(self) -> None:
+        """End the loops; a transaction under way is finished by the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake_at(self, due_at: int) -> None:
+        """Something falls due at this moment."""
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._wake.set()
+
+    async def _repeat(self, name: str, chore: Callable[[], Awaitable[float]]) -> None:
+        """Run a chore again and again; it says how many seconds to wait."""
+        while True:
+            try:
+                wait = await chore()
+            except Error as error:
+                log.warning("chore failed", action="chore_failed", chore=name, error=error.detail)
+                wait = POLL_S
+            except Exception:
+                log.exception("chore failed", action="chore_failed", chore=name)
+                wait = POLL_S
+            if name == "claim":
+                await self._sleep_until_due(wait)
+            else:
+                await asyncio.sleep(wait)
+
+    async def _sleep_until_due(self, wait: float) -> None:
+        end = time.monotonic() + wait
+        while (left := end - time.monotonic()) > 0:
+            if self._due_at is not None:
+                left = min(left, (self._due_at - now_us()) / SECOND)
+                if left <= 0:
+                    return
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), left)
+            except TimeoutError:
+                continue
+
+    async def _claim_due(self) -> float:
+        """Hold what is due for every endpoint whose lane has room, and hand it to the dispatcher."""
+        self._due_at = None
+        now = now_us()
+        wait = POLL_S
+        for endpoint_id, workspace_id, due_at in await self._database.read(_due_endpoints):
+            if due_at is None:
+                self._dispatcher.note_spilled(endpoint_id, False)
+                continue
+            if due_at > now:
+                self._dispatcher.note_spilled(endpoint_id, False)
+                self.wake_at(due_at)
+                continue
+            room = self._dispatcher.claim_room(endpoint_id)
+            if room == 0:
+                # The lane is full or pauses; it is asked again soon.
+                wait = min(wait, 0.05)
+                continue
+            endpoint = await self._endpoint(workspace_id, endpoint_id)
+            if endpoint is None:
+                continue
+            tasks = await self._database.transact(_claim, endpoint, room, self._ids.node, now)
+            self._dispatcher.offer(tasks)
+            self._dispatcher.note_spilled(endpoint_id, len(tasks) >= room)
+            if len(tasks) >= room:
+                wait = min(wait, 0.01)
+        return wait
+
+    async def _endpoint(self, workspace_id: int, endpoint_id: int) -> Endpoint | None:
+        if self._recorder is None:
+            return None
+        endpoint = self._recorder.endpoint(workspace_id, endpoint_id)
+        if endpoint is None:
+            await self._recorder.refresh([workspace_id])
+            endpoint = self._recorder.endpoint(workspace_id, endpoint_id)
+        return endpoint
+
+    async def _replay(self) -> float:
+        now = now_us()
+        busy = await self._database.transact(advance_replays, self._ids.node, now)
+        gave_up = await self._database.transact(give_up_deleted, self._ids.node, now)
+        if busy:
+            self.wake_at(now)
+        return 0.02 if busy or gave_up else POLL_S
+
+    async def _notices(self) -> float:
+        handled = await send_notices(self._database, self._settings.smtp_url, self._settings.mail_from, now_us())
+        return 0.0 if handled >= 20 else POLL_S
+
+    async def _heartbeat(self) -> float:
+        await self._node.beat(now_us())
+        self._dispatcher.share = await self._node.count_live(now_us())
+        if await self._node.bury_dead(now_us()):
+            self.wake_at(now_us())
+        return nodes.BEAT_S
+
+    async def _refresh(self) -> float:
+        if self._recorder is not None:
+            await self._recorder.refresh(self._recorder.workspaces())
+        return POLL_S
+
+    async def _prune(self) -> float:
+        settings = self._settings
+        gone = await prune(self._database, self._ids.node, now_us(), settings.event_days, settings.attempt_days)
+        if gone:
+            log.info("deleted what was past its time", action="pruned", rows=gone)
+        return PRUNE_S
+
+
+async def _due_endpoints(tx: Tx) -> list[Row]:
+    return await tx.rows("endpoints.due")
+
+
+async def _claim(tx: Tx, endpoint: Endpoint, room: int, node: int, now: int) -> list[Task]:
+    claimed = {
+        event_id: (tries, attempts)
+        for event_id, tries, attempts in await tx.rows(
+            "deliveries.claim", endpoint_id=endpoint.id, node=node, now=now, n=room
+        )
+    }
+    tasks = []
+    for id_, message_id, type_, profile_id, occurred_at, data in await tx.rows("events.by_ids", ids=list(claimed)):
+        tries, attempts = claimed[id_]
+        body = webhook_body(type_, occurred_at, event_object(id_, message_id, profile_id, data.encode()))
+        tasks.append(Task(endpoint, id_, body, tries, attempts))
+    tasks.sort(key=lambda task: task.event_id)
+    return tasks

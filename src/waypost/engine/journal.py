@@ -1,0 +1,124 @@
+"""The door in: whatever arrives while the last batch is being committed is the next batch."""
+
+import asyncio
+
+import msgspec
+
+from waypost.domain.events import Entry
+from waypost.engine.dispatcher import Attempt
+from waypost.errors import Unavailable
+
+#: Entries, and attempts, that one transaction takes at most.
+BATCH = 1000
+
+
+class Batch(msgspec.Struct):
+    """What one transaction records."""
+
+    groups: "list[tuple[list[Entry], asyncio.Future[None]]]"
+    attempts: list[Attempt]
+    #: Deliveries that were held and not tried: endpoint and event.
+    released: list[tuple[int, int]]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All entries, in the order in which they came."""
+        if len(self.groups) == 1:
+            return self.groups[0][0]
+        return [entry for group, _ in self.groups for entry in group]
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.attempts or self.released)
+
+
+class Journal:
+    """Entries, attempts and releases on their way to the recorder, in memory: nobody is answered before the commit."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._max_waiting = max_waiting
+        self._groups: list[tuple[list[Entry], asyncio.Future[None]]] = []
+        self.waiting = 0
+        self._attempts: list[Attempt] = []
+        self._released: list[tuple[int, int]] = []
+        self._arrived = asyncio.Event()
+        self._told = False
+        self._closed = False
+
+    def append(self, entries: list[Entry]) -> "asyncio.Future[None]":
+        """Hand in entries; the future is done when they are durable, and fails when they were not kept.
+
+        Raises Unavailable when too many wait already.
+        """
+        if self._closed:
+            raise Unavailable("The server is shutting down. Send it again in a moment.")
+        if self.waiting + len(entries) > self._max_waiting and self.waiting:
+            raise Unavailable("Too many events wait for the store. Send it again in a moment.", code="overloaded")
+        future = self._loop.create_future()
+        self._groups.append((entries, future))
+        self.waiting += len(entries)
+        self._arrived.set()
+        return future
+
+    def report(self, attempt: Attempt) -> None:
+        """Hand in what an attempt came to, from any thread."""
+        self._attempts.append(attempt)
+        self._tell()
+
+    def release(self, deliveries: list[tuple[int, int]]) -> None:
+        """Hand back deliveries that are held and will not be tried, from any thread."""
+        self._released.extend(deliveries)
+        self._tell()
+
+    async def next_batch(self) -> Batch:
+        """The next batch; empty when the journal was closed and nothing is left."""
+        while not (self._groups or self._attempts or self._released or self._closed):
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._told = False
+        batch = Batch(self._take_groups(), self._attempts[:BATCH], self._released)
+        # Other threads only append, so cutting off the front leaves what came meanwhile.
+        del self._attempts[: len(batch.attempts)]
+        self._released = []
+        return batch
+
+    def put_back(self, batch: Batch) -> None:
+        """Keep what a failed transaction would have recorded of attempts: they happened, and nobody can repeat them."""
+        self._attempts[:0] = batch.attempts
+        self._released.extend(batch.released)
+
+    def close(self) -> None:
+        """Take no more entries; what is here is still recorded."""
+        self._closed = True
+        self._arrived.set()
+
+    def _take_groups(self) -> "list[tuple[list[Entry], asyncio.Future[None]]]":
+        groups, count = self._groups, 0
+        for position, (entries, _) in enumerate(groups):
+            count += len(entries)
+            if count >= BATCH:
+                taken, self._groups = groups[: position + 1], groups[position + 1 :]
+                break
+        else:
+            taken, self._groups = groups, []
+        self.waiting -= count
+        return taken
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            try:
+                self._loop.call_soon_threadsafe(self._arrived.set)
+            except RuntimeError:
+                # The loop has ended; the database gives what was held to the next process.
+                return
+
+
+def settle_futures(batch: Batch, failure: BaseException | None) -> None:
+    """Tell everybody in a batch how it went; one who has gone away does not keep it from the others."""
+    for _, future in batch.groups:
+        if not future.done():
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)

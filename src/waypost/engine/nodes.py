@@ -1,0 +1,95 @@
+"""The processes that work on one database: each has a number, and one that is not seen for a while is dead."""
+
+import secrets
+import socket
+
+import structlog
+
+from waypost.clock import NODES, SECOND, Ids
+from waypost.errors import Unavailable
+from waypost.storage.database import Database, Tx
+
+log = structlog.get_logger()
+
+BEAT_S = 2.0
+#: Not seen for so long is dead: what it held is taken over.
+DEAD_AFTER = 10 * SECOND
+#: Node 0 is the command line, which makes few rows and holds nothing.
+COMMAND_LINE = 0
+
+
+class Node:
+    """This process's number in a database, and the watch over the others."""
+
+    def __init__(self, database: Database, ids: Ids) -> None:
+        self._database = database
+        self._ids = ids
+        self._token = secrets.token_hex(16)
+
+    async def join(self, now: int) -> None:
+        """Take a number. SQLite belongs to one process: whatever another one held there, it held when it died."""
+        alone = self._database.dialect == "sqlite"
+        self._ids.node = await self._database.transact(_join, self._token, alone, now)
+
+    async def beat(self, now: int) -> None:
+        """Say that this process lives; takes a new number when it was declared dead meanwhile."""
+        if not await self._database.transact(_beat, self._ids.node, self._token, now):
+            log.error("this process was declared dead and starts again under a new number", action="node_rejoined")
+            await self.join(now)
+
+    async def count_live(self, now: int) -> int:
+        """How many processes live, this one included."""
+        return max(1, await self._database.read(_count, now - DEAD_AFTER))
+
+    async def bury_dead(self, now: int) -> bool:
+        """Take over what dead processes held; whether there were any."""
+        if self._database.dialect == "sqlite" or not await self._database.read(_dead, now - DEAD_AFTER):
+            return False
+        return await self._database.transact(_bury, now - DEAD_AFTER)
+
+    async def leave(self) -> None:
+        """Give the number back, and whatever is still held with it."""
+        await self._database.transact(_leave, self._ids.node, self._token)
+
+
+async def _join(tx: Tx, token: str, alone: bool, now: int) -> int:
+    rows = await tx.rows("nodes.list")
+    taken = {row[0] for row in rows}
+    # The number after the last one given: an old number comes back only after all others were used.
+    last = max(taken, default=COMMAND_LINE)
+    number = next(n for n in ((last + step - 1) % (NODES - 1) + 1 for step in range(1, NODES + 1)) if n not in taken)
+    if number in taken:
+        raise Unavailable("Too many processes share this database.")
+    if alone:
+        await tx.run("deliveries.release_others")
+        if taken:
+            await tx.run("nodes.bury", ids=sorted(taken), before=now + 3600 * SECOND)
+    await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), now=now)
+    return number
+
+
+async def _beat(tx: Tx, node: int, token: str, now: int) -> bool:
+    return await tx.run("nodes.seen", id=node, token=token, now=now) == 1
+
+
+async def _count(tx: Tx, since: int) -> int:
+    row = await tx.row("nodes.live", since=since)
+    return row[0] if row else 0
+
+
+async def _dead(tx: Tx, before: int) -> list[int]:
+    return [row[0] for row in await tx.rows("nodes.dead", before=before)]
+
+
+async def _bury(tx: Tx, before: int) -> bool:
+    ids = await _dead(tx, before)
+    if not ids or await tx.run("nodes.bury", ids=ids, before=before) != len(ids):
+        return False
+    await tx.run("deliveries.release_all", nodes=ids)
+    log.warning("took over from dead processes", action="nodes_buried", nodes=ids)
+    return True
+
+
+async def _leave(tx: Tx, node: int, token: str) -> None:
+    if await tx.run("nodes.remove", id=node, token=token):
+        await tx.run("deliveries.release_all", nodes=[node])

@@ -1,0 +1,69 @@
+"""Retention: what is older than it may be is deleted, in batches small enough to slow nobody down."""
+
+from waypost.clock import DAY, first_id
+from waypost.domain.deliveries import State
+from waypost.engine.recorder import Counts
+from waypost.storage.database import Database, Tx
+
+#: Rows that one transaction deletes.
+STEP = 500
+
+
+async def prune(database: Database, node: int, now: int, event_days: int, attempt_days: int) -> int:
+    """Delete everything that is past its time; gives back how many rows went."""
+    gone = 0
+    events_before = first_id(now - event_days * DAY)
+    attempts_before = first_id(now - attempt_days * DAY)
+    for endpoint_id, workspace_id in await database.read(_endpoints):
+        while count := await database.transact(_prune_attempts, endpoint_id, attempts_before):
+            gone += count
+        while count := await database.transact(_prune_deliveries, endpoint_id, workspace_id, events_before, node, now):
+            gone += count
+    while count := await database.transact(_prune_events, events_before):
+        gone += count
+    while count := await database.transact(_prune_idempotency, now - DAY):
+        gone += count
+    return gone
+
+
+async def give_up_deleted(tx: Tx, node: int, now: int) -> int:
+    """Pending deliveries of deleted endpoints are dead; some at a time. Gives back how many."""
+    counts = Counts()
+    total = 0
+    for endpoint_id, workspace_id in await tx.rows("endpoints.deleted_with_pending", n=10):
+        count = await tx.run("deliveries.give_up", endpoint_id=endpoint_id, reason="endpoint_deleted", now=now, n=STEP)
+        counts.add(workspace_id, endpoint_id, 0, 0, -count, count)
+        total += count
+    await counts.write(tx, node)
+    return total
+
+
+async def _endpoints(tx: Tx) -> list[tuple[int, int]]:
+    return [(row[0], row[1]) for row in await tx.rows("endpoints.all")]
+
+
+async def _prune_attempts(tx: Tx, endpoint_id: int, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("attempts.older", endpoint_id=endpoint_id, before=before, n=STEP)]
+    return await tx.run("attempts.delete", endpoint_id=endpoint_id, ids=ids) if ids else 0
+
+
+async def _prune_deliveries(tx: Tx, endpoint_id: int, workspace_id: int, before: int, node: int, now: int) -> int:
+    rows = await tx.rows("deliveries.older", endpoint_id=endpoint_id, before=before, n=STEP)
+    if not rows:
+        return 0
+    pending = sum(state == State.PENDING for _, state in rows)
+    if pending:
+        # The ledger keeps what was never delivered as dead: the event is too old to be sent.
+        counts = Counts()
+        counts.add(workspace_id, endpoint_id, 0, 0, -pending, pending)
+        await counts.write(tx, node)
+    return await tx.run("deliveries.delete", endpoint_id=endpoint_id, ids=[event_id for event_id, _ in rows])
+
+
+async def _prune_events(tx: Tx, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("events.oldest", before=before, n=STEP)]
+    return await tx.run("events.delete", ids=ids) if ids else 0
+
+
+async def _prune_idempotency(tx: Tx, before: int) -> int:
+    return await tx.run("idempotency.prune", before=before, n=STEP)

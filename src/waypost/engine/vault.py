@@ -1,0 +1,72 @@
+"""Secrets at rest: encrypted with a key from the settings, or with one kept beside the data."""
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from waypost.errors import Invalid, Unavailable
+
+
+class Vault:
+    """Encrypts with the first key and decrypts with any, so that keys can be rotated."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+    def seal(self, text: str) -> str:
+        """The text, encrypted."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """The text again; Unavailable when no key fits."""
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken as error:
+            raise Unavailable(
+                "A stored secret cannot be decrypted: the secret key is not the one it was stored with.",
+                code="wrong_secret_key",
+            ) from error
+
+
+def open_vault(secret_key: str, data: Path) -> Vault:
+    """The vault for the keys in the settings; with none, for the key in `secret.key`, made when it is missing."""
+    if not secret_key:
+        secret_key = _kept_key(data / "secret.key")
+    keys = []
+    for part in secret_key.split(","):
+        try:
+            key = base64.b64decode(part.strip().translate(str.maketrans("-_", "+/")), validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise Invalid(
+                "Each secret key must be 32 bytes in base64; `openssl rand -base64 32` makes one.",
+                code="invalid_setting",
+            )
+        keys.append(key)
+    return Vault(keys)
+
+
+def _kept_key(file: Path) -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return file.read_text("ascii").strip()
+    except FileNotFoundError:
+        pass
+    text = base64.b64encode(os.urandom(32)).decode()
+    # Written whole under another name first, so that a crash cannot leave half a key; the first one there wins.
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+        handle.write(text + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        text = file.read_text("ascii").strip()
+    finally:
+        draft.unlink()
+    return text

@@ -1,0 +1,88 @@
+"""Build the engine, start its loops, and stop them without losing anything."""
+
+import asyncio
+import time
+
+import structlog
+
+from waypost.clock import Ids, now_us
+from waypost.domain.addresses import parse_networks
+from waypost.engine import nodes
+from waypost.engine.clockwork import Clockwork
+from waypost.engine.dispatcher import Dispatcher
+from waypost.engine.journal import Journal
+from waypost.engine.outbound import Outbound
+from waypost.engine.recorder import Recorder
+from waypost.engine.vault import Vault, open_vault
+from waypost.errors import Unavailable
+from waypost.settings import Settings
+from waypost.storage.database import Database
+
+log = structlog.get_logger()
+
+#: How long requests under way may take to end at a shutdown, beyond the longest timeout of an endpoint.
+DRAIN_S = 35.0
+
+
+class Engine:
+    """Everything that happens in one process, over one database."""
+
+    def __init__(self, database: Database, settings: Settings, *, sends: bool = True) -> None:
+        self.database = database
+        self.settings = settings
+        self.networks = parse_networks(settings.allow_private)
+        self.vault: Vault = open_vault(settings.secret_key, settings.data_dir)
+        self.ids = Ids(nodes.COMMAND_LINE)
+        self.node = nodes.Node(database, self.ids)
+        self.outbound = Outbound(self.networks, settings.egress_proxy)
+        self.journal = Journal(settings.max_waiting)
+        self.dispatcher = Dispatcher(
+            self.outbound,
+            report=self.journal.report,
+            release=self.journal.release,
+            max_in_flight=settings.max_in_flight,
+            # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
+            first_pause=settings.retry_base / 80,
+        )
+        self.clockwork = Clockwork(database, self.dispatcher, self.ids, settings, self.node)
+        self.recorder = Recorder(
+            database,
+            self.journal,
+            self.dispatcher,
+            self.ids,
+            self.vault,
+            retry_base=settings.retry_base,
+            wake_at=self.clockwork.wake_at,
+        )
+        self._sends = sends
+        self._recording: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Join the database and start the loops; Unavailable when its schema is not this version's."""
+        if pending := await self.database.pending_migrations():
+            raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
+        await self.node.join(now_us())
+        if not self._sends:
+            self.dispatcher.drain()
+        self._recording = asyncio.create_task(self.recorder.run(), name="recorder")
+        self.clockwork.start(self.recorder)
+        log.info("engine started", action="engine_started", node=self.ids.node, database=self.database.dialect)
+
+    @property
+    def running(self) -> bool:
+        """Whether what is accepted now will be recorded."""
+        return self._recording is not None and not self._recording.done()
+
+    async def stop(self) -> None:
+        """Finish what is under way, give back what is not, and let go. Nothing that was accepted depends on it."""
+        await self.clockwork.stop()
+        self.dispatcher.drain()
+        end = time.monotonic() + DRAIN_S
+        while self.dispatcher.in_flight and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # the count falls on another thread, which tells no event loop
+        await self.outbound.stop()
+        self.journal.close()
+        if self._recording is not None:
+            await self._recording
+        await self.node.leave()
+        log.info("engine stopped", action="engine_stopped")

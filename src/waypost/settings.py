@@ -1,0 +1,105 @@
+"""The settings: read once from the defaults, a file and the environment, then passed down."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from waypost.errors import Invalid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What `settings.default.toml` describes, one field per key."""
+
+    data: str
+    host: str
+    port: int
+    database_url: str
+    public_url: str
+    retry_base: float
+    allow_private: str
+    egress_proxy: str
+    smtp_url: str
+    mail_from: str
+    secret_key: str
+    event_days: int
+    attempt_days: int
+    max_in_flight: int
+    max_waiting: int
+    log_format: str
+    log_level: str
+
+    @property
+    def base_url(self) -> str:
+        """How the world reaches this server, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return Path(self.data)
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+    """The settings in force: what was given, then `WAYPOST_…` variables, then `waypost.toml`, then the defaults.
+
+    A value of None in `given` counts as not given. Invalid when a value cannot be read or a key is unknown.
+    """
+    values = tomllib.loads(resources.files("waypost").joinpath("settings.default.toml").read_text("utf-8"))
+    settings = Settings(**values)
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = _replace(settings, {"data": environ.get("WAYPOST_DATA", settings.data)}, "WAYPOST_DATA")
+    settings = _replace(settings, {k: v for k, v in given.items() if k == "data"}, "--data")
+    file = settings.data_dir / "waypost.toml"
+    if file.is_file():
+        try:
+            settings = _replace(settings, tomllib.loads(file.read_text("utf-8")), str(file))
+        except tomllib.TOMLDecodeError as error:
+            raise Invalid(f"{file} is not valid TOML: {error}", code="invalid_setting") from error
+    names = {f"WAYPOST_{field.name.upper()}": field.name for field in fields(Settings)}
+    found = {names[key]: value for key, value in environ.items() if key in names}
+    settings = _replace(settings, found, "the environment")
+    settings = _replace(settings, given, "the command line")
+    return _check(settings)
+
+
+def _replace(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    changes: dict[str, Any] = {}
+    kinds = {field.name: type(getattr(settings, field.name)) for field in fields(Settings)}
+    for name, value in values.items():
+        if name not in kinds:
+            raise Invalid(f"There is no setting {name!r} (in {source}).", code="invalid_setting")
+        try:
+            changes[name] = kinds[name](value)
+        except (TypeError, ValueError) as error:
+            raise Invalid(
+                f"The setting {name} is {value!r} (in {source}); it must be of type {kinds[name].__name__}.",
+                code="invalid_setting",
+            ) from error
+    return replace(settings, **changes)
+
+
+def _check(settings: Settings) -> Settings:
+    def refuse(name: str, want: str) -> Invalid:
+        return Invalid(f"The setting {name} is {getattr(settings, name)!r}; it must be {want}.", code="invalid_setting")
+
+    if not 0 <= settings.port <= 65535:
+        raise refuse("port", "from 0 to 65535")
+    if not 0 < settings.retry_base <= 84:
+        raise refuse("retry_base", "more than 0 and at most 84 seconds, so that ten retries fit in 24 hours")
+    for name in ("event_days", "attempt_days", "max_in_flight", "max_waiting"):
+        if getattr(settings, name) < 1:
+            raise refuse(name, "1 or more")
+    if settings.log_format not in ("console", "json"):
+        raise refuse("log_format", "console or json")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise refuse("log_level", "debug, info, warning or error")
+    if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):
+        raise refuse("database_url", "empty or start with postgresql://")
+    if settings.smtp_url and not settings.smtp_url.startswith(("smtp://", "smtps://")):
+        raise refuse("smtp_url", "empty or start with smtp:// or smtps://")
+    return settings

@@ -1,0 +1,136 @@
+"""What the rest of Waypost asks of a database, whichever it is."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_HEADER = re.compile(r"^-- name: ([a-z_.]+)(?: \((sqlite|postgres)\))?$", re.MULTILINE)
+_LIST = re.compile(r"\bIN @list\((\w+) (\w+)\)")
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|::|:(\w+)")
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_WORDS = {
+    "sqlite": {"key": "INTEGER PRIMARY KEY NOT NULL", "bytes": "blob", "clustered": " WITHOUT ROWID"},
+    "postgres": {"key": "bigint PRIMARY KEY", "bytes": "bytea", "clustered": ""},
+}
+
+
+class Tx(Protocol):
+    """A transaction. Queries go by the names they have in the `.sql` files."""
+
+    async def row(self, query: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        ...
+
+    async def rows(self, query: str, **values: Any) -> list[Row]:
+        """All rows."""
+        ...
+
+    async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """All rows, by column name."""
+        ...
+
+    async def run(self, query: str, **values: Any) -> int:
+        """Run a statement; gives back how many rows it changed."""
+        ...
+
+    async def insert(self, query: str, rows: Sequence[Row]) -> None:
+        """Run an INSERT whose values are the word `:rows`, for all rows in as few statements as can be."""
+        ...
+
+
+class Database(Protocol):
+    """A store. It serves one event loop."""
+
+    dialect: str
+
+    async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` in one transaction that is durable when this gives back its result.
+
+        `work` awaits nothing but the transaction. It may be run again when another process got in its way.
+        Raises Unavailable when the store is full, busy or away, and Conflict where a unique key is taken.
+        """
+        ...
+
+    async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` on one unchanging view of the data; it must not write."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date; gives back the names of the migrations that were run."""
+        ...
+
+    async def pending_migrations(self) -> list[str]:
+        """The names of the migrations that have not been run."""
+        ...
+
+    async def check(self) -> None:
+        """Prove the store sound: integrity, and every named query can be prepared. Raises when it is not."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go."""
+        ...
+
+
+@cache
+def load_queries(dialect: str) -> dict[str, str]:
+    """All queries for one dialect; a dialect's own version wins over the shared one.
+
+    `IN @list(name type)` becomes the dialect's way to ask for the elements of a list parameter by an index.
+    """
+    shared: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for file in sorted(resources.files("waypost.storage").joinpath("sql").iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".sql"):
+            continue
+        parts = _HEADER.split(file.read_text("utf-8"))[1:]
+        for name, only, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            found = shared if only is None else own
+            if only not in (None, dialect):
+                continue
+            if name in found:
+                raise ValueError(f"{file.name}: the query {name!r} is defined twice")
+            found[name] = _spell(_COMMENT.sub("", body).strip().rstrip(";"), dialect)
+    return shared | own
+
+
+def _spell(query: str, dialect: str) -> str:
+    if dialect == "sqlite":
+        return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", query)
+    return _LIST.sub(r"= ANY(:\1::\2[])", query)
+
+
+@cache
+def load_migrations(dialect: str) -> list[tuple[str, str]]:
+    """The names and texts of all migrations, in order."""
+    folder = resources.files("waypost.storage").joinpath("sql").joinpath("migrations")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    words = _WORDS[dialect]
+    return [
+        (
+            file.name.removesuffix(".sql"),
+            re.sub(r"\{(\w+)\}", lambda found: words[found[1]], _COMMENT.sub("", file.read_text("utf-8"))),
+        )
+        for file in files
+    ]
+
+
+def number_parameters(text: str) -> tuple[str, list[str]]:
+    """A query with `$n` for each `:name`, and the names in order; casts and quoted text are left alone."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None:
+            return found[0]
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    return _TOKEN.sub(number, text), names

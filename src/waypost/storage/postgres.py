@@ -1,0 +1,345 @@
+"""PostgreSQL: a pool of connections that several processes and machines share one database through."""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from waypost.errors import Conflict, Error, Invalid, Unavailable
+from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+POOL_SIZE = 10
+#: Seconds to connect, to wait for a free connection, and for one statement.
+CONNECT_TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 30.0
+#: A migration may rewrite a table.
+MIGRATE_TIMEOUT_S = 3600.0
+#: How often a transaction is run again when others got in its way, and the longest first pause before that.
+RETRIES = 5
+PAUSE_S = 0.01
+#: Rows per INSERT statement.
+INSERT_ROWS = 10_000
+#: The advisory lock that whoever migrates holds ("waypost" in ASCII).
+MIGRATION_LOCK = 0x776179706F7374
+
+_BULK = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES :rows\b(.*)", re.DOTALL)
+
+# Every hot query finds its rows by an index. Plans are kept per connection and may be made while a table is still
+# empty, where reading all of it looks cheap; these settings keep them good as the table grows.
+_SETTINGS = {
+    "application_name": "waypost",
+    "synchronous_commit": "on",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+#: Another transaction got in the way, or a migration changed what a statement was prepared for: run it again.
+_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+#: Lost connections, no resources (a full disk is 53100), operator intervention (a shutdown is 57P01), system errors.
+_AWAY_CLASSES = ("08", "53", "57", "58")
+#: Read-only, a lock that was not to be had, a session that was ended for idling.
+_AWAY_STATES = ("25006", "55P03", "25P03", "25P04")
+#: A character that the database cannot hold, which in UTF-8 is only U+0000; written out, or escaped in JSON.
+_BAD_TEXT = ("22021", "22P05")
+
+
+class PostgresTx:
+    """A transaction on one connection. Every call is one round trip."""
+
+    def __init__(self, connection: Connection, queries: "_Queries") -> None:
+        self._connection = connection
+        self._queries = queries
+
+    async def row(self, query: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        text, names = self._queries.translated(query)
+        found = await self._connection.fetchrow(text, *[values[name] for name in names])
+        return None if found is None else tuple(found)
+
+    async def rows(self, query: str, **values: Any) -> list[Row]:
+        """All rows."""
+        text, names = self._queries.translated(query)
+        return [tuple(row) for row in await self._connection.fetch(text, *[values[name] for name in names])]
+
+    async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """All rows, by column name."""
+        text, names = self._queries.translated(query)
+        return [dict(row) for row in await self._connection.fetch(text, *[values[name] for name in names])]
+
+    async def run(self, query: str, **values: Any) -> int:
+        """Run a statement; gives back how many rows it changed."""
+        text, names = self._queries.translated(query)
+        status = await self._connection.execute(text, *[values[name] for name in names])
+        word, _, count = status.rpartition(" ")
+        return int(count) if word.startswith(("INSERT", "UPDATE", "DELETE")) else 0
+
+    async def insert(self, query: str, rows: Sequence[Row]) -> None:
+        """Insert all rows in one statement, which takes one array per column."""
+        if not rows:
+            return
+        text = await self._queries.bulk(self._connection, query)
+        for start in range(0, len(rows), INSERT_ROWS):
+            await self._connection.execute(text, *zip(*rows[start : start + INSERT_ROWS], strict=True))
+
+
+class _Queries:
+    """The named queries as PostgreSQL takes them: `$1` for the first parameter, arrays for many rows."""
+
+    def __init__(self) -> None:
+        self.texts = load_queries("postgres")
+        self._translated: dict[str, tuple[str, list[str]]] = {}
+        self._bulk: dict[str, str] = {}
+
+    def translated(self, query: str) -> tuple[str, list[str]]:
+        """A query's text and the names of its parameters in order."""
+        found = self._translated.get(query)
+        if found is None:
+            found = self._translated[query] = number_parameters(self.texts[query])
+        return found
+
+    async def bulk(self, connection: Connection, query: str) -> str:
+        """The text of an INSERT of `:rows`, with the types of its columns, which are read once."""
+        found = self._bulk.get(query)
+        if found is None:
+            parts = _BULK.fullmatch(self.texts[query])
+            if parts is None:
+                raise ValueError(f"the query {query!r} is no INSERT of :rows")
+            table, columns, rest = parts[1], [name.strip() for name in parts[2].split(",")], parts[3]
+            types = {row[0]: row[1] for row in await connection.fetch(_COLUMN_TYPES, table)}
+            arrays = ", ".join(f"${position}::{types[name]}[]" for position, name in enumerate(columns, 1))
+            found = f"INSERT INTO {table} ({parts[2]}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 our own words
+            self._bulk[query] = found
+        return found
+
+    def forget(self) -> None:
+        """The schema changed: read the columns again."""
+        self._bulk.clear()
+
+
+_COLUMN_TYPES = """
+    SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
+    WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+"""
+_APPLIED = "SELECT name FROM migrations"
+
+
+class Postgres:
+    """A database that several processes share. Durable at every commit (`synchronous_commit=on`)."""
+
+    dialect = "postgres"
+
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._queries = _Queries()
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._closed = False
+
+    async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` in one durable transaction, again when another transaction got in its way."""
+        pause = PAUSE_S
+        for left in range(RETRIES, -1, -1):
+            try:
+                return await self._in_transaction(_BEGIN, work, *args, **kwargs)
+            except _AGAIN as error:
+                if not left:
+                    raise Unavailable("Others write the same all the time. Nothing was kept.", code="busy") from error
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 a pause is no secret
+            pause *= 2
+        raise AssertionError("the last round returns or raises")
+
+    async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` on one unchanging view of the data."""
+        try:
+            return await self._in_transaction(_BEGIN_READ, work, *args, **kwargs)
+        except asyncpg.InvalidCachedStatementError:
+            return await self._in_transaction(_BEGIN_READ, work, *args, **kwargs)
+
+    async def migrate(self) -> list[str]:
+        """Run the migrations that have not been run, all in one transaction; one process at a time does."""
+
+        async def work(tx: Tx, connection: Connection) -> list[str]:
+            wait = MIGRATE_TIMEOUT_S
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK, timeout=wait)
+            await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY NOT NULL)")
+            done = {row[0] for row in await connection.fetch(_APPLIED)}
+            fresh = [(name, text) for name, text in load_migrations("postgres") if name not in done]
+            for name, text in fresh:
+                await connection.execute(text, timeout=wait)
+                await connection.execute("INSERT INTO migrations (name) VALUES ($1)", name)
+            return [name for name, _ in fresh]
+
+        done = await self._with_connection(_BEGIN, work)
+        self._queries.forget()
+        return done
+
+    async def pending_migrations(self) -> list[str]:
+        """The names of the migrations that have not been run."""
+
+        async def work(tx: Tx, connection: Connection) -> list[str]:
+            exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
+            done = {row[0] for row in await connection.fetch(_APPLIED)} if exists else set()
+            return [name for name, _ in load_migrations("postgres") if name not in done]
+
+        return await self._with_connection(_BEGIN_READ, work)
+
+    async def check(self) -> None:
+        """Prove that the database keeps every character and that every named query can be prepared."""
+
+        async def work(tx: Tx, connection: Connection) -> list[str]:
+            encoding = await connection.fetchval("SHOW server_encoding")
+            if encoding != "UTF8":
+                raise Unavailable(f"The database's encoding is {encoding}; it must be UTF8.", code="wrong_encoding")
+            broken = []
+            for name, text in sorted(self._queries.texts.items()):
+                await connection.execute("SAVEPOINT one")
+                try:
+                    bulk = _BULK.fullmatch(text) is not None
+                    ready = await self._queries.bulk(connection, name) if bulk else number_parameters(text)[0]
+                    await connection.prepare(ready)
+                except (asyncpg.PostgresError, KeyError) as error:
+                    if _ours(error, connection) is not None:
+                        raise
+                    broken.append(f"{name}: {error}")
+                    await connection.execute("ROLLBACK TO one")
+            return broken
+
+        if broken := await self._with_connection(_BEGIN_READ, work):
+            raise Unavailable(f"These queries cannot be prepared: {'; '.join(broken)}", code="broken_queries")
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of all connections."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), COMMAND_TIMEOUT_S)
+            except TimeoutError:
+                pool.terminate()
+
+    async def _in_transaction(
+        self, begin: str, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        async def only_tx(tx: Tx, connection: Connection) -> T:
+            return await work(tx, *args, **kwargs)
+
+        return await self._with_connection(begin, only_tx)
+
+    async def _with_connection(self, begin: str, work: Callable[[Tx, Connection], Awaitable[T]]) -> T:
+        pool = self._open_pool()
+        connection = await self._acquire(pool)
+        try:
+            await connection.execute(begin)
+            result = await work(PostgresTx(connection, self._queries), connection)
+            # A transaction that failed inside and was carried on regardless is rolled back by COMMIT, without an error.
+            if await connection.execute("COMMIT") != "COMMIT":
+                raise RuntimeError("a transaction went on after one of its statements had failed")
+        except Exception as error:
+            failure = _ours(error, connection)
+            await _abandon(connection, lost=isinstance(failure, Unavailable) and failure is not error)
+            if failure is None or failure is error:
+                raise
+            raise failure from error
+        except BaseException:
+            # Cancelled: the server rolls back when the connection is gone, and nobody waits for that.
+            if not _is_gone(connection):
+                connection.terminate()
+            raise
+        finally:
+            await _release(pool, connection)
+        return result
+
+    def _open_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._closed:
+            raise Unavailable("The store is closed.")
+        if self._pool is None:
+            # It connects when a connection is wanted, so a database that is away is found again by whoever asks next;
+            # and keeps what it has, since preparing the statements anew is dear.
+            self._pool = asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=self._pool_size,
+                max_queries=1 << 31,
+                max_inactive_connection_lifetime=300.0,
+                reset=_keep_as_is,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                statement_cache_size=1000,
+                max_cached_statement_lifetime=0,
+                server_settings=_SETTINGS,
+            )
+        return self._pool
+
+    async def _acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> Connection:
+        try:
+            # With a size of nothing to begin with, this waits for nobody.
+            await pool
+            return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        except asyncpg.exceptions.ClientConfigurationError as error:
+            raise Invalid(f"The setting database_url cannot be used: {error}", code="invalid_setting") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"The database cannot be reached ({reason}). Nothing was kept.") from error
+
+
+async def _keep_as_is(connection: Any) -> None:
+    """Nothing that transactions leave on a connection needs a round trip to be cleared away."""
+
+
+async def _abandon(connection: Connection, *, lost: bool) -> None:
+    """Roll back; a connection on which that is not sure to work is given up, and the server rolls back."""
+    if _is_gone(connection):
+        return
+    if lost:
+        connection.terminate()
+    elif connection.is_in_transaction():
+        try:
+            await connection.execute("ROLLBACK", timeout=CONNECT_TIMEOUT_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection.terminate()
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool takes a connection that was lost from whoever is using it.
+        return True
+
+
+async def _release(pool: "asyncpg.Pool[asyncpg.Record]", connection: Connection) -> None:
+    try:
+        await pool.release(connection)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        # The pool has given this connection up and makes another one; what was committed is committed.
+        return
+
+
+def _ours(error: Exception, connection: Connection) -> Error | None:
+    """The error of ours that a driver's error means; None where it is a mistake in the program."""
+    if isinstance(error, Error):
+        return error
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return Conflict(f"This is taken already ({error.constraint_name}).", code="taken")
+    state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+    state = state or ""
+    away = state[:2] in _AWAY_CLASSES or state in _AWAY_STATES or isinstance(error, OSError | TimeoutError)
+    if away or (isinstance(error, asyncpg.InterfaceError) and _is_gone(connection)):
+        reason = str(error) or f"no answer within {COMMAND_TIMEOUT_S:g} s"
+        return Unavailable(f"The store cannot take this now ({reason}). Nothing was kept.")
+    if state in _BAD_TEXT:
+        return Invalid("Text cannot contain the character U+0000.", code="invalid_text")
+    return None

@@ -1,0 +1,72 @@
+-- Workspaces, keys and the processes at work.
+
+-- name: workspaces.add
+INSERT INTO workspaces (id, name, created_at) VALUES (:id, :name, :now);
+
+-- name: workspaces.list
+SELECT id, name, config_version, created_at FROM workspaces ORDER BY id;
+
+-- name: workspaces.next_id
+-- Workspaces are few: small numbers keep the rows of everything else small.
+SELECT coalesce(max(id), 0) + 1 FROM workspaces;
+
+-- name: workspaces.versions
+-- Which state the endpoints of some workspaces are in; asked once per batch.
+SELECT id, config_version FROM workspaces WHERE id IN @list(ids bigint);
+
+-- name: workspaces.touch
+-- The endpoints of a workspace changed.
+UPDATE workspaces SET config_version = config_version + 1 WHERE id = :workspace_id;
+
+-- name: keys.add
+INSERT INTO keys (id, workspace_id, name, scopes, hash, hint, created_at)
+VALUES (:id, :workspace_id, :name, :scopes, :hash, :hint, :now);
+
+-- name: keys.find
+-- Who holds a key, by its digest.
+SELECT id, workspace_id, scopes FROM keys WHERE hash = :hash;
+
+-- name: keys.list
+SELECT id, name, scopes, hint, created_at FROM keys
+WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: keys.delete
+DELETE FROM keys WHERE workspace_id = :workspace_id AND id = :id;
+
+-- name: keys.count_managers
+-- How many keys besides this one may manage the workspace: the last one cannot be deleted.
+SELECT count(*) FROM keys WHERE workspace_id = :workspace_id AND id <> :id AND scopes LIKE '%"manage"%';
+
+-- name: nodes.list
+SELECT id, token, seen_at FROM nodes ORDER BY id;
+
+-- name: nodes.add
+INSERT INTO nodes (id, token, host, started_at, seen_at) VALUES (:id, :token, :host, :now, :now);
+
+-- name: nodes.seen
+-- This process is alive. Changes nothing when it was declared dead meanwhile.
+UPDATE nodes SET seen_at = :now WHERE id = :id AND token = :token;
+
+-- name: nodes.remove
+DELETE FROM nodes WHERE id = :id AND token = :token;
+
+-- name: nodes.dead
+SELECT id FROM nodes WHERE seen_at < :before;
+
+-- name: nodes.live
+SELECT count(*) FROM nodes WHERE seen_at >= :since;
+
+-- name: nodes.bury
+DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < :before;
+
+-- name: idempotency.get
+SELECT request_hash, status, response FROM idempotency WHERE workspace_id = :workspace_id AND key = :key;
+
+-- name: idempotency.add
+INSERT INTO idempotency (workspace_id, key, request_hash, status, response, created_at)
+VALUES (:workspace_id, :key, :request_hash, :status, :response, :now);
+
+-- name: idempotency.prune
+DELETE FROM idempotency WHERE (workspace_id, key) IN (
+    SELECT workspace_id, key FROM idempotency WHERE created_at < :before ORDER BY created_at LIMIT :n
+);

@@ -1,0 +1,229 @@
+-- What is owed, what was tried, what is tried again.
+
+-- name: deliveries.insert
+INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, node, reason, settled_at) VALUES :rows;
+
+-- name: deliveries.held (sqlite)
+-- Which of these this process still holds.
+SELECT json_group_array(json_array(d.endpoint_id, d.event_id)) FROM json_each(:rows) r CROSS JOIN deliveries d
+WHERE d.endpoint_id = r.value ->> 0 AND d.event_id = r.value ->> 1 AND d.state = 'pending' AND d.node = :node;
+
+-- name: deliveries.held (postgres)
+-- Here and below, one look-up by the primary key per row: a plain join may be planned as a walk over all that is pending.
+SELECT coalesce(json_agg(json_build_array(d.endpoint_id, d.event_id)), '[]')::text
+FROM (
+    SELECT (r ->> 0)::bigint AS endpoint_id, (r ->> 1)::bigint AS event_id
+    FROM json_array_elements(:rows::json) r ORDER BY 1, 2
+) w CROSS JOIN LATERAL (
+    SELECT * FROM deliveries WHERE endpoint_id = w.endpoint_id AND event_id = w.event_id FOR UPDATE
+) d
+WHERE d.state = 'pending' AND d.node = :node;
+
+-- name: deliveries.settle (sqlite)
+-- What became of tries: [endpoint, event, state, due, reason]. Only what this process holds changes.
+UPDATE deliveries SET state = r.value ->> 2, tries = tries + 1, attempts = attempts + 1, due_at = r.value ->> 3,
+    node = NULL, reason = r.value ->> 4, settled_at = :now
+FROM json_each(:rows) r
+WHERE deliveries.endpoint_id = r.value ->> 0 AND deliveries.event_id = r.value ->> 1
+    AND deliveries.state = 'pending' AND deliveries.node = :node;
+
+-- name: deliveries.settle (postgres)
+UPDATE deliveries d SET state = r ->> 2, tries = d.tries + 1, attempts = d.attempts + 1, due_at = (r ->> 3)::bigint,
+    node = NULL, reason = r ->> 4, settled_at = :now
+FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
+    SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND event_id = (r ->> 1)::bigint OFFSET 0
+) found
+WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
+
+-- name: deliveries.claim (sqlite)
+-- Take what is due for one endpoint, the longest due first.
+UPDATE deliveries SET node = :node WHERE endpoint_id = :endpoint_id AND event_id IN (
+    SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now AND node IS NULL
+    ORDER BY due_at, event_id LIMIT :n
+) RETURNING event_id, tries, attempts;
+
+-- name: deliveries.claim (postgres)
+-- Several processes may take at once; each skips what another is taking. As a table of its own, so that the planner
+-- cannot run the choice again for every row and take more than :n.
+WITH due AS MATERIALIZED (
+    SELECT endpoint_id, event_id FROM deliveries
+    WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now AND node IS NULL
+    ORDER BY due_at, event_id LIMIT :n FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET node = :node FROM due WHERE d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
+RETURNING d.event_id, d.tries, d.attempts;
+
+-- name: deliveries.release (sqlite)
+-- Give back what was held and not tried.
+UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
+    SELECT value ->> 0, value ->> 1 FROM json_each(:rows)
+) AND state = 'pending' AND node = :node;
+
+-- name: deliveries.release (postgres)
+UPDATE deliveries d SET node = NULL FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
+    SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND event_id = (r ->> 1)::bigint OFFSET 0
+) found
+WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
+
+-- name: deliveries.release_all
+-- Give back everything that dead processes held.
+UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IN @list(nodes bigint);
+
+-- name: deliveries.release_others
+-- At the start of the only process on this database: whatever is held is held by one that died.
+UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IS NOT NULL;
+
+-- name: deliveries.give_up
+-- Pending deliveries of one endpoint that nobody holds, some at a time.
+UPDATE deliveries SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
+WHERE endpoint_id = :endpoint_id AND event_id IN (
+    SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' ORDER BY due_at LIMIT :n
+);
+
+-- name: deliveries.get
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id LEFT JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.event_id = :event_id AND p.workspace_id = :workspace_id;
+
+-- name: deliveries.list
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before ORDER BY d.event_id DESC LIMIT :n;
+
+-- name: deliveries.list_delivered
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before AND d.state = 'delivered' ORDER BY d.event_id DESC LIMIT :n;
+
+-- name: deliveries.list_dead
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before AND d.state = 'dead' ORDER BY d.event_id DESC LIMIT :n;
+
+-- name: deliveries.list_pending
+-- In the order in which they are tried, which is the order of their index.
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.state = 'pending' AND (d.due_at, d.event_id) > (:due_at, :event_id)
+ORDER BY d.due_at, d.event_id LIMIT :n;
+
+-- name: deliveries.states
+SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);
+
+-- name: deliveries.requeue
+-- Put deliveries that ended back in the queue, with all their tries before them.
+UPDATE deliveries SET state = 'pending', tries = 0, due_at = :due_at, node = NULL, reason = NULL, settled_at = NULL
+WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint) AND state <> 'pending';
+
+-- name: deliveries.counts
+-- The raw truth behind the ledger, for `waypost check`.
+SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state;
+
+-- name: deliveries.older
+SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id LIMIT :n;
+
+-- name: deliveries.delete
+DELETE FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);
+
+-- name: attempts.insert
+INSERT INTO attempts (endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error) VALUES :rows;
+
+-- name: attempts.list
+SELECT endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error FROM attempts
+WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: attempts.of_delivery
+SELECT endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error FROM attempts
+WHERE endpoint_id = :endpoint_id AND event_id = :event_id ORDER BY id LIMIT :n;
+
+-- name: attempts.older
+SELECT id FROM attempts WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id LIMIT :n;
+
+-- name: attempts.delete
+DELETE FROM attempts WHERE endpoint_id = :endpoint_id AND id IN @list(ids bigint);
+
+-- name: replays.add
+INSERT INTO replays (id, workspace_id, endpoint_id, state, since, until, states, types, cursor_id, seen, queued, created_at, updated_at)
+VALUES (:id, :workspace_id, :endpoint_id, 'running', :since, :until, :states, :types, :cursor_id, 0, 0, :now, :now);
+
+-- name: replays.running
+SELECT r.*, e.event_types AS patterns, e.filter AS filter FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
+WHERE r.state = 'running' AND e.status = 'enabled' ORDER BY r.id LIMIT :n;
+
+-- name: replays.lock (sqlite)
+-- Whether the replay still stands where it was read; one writer at a time makes this enough.
+SELECT id FROM replays WHERE id = :id AND state = 'running' AND cursor_id = :cursor_id;
+
+-- name: replays.lock (postgres)
+SELECT id FROM replays WHERE id = :id AND state = 'running' AND cursor_id = :cursor_id FOR UPDATE;
+
+-- name: replays.advance
+UPDATE replays SET cursor_id = :cursor_id, seen = seen + :seen, queued = queued + :queued, state = :state, updated_at = :now
+WHERE id = :id;
+
+-- name: replays.get
+SELECT * FROM replays WHERE workspace_id = :workspace_id AND id = :id;
+
+-- name: replays.list
+SELECT * FROM replays WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: replays.end
+-- Cancel a replay, or all of an endpoint that was deleted.
+UPDATE replays SET state = 'cancelled', updated_at = :now
+WHERE workspace_id = :workspace_id AND state = 'running' AND (id = :id OR endpoint_id = :endpoint_id);
+
+-- name: notices.add
+INSERT INTO notices (id, workspace_id, kind, about, recipient, subject, body, state, tries, due_at, error, created_at) VALUES :rows;
+
+-- name: notices.list
+SELECT * FROM notices WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: notices.due
+SELECT id, recipient, subject, body, tries FROM notices WHERE state = 'pending' AND due_at <= :now ORDER BY due_at LIMIT :n;
+
+-- name: notices.claim
+-- A mail is about to be handed to the server: nobody else takes it until the lease ends.
+UPDATE notices SET due_at = :until WHERE id = :id AND state = 'pending' AND due_at <= :now;
+
+-- name: notices.settle
+UPDATE notices SET state = :state, tries = tries + 1, due_at = :due_at, error = :error WHERE id = :id;
+
+-- name: deliveries.dead_after
+-- A stretch of an endpoint's dead deliveries, oldest first, for a replay of nothing else.
+SELECT e.id, e.message_id, e.type, e.profile_id, e.occurred_at, e.data FROM deliveries d JOIN events e ON e.id = d.event_id
+WHERE d.endpoint_id = :endpoint_id AND d.state = 'dead' AND d.event_id > :after AND d.event_id < :until
+ORDER BY d.event_id LIMIT :n;
+
+-- name: deliveries.count_dead
+SELECT CAST(coalesce(sum(dead), 0) AS bigint), CAST(coalesce(sum(pending), 0) AS bigint) FROM endpoint_counts WHERE endpoint_id = :endpoint_id;
+
+-- name: deliveries.oldest_dead
+SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'dead' ORDER BY event_id LIMIT 1;
+
+-- name: deliveries.lock (sqlite)
+-- Where a delivery stands, before it is changed by hand; one writer at a time makes this enough.
+SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id;
+
+-- name: deliveries.lock (postgres)
+SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id FOR UPDATE;
+
+-- name: deliveries.hasten
+-- A pending delivery that nobody holds is due now.
+UPDATE deliveries SET due_at = :now
+WHERE endpoint_id = :endpoint_id AND event_id = :event_id AND state = 'pending' AND node IS NULL AND due_at > :now;
+
+-- name: replays.count_running
+SELECT count(*) FROM replays WHERE endpoint_id = :endpoint_id AND state = 'running';
+
+-- name: deliveries.stretch_delivered
+-- What was delivered among the newest so many of an endpoint's deliveries: a page never reads more rows than that.
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type FROM (
+    SELECT endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at FROM deliveries
+    WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id DESC LIMIT :scan
+) d LEFT JOIN events e ON e.id = d.event_id
+WHERE d.state = 'delivered' ORDER BY d.event_id DESC LIMIT :n;
+
+-- name: deliveries.stretch_end
+SELECT min(event_id), count(*) FROM (
+    SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id DESC LIMIT :scan
+) stretch;

@@ -1,0 +1,65 @@
+-- What happened.
+
+-- name: events.known (sqlite)
+-- Which of a batch's messages are here already. One row of JSON: each row read costs a hand-over of the interpreter lock.
+SELECT json_group_array(json_array(message_key, workspace_id, message_id))
+FROM events WHERE message_key IN @list(keys bigint);
+
+-- name: events.known (postgres)
+SELECT coalesce(json_agg(json_build_array(message_key, workspace_id, message_id)), '[]')::text
+FROM events WHERE message_key IN @list(keys bigint);
+
+-- name: events.insert
+INSERT INTO events (id, workspace_id, message_key, message_id, type, profile_id, occurred_at, data) VALUES :rows;
+
+-- name: events.list
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
+
+-- name: events.list_of_type
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE workspace_id = :workspace_id AND id < :before AND id >= :since AND type = :type ORDER BY id DESC LIMIT :n;
+
+-- name: events.of_profile
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE profile_id = :profile_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: events.get
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE workspace_id = :workspace_id AND id = :id;
+
+-- name: events.by_ids
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN @list(ids bigint);
+
+-- name: events.after
+-- A stretch of a workspace's events, oldest first, for a replay.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE workspace_id = :workspace_id AND id > :after AND id < :until ORDER BY id LIMIT :n;
+
+-- name: events.oldest
+SELECT id FROM events WHERE id < :before ORDER BY id LIMIT :n;
+
+-- name: events.delete
+DELETE FROM events WHERE id IN @list(ids bigint);
+
+-- name: event_types.list
+SELECT type, metric FROM event_types WHERE workspace_id = :workspace_id AND type > :after ORDER BY type LIMIT :n;
+
+-- name: event_types.insert
+INSERT INTO event_types (workspace_id, type, metric, created_at) VALUES :rows
+ON CONFLICT (workspace_id, type) DO NOTHING;
+
+-- name: event_types.get
+SELECT metric FROM event_types WHERE workspace_id = :workspace_id AND type = :type;
+
+-- name: events.stretch_of_type
+-- Events of one type among the newest so many: a page never reads more rows than that, however rare the type.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM (
+    SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+    WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
+) stretch WHERE type = :type ORDER BY id DESC LIMIT :n;
+
+-- name: events.stretch_end
+-- Where such a stretch ends, and how many events it has.
+SELECT min(id), count(*) FROM (
+    SELECT id FROM events WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
+) stretch;

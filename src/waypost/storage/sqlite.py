@@ -1,0 +1,318 @@
+"""SQLite: one writer thread that commits durably, a few readers, and a checkpoint thread of its own."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import apsw
+import msgspec
+
+from waypost.errors import Conflict, Unavailable
+from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+READERS = 3
+#: Rows per INSERT statement; smaller powers of two take the rest, so that few statements are ever prepared.
+INSERT_ROWS = 256
+#: Pages in the log from which on it is copied back into the database.
+CHECKPOINT_PAGES = 2000
+
+_AWAY = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+)
+#: A unique key is taken; other constraints are broken by mistakes in the program only.
+_TAKEN = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
+_encode = msgspec.json.Encoder().encode
+_Job = tuple[Callable[[apsw.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class SQLiteTx:
+    """A transaction on one connection. Nothing here really waits: a coroutine over it runs through in one go."""
+
+    def __init__(self, connection: apsw.Connection, queries: dict[str, str]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def _run(self, query: str, values: dict[str, Any]) -> apsw.Cursor:
+        bound = {
+            name: _encode(value).decode() if type(value) in (list, tuple) else value for name, value in values.items()
+        }
+        return self._connection.execute(self._queries[query], bound)
+
+    async def row(self, query: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        cursor = self._run(query, values)
+        found = cursor.fetchone()
+        cursor.close()
+        return found
+
+    async def rows(self, query: str, **values: Any) -> list[Row]:
+        """All rows."""
+        return self._run(query, values).fetchall()
+
+    async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """All rows, by column name."""
+        cursor = self._run(query, values)
+        try:
+            names = [column[0] for column in cursor.get_description()]
+        except apsw.ExecutionCompleteError:
+            return []
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    async def run(self, query: str, **values: Any) -> int:
+        """Run a statement; gives back how many rows it changed."""
+        before = self._connection.total_changes()
+        self._run(query, values).close()
+        return self._connection.total_changes() - before
+
+    async def insert(self, query: str, rows: Sequence[Row]) -> None:
+        """Insert all rows in as few statements as can be: each one gives up the interpreter lock once, not per row."""
+        if not rows:
+            return
+        text = self._queries[query]
+        one = "(" + ",".join("?" * len(rows[0])) + ")"
+        start, total, size = 0, len(rows), INSERT_ROWS
+        while start < total:
+            while size > total - start:
+                size >>= 1
+            values = [value for row in rows[start : start + size] for value in row]
+            self._connection.execute(text.replace(":rows", ",".join([one] * size)), values)
+            start += size
+
+
+class SQLite:
+    """A database in one file. Durable at every commit (`synchronous=FULL`)."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._queries = load_queries("sqlite")
+        self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._log_pages = 0
+        self._log_copied = False
+        self._checkpoint_wanted = threading.Event()
+        self._closing = False
+        writer = self._connect()
+        writer.set_wal_hook(self._note_log)
+        threads = [threading.Thread(target=self._serve, args=(writer, self._writes, True), name="waypost-writer")]
+        threads += [
+            threading.Thread(target=self._serve, args=(self._connect(), self._reads, False), name=f"waypost-reader-{n}")
+            for n in range(READERS)
+        ]
+        threads.append(threading.Thread(target=self._checkpoint, args=(self._connect(),), name="waypost-checkpoint"))
+        self._threads = threads
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
+
+    async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` in one durable transaction, on the writer's thread."""
+
+        def job(connection: apsw.Connection) -> T:
+            return self._in_transaction(connection, "BEGIN IMMEDIATE", work, *args, **kwargs)
+
+        return await self._submit(self._writes, job)
+
+    async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` on one unchanging view of the data, on a reader's thread."""
+
+        def job(connection: apsw.Connection) -> T:
+            return self._in_transaction(connection, "BEGIN", work, *args, **kwargs)
+
+        return await self._submit(self._reads, job)
+
+    async def migrate(self) -> list[str]:
+        """Run the migrations that have not been run, all in one transaction."""
+
+        def job(connection: apsw.Connection) -> list[str]:
+            with connection:
+                done = _applied(connection)
+                fresh = [(name, text) for name, text in load_migrations("sqlite") if name not in done]
+                for name, text in fresh:
+                    connection.execute(text)
+                    connection.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
+            return [name for name, _ in fresh]
+
+        return await self._submit(self._writes, job)
+
+    async def pending_migrations(self) -> list[str]:
+        """The names of the migrations that have not been run."""
+
+        def job(connection: apsw.Connection) -> list[str]:
+            exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchone()
+            done = {row[0] for row in connection.execute("SELECT name FROM migrations")} if exists else set()
+            return [name for name, _ in load_migrations("sqlite") if name not in done]
+
+        return await self._submit(self._reads, job)
+
+    async def check(self) -> None:
+        """Prove the file sound and every named query preparable."""
+
+        def job(connection: apsw.Connection) -> None:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found is None or found[0] != "ok":
+                raise Unavailable(f"The database file is damaged: {found and found[0]}", code="damaged")
+            broken = []
+            for name, text in sorted(self._queries.items()):
+                bulk = "VALUES :rows" in text
+                ready = text.replace(":rows", "(" + ",".join(["NULL"] * _columns(text)) + ")") if bulk else text
+                try:
+                    connection.execute("EXPLAIN " + ready, dict.fromkeys(number_parameters(ready)[1])).close()
+                except apsw.Error as error:
+                    broken.append(f"{name}: {error}")
+            if broken:
+                raise Unavailable(f"These queries cannot be prepared: {'; '.join(broken)}", code="broken_queries")
+
+        await self._submit(self._reads, job)
+
+    async def close(self) -> None:
+        """Finish what is queued, copy the log back into the database and let go of the file."""
+        if self._closing:
+            return
+        self._closing = True
+        self._checkpoint_wanted.set()
+        for _ in range(READERS):
+            self._reads.put(None)
+        self._writes.put(None)
+        for thread in reversed(self._threads):
+            await asyncio.to_thread(thread.join)
+
+    async def _submit(self, jobs: "queue.SimpleQueue[_Job | None]", job: Callable[[apsw.Connection], T]) -> T:
+        if self._closing:
+            raise Unavailable("The store is closed.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        jobs.put((job, loop, future))
+        return await future
+
+    def _connect(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(str(self.path), statementcachesize=500)
+            connection.set_busy_timeout(10_000)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -32768")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        except apsw.Error as error:
+            raise Unavailable(f"The database {self.path} cannot be opened: {error}") from error
+        return connection
+
+    def _serve(self, connection: apsw.Connection, jobs: "queue.SimpleQueue[_Job | None]", writes: bool) -> None:
+        while (item := jobs.get()) is not None:
+            job, loop, future = item
+            try:
+                result: Any = job(connection)
+                failure: BaseException | None = None
+            except BaseException as error:
+                # Whatever it was, it belongs to the one who asked; this thread goes on.
+                result, failure = None, error
+            try:
+                loop.call_soon_threadsafe(_resolve, future, result, failure)
+            except RuntimeError:
+                # The loop that asked is closed; nobody waits for this any more.
+                continue
+            if writes and self._log_pages > CHECKPOINT_PAGES:
+                self._shrink_log(connection)
+        connection.close()
+
+    def _in_transaction(
+        self,
+        connection: apsw.Connection,
+        begin: str,
+        work: Callable[Concatenate[Tx, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        try:
+            connection.execute(begin)
+            result = drive(work(SQLiteTx(connection, self._queries), *args, **kwargs))
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, _AWAY):
+                raise Unavailable(f"The store cannot take this now ({error}). Nothing was kept.") from error
+            if isinstance(error, apsw.ConstraintError) and _extended(error) in _TAKEN:
+                raise Conflict(f"This is taken already ({error}).", code="taken") from error
+            raise
+        return result
+
+    def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return 0
+
+    def _shrink_log(self, connection: apsw.Connection) -> None:
+        """Let the checkpoint thread copy the log; then copy the little that came since, so that the log starts anew."""
+        if self._log_copied:
+            self._log_copied = False
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._log_pages = 0
+        else:
+            self._checkpoint_wanted.set()
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        while not self._closing:
+            self._checkpoint_wanted.wait()
+            self._checkpoint_wanted.clear()
+            if self._log_copied:
+                continue
+            try:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._log_copied = True
+            except apsw.Error:
+                # A full disk or a busy log: the log stays as it is, and the next commit asks again.
+                continue
+        connection.close()
+
+
+def drive(awaitable: Awaitable[T]) -> T:
+    """Run a coroutine that never really waits, here and now."""
+    if not isinstance(awaitable, Coroutine):
+        raise TypeError("a transaction's work must be a coroutine")
+    try:
+        awaitable.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    awaitable.close()
+    raise RuntimeError("a transaction waited for something other than its queries")
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+    else:
+        future.set_exception(failure)
+
+
+def _extended(error: apsw.Error) -> int:
+    # The library's types do not tell of this attribute, its documentation does.
+    code: int = error.extendedresult  # type: ignore[attr-defined]
+    return code
+
+
+def _applied(connection: apsw.Connection) -> set[str]:
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY NOT NULL)")
+    return {row[0] for row in connection.execute("SELECT name FROM migrations")}
+
+
+def _columns(text: str) -> int:
+    inside = text[text.index("(") + 1 : text.index(")")]
+    return inside.count(",") + 1

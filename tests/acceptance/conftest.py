@@ -1,0 +1,30 @@
+"""Fixtures of the acceptance tests: a sink beside the test, and servers as processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.programs import Server, serving
+from waypost.sink import beside
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here starts real processes."""
+    for item in items:
+        if "acceptance" in item.path.parts:
+            item.add_marker(pytest.mark.acceptance)
+
+
+@pytest.fixture
+def sink() -> Iterator[beside.Running]:
+    """A sink that takes webhooks and mail."""
+    with beside.running(smtp=True) as running:
+        yield running
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server on SQLite with quick retries."""
+    with serving(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"}) as running:
+        yield running

@@ -1,0 +1,263 @@
+"""Real processes for the acceptance tests: a server that can be killed and started again, and a plain HTTP client."""
+
+import base64
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+WAYPOST = str(Path(sys.executable).with_name("waypost"))
+PATIENCE = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(check: Callable[[], Any], *, within: float = PATIENCE, what: str = "") -> Any:
+    """The first true answer of a check that is asked again and again; fails when there is none in time."""
+    end = time.monotonic() + within
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {within:g} s: {what or check}")
+        time.sleep(0.02)
+
+
+class Client:
+    """One keep-alive connection to a server that may be away; an answer of None means there was none."""
+
+    def __init__(self, port: int, authorization: str = "") -> None:
+        self.port = port
+        self.authorization = authorization
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, dict[str, str]] | None:
+        """Status, decoded body and headers of the answer."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {
+            "content-type": "application/json",
+            **({"authorization": self.authorization} if self.authorization else {}),
+        }
+        try:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            self._connection.request(method, path, content, sent | (headers or {}))
+            answer = self._connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            return None
+        kind = answer.headers.get("content-type", "")
+        decoded = json.loads(text) if text and "json" in kind else text
+        return answer.status, decoded, {name.lower(): value for name, value in answer.getheaders()}
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def get(self, path: str) -> Any:
+        """The body of a GET that must succeed."""
+        found = self.send("GET", path)
+        assert found is not None, f"no answer to GET {path}"
+        assert found[0] == 200, found
+        return found[1]
+
+    def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
+        """The body of a POST that must have this status."""
+        found = self.send("POST", path, body)
+        assert found is not None, f"no answer to POST {path}"
+        assert found[0] == status, found
+        return found[1]
+
+
+class Server:
+    """A `waypost serve` process over one data directory."""
+
+    def __init__(self, data: Path, environment: dict[str, str] | None = None, *, command: str = "serve") -> None:
+        self.data = data
+        self.port = free_port()
+        self.command = command
+        self.environment = {"WAYPOST_ALLOW_PRIVATE": "127.0.0.0/8", **(environment or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.keys: dict[str, str] = {}
+        self.log = data / f"{command}.log"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command over the same data."""
+        return subprocess.run(
+            [WAYPOST, *arguments, "--data", str(self.data)],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def init(self) -> None:
+        """Make the first workspace."""
+        done = self.run("init", "--json")
+        assert done.returncode == 0, done.stderr
+        self.keys = json.loads(done.stdout)
+
+    def start(self, before: Callable[[], None] | None = None) -> None:
+        """Start the process and wait until it is ready."""
+        arguments = [WAYPOST, self.command, "--data", str(self.data)]
+        if self.command == "serve":
+            arguments += ["--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                arguments, env=self._environment(), stdout=log, stderr=log, preexec_fn=before
+            )
+        if self.command == "serve":
+            eventually(self._ready, what=f"ready; log: {self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End the process without a word."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """Ask the process to end; gives back its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def api(self) -> Client:
+        """A client that may do everything."""
+        return Client(self.port, f"Bearer {self.keys['api_key']}")
+
+    def tracker(self) -> Client:
+        """A client that sends events, as a Segment SDK does."""
+        basic = base64.b64encode(f"{self.keys['write_key']}:".encode()).decode()
+        return Client(self.port, f"Basic {basic}")
+
+    def balanced(self) -> dict[str, int]:
+        """The ledger, which must balance."""
+        ledger: dict[str, int] = self.api().get("/v1/ledger")
+        assert ledger["accepted"] == ledger["delivered"] + ledger["pending"] + ledger["dead"], ledger
+        return ledger
+
+    def settled(self, within: float = PATIENCE) -> dict[str, int]:
+        """The ledger once nothing is pending any more."""
+
+        def check() -> dict[str, int] | None:
+            ledger = self.balanced()
+            return ledger if ledger["pending"] == 0 else None
+
+        found: dict[str, int] = eventually(check, within=within, what="nothing pending")
+        return found
+
+    def _ready(self) -> bool:
+        assert self.running, f"{self.command} ended: {self.log.read_text()[-3000:]}"
+        answer = Client(self.port).send("GET", "/readyz")
+        return answer is not None and answer[0] == 200
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
+        return {**kept, "PYTHONUNBUFFERED": "1", **self.environment}
+
+
+@contextmanager
+def serving(data: Path, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server with a workspace, stopped at the end if it still lives."""
+    server = Server(data, environment)
+    server.init()
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.running:
+            server.stop()
+
+
+class Load:
+    """Clients that post events as fast as they are answered, and know which were accepted."""
+
+    def __init__(self, server: Server, *, clients: int = 8, metric: str = "Order Shipped") -> None:
+        self.server = server
+        self.metric = metric
+        self.accepted: set[str] = set()
+        self.refused = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(number,), daemon=True) for number in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, more: int) -> None:
+        """Return when so many more events were accepted."""
+        goal = len(self.accepted) + more
+        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} events accepted, {len(self.accepted)} were")
+
+    def _post(self, number: int) -> None:
+        client = self.server.tracker()
+        count = 0
+        pending: str | None = None
+        while not self._stop.is_set():
+            if pending is None:
+                count += 1
+                pending = f"load-{id(self)}-{number}-{count}"
+            body = {
+                "userId": f"user-{count % 50}",
+                "event": self.metric,
+                "messageId": pending,
+                "properties": {"number": count},
+            }
+            answer = client.send("POST", "/v1/track", body)
+            if answer is not None and answer[0] == 200:
+                self.accepted.add(pending)
+                pending = None
+            else:
+                # As an SDK does: the same event again, until it is accepted.
+                self.refused += 1
+                time.sleep(0.01)
+
+
+def delivered_ids(received: list[dict[str, Any]]) -> list[str]:
+    """The message ids of what a sink received, repeats included."""
+    return [json.loads(request["body"])["data"]["message_id"] for request in received]
+
+
+def all_received(sink: str, name: str) -> list[dict[str, Any]]:
+    """Everything that a sink has received under a name."""
+    port = int(sink.rpartition(":")[2])
+    client, found, after = Client(port), [], ""
+    while True:
+        page = client.get(f"/received?name={name}&limit=1000{after}")
+        found += page["data"]
+        if page["next"] is None:
+            return found
+        after = f"&after={page['next']}"

@@ -1,0 +1,37 @@
+"""What every test stands on: a clean environment, and no silent skip in CI."""
+
+import os
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+# A developer's own settings must not change what a test sees.
+for variable in [name for name in os.environ if name.startswith("WAYPOST_")]:
+    del os.environ[variable]
+
+# A busy machine makes an example slow, never wrong.
+hypothesis.settings.register_profile("waypost", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("waypost")
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure where CI=true: there, a missing service is a broken set-up."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"may not be skipped in CI: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    forbid_skip(report)
+    return report

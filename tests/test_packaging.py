@@ -1,0 +1,92 @@
+"""What is shipped: one version everywhere, pinned libraries, and nothing of the machine it was made on."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import waypost
+
+ROOT = Path(__file__).parents[1]
+PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)((?:[^\n]*\\\n    --hash=sha256:[0-9a-f]{64})+)", re.MULTILINE)
+LEFT_BEHIND = {
+    "an index address": re.compile(
+        r"--(?:find-links|(?:extra-)?index-url)\b|pypi\.org/simple|files\.pythonhosted\.org"
+    ),
+    "a registry address": re.compile(r"\"resolved\": *\"https?:|registry\.npmjs\.org"),
+    "a folder of one machine": re.compile(r"(?<![\w.}~-])/(?:home|root|work|Users)/\w"),
+}
+
+
+def pins(file: str) -> dict[str, str]:
+    """Library names and versions of a lock file."""
+    return {name: version for name, version, _ in PINNED.findall((ROOT / file).read_text("utf-8"))}
+
+
+def wanted(file: str) -> set[str]:
+    """Library names of a requirements file."""
+    lines = (ROOT / file).read_text("utf-8").splitlines()
+    return {line.strip().lower() for line in lines if re.match(r"\w", line)}
+
+
+def shipped() -> list[Path]:
+    """Every file that is, or would be, committed."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip(f"not a git checkout: {listing.stderr.strip()}")
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_one_version_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert waypost.__version__ == project["version"]
+    headings = re.findall(r"^## \[?([\w.]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings
+    released = headings[1:] if headings[0].lower() == "unreleased" else headings
+    assert released[:1] in ([], [waypost.__version__])
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_locks_pin_everything_with_hashes(name):
+    locked = pins(f"{name}.lock")
+    lines = (ROOT / f"{name}.lock").read_text("utf-8").splitlines()
+    assert len(locked) == sum(re.match(r"\S", line) is not None and line[0] != "#" for line in lines)
+    assert wanted(f"{name}.in") <= locked.keys()
+
+
+def test_every_library_that_is_imported_is_asked_for():
+    """None may be there only because another library brought it along."""
+    roots = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                roots.add(node.module.split(".")[0])
+    sources = packages_distributions()
+    libraries = {root: sources.get(root, [root]) for root in roots - sys.stdlib_module_names - {"waypost"}}
+    asked = wanted("requirements.in")
+    assert not [root for root, names in libraries.items() if not {n.lower().replace("_", "-") for n in names} & asked]
+
+
+def test_testing_uses_the_versions_that_run():
+    assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()
+
+
+@pytest.mark.parametrize("what", LEFT_BEHIND)
+def test_nothing_of_this_machine_is_shipped(what):
+    found = []
+    for path in shipped():
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if match := LEFT_BEHIND[what].search(text):
+            found.append(f"{path.relative_to(ROOT)}: {match[0]}")
+    assert not found
