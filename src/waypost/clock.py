@@ -23,13 +23,13 @@ def now_us() -> int:
 
 
 def iso(at: int) -> str:
-    """A moment as `2026-09-21T13:33:20.000000Z`."""
+    """A moment of the years 1 to 9999 as `2026-09-21T13:33:20.000000Z`."""
     # Most moments of a batch fall in the same second, whose text is kept: as one pair, since threads share it.
     global _last_second
     second, micro = divmod(at, SECOND)
     known, text = _last_second
     if second != known:
-        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        text = datetime.fromtimestamp(second, UTC).isoformat()[:19]
         _last_second = (second, text)
     return f"{text}.{micro:06d}Z"
 

@@ -57,9 +57,10 @@ def load_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Sett
     file = settings.data_dir / "waypost.toml"
     if file.is_file():
         try:
-            settings = _replace(settings, tomllib.loads(file.read_text("utf-8")), str(file))
-        except tomllib.TOMLDecodeError as error:
+            values = tomllib.loads(file.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Invalid(f"{file} is not valid TOML: {error}", code="invalid_setting") from error
+        settings = _replace(settings, values, str(file))
     names = {f"WAYPOST_{field.name.upper()}": field.name for field in fields(Settings)}
     found = {names[key]: value for key, value in environ.items() if key in names}
     settings = _replace(settings, found, "the environment")
@@ -74,7 +75,7 @@ def _replace(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
         if name not in kinds:
             raise Invalid(f"There is no setting {name!r} (in {source}).", code="invalid_setting")
         try:
-            changes[name] = kinds[name](value)
+            changes[name] = _read(kinds[name], value)
         except (TypeError, ValueError) as error:
             raise Invalid(
                 f"The setting {name} is {value!r} (in {source}); it must be of type {kinds[name].__name__}.",
@@ -83,14 +84,25 @@ def _replace(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
     return replace(settings, **changes)
 
 
+def _read(kind: type, value: Any) -> Any:
+    # Text is what the environment and the command line give; a file has types, and a wrong one is a mistake.
+    if isinstance(value, str) or type(value) is kind or (kind, type(value)) == (float, int):
+        return kind(value)
+    if kind is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError
+
+
 def _check(settings: Settings) -> Settings:
     def refuse(name: str, want: str) -> Invalid:
-        return Invalid(f"The setting {name} is {getattr(settings, name)!r}; it must be {want}.", code="invalid_setting")
+        # A URL may hold a password, which no log should show.
+        shown = "" if name.endswith("_url") else f" is {getattr(settings, name)!r}; it"
+        return Invalid(f"The setting {name}{shown} must be {want}.", code="invalid_setting")
 
     if not 0 <= settings.port <= 65535:
         raise refuse("port", "from 0 to 65535")
-    if not 0 < settings.retry_base <= 84:
-        raise refuse("retry_base", "more than 0 and at most 84 seconds, so that ten retries fit in 24 hours")
+    if not 0 < settings.retry_base <= 80:
+        raise refuse("retry_base", "more than 0 and at most 80 seconds, so that ten retries fit in 24 hours")
     for name in ("event_days", "attempt_days", "max_in_flight", "max_waiting"):
         if getattr(settings, name) < 1:
             raise refuse(name, "1 or more")

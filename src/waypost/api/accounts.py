@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.calls import Call
@@ -50,7 +52,7 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @post("/v1/keys", summary="Create an API key", opt={"body": NewKey})
-async def create_key(call: Call) -> Response[KeyCreated]:
+async def create_key(call: NamedDependency[Call]) -> Response[KeyCreated]:
     """The text of the key is in this answer and nowhere else."""
     asked = await call.body(NewKey)
     if "\0" in asked.name:
@@ -65,14 +67,14 @@ async def create_key(call: Call) -> Response[KeyCreated]:
 
 
 @get("/v1/keys", summary="List API keys")
-async def list_keys(call: Call, limit: Limit = 50, after: After = None) -> Page[KeyShown]:
+async def list_keys(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[KeyShown]:
     """The newest first, without their texts."""
     records = await call.read(accounts.list_keys, call.workspace_id, before("keys", after), limit + 1)
     return page("keys", records, limit, lambda record: KeyShown(**_fields(record)), lambda record: int(record["id"]))
 
 
 @delete("/v1/keys/{id:str}", summary="Delete an API key")
-async def delete_key(call: Call, id: str) -> None:
+async def delete_key(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """This process refuses it at once, others within five seconds. The last key that may manage cannot be deleted."""
     await call.engine.database.transact(accounts.delete_key, call.workspace_id, internal("key", id))
     call.forget_keys()

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from waypost.api import accounts, audience, deliveries, events, insights, operations, replays, webhooks
 from waypost.api.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge import App, Edge
-from waypost.api.openapi import CONFIG, serve_document
+from waypost.api.openapi import CONFIG, build_document, serve_document
 from waypost.api.problems import problem
 from waypost.engine.accounts import Keyring
 from waypost.engine.worker import Engine
@@ -55,6 +55,11 @@ def build_control(engine: Engine | None, keyring: Keyring | None) -> Litestar:
         logging_config=None,
         debug=False,
     )
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document, without an engine."""
+    return build_document(build_control(None, None))
 
 
 def _respond(error: Error) -> Response[bytes]:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 
 from waypost.api.calls import Call
 from waypost.api.events import EventShown, show_event
@@ -40,7 +41,7 @@ class ProfileShown(msgspec.Struct, kw_only=True):
 
 
 def _identifier(name: str, description: str) -> Any:
-    return Parameter(query=name, max_length=512, description=description)
+    return QueryParameter(name=name, max_length=512, description=description)
 
 
 UserId = Annotated[str | None, _identifier("user_id", "The person with this userId.")]
@@ -51,7 +52,7 @@ Phone = Annotated[str | None, _identifier("phone", "The person with this number,
 
 @get("/v1/profiles", summary="List profiles, or find one by an identifier")
 async def list_profiles(
-    call: Call,
+    call: NamedDependency[Call],
     user_id: UserId = None,
     anonymous_id: AnonymousId = None,
     email: Email = None,
@@ -83,7 +84,7 @@ async def list_profiles(
 
 
 @get("/v1/profiles/{id:str}", summary="Get a profile")
-async def get_profile(call: Call, id: str) -> ProfileShown:
+async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> ProfileShown:
     """The person with this id, also where the profile was merged into another."""
 
     async def work(tx: Tx) -> ProfileShown:
@@ -93,7 +94,9 @@ async def get_profile(call: Call, id: str) -> ProfileShown:
 
 
 @get("/v1/profiles/{id:str}/events", summary="List the events of a profile")
-async def list_profile_events(call: Call, id: str, limit: Limit = 50, after: After = None) -> Page[EventShown]:
+async def list_profile_events(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[EventShown]:
     """The newest first, those of merged profiles included."""
 
     async def work(tx: Tx) -> list[Row]:

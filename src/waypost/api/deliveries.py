@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from waypost.api.calls import Call
@@ -26,7 +27,7 @@ SCAN = 10_000
 MOST_ATTEMPTS = 200
 
 _pairs = msgspec.json.Decoder(list[tuple[str, str]])
-StateFilter = Annotated[State | None, Parameter(query="state", description="Only deliveries in this state.")]
+StateFilter = Annotated[State | None, QueryParameter(name="state", description="Only deliveries in this state.")]
 
 
 class AttemptShown(msgspec.Struct, kw_only=True):
@@ -155,7 +156,9 @@ def _fields(row: Row) -> dict[str, Any]:
 
 
 @get("/v1/webhooks/{id:str}/attempts", summary="List the attempts of an endpoint")
-async def list_attempts(call: Call, id: str, limit: Limit = 50, after: After = None) -> Page[AttemptShown]:
+async def list_attempts(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[AttemptShown]:
     """The newest first."""
 
     async def work(tx: Tx) -> list[Row]:
@@ -167,7 +170,7 @@ async def list_attempts(call: Call, id: str, limit: Limit = 50, after: After = N
 
 @get("/v1/webhooks/{id:str}/deliveries", summary="List the deliveries of an endpoint")
 async def list_deliveries(
-    call: Call, id: str, state_: StateFilter = None, limit: Limit = 50, after: After = None
+    call: NamedDependency[Call], id: FromPath[str], state_: StateFilter = None, limit: Limit = 50, after: After = None
 ) -> Page[DeliveryShown]:
     """The newest first; with `state=pending` in the order in which they are tried."""
 
@@ -216,14 +219,14 @@ async def _detail(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int) ->
 
 
 @get("/v1/deliveries/{id:str}", summary="Get a delivery with its attempts")
-async def get_delivery(call: Call, id: str) -> DeliveryDetail:
+async def get_delivery(call: NamedDependency[Call], id: FromPath[str]) -> DeliveryDetail:
     """Its state, every attempt with status, headers and the first 4 KB of the answer, and when the next is due."""
     endpoint_id, event_id = internal_pair("dlv", id)
     return await call.read(_detail, call.workspace_id, endpoint_id, event_id)
 
 
 @post("/v1/deliveries/{id:str}/retry", status_code=202, summary="Try a delivery again now")
-async def retry_delivery(call: Call, id: str) -> Response[DeliveryDetail]:
+async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Response[DeliveryDetail]:
     """One that waits for its next try is due now; one that was delivered or given up is queued again."""
     endpoint_id, event_id = internal_pair("dlv", id)
     engine = call.engine
@@ -238,7 +241,7 @@ async def retry_delivery(call: Call, id: str) -> Response[DeliveryDetail]:
 
 
 @post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event now", opt={"body": TestRequest})
-async def test_webhook(call: Call, id: str) -> Response[TestResult]:
+async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestResult]:
     """Sends an example as a delivery would be sent, also to a disabled endpoint. Nothing is recorded or retried."""
     asked = await call.body(TestRequest)
     engine = call.engine

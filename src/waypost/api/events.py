@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 
 from waypost.api.calls import Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
@@ -18,16 +19,13 @@ from waypost.storage.database import Row, Tx
 #: Rows that one page looks at where it wants one type only; a page may then be short and have a next.
 SCAN = 10_000
 
-TypeFilter = Annotated[str | None, Parameter(query="type", max_length=512, description="Only events of this type.")]
+TypeFilter = Annotated[str | None, QueryParameter(name="type", max_length=512, description="Only events of this type.")]
+_TIME = {"format": "date-time"}
 Since = Annotated[
-    str | None,
-    Parameter(
-        query="since", schema_extra={"format": "date-time"}, description="Received at this ISO-8601 time or after it."
-    ),
+    str | None, QueryParameter(name="since", schema_extra=_TIME, description="Received at this time or later.")
 ]
 Until = Annotated[
-    str | None,
-    Parameter(query="until", schema_extra={"format": "date-time"}, description="Received before this ISO-8601 time."),
+    str | None, QueryParameter(name="until", schema_extra=_TIME, description="Received before this time.")
 ]
 
 
@@ -60,7 +58,7 @@ def show_event(row: Row) -> EventShown:
 
 @get("/v1/events", summary="List events")
 async def list_events(
-    call: Call,
+    call: NamedDependency[Call],
     type_: TypeFilter = None,
     since: Since = None,
     until: Until = None,
@@ -95,7 +93,7 @@ async def list_events(
 
 
 @get("/v1/events/{id:str}", summary="Get an event")
-async def get_event(call: Call, id: str) -> EventShown:
+async def get_event(call: NamedDependency[Call], id: FromPath[str]) -> EventShown:
     """An event as it was recorded."""
     row = await call.read(_event, call.workspace_id, internal("evt", id))
     if row is None:
@@ -104,7 +102,7 @@ async def get_event(call: Call, id: str) -> EventShown:
 
 
 @get("/v1/event-types", summary="List event types")
-async def list_event_types(call: Call, limit: Limit = 50, after: After = None) -> Page[EventType]:
+async def list_event_types(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[EventType]:
     """Waypost's own types, then those of the metrics that were tracked, each with a JSON Schema and an example."""
     start, last = position("event_types", after, 0, "")
     found: list[EventType] = list(SYSTEM_TYPES[int(start) :])[: limit + 1]

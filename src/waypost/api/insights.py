@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
 
 from waypost.api.calls import Call
 from waypost.api.paging import After, Limit, Page, before, page
@@ -52,15 +53,13 @@ class Notice(msgspec.Struct):
 
 
 @get("/v1/ledger", summary="The ledger: what was accepted, delivered, is pending, is dead")
-async def get_ledger(call: Call) -> Ledger:
+async def get_ledger(call: NamedDependency[Call]) -> Ledger:
     """The numbers of the workspace, and of each endpoint."""
     rows = await call.read(_ledger, call.workspace_id)
     parts = [(endpoint_id, Totals(*map(int, numbers))) for endpoint_id, *numbers in rows]
     whole = Totals(*(sum(getattr(totals, name) for _, totals in parts) for name in Totals.__struct_fields__))
-    return Ledger(
-        endpoints=[EndpointLedger(id=public("whk", id_), **_numbers(totals)) for id_, totals in parts],
-        **_numbers(whole),
-    )
+    endpoints = [EndpointLedger(id=public("whk", id_), **_numbers(totals)) for id_, totals in parts]
+    return Ledger(endpoints=endpoints, **_numbers(whole))
 
 
 def _numbers(totals: Totals) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def _numbers(totals: Totals) -> dict[str, Any]:
 
 
 @get("/v1/notices", summary="List what people have to be told")
-async def list_notices(call: Call, limit: Limit = 50, after: After = None) -> Page[Notice]:
+async def list_notices(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Notice]:
     """The newest first."""
     rows = await call.read(_notices, call.workspace_id, before("notices", after), limit + 1)
     return page("notices", rows, limit, _notice, lambda row: int(row["id"]))

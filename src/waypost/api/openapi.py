@@ -179,7 +179,10 @@ def _edge(kind: str) -> Json:
     }
 
 
-@get("/openapi.json", summary="This API, as OpenAPI 3.1", opt=PUBLIC, include_in_schema=False, cache=False)
+@get("/openapi.json", opt=PUBLIC, include_in_schema=False)
 async def serve_document(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The OpenAPI document."""
-    return Response(msgspec.json.encode(build_document(request.app)), media_type="application/json")
+    """The OpenAPI document, made at the first request."""
+    state = request.app.state
+    if "document" not in state:
+        state.document = msgspec.json.encode(build_document(request.app))
+    return Response(state.document, media_type="application/json")

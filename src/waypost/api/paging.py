@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from waypost.errors import Invalid
 
@@ -15,9 +15,9 @@ R = TypeVar("R")
 #: Larger than every id: where a list starts that shows the newest first.
 NEWEST = (1 << 63) - 1
 
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=1000, description="Rows of a page.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Rows of a page.")]
 After = Annotated[
-    str | None, Parameter(query="after", max_length=200, description="The `next` of the page before this one.")
+    str | None, QueryParameter(name="after", max_length=200, description="The `next` of the page before this one.")
 ]
 
 _encode = msgspec.msgpack.Encoder().encode

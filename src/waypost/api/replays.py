@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.calls import Call
@@ -80,7 +82,7 @@ def _states(wish: Wish | list[Wish]) -> tuple[str, ...]:
 
 
 @post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Replay events to an endpoint", opt={"body": NewReplay})
-async def start_replay(call: Call, id: str) -> Response[ReplayShown]:
+async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[ReplayShown]:
     """Queues what is wanted, some at a time and behind what is fresh, however much it is, also after a restart.
 
     On a disabled endpoint it waits until the endpoint is enabled.
@@ -108,7 +110,9 @@ async def start_replay(call: Call, id: str) -> Response[ReplayShown]:
 
 
 @get("/v1/webhooks/{id:str}/replays", summary="List the replays of an endpoint")
-async def list_replays(call: Call, id: str, limit: Limit = 50, after: After = None) -> Page[ReplayShown]:
+async def list_replays(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[ReplayShown]:
     """The newest first."""
 
     async def work(tx: Tx) -> list[dict[str, Any]]:
@@ -119,13 +123,13 @@ async def list_replays(call: Call, id: str, limit: Limit = 50, after: After = No
 
 
 @get("/v1/replays/{id:str}", summary="Get a replay and its progress")
-async def get_replay(call: Call, id: str) -> ReplayShown:
+async def get_replay(call: NamedDependency[Call], id: FromPath[str]) -> ReplayShown:
     """How many events were looked at and queued, and how far it is."""
     return _show(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
 
 
 @post("/v1/replays/{id:str}/cancel", status_code=200, summary="Cancel a replay")
-async def cancel_replay(call: Call, id: str) -> Response[ReplayShown]:
+async def cancel_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[ReplayShown]:
     """It queues nothing more; what it queued already is still delivered."""
 
     async def work(tx: Tx) -> ReplayShown:

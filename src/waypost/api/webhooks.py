@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, delete, get, patch, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.calls import SECRET, Call
@@ -220,7 +222,7 @@ async def _show(tx: Tx, webhook: Webhook) -> WebhookShown:
 
 
 @post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": NewWebhook})
-async def create_webhook(call: Call) -> Response[WebhookCreated]:
+async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated]:
     """Makes an endpoint and answers with its signing secret."""
     asked = await call.body(NewWebhook)
     engine = call.engine
@@ -253,7 +255,7 @@ async def create_webhook(call: Call) -> Response[WebhookCreated]:
 
 
 @get("/v1/webhooks", summary="List webhook endpoints")
-async def list_webhooks(call: Call, limit: Limit = 50, after: After = None) -> Page[WebhookShown]:
+async def list_webhooks(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[WebhookShown]:
     """The newest first."""
 
     async def work(tx: Tx) -> Page[WebhookShown]:
@@ -273,7 +275,7 @@ async def list_webhooks(call: Call, limit: Limit = 50, after: After = None) -> P
 
 
 @get("/v1/webhooks/{id:str}", summary="Get a webhook endpoint")
-async def get_webhook(call: Call, id: str) -> WebhookShown:
+async def get_webhook(call: NamedDependency[Call], id: FromPath[str]) -> WebhookShown:
     """Everything about an endpoint but its secret."""
 
     async def work(tx: Tx) -> WebhookShown:
@@ -311,26 +313,26 @@ async def _change(call: Call, id: str) -> Response[WebhookShown]:
 
 
 @patch("/v1/webhooks/{id:str}", summary="Change a webhook endpoint", opt={"body": WebhookChange})
-async def change_webhook(call: Call, id: str) -> Response[WebhookShown]:
+async def change_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookShown]:
     """Only the fields that are given change."""
     return await _change(call, id)
 
 
 @put("/v1/webhooks/{id:str}", summary="Change a webhook endpoint (as PATCH does)", opt={"body": WebhookChange})
-async def put_webhook(call: Call, id: str) -> Response[WebhookShown]:
+async def put_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookShown]:
     """Only the fields that are given change."""
     return await _change(call, id)
 
 
 @delete("/v1/webhooks/{id:str}", summary="Delete a webhook endpoint")
-async def delete_webhook(call: Call, id: str) -> None:
+async def delete_webhook(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """What the endpoint is still owed is given up; running replays end."""
     await call.engine.database.transact(webhooks.delete_webhook, call.workspace_id, webhook_id(id), call.now)
     await call.refresh()
 
 
 @post("/v1/webhooks/{id:str}/enable", status_code=200, summary="Enable an endpoint", opt={"body": Enabling})
-async def enable_webhook(call: Call, id: str) -> Response[WebhookEnabled]:
+async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookEnabled]:
     """Deliveries go on. The answer says what was not delivered meanwhile, and how to replay it."""
     asked = await call.body(Enabling)
     engine = call.engine
@@ -358,7 +360,7 @@ async def enable_webhook(call: Call, id: str) -> Response[WebhookEnabled]:
 
 
 @post("/v1/webhooks/{id:str}/disable", status_code=200, summary="Disable an endpoint")
-async def disable_webhook(call: Call, id: str) -> Response[WebhookShown]:
+async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookShown]:
     """Nothing more is sent. What is pending stays pending; later events are not queued, and can be replayed."""
     engine = call.engine
 
@@ -373,7 +375,7 @@ async def disable_webhook(call: Call, id: str) -> Response[WebhookShown]:
 
 
 @get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt=SECRET)
-async def get_secret(call: Call, id: str) -> SecretShown:
+async def get_secret(call: NamedDependency[Call], id: FromPath[str]) -> SecretShown:
     """The secret, and those before it whose overlap has not ended. Needs a key that may manage."""
     webhook = await call.read(webhooks.find_webhook, call.engine.vault, call.workspace_id, webhook_id(id))
     present, *older = webhook.secrets
@@ -386,7 +388,7 @@ async def get_secret(call: Call, id: str) -> SecretShown:
 @post(
     "/v1/webhooks/{id:str}/secret/rotate", status_code=200, summary="Rotate the signing secret", opt={"body": Rotation}
 )
-async def rotate_secret(call: Call, id: str) -> Response[Rotated]:
+async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[Rotated]:
     """A new secret signs from now on; the old one signs beside it for the overlap, so that either verifies."""
     asked = await call.body(Rotation)
     engine = call.engine
@@ -404,7 +406,7 @@ async def rotate_secret(call: Call, id: str) -> Response[Rotated]:
 
 
 @get("/v1/webhooks/{id:str}/public-key", summary="Get the public key of an endpoint with v1a signatures")
-async def get_public_key(call: Call, id: str) -> PublicKey:
+async def get_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
     """What receivers verify with; an endpoint with v1 signatures has none."""
     webhook = await call.read(webhooks.find_webhook, call.engine.vault, call.workspace_id, webhook_id(id))
     if webhook.signature != "v1a":

@@ -6,6 +6,7 @@ pending ──2xx──▶ delivered ──replay──▶ pending
    └──────▶ dead: tries used up, 410 Gone, endpoint deleted, event expired
 """
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -82,13 +83,12 @@ def retry_after(value: str | None, now: int) -> int | None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return min(int(text[:12]) * SECOND, DAY)
+        return min(int(text.lstrip("0")[:12] or "0") * SECOND, DAY)
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    try:
-        at = int(moment.timestamp() * SECOND)
-    except (OverflowError, OSError, ValueError):
-        return None
-    return min(max(at - now, 0), DAY)
+    if moment.tzinfo is None:
+        # An offset of -0000 is UTC as well, and not this machine's zone.
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(int(moment.timestamp()) * SECOND - now, 0), DAY)

@@ -2,6 +2,7 @@
 
 from waypost.errors import NotFound
 
+_HEX = frozenset("0123456789abcdef")
 KINDS = {
     "ws": "workspace",
     "key": "key",
@@ -22,14 +23,9 @@ def public(prefix: str, value: int) -> str:
 
 def internal(prefix: str, text: str) -> int:
     """The number behind a public id; an id that cannot exist is not found."""
-    head, _, digits = text.partition("_")
-    if head == prefix and len(digits) == 16:
-        try:
-            value = int(digits, 16)
-        except ValueError:
-            value = -1
-        if 0 <= value < 1 << 63:
-            return value
+    value = _number(text, prefix, 16)
+    if 0 <= value < 1 << 63:
+        return value
     raise NotFound(f"{text[:80]!r} is not the id of a {KINDS[prefix]}; one looks like {prefix}_0123456789abcdef.")
 
 
@@ -40,7 +36,14 @@ def public_pair(prefix: str, first: int, second: int) -> str:
 
 def internal_pair(prefix: str, text: str) -> tuple[int, int]:
     """The two numbers behind a paired public id."""
+    value = _number(text, prefix, 32)
+    first, second = divmod(value, 1 << 64)
+    if 0 <= first < 1 << 63 and second < 1 << 63:
+        return first, second
+    raise NotFound(f"{text[:80]!r} is not the id of a {KINDS[prefix]}.")
+
+
+def _number(text: str, prefix: str, length: int) -> int:
     head, _, digits = text.partition("_")
-    if head != prefix or len(digits) != 32:
-        raise NotFound(f"{text[:80]!r} is not the id of a {KINDS[prefix]}.")
-    return internal(prefix, f"{prefix}_{digits[:16]}"), internal(prefix, f"{prefix}_{digits[16:]}")
+    # `int` would also take signs, underscores, spaces and other alphabets; an id has one spelling.
+    return int(digits, 16) if head == prefix and len(digits) == length and _HEX.issuperset(digits) else -1

@@ -8,8 +8,8 @@ userId, and as an anonymousId that the person used.
 What does not hang on the order in which events come, nor on how they are cut into batches:
 
 - `merge` and `fold`: every trait carries the moment it was said, and the later one wins.
-- For events that name one userId, one anonymousId or both, and aliases: which of these lead to the same person. It holds
-  when uses of an anonymousId by different people are more than RENEWAL apart.
+- For events that name one userId, one anonymousId or both, and aliases: which of these lead to the same person, when
+  uses of an anonymousId by different people are more than RENEWAL apart.
 - The traits of these people, as long as no anonymousId was used by two of them.
 
 What does: events of an anonymousId alone stay with the person it led to when they came, whoever turns out to have used
@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import MINUTE
-from waypost.domain.events import Entry, Identifier
+from waypost.domain.events import Entry
 from waypost.errors import Conflict
 
 #: A trait's value and when it was said; None as a value marks a trait that was taken back.
@@ -51,7 +51,10 @@ class Profile(msgspec.Struct):
 
 
 class Claim(msgspec.Struct):
-    """An identifier that leads to a profile, and when the person was last seen to use it, give or take RENEWAL."""
+    """An identifier that leads to a profile, and when the person used it last, give or take RENEWAL.
+
+    For a userId, which is never shared, it is when it was first used.
+    """
 
     profile_id: int
     claimed_at: int
@@ -128,18 +131,36 @@ class Resolver:
             claim = self.claims.get((workspace_id, kind, value))
             if claim is not None:
                 return self._survivor(claim.profile_id)
-        owners = [self._owner(workspace_id, identifier) for identifier in identifiers]
+        claims = [self.claims.get((workspace_id, kind, value)) for kind, value in identifiers]
+        owners = [None if claim is None else self._survivor(claim.profile_id) for claim in claims]
         first = owners[0]
         # A clock that runs ahead must not decide over all that is said later.
         at = min(entry.occurred_at, entry.received_at)
         if entry.traits is None and first is not None and owners.count(first) == len(owners):
-            self._renew(entry, at)
+            if identifiers[0][0] == "user_id":
+                for (kind, _), claim in zip(identifiers, claims, strict=True):
+                    if kind != "user_id" and claim is not None and at > claim.claimed_at + RENEWAL:
+                        claim.claimed_at, claim.changed = at, True
             return first
         found = {owner: self._profile(owner) for owner in owners if owner is not None}
         unknown = [profile for profile in found.values() if not profile.known]
-        unclaimed = {profile.id for profile in unknown}
+        nobodys = {profile.id for profile in unknown}
         person = self._person(entry, owners, found, unknown)
-        self._claim_all(entry, owners, person, unclaimed, at)
+        has_user = identifiers[0][0] == "user_id"
+        person.known |= has_user
+        for (kind, value), claim, owner in zip(identifiers, claims, owners, strict=True):
+            if claim is None:
+                self.claims[(workspace_id, kind, value)] = Claim(person.id, at, changed=True)
+                continue
+            if owner in nobodys:
+                # Until now it was used without a person, which says nothing of whose it is.
+                counts = person.known
+            elif self._survivor(claim.profile_id) == person.id:
+                counts = has_user and kind != "user_id" and at > claim.claimed_at + RENEWAL
+            else:
+                counts = at > claim.claimed_at
+            if counts:
+                claim.profile_id, claim.claimed_at, claim.changed = person.id, at, True
         if entry.traits:
             person.changed |= fold(person.traits, entry.traits, at)
         return person.id
@@ -155,10 +176,6 @@ class Resolver:
             profile_id = profile.merged_into
             profile = self.profiles.get(profile_id)
         return profile_id
-
-    def _owner(self, workspace_id: int, identifier: Identifier) -> int | None:
-        claim = self.claims.get((workspace_id, *identifier))
-        return None if claim is None else self._survivor(claim.profile_id)
 
     def _profile(self, profile_id: int) -> Profile:
         profile = self.profiles.get(profile_id)
@@ -200,30 +217,3 @@ class Resolver:
         self.profiles[profile.id] = profile
         self.created.append(profile)
         return profile
-
-    def _claim_all(self, entry: Entry, owners: list[int | None], person: Profile, unclaimed: set[int], at: int) -> None:
-        has_user = entry.identifiers[0][0] == "user_id"
-        for (kind, value), owner in zip(entry.identifiers, owners, strict=True):
-            if kind == "user_id" and not person.known:
-                person.known = True
-            key = (entry.workspace_id, kind, value)
-            if owner is None:
-                self.claims[key] = Claim(person.id, at, changed=True)
-                continue
-            claim = self.claims[key]
-            if owner in unclaimed:
-                # Nobody's until now: what was seen of it without a person says nothing about whose it is.
-                late = person.known
-            elif self._survivor(claim.profile_id) == person.id:
-                late = has_user and at > claim.claimed_at + RENEWAL
-            else:
-                late = at > claim.claimed_at
-            if late:
-                claim.profile_id, claim.claimed_at, claim.changed = person.id, at, True
-
-    def _renew(self, entry: Entry, at: int) -> None:
-        if entry.identifiers[0][0] == "user_id":
-            for identifier in entry.identifiers[1:]:
-                claim = self.claims[(entry.workspace_id, *identifier)]
-                if at > claim.claimed_at + RENEWAL:
-                    claim.claimed_at, claim.changed = at, True

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -32,8 +33,11 @@ class Vault:
 
 def open_vault(secret_key: str, data: Path) -> Vault:
     """The vault for the keys in the settings; with none, for the key in `secret.key`, made when it is missing."""
+    source = "of the setting secret_key"
     if not secret_key:
-        secret_key = _kept_key(data / "secret.key")
+        file = data / "secret.key"
+        source = f"in {file}"
+        secret_key = _kept_key(file)
     keys = []
     for part in secret_key.split(","):
         try:
@@ -42,7 +46,7 @@ def open_vault(secret_key: str, data: Path) -> Vault:
             key = b""
         if len(key) != 32:
             raise Invalid(
-                "Each secret key must be 32 bytes in base64; `openssl rand -base64 32` makes one.",
+                f"Each key {source} must be 32 bytes in base64; `openssl rand -base64 32` makes one.",
                 code="invalid_setting",
             )
         keys.append(key)
@@ -52,13 +56,14 @@ def open_vault(secret_key: str, data: Path) -> Vault:
 def _kept_key(file: Path) -> str:
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return file.read_text("ascii").strip()
+        return file.read_text("latin-1").strip()
     except FileNotFoundError:
         pass
     text = base64.b64encode(os.urandom(32)).decode()
     # Written whole under another name first, so that a crash cannot leave half a key; the first one there wins.
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # A name of chance, since a container's processes have the same number every time. Only the owner may read it.
+    descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+    draft = Path(name)
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:
         handle.write(text + "\n")
         handle.flush()
@@ -66,7 +71,13 @@ def _kept_key(file: Path) -> str:
     try:
         os.link(draft, file)
     except FileExistsError:
-        text = file.read_text("ascii").strip()
+        text = file.read_text("latin-1").strip()
     finally:
         draft.unlink()
+    # A key that a power cut takes away takes every secret with it that was sealed since.
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     return text

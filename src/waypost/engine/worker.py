@@ -16,7 +16,7 @@ from waypost.engine.recorder import Recorder
 from waypost.engine.vault import Vault, open_vault
 from waypost.errors import Unavailable
 from waypost.settings import Settings
-from waypost.storage.database import Database
+from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
@@ -61,6 +61,8 @@ class Engine:
         """Join the database and start the loops; Unavailable when its schema is not this version's."""
         if pending := await self.database.pending_migrations():
             raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
+        # Read at the start, not at the first event: a wrong secret key has to be found out before anything is accepted.
+        await self.recorder.refresh(await self.database.read(_workspaces))
         await self.node.join(now_us())
         if not self._sends:
             self.dispatcher.drain()
@@ -86,3 +88,7 @@ class Engine:
             await self._recording
         await self.node.leave()
         log.info("engine stopped", action="engine_stopped")
+
+
+async def _workspaces(tx: Tx) -> list[int]:
+    return [row[0] for row in await tx.rows("workspaces.list")]
