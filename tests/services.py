@@ -1,11 +1,13 @@
 """Services that tests start for themselves: a private PostgreSQL, from the binaries of a development dependency."""
 
+import ctypes
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ import pytest
 
 #: Rights that are dropped to where tests run as root, which PostgreSQL refuses to.
 NOBODY = "nobody"
+#: From linux/prctl.h.
+PR_SET_PDEATHSIG = 1
 
 
 class PostgresServer:
@@ -39,7 +43,9 @@ class PostgresServer:
         words = [str(self._binaries / "postgres"), "-D", self._data, "-k", str(self.folder), "-h", ""]
         words += [word for setting in given for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder, **self._rights())
+            self._process = subprocess.Popen(
+                words, stdout=log, stderr=log, cwd=self.folder, preexec_fn=_end_with_parent, **self._rights()
+            )
         ready = [str(self._binaries / "pg_isready"), "-q", "-h", str(self.folder)]
         while subprocess.run(ready, check=False).returncode != 0:
             if self._process.poll() is not None:
@@ -101,6 +107,12 @@ def postgres_server(*settings: str) -> Iterator[PostgresServer]:
             server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _end_with_parent() -> None:
+    """Have Linux stop this process when the tests are killed and cannot tidy up."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _copy(package: Path, target: Path) -> Path:

@@ -7,7 +7,6 @@ Error
 ├── NotFound       look for another thing
 ├── Conflict       look at the present state first
 ├── TooLarge       send less
-├── TooMany        send it later, slower
 └── Unavailable    send it again later; nothing was kept
 """
 
@@ -61,12 +60,6 @@ class TooLarge(Error):
     """The request is too large."""
 
     code = "too_large"
-
-
-class TooMany(Error):
-    """Too many requests; send it again later."""
-
-    code = "too_many"
 
 
 class Unavailable(Error):

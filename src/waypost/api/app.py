@@ -1,5 +1,6 @@
 """The ASGI app: the edge in front, the control API behind it, every error a problem document."""
 
+import re
 from typing import Any
 
 import structlog
@@ -7,6 +8,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.routes import HTTPRoute
 
 from waypost.api import accounts, audience, deliveries, events, insights, operations, replays, webhooks
 from waypost.api.calls import BODY_BYTES, Call, authorize
@@ -81,7 +83,9 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
         return _respond(NotFound(f"There is no {path}; /openapi.json lists what there is.", code="no_such_route"))
     if error.status_code == 405:
         detail = f"{path} does not take {method}; /openapi.json lists what it takes."
-        return _respond(Invalid(detail, code="method_not_allowed"))
+        answer = _respond(Invalid(detail, code="method_not_allowed"))
+        answer.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
+        return answer
     if error.status_code == 413:
         return _respond(TooLarge(f"A request is at most {BODY_BYTES} bytes."))
     if error.status_code >= 500:
@@ -92,6 +96,13 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
         if isinstance(reason, dict)
     ]
     return _respond(Invalid("; ".join(reasons) or error.detail, code="invalid_parameter"))
+
+
+def _methods(app: Litestar, path: str) -> set[str]:
+    """The methods that a path takes."""
+    routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    fitting = [route for route in routes if re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path_format), path)]
+    return {method for route in fitting for method in route.methods}
 
 
 def _answer_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -145,6 +145,8 @@ async def _show(tx: Tx, records: list[dict[str, Any]]) -> list[ProfileShown]:
         user_ids, anonymous_ids, emails, phones = (
             identities.get((record["id"], kind), []) for kind in ("user_id", "anonymous_id", "email", "phone")
         )
+        # What an alias calls previous is kept as either kind of id; the person's own name is the other one.
+        user_ids.sort(key=anonymous_ids.__contains__)
         found.append(
             ProfileShown(
                 id=public("pro", record["id"]),

@@ -31,9 +31,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 
-_ROUTES = {f"/v1/{kind}": kind for kind in KINDS}
-_ROUTES["/v1/batch"] = "batch"
-_ROUTES["/v1/import"] = "batch"
+#: The second spelling is that of the library for browsers.
+_ROUTES = {f"/v1/{kind}": kind for kind in KINDS} | {f"/v1/{kind[0]}": kind for kind in KINDS}
+_ROUTES |= {"/v1/batch": "batch", "/v1/b": "batch"}
 #: Browsers send events from any page: the write key is public there, and may do nothing but this.
 _CORS = [
     (b"access-control-allow-origin", b"*"),
@@ -78,6 +78,8 @@ class Edge:
                 raise Invalid("Send events with POST.", code="method_not_allowed")
         except Error as error:
             status, headers, body = problem(error)
+            if status == 405:
+                headers.append((b"allow", b"POST, OPTIONS"))
             await send({"type": "http.response.start", "status": status, "headers": [*headers, _CORS[0]]})
             await send({"type": "http.response.body", "body": body})
 

@@ -17,7 +17,7 @@ from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
 #: Rows that one page looks at where it wants one type only; a page may then be short and have a next.
-SCAN = 10_000
+SCAN = 5_000
 
 TypeFilter = Annotated[str | None, QueryParameter(name="type", max_length=512, description="Only events of this type.")]
 _TIME = {"format": "date-time"}

@@ -43,13 +43,13 @@ class Gauges(Collector):
         yield GaugeMetricFamily("waypost_deliveries_held", "Deliveries held in memory.", dispatcher.held)
         yield GaugeMetricFamily("waypost_deliveries_held_bytes", "Bytes of their bodies.", dispatcher.held_bytes)
         yield GaugeMetricFamily("waypost_requests_in_flight", "Outbound requests under way.", dispatcher.in_flight)
-        ended = CounterMetricFamily("waypost_deliveries", "Deliveries that ended, by outcome.", labels=["outcome"])
+        attempts = CounterMetricFamily("waypost_attempts", "Attempts recorded by this process.", labels=["outcome"])
+        for outcome, number in recorder.attempts.items():
+            attempts.add_metric([outcome.value], number)
+        yield attempts
         ledger = GaugeMetricFamily("waypost_ledger", "Deliveries of all workspaces, by state.", labels=["state"])
         for name, number in msgspec.structs.asdict(totals).items():
             ledger.add_metric([name], number)
-            if name in ("delivered", "dead"):
-                ended.add_metric([name], number)
-        yield ended
         yield ledger
 
 

@@ -11,7 +11,6 @@ from waypost.errors import (
     Invalid,
     NotFound,
     TooLarge,
-    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -23,7 +22,6 @@ STATUS: dict[type[Error], tuple[int, str]] = {
     NotFound: (404, "Not found"),
     Conflict: (409, "Conflict"),
     TooLarge: (413, "Too large"),
-    TooMany: (429, "Too many requests"),
     Unavailable: (503, "Unavailable"),
 }
 #: Errors whose status is finer than that of their kind.

@@ -23,7 +23,8 @@ EventTypes = Annotated[
     Meta(description="Exact types or globs, such as `event.order_shipped`, `event.*` or `*`.", min_length=1),
 ]
 Description = Annotated[str, Meta(max_length=1000)]
-RateLimit = Annotated[float, Meta(description="Requests per second.", gt=0, le=100_000)]
+#: At least one request in a thousand seconds, since a wait has to end in numbers that a clock can hold.
+RateLimit = Annotated[float, Meta(description="Requests per second.", ge=0.001, le=100_000)]
 Concurrency = Annotated[int, Meta(description="Requests under way at the same time.", ge=1, le=1000)]
 Timeout = Annotated[
     float, Meta(description="Seconds for everything, from the name look-up to the end of the answer.", ge=0.1, le=30)

@@ -57,6 +57,7 @@ for _command in (
     ledger.ledger,
     ledger.check,
     ledger.migrate,
+    ledger.openapi,
     sink.sink,
     demo.demo,
 ):

@@ -1,4 +1,4 @@
-"""`waypost ledger`, `waypost check` and `waypost migrate`: what is owed, and whether all is well."""
+"""`waypost ledger`, `check`, `migrate` and `openapi`: what is owed, whether all is well, and what can be asked."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from waypost.api.app import describe_api
 from waypost.cli.accounts import print_json
 from waypost.cli.options import data_option, json_option, opened
 from waypost.domain.addresses import parse_networks
@@ -120,6 +121,12 @@ async def migrate(data: str | None) -> None:
     finally:
         await database.close()
     click.echo("\n".join(done) or "nothing to do")
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI 3.1 description of the API."""
+    print_json(describe_api())
 
 
 def _numbers(balance: Balance) -> dict[str, int]:

@@ -56,6 +56,10 @@ class Server(uvicorn.Server):
 async def serve(data: str | None, host: str | None, port: int | None, role: str) -> None:
     """Serve the API, record events and send webhooks."""
     settings = load_settings(data=data, host=host, port=port)
+    if role == "edge" and not settings.database_url:
+        raise Conflict(
+            "An edge leaves sending to workers on the same PostgreSQL: set WAYPOST_DATABASE_URL.", code="needs_postgres"
+        )
     set_up_logs(settings)
     tune()
     async with running(settings, sends=role == "all") as engine:

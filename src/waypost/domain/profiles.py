@@ -137,10 +137,10 @@ class Resolver:
         # A clock that runs ahead must not decide over all that is said later.
         at = min(entry.occurred_at, entry.received_at)
         if entry.traits is None and first is not None and owners.count(first) == len(owners):
-            if identifiers[0][0] == "user_id":
-                for (kind, _), claim in zip(identifiers, claims, strict=True):
-                    if kind != "user_id" and claim is not None and at > claim.claimed_at + RENEWAL:
-                        claim.claimed_at, claim.changed = at, True
+            # Several identifiers and nothing said of the person: one of them is a userId, which renews the others.
+            for (kind, _), claim in zip(identifiers, claims, strict=True):
+                if kind != "user_id" and claim is not None and at > claim.claimed_at + RENEWAL:
+                    claim.claimed_at, claim.changed = at, True
             return first
         found = {owner: self._profile(owner) for owner in owners if owner is not None}
         unknown = [profile for profile in found.values() if not profile.known]

@@ -151,6 +151,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
             raise Invalid(f"The header {name[:60]!r} is not valid in HTTP.", code="invalid_headers")
+        if not value.strip():
+            raise Invalid(f"The header {name!r} needs a value.", code="invalid_headers")
         if name.lower() in RESERVED_HEADERS:
             raise Invalid(f"The header {name!r} is set by Waypost and cannot be replaced.", code="invalid_headers")
     return dict(headers)

@@ -1,14 +1,18 @@
 """What time makes due: retries, replays, notices, leases of dead processes, retention."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
 from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.deliveries import State
 from waypost.domain.webhooks import Endpoint, event_object, webhook_body
 from waypost.engine import nodes
+from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Dispatcher, Task
 from waypost.engine.notices import send_notices
 from waypost.engine.recorder import Recorder
@@ -19,6 +23,7 @@ from waypost.settings import Settings
 from waypost.storage.database import Database, Row, Tx
 
 log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
 
 #: How often the database is asked even if nothing is known to be due: another process may have queued something.
 POLL_S = 1.0
@@ -91,10 +96,10 @@ class Clockwork:
                 if left <= 0:
                     return
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), left)
-            except TimeoutError:
-                continue
+            # Not `wait_for`: Python 3.11's may swallow the cancellation that ends this loop.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
 
     async def _claim_due(self) -> float:
         """Hold what is due for every endpoint whose lane has room, and hand it to the dispatcher."""
@@ -118,6 +123,12 @@ class Clockwork:
             if endpoint is None:
                 continue
             tasks = await self._database.transact(_claim, endpoint, room, self._ids.node, now)
+            if tasks is None:
+                # It was changed a moment ago.
+                if self._recorder is not None:
+                    await self._recorder.refresh([workspace_id])
+                wait = min(wait, 0.01)
+                continue
             self._dispatcher.offer(tasks)
             self._dispatcher.note_spilled(endpoint_id, len(tasks) >= room)
             if len(tasks) >= room:
@@ -142,11 +153,15 @@ class Clockwork:
         return 0.02 if busy or gave_up else POLL_S
 
     async def _notices(self) -> float:
-        handled = await send_notices(self._database, self._settings.smtp_url, self._settings.mail_from, now_us())
+        handled = await send_notices(self._database, self._settings, now_us())
         return 0.0 if handled >= 20 else POLL_S
 
     async def _heartbeat(self) -> float:
+        number = self._ids.node
         await self._node.beat(now_us())
+        if self._ids.node != number:
+            # What this process held under its old number is held by others now.
+            self._dispatcher.forget()
         self._dispatcher.share = await self._node.count_live(now_us())
         if await self._node.bury_dead(now_us()):
             self.wake_at(now_us())
@@ -169,7 +184,11 @@ async def _due_endpoints(tx: Tx) -> list[Row]:
     return await tx.rows("endpoints.due")
 
 
-async def _claim(tx: Tx, endpoint: Endpoint, room: int, node: int, now: int) -> list[Task]:
+async def _claim(tx: Tx, endpoint: Endpoint, room: int, node: int, now: int) -> list[Task] | None:
+    """Hold what is due, as tasks; None when the endpoint is no longer what it is known as."""
+    records = await tx.records("endpoints.by_ids", ids=[endpoint.id])
+    if not records or records[0]["status"] != "enabled" or records[0]["version"] != endpoint.version:
+        return None
     claimed = {
         event_id: (tries, attempts)
         for event_id, tries, attempts in await tx.rows(
@@ -178,8 +197,15 @@ async def _claim(tx: Tx, endpoint: Endpoint, room: int, node: int, now: int) -> 
     }
     tasks = []
     for id_, message_id, type_, profile_id, occurred_at, data in await tx.rows("events.by_ids", ids=list(claimed)):
-        tries, attempts = claimed[id_]
+        tries, attempts = claimed.pop(id_)
         body = webhook_body(type_, occurred_at, event_object(id_, message_id, profile_id, data.encode()))
         tasks.append(Task(endpoint, id_, body, tries, attempts))
+    if claimed:
+        # Their events were deleted for their age, so there is nothing to send any more.
+        rows = [(endpoint.id, event_id, State.DEAD, None, "event_deleted") for event_id in claimed]
+        await tx.run("deliveries.settle", rows=_encode(rows).decode(), node=node, now=now)
+        counts = Counts()
+        counts.add(endpoint.workspace_id, endpoint.id, 0, 0, -len(rows), len(rows))
+        await counts.write(tx, node)
     tasks.sort(key=lambda task: task.event_id)
     return tasks

@@ -6,7 +6,7 @@ import msgspec
 
 from waypost.clock import Ids, first_id, id_time
 from waypost.domain.deliveries import State
-from waypost.engine.recorder import Counts
+from waypost.engine.counts import Counts
 from waypost.engine.webhooks import Webhook
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx

@@ -1,5 +1,6 @@
 """What is due, per destination: a lane with limits of its own for every endpoint, so that a slow one slows nobody."""
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,6 +18,10 @@ LANE_ROOM = 1000
 #: Deliveries, and bytes of their bodies, that all lanes hold together.
 TOTAL_ROOM = 20_000
 TOTAL_BYTES = 64 * 1024 * 1024
+#: A lane with a rate limit may save up what it could have sent in this time, in seconds.
+BURST_S = 0.1
+#: How many lanes without a slot are looked at when a request ends.
+LOOKED_AT = 32
 #: The longest pause after an answer that asks for less traffic, when it does not say how long.
 LONGEST_PAUSE = 60.0
 
@@ -45,6 +50,8 @@ class Attempt(msgspec.Struct):
     outcome: Outcome
     response: Response
     retry_after: int | None
+    #: The version of the endpoint that it was made with.
+    version: int
 
 
 class Lane:
@@ -56,7 +63,6 @@ class Lane:
         "pause",
         "paused_until",
         "queue",
-        "spilled",
         "stopped",
         "tokens",
         "tokens_at",
@@ -74,10 +80,9 @@ class Lane:
         self.paused_until = 0.0
         self.tokens = 1.0
         self.tokens_at = 0.0
-        #: Whether some of what is owed had to stay in the database.
-        self.spilled = False
         self.stopped = False
-        self.waiting = False
+        #: The ticket with which it waits for its time or for a slot; 0 when it does not wait.
+        self.waiting = 0
 
 
 class Dispatcher:
@@ -98,7 +103,11 @@ class Dispatcher:
         self._max_in_flight = max_in_flight
         self._first_pause = first_pause
         self._lanes: dict[int, Lane] = {}
-        self._crowd: deque[Lane] = deque()
+        #: Lanes that wait for a slot, each with its ticket.
+        self._crowd: deque[tuple[Lane, int]] = deque()
+        self._tickets = itertools.count(1)
+        #: Endpoints of which some deliveries had to stay in the database.
+        self._spilled: set[int] = set()
         self._draining = False
         self.held = 0
         self.held_bytes = 0
@@ -112,12 +121,16 @@ class Dispatcher:
         """How many more deliveries this endpoint's lane can take now."""
         if self._draining or self.held >= TOTAL_ROOM or self.held_bytes >= TOTAL_BYTES:
             return 0
+        if endpoint_id in self._spilled:
+            return 0
         lane = self._lanes.get(endpoint_id)
         if lane is None:
             return LANE_ROOM
-        if lane.spilled or lane.stopped:
-            return 0
-        return max(LANE_ROOM - len(lane.queue), 0)
+        return 0 if lane.stopped else max(LANE_ROOM - len(lane.queue), 0)
+
+    def total_room(self) -> tuple[int, int]:
+        """How many more deliveries, and bytes of their bodies, all lanes together can take now."""
+        return TOTAL_ROOM - self.held, TOTAL_BYTES - self.held_bytes
 
     def claim_room(self, endpoint_id: int) -> int:
         """How many deliveries may be claimed from the database for this endpoint now."""
@@ -132,9 +145,10 @@ class Dispatcher:
 
     def note_spilled(self, endpoint_id: int, spilled: bool) -> None:
         """Whether some of what the endpoint is owed is in the database only: then later events go there too."""
-        lane = self._lanes.get(endpoint_id)
-        if lane is not None:
-            lane.spilled = spilled
+        if spilled:
+            self._spilled.add(endpoint_id)
+        else:
+            self._spilled.discard(endpoint_id)
 
     def offer(self, tasks: list[Task]) -> None:
         """Take over deliveries that are committed as held by this process."""
@@ -149,6 +163,10 @@ class Dispatcher:
     def lane_ids(self) -> list[int]:
         """The endpoints that have a lane."""
         return list(self._lanes)
+
+    def forget(self) -> None:
+        """Give back what has not been started."""
+        self._outbound.run(self._give_back_all)
 
     def drain(self) -> None:
         """Start nothing more, and give back what has not been started."""
@@ -193,6 +211,8 @@ class Dispatcher:
     def _change(self, lane: Lane, endpoint: Endpoint) -> None:
         lane.endpoint = endpoint
         lane.stopped = False
+        # It may wait for what no longer holds: its old ticket is worth nothing now.
+        lane.waiting = 0
         lane.pause, lane.paused_until = 0.0, 0.0
         lane.window = float(endpoint.concurrency)
 
@@ -214,22 +234,39 @@ class Dispatcher:
         while lane.queue and not lane.stopped and not self._draining:
             if lane.in_flight >= max(1, int(lane.window) // self.share) or lane.waiting:
                 return
-            if self.in_flight >= self._max_in_flight:
-                # Everybody's limit: this lane gets its turn when another's request ends.
-                lane.waiting = True
-                self._crowd.append(lane)
+            if lane.in_flight >= self._max_in_flight - self.in_flight:
+                # Nobody holds more of the slots for everybody than are free: one lane that hangs holds half of them,
+                # two hold a third each, and there is always room for another one.
+                self._queue_up(lane)
                 return
             now = time.monotonic()
             wait = self._wait(lane, now)
             if wait > 0:
-                lane.waiting = True
-                self._outbound.call_at(now + wait, lambda: self._resume(lane))
+                self._wait_until(lane, now + wait)
                 return
             self._start(lane, lane.queue.popleft())
 
-    def _resume(self, lane: Lane) -> None:
-        lane.waiting = False
-        self._pump(lane)
+    def _wait_until(self, lane: Lane, moment: float) -> None:
+        ticket = lane.waiting = next(self._tickets)
+        self._outbound.call_at(moment, lambda: self._resume(lane, ticket))
+
+    def _resume(self, lane: Lane, ticket: int) -> None:
+        if lane.waiting == ticket:
+            lane.waiting = 0
+            self._pump(lane)
+
+    def _queue_up(self, lane: Lane) -> None:
+        lane.waiting = next(self._tickets)
+        self._crowd.append((lane, lane.waiting))
+
+    def _serve_crowd(self) -> None:
+        """Let lanes that wait for a slot have their turn, one after the other."""
+        refused = 0
+        while self._crowd and self.in_flight < self._max_in_flight and refused < LOOKED_AT:
+            waiting = len(self._crowd)
+            self._resume(*self._crowd.popleft())
+            # One that queues up again holds enough: the end of one of its own requests brings its next turn.
+            refused += len(self._crowd) == waiting
 
     def _wait(self, lane: Lane, now: float) -> float:
         """How long the lane has to wait before its next request; takes a token when it need not."""
@@ -239,7 +276,7 @@ class Dispatcher:
         if limit is None:
             return 0.0
         rate = limit / self.share
-        lane.tokens = min(lane.tokens + (now - lane.tokens_at) * rate, max(rate, 1.0))
+        lane.tokens = min(lane.tokens + (now - lane.tokens_at) * rate, max(rate * BURST_S, 1.0))
         lane.tokens_at = now
         if lane.tokens < 1.0:
             return (1.0 - lane.tokens) / rate
@@ -251,22 +288,23 @@ class Dispatcher:
         self.held -= 1
         self.held_bytes -= len(task.body)
         started_at = now_us()
-        request = Request(
-            endpoint.url,
-            task.body,
-            request_headers(endpoint, public("evt", task.event_id), task.body, started_at),
-            endpoint.timeout_ms,
-        )
         lane.in_flight += 1
         self.in_flight += 1
         try:
-            self._outbound.send(request, lambda response: self._done(lane, task, started_at, response))
+            request = Request(
+                endpoint.url,
+                task.body,
+                request_headers(endpoint, public("evt", task.event_id), task.body, started_at),
+                endpoint.timeout_ms,
+            )
+            self._outbound.send(request, lambda response: self._done(lane, task, endpoint, started_at, response))
         except Exception as error:
-            # A request that libcurl refuses to start is a failed attempt, not a stuck delivery.
+            # A request that libcurl refuses to start is a failed attempt, not a stuck delivery. It ends later, as all
+            # others do: a whole queue of them would not fit on the stack.
             refused = Response(None, [], b"", f"not_sent: {error}", 0)
-            self._done(lane, task, started_at, refused)
+            self._outbound.run(lambda: self._done(lane, task, endpoint, started_at, refused))
 
-    def _done(self, lane: Lane, task: Task, started_at: int, response: Response) -> None:
+    def _done(self, lane: Lane, task: Task, endpoint: Endpoint, started_at: int, response: Response) -> None:
         lane.in_flight -= 1
         self.in_flight -= 1
         outcome = judge(response.status)
@@ -278,7 +316,9 @@ class Dispatcher:
                 lane.window = min(lane.window + 1.0, lane.endpoint.concurrency)
         else:
             asked = retry_after(dict(response.headers).get("retry-after"), ended_at) if response.headers else None
-            self._slow_down(lane, outcome, response, asked)
+            if endpoint.version == lane.endpoint.version:
+                # Otherwise it is the answer to what the endpoint was before it changed.
+                self._slow_down(lane, outcome, response, asked)
         self._report(
             Attempt(
                 endpoint_id=task.endpoint.id,
@@ -291,11 +331,15 @@ class Dispatcher:
                 outcome=outcome,
                 response=response,
                 retry_after=asked,
+                version=endpoint.version,
             )
         )
-        self._pump(lane)
-        while self._crowd and self.in_flight < self._max_in_flight:
-            self._resume(self._crowd.popleft())
+        if not self._crowd:
+            self._pump(lane)
+            return
+        if lane.queue and not lane.waiting:
+            self._queue_up(lane)
+        self._serve_crowd()
 
     def _slow_down(self, lane: Lane, outcome: Outcome, response: Response, asked: int | None) -> None:
         # A receiver in trouble gets one request at a time before it gets a thousand, and holds few of our slots.
@@ -304,6 +348,9 @@ class Dispatcher:
             lane.stopped = True
             self._give_back(lane)
         elif response.status in SLOW_DOWN:
-            lane.pause = min(max(lane.pause * 2, self._first_pause), LONGEST_PAUSE)
+            now = time.monotonic()
+            if now - response.duration_us / 1_000_000 >= lane.paused_until:
+                # What was under way when the pause began says nothing about whether the pause was long enough.
+                lane.pause = min(max(lane.pause * 2, self._first_pause), LONGEST_PAUSE)
             wait = max(lane.pause, (asked or 0) / 1_000_000)
-            lane.paused_until = max(lane.paused_until, time.monotonic() + wait)
+            lane.paused_until = max(lane.paused_until, now + wait)

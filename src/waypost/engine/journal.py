@@ -1,6 +1,7 @@
 """The door in: whatever arrives while the last batch is being committed is the next batch."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -10,6 +11,8 @@ from waypost.errors import Unavailable
 
 #: Entries, and attempts, that one transaction takes at most.
 BATCH = 1000
+#: What attempts came to waits so long for events to share a transaction with: nobody is kept waiting by it.
+LINGER_S = 0.005
 
 
 class Batch(msgspec.Struct):
@@ -43,6 +46,8 @@ class Journal:
         self._released: list[tuple[int, int]] = []
         self._arrived = asyncio.Event()
         self._told = False
+        self._ripe = False
+        self._ripening: asyncio.TimerHandle | None = None
         self._closed = False
 
     def append(self, entries: list[Entry]) -> "asyncio.Future[None]":
@@ -63,29 +68,46 @@ class Journal:
     def report(self, attempt: Attempt) -> None:
         """Hand in what an attempt came to, from any thread."""
         self._attempts.append(attempt)
-        self._tell()
+        if not self._told:
+            self._told = True
+            self._tell(self._linger)
 
     def release(self, deliveries: list[tuple[int, int]]) -> None:
         """Hand back deliveries that are held and will not be tried, from any thread."""
         self._released.extend(deliveries)
-        self._tell()
+        self._tell(self._ripen)
 
     async def next_batch(self) -> Batch:
         """The next batch; empty when the journal was closed and nothing is left."""
-        while not (self._groups or self._attempts or self._released or self._closed):
+        while True:
+            # Reset first, looked afterwards: what comes in between tells again.
+            self._told = False
+            if self._groups or self._closed or (self._ripe and (self._attempts or self._released)):
+                break
+            # What had ripened may have gone with an earlier batch.
+            self._ripe = False
             self._arrived.clear()
             await self._arrived.wait()
-        self._told = False
-        batch = Batch(self._take_groups(), self._attempts[:BATCH], self._released)
+        batch = Batch(self._take_groups(), self._attempts[:BATCH], self._released[:BATCH])
         # Other threads only append, so cutting off the front leaves what came meanwhile.
         del self._attempts[: len(batch.attempts)]
-        self._released = []
+        del self._released[: len(batch.released)]
+        self._ripe = bool(self._attempts or self._released)
+        if self._ripening is not None:
+            self._ripening.cancel()
+            self._ripening = None
         return batch
 
     def put_back(self, batch: Batch) -> None:
         """Keep what a failed transaction would have recorded of attempts: they happened, and nobody can repeat them."""
         self._attempts[:0] = batch.attempts
         self._released.extend(batch.released)
+        self._ripen()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more entries."""
+        return self._closed
 
     def close(self) -> None:
         """Take no more entries; what is here is still recorded."""
@@ -104,14 +126,21 @@ class Journal:
         self.waiting -= count
         return taken
 
-    def _tell(self) -> None:
-        if not self._told:
-            self._told = True
-            try:
-                self._loop.call_soon_threadsafe(self._arrived.set)
-            except RuntimeError:
-                # The loop has ended; the database gives what was held to the next process.
-                return
+    def _linger(self) -> None:
+        if self._ripening is None:
+            self._ripening = self._loop.call_later(LINGER_S, self._ripen)
+
+    def _ripen(self) -> None:
+        # An empty batch would tell the recorder that the journal is closed.
+        self._ripe = bool(self._attempts or self._released)
+        self._arrived.set()
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            # The loop has ended; the database gives what was held to the next process.
+            return
 
 
 def settle_futures(batch: Batch, failure: BaseException | None) -> None:

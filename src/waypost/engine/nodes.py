@@ -21,15 +21,16 @@ COMMAND_LINE = 0
 class Node:
     """This process's number in a database, and the watch over the others."""
 
-    def __init__(self, database: Database, ids: Ids) -> None:
+    def __init__(self, database: Database, ids: Ids, *, sends: bool = True) -> None:
         self._database = database
         self._ids = ids
+        self._sends = sends
         self._token = secrets.token_hex(16)
 
     async def join(self, now: int) -> None:
         """Take a number. SQLite belongs to one process: whatever another one held there, it held when it died."""
         alone = self._database.dialect == "sqlite"
-        self._ids.node = await self._database.transact(_join, self._token, alone, now)
+        self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, now)
 
     async def beat(self, now: int) -> None:
         """Say that this process lives; takes a new number when it was declared dead meanwhile."""
@@ -38,7 +39,7 @@ class Node:
             await self.join(now)
 
     async def count_live(self, now: int) -> int:
-        """How many processes live, this one included."""
+        """How many living processes send."""
         return max(1, await self._database.read(_count, now - DEAD_AFTER))
 
     async def bury_dead(self, now: int) -> bool:
@@ -52,19 +53,20 @@ class Node:
         await self._database.transact(_leave, self._ids.node, self._token)
 
 
-async def _join(tx: Tx, token: str, alone: bool, now: int) -> int:
+async def _join(tx: Tx, token: str, sends: bool, alone: bool, now: int) -> int:
     rows = await tx.rows("nodes.list")
     taken = {row[0] for row in rows}
-    # The number after the last one given: an old number comes back only after all others were used.
-    last = max(taken, default=COMMAND_LINE)
-    number = next(n for n in ((last + step - 1) % (NODES - 1) + 1 for step in range(1, NODES + 1)) if n not in taken)
-    if number in taken:
+    # A number of chance where there are others: one that was declared dead and does not know it yet shall not meet its
+    # own number again. The only process keeps to few numbers, so that what it counts stays in few rows.
+    start = 0 if alone else secrets.randbelow(NODES - 1)
+    number = next((n for n in ((start + step) % (NODES - 1) + 1 for step in range(NODES - 1)) if n not in taken), None)
+    if number is None:
         raise Unavailable("Too many processes share this database.")
     if alone:
         await tx.run("deliveries.release_others")
         if taken:
             await tx.run("nodes.bury", ids=sorted(taken), before=now + 3600 * SECOND)
-    await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), now=now)
+    await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), sends=int(sends), now=now)
     return number
 
 

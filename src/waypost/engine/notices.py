@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 import structlog
 
-from waypost.clock import MINUTE
+from waypost.clock import MINUTE, now_us
 from waypost.domain.ids import public
+from waypost.settings import Settings
 from waypost.storage.database import Database, Row, Tx
 
 log = structlog.get_logger()
@@ -53,19 +54,22 @@ def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str,
     )
 
 
-async def send_notices(database: Database, smtp_url: str, mail_from: str, now: int) -> int:
+async def send_notices(database: Database, settings: Settings, now: int) -> int:
     """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
     rows = await database.read(_due, now)
     for id_, recipient, subject, body, tries in rows:
+        # Those before it may have taken their time, and a lease runs from now.
+        now = max(now, now_us())
         if not await database.transact(_claim, id_, now):
             continue
         state, error, due_at = "sent", None, None
-        if not smtp_url:
+        if not settings.smtp_url:
             state, error = "shown", "no mail server is configured (WAYPOST_SMTP_URL)"
             log.warning("notice", action="notice_shown", notice=public("ntc", id_), subject=subject)
         else:
             try:
-                await send_mail(smtp_url, mail_from, recipient, subject, body)
+                signed = f"{body}\n-- \nWaypost at {settings.base_url}\n"
+                await send_mail(settings.smtp_url, settings.mail_from, recipient, subject, signed)
                 log.info("notice mailed", action="notice_sent", notice=public("ntc", id_))
             except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as failure:
                 error = f"{type(failure).__name__}: {failure}"[:500]

@@ -1,6 +1,7 @@
 """The one HTTP client: libcurl on a thread and a loop of its own, with every limit that strangers make necessary."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import os
@@ -31,6 +32,8 @@ READ_BODY = 256 * 1024
 #: Headers kept of an answer.
 KEPT_HEADERS = 16 * 1024
 KEPT_CONNECTIONS = 512
+#: The longest that the loop sleeps at a time.
+LONGEST_WAIT_S = 60.0
 USER_AGENT = f"Waypost/{__version__}"
 
 _EVENTS = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
@@ -43,6 +46,7 @@ _PHASES = (
     ("first_byte", pycurl.STARTTRANSFER_TIME),
     ("total", pycurl.TOTAL_TIME),
 )
+_SHUTTING_DOWN = "The server is shutting down. Send it again in a moment."
 _ERRORS = {
     pycurl.E_OPERATION_TIMEDOUT: "timeout",
     pycurl.E_COULDNT_RESOLVE_HOST: "dns",
@@ -97,7 +101,7 @@ class _Socket(socket.socket):
 class _Call:
     """A reusable libcurl handle and what the call that it is busy with gathers."""
 
-    __slots__ = ("body", "curl", "done", "heads", "keep", "kept", "read", "refused", "request", "started_at")
+    __slots__ = ("body", "curl", "done", "heads", "keep", "kept", "opened", "read", "refused", "request", "started_at")
 
     def __init__(self) -> None:
         self.curl = pycurl.Curl()
@@ -108,6 +112,7 @@ class _Call:
         self.read = self.kept = 0
         self.keep = KEPT_BODY
         self.refused: str | None = None
+        self.opened = False
         self.started_at = 0.0
 
     def take_header(self, line: bytes) -> None:
@@ -148,18 +153,26 @@ class Outbound:
         self._woken = False
         self._epoll.register(self._wake, select.EPOLLIN)
         self._stopping = False
+        self._stopped = False
+        #: Those who wait in `fetch`.
+        self._waiting: set[asyncio.Future[tuple[Response, dict[str, float]]]] = set()
         self._thread = threading.Thread(target=self._loop, name="waypost-outbound", daemon=True)
         self._thread.start()
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run a small job on the thread soon."""
+        """Run a small job on the thread soon; nothing happens once it was stopped."""
         self._jobs.append(job)
-        if not self._woken:
+        if not self._woken and not self._stopped:
             self._woken = True
             os.eventfd_write(self._wake, 1)
 
     async def fetch(self, request: Request) -> tuple[Response, dict[str, float]]:
-        """Send one request and wait for its answer, with how long each phase took in milliseconds."""
+        """Send one request and wait for its answer, with how long each phase took in milliseconds.
+
+        Unavailable when this is stopped meanwhile.
+        """
+        if self._stopping:
+            raise Unavailable(_SHUTTING_DOWN)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Response, dict[str, float]]] = loop.create_future()
 
@@ -179,8 +192,12 @@ class Outbound:
             def answer(response: Response) -> None:
                 loop.call_soon_threadsafe(settle, (response, phases(call)))
 
-        self.run(start)
-        return await future
+        self._waiting.add(future)
+        try:
+            self.run(start)
+            return await future
+        finally:
+            self._waiting.discard(future)
 
     def send(self, request: Request, done: Callable[[Response], None]) -> pycurl.Curl:
         """Start a request; `done` is called on this thread. For use on the thread only."""
@@ -191,6 +208,7 @@ class Outbound:
         call.read = call.kept = 0
         call.keep = request.keep
         call.refused = None
+        call.opened = False
         call.started_at = time.monotonic()
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, request.headers)
@@ -211,6 +229,13 @@ class Outbound:
         self._stopping = True
         self.run(lambda: None)
         await asyncio.to_thread(self._thread.join)
+        if self._stopped:
+            return
+        self._stopped = True
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(Unavailable(_SHUTTING_DOWN))
+        self._close()
 
     def _make(self) -> _Call:
         call = _Call()
@@ -237,10 +262,21 @@ class Outbound:
                     call.refused = f"{target[0]} is a {reason}"
                     return pycurl.SOCKET_BAD
             self._forget_idle()
+            call.opened = True
             return _Socket(family, kind, protocol)
 
         curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
         return call
+
+    def _close(self) -> None:
+        """Let go of every descriptor; the thread has ended."""
+        for curl in self._busy:
+            self._multi.remove_handle(curl)
+        for call in [*self._busy.values(), *self._free]:
+            call.curl.close()
+        self._multi.close()
+        self._epoll.close()
+        os.close(self._wake)
 
     def _loop(self) -> None:
         while not self._stopping:
@@ -269,7 +305,8 @@ class Outbound:
             wait = self._later[0][0] - now if wait < 0 else min(wait, self._later[0][0] - now)
         if jobs:
             wait = 0
-        for fd, events in self._epoll.poll(wait if wait < 0 else wait + 0.0001):
+        # epoll counts in milliseconds of 32 bits; whoever wants to wait longer is asked again.
+        for fd, events in self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S)):
             if fd == self._wake:
                 # Told first, looked at afterwards: a job that comes in between wakes the loop again.
                 self._woken = False
@@ -277,8 +314,7 @@ class Outbound:
             elif fd in self._idle:
                 # A connection that nobody uses was closed or spoke out of turn; libcurl finds out when it reuses it.
                 self._idle.discard(fd)
-                del self._watched[fd]
-                self._epoll.unregister(fd)
+                self._unregister(fd)
             else:
                 action = pycurl.CSELECT_IN if events & _READABLE else 0
                 action |= pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
@@ -308,6 +344,9 @@ class Outbound:
             # It said more than anybody will read. What it said first counts.
             failure = None
         if failure is not None:
+            if self._proxy and failure == pycurl.E_COULDNT_CONNECT:
+                # The proxy is all that is ever connected to, or it refused to connect any further.
+                failure = pycurl.E_COULDNT_RESOLVE_PROXY
             error = _explain(call, failure, message, request)
         response = Response(
             status=seen if failure is None else None,
@@ -359,13 +398,14 @@ class Outbound:
     def _forget_idle(self) -> None:
         """Before a new connection: its descriptor may have the number of an idle one that libcurl closed unseen."""
         for fd in self._idle:
-            del self._watched[fd]
-            try:
-                self._epoll.unregister(fd)
-            except OSError:
-                # Closed already, which took it out.
-                continue
+            self._unregister(fd)
         self._idle.clear()
+
+    def _unregister(self, fd: int) -> None:
+        del self._watched[fd]
+        # One that was closed already was taken out by that.
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
 
     def _set_timer(self, milliseconds: int) -> None:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
@@ -377,7 +417,8 @@ def phases(curl: pycurl.Curl) -> dict[str, float]:
 
 
 def _explain(call: _Call, failure: int, message: str, request: Request) -> str:
-    if call.refused is not None:
+    # A name may have an address that is refused and another one that is not: then that one tells what happened.
+    if call.refused is not None and not call.opened:
         return f"address_forbidden: {call.refused}, which webhooks may not reach"
     if failure == pycurl.E_OPERATION_TIMEDOUT:
         return f"timeout: no whole answer within {request.timeout_ms / 1000:g} s"

@@ -8,7 +8,7 @@ from waypost.clock import first_id
 from waypost.domain.deliveries import State
 from waypost.domain.filters import compile_filter
 from waypost.domain.webhooks import event_object, pattern_match, webhook_body
-from waypost.engine.recorder import Counts
+from waypost.engine.counts import Counts
 from waypost.storage.database import Tx
 
 #: Events looked at in one transaction.
@@ -23,7 +23,7 @@ _filter = msgspec.json.Decoder(dict[str, Any])
 
 
 async def advance_replays(tx: Tx, node: int, now: int) -> bool:
-    """Take every running replay one step further; whether any has more to do right away."""
+    """Take every running replay one step further; whether any queued something or has more to do right away."""
     busy = False
     for replay in await tx.records("replays.running", n=20):
         row = await tx.row("deliveries.count_dead", endpoint_id=replay["endpoint_id"])
@@ -69,7 +69,7 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
         state="done" if done else "running",
         now=now,
     )
-    return not done
+    return not done or bool(again or missed)
 
 
 def _wants(replay: dict[str, Any], row: tuple[Any, ...]) -> bool:

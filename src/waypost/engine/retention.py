@@ -2,7 +2,7 @@
 
 from waypost.clock import DAY, first_id
 from waypost.domain.deliveries import State
-from waypost.engine.recorder import Counts
+from waypost.engine.counts import Counts
 from waypost.storage.database import Database, Tx
 
 #: Rows that one transaction deletes.

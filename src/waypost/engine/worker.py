@@ -33,7 +33,7 @@ class Engine:
         self.networks = parse_networks(settings.allow_private)
         self.vault: Vault = open_vault(settings.secret_key, settings.data_dir)
         self.ids = Ids(nodes.COMMAND_LINE)
-        self.node = nodes.Node(database, self.ids)
+        self.node = nodes.Node(database, self.ids, sends=sends)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)
         self.dispatcher = Dispatcher(
@@ -86,7 +86,11 @@ class Engine:
         self.journal.close()
         if self._recording is not None:
             await self._recording
-        await self.node.leave()
+        try:
+            await self.node.leave()
+        except Unavailable as error:
+            # Whoever starts next takes over what is still held.
+            log.warning("could not say goodbye", action="leave_failed", error=error.detail)
         log.info("engine stopped", action="engine_stopped")
 
 

@@ -1,6 +1,7 @@
 """SQLite: one writer thread that commits durably, a few readers, and a checkpoint thread of its own."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -260,7 +261,9 @@ class SQLite:
         """Let the checkpoint thread copy the log; then copy the little that came since, so that the log starts anew."""
         if self._log_copied:
             self._log_copied = False
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            # A full disk must not end this thread: the log stays as it is, and a later commit asks again.
+            with contextlib.suppress(apsw.Error):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._log_pages = 0
         else:
             self._checkpoint_wanted.set()

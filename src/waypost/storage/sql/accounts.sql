@@ -41,7 +41,7 @@ SELECT count(*) FROM keys WHERE workspace_id = :workspace_id AND id <> :id AND s
 SELECT id, token, seen_at FROM nodes ORDER BY id;
 
 -- name: nodes.add
-INSERT INTO nodes (id, token, host, started_at, seen_at) VALUES (:id, :token, :host, :now, :now);
+INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (:id, :token, :host, :sends, :now, :now);
 
 -- name: nodes.seen
 -- This process is alive. Changes nothing when it was declared dead meanwhile.
@@ -54,7 +54,8 @@ DELETE FROM nodes WHERE id = :id AND token = :token;
 SELECT id FROM nodes WHERE seen_at < :before;
 
 -- name: nodes.live
-SELECT count(*) FROM nodes WHERE seen_at >= :since;
+-- How many processes share the limits of the endpoints.
+SELECT count(*) FROM nodes WHERE seen_at >= :since AND sends = 1;
 
 -- name: nodes.bury
 DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < :before;

@@ -90,11 +90,6 @@ SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reas
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before ORDER BY d.event_id DESC LIMIT :n;
 
--- name: deliveries.list_delivered
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
-FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
-WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before AND d.state = 'delivered' ORDER BY d.event_id DESC LIMIT :n;
-
 -- name: deliveries.list_dead
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
@@ -119,8 +114,14 @@ WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint) AND state <> 
 -- The raw truth behind the ledger, for `waypost check`.
 SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state;
 
--- name: deliveries.older
+-- name: deliveries.older (sqlite)
+-- What is past its time; one writer at a time keeps it as it was read.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id LIMIT :n;
+
+-- name: deliveries.older (postgres)
+-- Locked, so that nobody settles what is about to be counted and deleted.
+SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id LIMIT :n
+FOR UPDATE;
 
 -- name: deliveries.delete
 DELETE FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);

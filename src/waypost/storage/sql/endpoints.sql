@@ -75,13 +75,8 @@ ON CONFLICT (endpoint_id, node) DO UPDATE SET
     accepted = endpoint_counts.accepted + excluded.accepted, delivered = endpoint_counts.delivered + excluded.delivered,
     pending = endpoint_counts.pending + excluded.pending, dead = endpoint_counts.dead + excluded.dead;
 
--- name: counts.of_workspace
--- Sums are cast because PostgreSQL makes them numeric.
-SELECT CAST(coalesce(sum(accepted), 0) AS bigint), CAST(coalesce(sum(delivered), 0) AS bigint),
-    CAST(coalesce(sum(pending), 0) AS bigint), CAST(coalesce(sum(dead), 0) AS bigint)
-FROM endpoint_counts WHERE workspace_id = :workspace_id;
-
 -- name: counts.of_endpoints
+-- Sums are cast because PostgreSQL makes them numeric.
 SELECT endpoint_id, CAST(sum(accepted) AS bigint), CAST(sum(delivered) AS bigint), CAST(sum(pending) AS bigint),
     CAST(sum(dead) AS bigint)
 FROM endpoint_counts WHERE workspace_id = :workspace_id AND endpoint_id IN @list(ids bigint) GROUP BY endpoint_id;
@@ -92,9 +87,11 @@ SELECT workspace_id, endpoint_id, CAST(sum(accepted) AS bigint), CAST(sum(delive
 FROM endpoint_counts GROUP BY workspace_id, endpoint_id ORDER BY workspace_id, endpoint_id;
 
 -- name: counts.of_all
-SELECT coalesce(sum(accepted), 0), coalesce(sum(delivered), 0), coalesce(sum(pending), 0), coalesce(sum(dead), 0)
+SELECT CAST(coalesce(sum(accepted), 0) AS bigint), CAST(coalesce(sum(delivered), 0) AS bigint),
+    CAST(coalesce(sum(pending), 0) AS bigint), CAST(coalesce(sum(dead), 0) AS bigint)
 FROM endpoint_counts;
 
 -- name: counts.of_workspace_by_endpoint
-SELECT endpoint_id, sum(accepted), sum(delivered), sum(pending), sum(dead)
+SELECT endpoint_id, CAST(sum(accepted) AS bigint), CAST(sum(delivered) AS bigint), CAST(sum(pending) AS bigint),
+    CAST(sum(dead) AS bigint)
 FROM endpoint_counts WHERE workspace_id = :workspace_id GROUP BY endpoint_id ORDER BY endpoint_id;

@@ -16,10 +16,6 @@ INSERT INTO events (id, workspace_id, message_key, message_id, type, profile_id,
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
 
--- name: events.list_of_type
-SELECT id, message_id, type, profile_id, occurred_at, data FROM events
-WHERE workspace_id = :workspace_id AND id < :before AND id >= :since AND type = :type ORDER BY id DESC LIMIT :n;
-
 -- name: events.of_profile
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE profile_id = :profile_id AND id < :before ORDER BY id DESC LIMIT :n;

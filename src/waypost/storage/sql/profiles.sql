@@ -13,16 +13,24 @@ FROM json_array_elements(:wanted::json) w CROSS JOIN LATERAL (
     SELECT * FROM identities WHERE workspace_id = (w ->> 0)::bigint AND kind = w ->> 1 AND value = w ->> 2 OFFSET 0
 ) i;
 
--- name: identities.of_profiles
-SELECT kind, value, claimed_at FROM identities WHERE profile_id IN @list(ids bigint) ORDER BY kind, claimed_at DESC, value;
+-- name: identities.moved (sqlite)
+-- What identities.find says now that the profiles are locked; one writer at a time makes asking again needless.
+SELECT NULL WHERE :wanted IS NULL;
+
+-- name: identities.moved (postgres)
+SELECT coalesce(json_agg(json_build_array(i.workspace_id, i.kind, i.value, i.profile_id, i.claimed_at)), '[]')::text
+FROM json_array_elements(:wanted::json) w CROSS JOIN LATERAL (
+    SELECT * FROM identities WHERE workspace_id = (w ->> 0)::bigint AND kind = w ->> 1 AND value = w ->> 2 OFFSET 0
+) i;
 
 -- name: identities.insert
 INSERT INTO identities (workspace_id, kind, value, profile_id, claimed_at) VALUES :rows;
 
 -- name: identities.reclaim
--- Identifiers that changed hands.
+-- Identifiers that changed hands, or whose claim was renewed. The later claim stays, whoever writes last.
 INSERT INTO identities (workspace_id, kind, value, profile_id, claimed_at) VALUES :rows
-ON CONFLICT (workspace_id, kind, value) DO UPDATE SET profile_id = excluded.profile_id, claimed_at = excluded.claimed_at;
+ON CONFLICT (workspace_id, kind, value) DO UPDATE SET profile_id = excluded.profile_id, claimed_at = excluded.claimed_at
+WHERE excluded.claimed_at > identities.claimed_at;
 
 -- name: identities.move
 -- All identifiers of profiles that were merged into another.

@@ -26,6 +26,8 @@ CREATE TABLE nodes (
     id {key},
     token text NOT NULL,
     host text NOT NULL,
+    -- Whether it sends: those that do share the limits of the endpoints. 0 or 1.
+    sends bigint NOT NULL,
     started_at bigint NOT NULL,
     seen_at bigint NOT NULL
 );

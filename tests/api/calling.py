@@ -1,0 +1,70 @@
+"""How the tests of the API call it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Keys of one workspace, and one of another that may do everything there."""
+
+    manage: str
+    read: str
+    ingest: str
+    stranger: str
+    workspace_id: int
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def eventually(find: Callable[[], Awaitable[Any]], limit_s: float = 10.0) -> Any:
+    """What `find` gives back, once it is truthy."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            if found := await find():
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def ok(answer: Awaitable[httpx.Response], status: int = 200) -> Any:
+    """The JSON of an answer that has to have this status."""
+    response = await answer
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def refused(answer: Awaitable[httpx.Response], status: int, code: str) -> dict[str, Any]:
+    """The problem document of an answer that has to be this problem."""
+    response = await answer
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, problem["status"], problem["code"]) == (status, status, code), response.text
+    assert problem["detail"]
+    return problem
+
+
+async def track(client: httpx.AsyncClient, count: int = 1, **fields: Any) -> None:
+    """Send tracked events."""
+    for _ in range(count):
+        event = {"userId": "ada", "event": "Order Shipped", "properties": {"total": 99.5}} | fields
+        await ok(client.post("/v1/track", json=event))
+
+
+async def make_webhook(client: httpx.AsyncClient, url: str, **fields: Any) -> Any:
+    """A new endpoint."""
+    return await ok(client.post("/v1/webhooks", json={"url": url, "event_types": ["*"]} | fields), 201)
+
+
+async def settled(client: httpx.AsyncClient, webhook: Any, **counts: int) -> Any:
+    """The endpoint, once its ledger says this."""
+
+    async def look() -> Any:
+        found = await ok(client.get(f"/v1/webhooks/{webhook['id']}"))
+        return found if counts.items() <= found["counts"].items() else None
+
+    return await eventually(look)

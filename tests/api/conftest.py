@@ -1,0 +1,58 @@
+"""A whole engine on a temporary SQLite file behind the app, keys of two workspaces, and a sink to send to."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.calling import Keys, bearer
+from waypost.api.app import build_app
+from waypost.clock import now_us
+from waypost.domain.ids import internal
+from waypost.engine import accounts
+from waypost.engine.worker import Engine
+from waypost.settings import load_settings
+from waypost.sink.beside import Running, running
+from waypost.storage.sqlite import SQLite
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    settings = load_settings({}, data=str(tmp_path), allow_private="127.0.0.0/8", retry_base=0.001)
+    database = SQLite(tmp_path / "waypost.db")
+    await database.migrate()
+    engine = Engine(database, settings)
+    await engine.start()
+    yield engine
+    await engine.stop()
+    await database.close()
+
+
+@pytest.fixture
+async def keys(engine: Engine) -> Keys:
+    first = await engine.database.transact(accounts.create_workspace, engine.ids, "first", now_us())
+    second = await engine.database.transact(accounts.create_workspace, engine.ids, "second", now_us())
+    workspace_id = internal("ws", first["workspace"])
+    read = await engine.database.transact(accounts.create_key, engine.ids, workspace_id, "reader", ["read"], now_us())
+    return Keys(first["api_key"], read["key"], first["write_key"], second["api_key"], workspace_id)
+
+
+@pytest.fixture
+async def client(engine: Engine, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the app with the key that may do everything in the first workspace."""
+    transport = httpx.ASGITransport(app=build_app(engine))
+    async with httpx.AsyncClient(transport=transport, base_url="http://waypost", headers=bearer(keys.manage)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[Running]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def hook(sink: Running, request: pytest.FixtureRequest) -> str:
+    """A receiver of this test's own."""
+    return f"{sink.url}/hook/{abs(hash(request.node.nodeid))}"

@@ -1,0 +1,133 @@
+"""What holds for every route: problems, limits, and requests that come again."""
+
+import asyncio
+
+import httpx
+import pytest
+from litestar.exceptions import HTTPException
+
+from tests.api.calling import bearer, make_webhook, ok, refused
+from waypost.api.calls import BODY_BYTES
+from waypost.engine import accounts
+from waypost.engine.idempotency import RACES
+
+NEW = {"url": "https://example.com/", "event_types": ["*"]}
+
+
+async def test_what_there_is_not_says_where_to_look(client):
+    problem = await refused(client.get("/v1/nothing"), 404, "no_such_route")
+    assert "/openapi.json" in problem["detail"]
+    await refused(client.request("PATCH", "/v1/ledger"), 405, "method_not_allowed")
+    refusal = await client.request("POST", "/v1/webhooks/whk_0000000000000001")
+    assert (refusal.status_code, refusal.headers["allow"]) == (405, "DELETE, GET, OPTIONS, PATCH, PUT")
+    await refused(client.get("/v1/webhooks/whk_1"), 404, "not_found")
+    await refused(client.get("/v1/webhooks/evt_0000000000000001"), 404, "not_found")
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "many", "1.5", ""])
+async def test_a_page_has_one_to_a_thousand_rows(limit, client):
+    problem = await refused(client.get(f"/v1/webhooks?limit={limit}"), 400, "invalid_parameter")
+    assert "limit" in problem["detail"]
+
+
+async def test_a_body_is_bounded(client):
+    await refused(client.post("/v1/webhooks", content=b" " * (BODY_BYTES + 1)), 413, "too_large")
+
+    async def parts():
+        for _ in range(BODY_BYTES // 1000 + 1):
+            yield b" " * 1000
+
+    await refused(client.post("/v1/webhooks", content=parts()), 413, "too_large")
+    await refused(client.post("/v1/webhooks", content=b" " * BODY_BYTES), 400, "invalid_json")
+
+
+async def test_a_surprise_is_logged_and_tells_nothing(client, monkeypatch):
+    async def fail(*_args):
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(accounts, "list_keys", fail)
+    problem = await refused(client.get("/v1/keys"), 500, "internal")
+    assert "secret" not in str(problem)
+
+
+async def test_a_refusal_of_the_framework_is_a_problem_too(client, monkeypatch):
+    async def fail(*_args):
+        raise HTTPException(status_code=500, detail="the secret inside")
+
+    monkeypatch.setattr(accounts, "list_keys", fail)
+    problem = await refused(client.get("/v1/keys"), 500, "internal")
+    assert "secret" not in str(problem)
+
+
+async def test_a_repeat_gets_the_first_answer_and_does_nothing(client):
+    headers = {"idempotency-key": "one"}
+    first = await client.post("/v1/webhooks", json=NEW, headers=headers)
+    again = await client.post("/v1/webhooks", json=NEW, headers=headers)
+    quoted = await client.post("/v1/webhooks", json=NEW, headers={"idempotency-key": '"one"'})
+    assert first.status_code == again.status_code == quoted.status_code == 201
+    assert first.content == again.content == quoted.content
+    assert len((await ok(client.get("/v1/webhooks")))["data"]) == 1
+    other = await client.post("/v1/webhooks", json=NEW, headers={"idempotency-key": "two"})
+    assert other.json()["id"] != first.json()["id"]
+
+
+async def test_another_request_under_the_same_key_is_refused(client):
+    headers = {"idempotency-key": "one"}
+    await ok(client.post("/v1/webhooks", json=NEW, headers=headers), 201)
+    await refused(
+        client.post("/v1/webhooks", json=NEW | {"timeout": 1}, headers=headers), 422, "idempotency_key_reused"
+    )
+    await refused(
+        client.post("/v1/keys", json={"name": "a", "scopes": ["read"]}, headers=headers), 422, "idempotency_key_reused"
+    )
+
+
+async def test_what_was_refused_can_be_sent_again_under_its_key(client):
+    headers = {"idempotency-key": "one"}
+    await refused(client.post("/v1/webhooks/whk_0000000000000001/disable", headers=headers), 404, "not_found")
+    await ok(client.post("/v1/webhooks", json=NEW, headers=headers), 201)
+
+
+async def test_workspaces_have_keys_of_their_own(client, keys):
+    headers = {"idempotency-key": "one"}
+    first = await ok(client.post("/v1/webhooks", json=NEW, headers=headers), 201)
+    other = await ok(client.post("/v1/webhooks", json=NEW, headers=headers | bearer(keys.stranger)), 201)
+    assert first["id"] != other["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, '""', "caf\u00e9".encode(), "a\tb"])
+async def test_a_key_that_is_none_is_refused(key, client):
+    await refused(
+        client.post("/v1/webhooks", json=NEW, headers={"idempotency-key": key}), 400, "invalid_idempotency_key"
+    )
+
+
+async def test_the_same_request_many_times_at_once_takes_effect_once(client):
+    answers = await asyncio.gather(
+        *(client.post("/v1/webhooks", json=NEW, headers={"idempotency-key": "one"}) for _ in range(10))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert len((await ok(client.get("/v1/webhooks")))["data"]) == 1
+    assert RACES > 1
+
+
+async def test_stored_answers_are_sealed(client, engine, keys):
+    made = await ok(client.post("/v1/webhooks", json=NEW, headers={"idempotency-key": "one"}), 201)
+
+    async def kept(tx):
+        return await tx.row("idempotency.get", workspace_id=keys.workspace_id, key="one")
+
+    row = await engine.database.read(kept)
+    assert made["secret"] not in str(row)
+    assert made["secret"] in engine.vault.open(row[2])
+
+
+async def test_a_test_is_not_sent_twice_under_one_key(client, hook, sink):
+    made = await make_webhook(client, hook)
+    headers = {"idempotency-key": "one"}
+    first = await ok(client.post(f"/v1/webhooks/{made['id']}/test", headers=headers))
+    assert await ok(client.post(f"/v1/webhooks/{made['id']}/test", headers=headers)) == first
+    async with httpx.AsyncClient() as direct:
+        name = hook.rpartition("/")[2]
+        assert (await ok(direct.get(f"{sink.url}/received/count?name={name}")))["count"] == 1

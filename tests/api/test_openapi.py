@@ -1,0 +1,81 @@
+"""The OpenAPI document says what there is."""
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.api.calling import make_webhook, ok, settled, track
+from waypost.api.app import describe_api
+from waypost.domain.events import KINDS
+
+DOCUMENT = describe_api()
+OPERATIONS = [(path, method, op) for path, item in DOCUMENT["paths"].items() for method, op in item.items()]
+NAMES = [f"{method} {path}" for path, method, _ in OPERATIONS]
+
+
+def test_it_is_openapi_3_1():
+    assert DOCUMENT["openapi"].startswith("3.1")
+    assert DOCUMENT["info"]["title"] == "Waypost"
+    assert DOCUMENT["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_every_reference_leads_somewhere():
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(DOCUMENT)):
+        assert name in DOCUMENT["components"]["schemas"]
+
+
+@pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
+def test_schemas_are_json_schema_and_say_what_they_are(name):
+    schema = DOCUMENT["components"]["schemas"][name]
+    Draft202012Validator.check_schema(schema)
+    assert schema.get("description") or "enum" in schema
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
+def test_every_operation_is_described(path, method, operation):
+    assert operation["summary"]
+    assert operation["description"]
+    assert any(status.startswith("2") for status in operation["responses"])
+    for status, response in operation["responses"].items():
+        if not status.startswith("2"):
+            assert list(response["content"]) == ["application/problem+json"]
+    named = set(re.findall(r"{(\w+)}", path))
+    assert named == {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "path"}
+
+
+def test_operations_have_names_of_their_own():
+    names = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(set(names)) == len(names)
+
+
+def test_the_segment_routes_are_in_it():
+    assert {f"/v1/{kind}" for kind in (*KINDS, "batch")} <= DOCUMENT["paths"].keys()
+
+
+async def test_it_is_served_to_anybody(client):
+    answer = await client.get("/openapi.json", headers={"authorization": ""})
+    assert answer.json() == DOCUMENT
+    assert (await client.get("/openapi.json")).content == answer.content
+
+
+async def test_answers_are_as_described(client, hook):
+    made = await make_webhook(client, hook)
+    await track(client, 2)
+    await settled(client, made, delivered=2)
+    place = f"/v1/webhooks/{made['id']}"
+    await ok(client.post(f"{place}/replay", json={"since": "2020-06-01T00:00:00Z"}), 202)
+    delivery = (await ok(client.get(f"{place}/deliveries")))["data"][0]
+    event = (await ok(client.get("/v1/events")))["data"][0]
+    ids = {"webhooks": made["id"], "deliveries": delivery["id"], "events": event["id"], "profiles": event["profile_id"]}
+    checked = 0
+    for path, method, operation in OPERATIONS:
+        if method != "get" or operation["operationId"] in ("metrics", "get_public_key", "get_replay"):
+            continue
+        real = re.sub(r"/v1/([a-z]+)/{id}", lambda found: f"/v1/{found[1]}/{ids[found[1]]}", path)
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        whole = schema | {"components": DOCUMENT["components"]}
+        Draft202012Validator(whole).validate(await ok(client.get(real)))
+        checked += 1
+    assert checked > 15

@@ -1,0 +1,458 @@
+"""The recorder on both stores: once, in any order, and with several at work."""
+
+import asyncio
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from waypost.clock import Ids, now_us
+from waypost.domain.addresses import parse_networks
+from waypost.domain.deliveries import Outcome
+from waypost.domain.events import Entry, Message, message_key, read_entry
+from waypost.domain.profiles import current
+from waypost.engine.dispatcher import Attempt, Dispatcher
+from waypost.engine.journal import Batch, Journal
+from waypost.engine.outbound import Outbound, Response
+from waypost.engine.recorder import Recorder
+from waypost.engine.vault import Vault
+from waypost.storage.database import Database, Row, Tx
+from waypost.storage.postgres import Postgres
+
+BIG = (1 << 63) - 1
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+
+class Parts:
+    """A recorder with all that it needs. Nothing is sent: what is owed stays in the database."""
+
+    def __init__(self, database: Database, node: int = 1) -> None:
+        self.database = database
+        self.ids = Ids(node)
+        self.vault = Vault([b"k" * 32])
+        self.outbound = Outbound(parse_networks(""))
+        self.journal = Journal(100_000)
+        self.dispatcher = Dispatcher(
+            self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
+        )
+        self.dispatcher.drain()
+        self.recorder = Recorder(
+            database, self.journal, self.dispatcher, self.ids, self.vault, retry_base=80.0, wake_at=lambda due_at: None
+        )
+
+    async def send(self, entries: list[Entry]) -> None:
+        """Record entries as one batch."""
+        accepted = self.journal.append(entries)
+        await self.recorder.record(await self.journal.next_batch())
+        await accepted
+
+    async def settle(self, attempts: list[Attempt], released: list[tuple[int, int]] | None = None) -> None:
+        """Record what became of deliveries."""
+        await self.recorder.record(Batch([], attempts, released or []))
+
+
+@pytest.fixture
+async def make_parts() -> AsyncIterator[Callable[..., Parts]]:
+    """Makes recorders on databases, each on its own node."""
+    made: list[Parts] = []
+
+    def make(database: Database) -> Parts:
+        made.append(Parts(database, len(made) + 1))
+        return made[-1]
+
+    yield make
+    for parts in made:
+        await parts.outbound.stop()
+
+
+@pytest.fixture
+async def parts(database: Database, make_parts: Callable[..., Parts]) -> Parts:
+    """A recorder on a fresh database."""
+    return make_parts(database)
+
+
+def entry(message_id: str, at: int = 0, workspace_id: int = 1, **fields: Any) -> Entry:
+    """A message as the edge hands it in, `at` seconds after the start."""
+    values: dict[str, Any] = {"type": "track", "message_id": message_id, **fields}
+    if values["type"] == "track":
+        values.setdefault("event", "Order Shipped")
+    for name in ("traits", "context"):
+        if name in values:
+            values[name] = msgspec.Raw(json.dumps(values[name]).encode())
+    message = Message(**values, timestamp=(START + at * SECOND) / 1_000_000)
+    return read_entry(message, None, workspace_id, START + 3600 * SECOND, "none")
+
+
+async def people(tx: Tx, workspace_id: int) -> dict[frozenset[tuple[str, str]], tuple[str, tuple[str, ...]]]:
+    """Everybody in a workspace: identifiers → traits and the messages about them."""
+    found = {}
+    for id_, _, traits, *_ in await tx.rows("profiles.list", workspace_id=workspace_id, before=BIG, n=1000):
+        ids = [id_, *(row[0] for row in await tx.rows("profiles.merged", id=id_))]
+        identities = frozenset((row[1], row[2]) for row in await tx.rows("identities.of_many", ids=ids))
+        messages: list[str] = []
+        for one in ids:
+            messages += [row[1] for row in await tx.rows("events.of_profile", profile_id=one, before=BIG, n=1000)]
+        said = {name: tuple(value) for name, value in json.loads(traits).items()}
+        assert identities not in found, "two profiles with the same identifiers"
+        found[identities] = (json.dumps(current(said), sort_keys=True), tuple(sorted(messages)))
+    return found
+
+
+async def messages_of(tx: Tx, workspace_id: int = 1) -> Counter[str]:
+    rows = await tx.rows("events.list", workspace_id=workspace_id, before=BIG, since=0, n=100_000)
+    return Counter(row[1] for row in rows)
+
+
+async def owed(tx: Tx) -> list[Row]:
+    """The ledger of the first workspace: endpoint, accepted, delivered, pending, dead."""
+    return await tx.rows("counts.of_workspace_by_endpoint", workspace_id=1)
+
+
+async def add_workspace(tx: Tx, id_: int = 1) -> None:
+    await tx.run("workspaces.add", id=id_, name="test", now=START)
+
+
+async def add_endpoint(tx: Tx, vault: Vault, id_: int, workspace_id: int = 1, event_types: str = '["*"]') -> None:
+    await tx.run(
+        "endpoints.add",
+        id=id_,
+        workspace_id=workspace_id,
+        url="http://127.0.0.1:9/",
+        description="",
+        event_types=event_types,
+        filter=None,
+        headers=vault.seal("{}"),
+        rate_limit=None,
+        concurrency=10,
+        timeout_ms=5000,
+        format="standard",
+        signature="hmac",
+        owner_email="owner@example.com",
+        secrets=vault.seal('[{"text": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]'),
+        now=START,
+    )
+
+
+async def test_a_message_takes_effect_once_in_a_batch_and_across_batches(parts: Parts):
+    await parts.database.transact(add_workspace)
+    await parts.database.transact(add_endpoint, parts.vault, 7)
+    first = entry("m1", 1, type="identify", user_id="u1", traits={"plan": "free"})
+    other = entry("m2", 2, user_id="u1")
+    changed = entry("m1", 9, type="identify", user_id="u9", traits={"plan": "gold"})
+    await parts.send([first, other, entry("m1", 3, user_id="u1"), changed])
+    await parts.send([other, changed])
+    await parts.send([changed])
+    assert await parts.database.read(messages_of) == {"m1": 1, "m2": 1}
+    everybody = await parts.database.read(people, 1)
+    assert everybody == {frozenset({("user_id", "u1")}): ('{"plan": "free"}', ("m1", "m2"))}
+    assert await parts.database.read(owed) == [(7, 2, 0, 2, 0)]
+    assert (parts.recorder.events, parts.recorder.duplicates) == (2, 5)
+
+
+async def test_the_same_message_id_in_two_workspaces_is_two_messages(parts: Parts):
+    await parts.send([entry("m1", user_id="u1"), entry("m1", user_id="u1", workspace_id=2)])
+    assert await parts.database.read(messages_of, 1) == {"m1": 1}
+    assert await parts.database.read(messages_of, 2) == {"m1": 1}
+
+
+async def test_messages_that_share_a_key_by_chance_are_both_kept(parts: Parts):
+    one, other = entry("m1", user_id="u1"), entry("m2", user_id="u1")
+    other.message_key = one.message_key
+    await parts.send([one])
+    await parts.send([other])
+    assert await parts.database.read(messages_of) == {"m1": 1, "m2": 1}
+
+
+async def test_merging_keeps_history(parts: Parts):
+    history = [
+        entry("m1", 1, anonymous_id="a1"),
+        entry("m2", 2, anonymous_id="a2"),
+        entry("m3", 3, type="identify", user_id="u1", anonymous_id="a1", traits={"email": "One@Example.com"}),
+        entry("m4", 4, type="alias", user_id="u1", previous_id="a2"),
+        entry("m5", 5, type="identify", user_id="u2", traits={"city": "Pune"}),
+        entry("m6", 6, type="alias", user_id="u2", previous_id="u1"),
+        entry("m7", 7, anonymous_id="a2"),
+    ]
+    for one in history:
+        await parts.send([one])
+    everybody = await parts.database.read(people, 1)
+    assert list(everybody.values()) == [
+        ('{"city": "Pune", "email": "One@Example.com"}', tuple(f"m{n}" for n in range(1, 8)))
+    ]
+    wanted = {("user_id", "u1"), ("user_id", "u2"), ("anonymous_id", "a1"), ("anonymous_id", "a2")}
+    assert wanted < set(next(iter(everybody)))
+
+
+PERSONS = ("x", "y")
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Messages about two people, each with an old userId, devices and an address; nobody shares anything."""
+    found: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(2, 9))):
+        person = draw(st.sampled_from(PERSONS))
+        device = f"{person}-device-{draw(st.integers(1, 3))}"
+        user = f"{person}-{draw(st.sampled_from(['new', 'old']))}"
+        fields: dict[str, Any] = draw(
+            st.sampled_from(
+                [
+                    {"anonymous_id": device},
+                    {"user_id": user},
+                    {"user_id": user, "anonymous_id": device},
+                    {"type": "identify", "user_id": user, "traits": {"n": number, user: number}},
+                    {"type": "identify", "anonymous_id": device, "traits": {"n": number, device: number}},
+                    {"type": "identify", "anonymous_id": device, "traits": {"email": f"{person}@example.com"}},
+                    {"type": "identify", "user_id": user, "anonymous_id": device, "traits": {"a": [number]}},
+                    {"type": "alias", "user_id": f"{person}-new", "previous_id": device},
+                ]
+            )
+        )
+        found.append({"message_id": f"m{number}", "at": draw(st.integers(0, 5)), **fields})
+    for person in PERSONS:
+        fields = {"type": "alias", "user_id": f"{person}-new", "previous_id": f"{person}-old"}
+        found.append({"message_id": f"alias-{person}", "at": 9, **fields})
+    return found
+
+
+_workspaces = itertools.count(100)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=messages(), seed=st.integers(0, 1000))
+async def test_any_order_gives_the_same_people(parts: Parts, messages: list[dict[str, Any]], seed: int):
+    """In one batch, one by one backwards, and shuffled in pieces."""
+    chance = random.Random(seed)
+    shuffled = chance.sample(messages, len(messages))
+    cut = chance.randint(1, len(messages) - 1)
+    ways = [[messages], [[one] for one in reversed(messages)], [shuffled[:cut], shuffled[cut:]]]
+    results = []
+    for batches in ways:
+        workspace_id = next(_workspaces)
+        for batch in batches:
+            await parts.send([entry(workspace_id=workspace_id, **fields) for fields in batch])
+        results.append(await parts.database.read(people, workspace_id))
+    assert results[0] == results[1] == results[2]
+    assert sum(len(told) for _, told in results[0].values()) == len(messages)
+
+
+def crowd(count: int, seed: int) -> list[Entry]:
+    """Messages about few people with many merges, each said once."""
+    chance = random.Random(seed)
+    found = []
+    for number in range(count):
+        person = chance.randrange(6)
+        device = f"p{person}-d{chance.randrange(4)}"
+        fields: dict[str, Any] = chance.choice(
+            [
+                {"anonymous_id": device},
+                {"user_id": f"p{person}"},
+                {"type": "identify", "user_id": f"p{person}", "anonymous_id": device, "traits": {"n": number}},
+                {"type": "identify", "anonymous_id": device, "traits": {device: number}},
+                {"type": "identify", "user_id": f"p{person}", "traits": {"email": f"p{person}@example.com"}},
+                {"type": "alias", "user_id": f"p{person}", "previous_id": device},
+            ]
+        )
+        found.append(entry(f"m{number}", number, **fields))
+    return found
+
+
+def batches_of(entries: list[Entry], size: int) -> Iterable[list[Entry]]:
+    return (entries[start : start + size] for start in range(0, len(entries), size))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("seed", range(3))
+async def test_recorders_at_once_record_each_message_once(
+    postgres_url: str, make_parts: Callable[..., Parts], seed: int, caplog: pytest.LogCaptureFixture
+):
+    databases = [Postgres(postgres_url) for _ in range(3)]
+    entries = crowd(150, seed)
+    await databases[0].transact(add_workspace)
+    for id_ in (7, 8):
+        await databases[0].transact(add_endpoint, Vault([b"k" * 32]), id_)
+
+    async def send_all(parts: Parts, number: int) -> None:
+        mine = random.Random(number).sample(entries, len(entries))
+        for batch in batches_of(mine, 10):
+            await parts.send(batch)
+
+    recorders = [make_parts(database) for database in databases]
+    await asyncio.gather(*(send_all(parts, number) for number, parts in enumerate(recorders)))
+
+    assert await databases[0].read(messages_of) == {f"m{number}": 1 for number in range(150)}
+    assert sum(parts.recorder.events for parts in recorders) == 150
+    assert await databases[0].read(owed) == [(7, 150, 0, 150, 0), (8, 150, 0, 150, 0)]
+    # One recorder alone, in the order of the messages, comes to the same people.
+    for batch in batches_of(entries, 10):
+        await recorders[0].send([in_workspace(one, 2) for one in batch])
+    together = await databases[0].read(people, 1)
+    alone = await databases[0].read(people, 2)
+    assert together == alone
+    assert not [record for record in caplog.records if "could not be recorded" in record.getMessage()]
+    for database in databases:
+        await database.close()
+
+
+def in_workspace(one: Entry, workspace_id: int) -> Entry:
+    return msgspec.structs.replace(
+        one, workspace_id=workspace_id, message_key=message_key(workspace_id, one.message_id)
+    )
+
+
+def attempt(endpoint_id: int, event_id: int, tries: int, attempts: int, outcome: Outcome) -> Attempt:
+    return Attempt(
+        endpoint_id=endpoint_id,
+        workspace_id=1,
+        event_id=event_id,
+        number=attempts + 1,
+        # Made with an earlier state of the endpoint, so that it disables nothing and events go on coming.
+        version=0,
+        tries=tries + 1,
+        started_at=START,
+        ended_at=START + 900,
+        outcome=outcome,
+        response=Response(200, [("a", "b")], b"\x00\xff", None, 900),
+        retry_after=None,
+    )
+
+
+async def claim(tx: Tx, endpoint_id: int, node: int, n: int) -> list[tuple[int, int, int]]:
+    rows = await tx.rows("deliveries.claim", endpoint_id=endpoint_id, node=node, now=1 << 60, n=n)
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def ledger(tx: Tx) -> tuple[dict[int, dict[str, int]], dict[int, dict[str, int]]]:
+    """What the ledger says, and what the deliveries say."""
+    kept, raw = {}, {}
+    for _, endpoint_id, accepted, delivered, pending, dead in await tx.rows("counts.by_endpoint"):
+        assert accepted == delivered + pending + dead
+        kept[endpoint_id] = {"delivered": delivered, "pending": pending, "dead": dead}
+        raw[endpoint_id] = {"delivered": 0, "pending": 0, "dead": 0}
+    for endpoint_id, state, count in await tx.rows("deliveries.counts"):
+        raw[endpoint_id][state] = count
+    return kept, raw
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_ledger_is_what_the_deliveries_say(parts: Parts, seed: int):
+    chance = random.Random(seed)
+    await parts.database.transact(add_workspace)
+    for id_, types in ((7, '["*"]'), (8, '["event.*"]'), (9, '["profile.identified"]')):
+        await parts.database.transact(add_endpoint, parts.vault, id_, 1, types)
+    entries = crowd(200, seed)
+    reported: list[Attempt] = []
+    for batch in batches_of(entries, 20):
+        await parts.send(batch)
+        for endpoint_id in (7, 8, 9):
+            taken = await parts.database.transact(claim, endpoint_id, parts.ids.node, chance.randrange(25))
+            back = [(endpoint_id, event_id) for event_id, _, _ in taken[:2]]
+            done = [
+                attempt(endpoint_id, event_id, chance.choice([tries, 10]), attempts, chance.choice(list(Outcome)))
+                for event_id, tries, attempts in taken[2:]
+            ]
+            # Some are reported a second time, as after a crash between the commit and its answer.
+            again = chance.sample(reported, min(2, len(reported)))
+            await parts.settle([*done, *again], back)
+            reported += done
+        kept, raw = await parts.database.read(ledger)
+        assert kept == raw
+    assert sum(raw[7].values()) == 200
+    assert all(sum(states[state] for states in raw.values()) for state in ("delivered", "pending", "dead"))
+
+
+async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
+    """A query costs a round trip on PostgreSQL: this many for a batch of any size, besides BEGIN and COMMIT."""
+    asked: list[str] = []
+
+    class Counting:
+        def __init__(self, tx: Tx) -> None:
+            self._tx = tx
+
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def call(query: str, *rows: Any, **values: Any) -> Any:
+                if name != "insert" or rows[0]:
+                    asked.append(query)
+                return getattr(self._tx, name)(query, *rows, **values)
+
+            return call
+
+    async def count(tx: Tx, batch: Batch) -> None:
+        recorded = await parts.recorder._apply(Counting(tx), batch, now_us(), False)
+        assert recorded.events == 200
+
+    await parts.database.transact(add_workspace)
+    await parts.database.transact(add_endpoint, parts.vault, 7)
+    for round_ in range(2):
+        entries = [entry(f"{round_}-{n}", user_id=f"u{n}") for n in range(200)]
+        await parts.send(entries)
+    batch = [entry(f"last-{n}", user_id=f"u{n}") for n in range(200)]
+    await parts.database.transact(count, Batch([(batch, asyncio.get_running_loop().create_future())], [], []))
+    assert asked == [
+        "events.known",
+        "identities.find",
+        "events.insert",
+        "workspaces.versions",
+        "deliveries.insert",
+        "counts.add",
+    ]
+
+
+INTERRUPTIONS = {
+    # The person is merged into another one.
+    "merged": entry("m4", 3, type="alias", user_id="u1", previous_id="a2"),
+    # The device is taken by somebody who used it later than m5 says.
+    "taken": entry("m4", 9, user_id="u3", anonymous_id="a1"),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("kind", INTERRUPTIONS)
+async def test_people_changed_between_a_look_and_their_lock_are_looked_up_again(
+    postgres_url: str, make_parts: Callable[..., Parts], kind: str
+):
+    first, second = Postgres(postgres_url), Postgres(postgres_url)
+    mine, theirs = make_parts(first), make_parts(second)
+    before = [entry("m1", 1, user_id="u1", anonymous_id="a1"), entry("m2", 2, anonymous_id="a2")]
+    before.append(entry("m3", 3, user_id="u3"))
+    last = entry(
+        "m5", 5, type="identify", user_id="u2", anonymous_id="a1" if kind == "taken" else "a2", traits={"n": 1}
+    )
+    await mine.send(before)
+    apply = mine.recorder._apply
+    rounds = 0
+
+    class Interrupted:
+        def __init__(self, tx: Tx) -> None:
+            self._tx = tx
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._tx, name)
+
+        async def rows(self, query: str, **values: Any) -> list[Row]:
+            if query == "profiles.load" and rounds == 1:
+                await theirs.send([INTERRUPTIONS[kind]])
+            return await self._tx.rows(query, **values)
+
+    async def apply_interrupted(tx: Tx, *rest: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        return await apply(Interrupted(tx), *rest)
+
+    mine.recorder._apply = apply_interrupted  # type: ignore[method-assign, assignment]
+    await mine.send([last])
+    assert rounds == 2
+    # As if they had come one after the other.
+    for one in (*before, INTERRUPTIONS[kind], last):
+        await theirs.send([in_workspace(one, 2)])
+    assert await first.read(people, 1) == await first.read(people, 2)
+    await first.close()
+    await second.close()

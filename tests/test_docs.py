@@ -1,0 +1,338 @@
+"""The manual is complete and true: links lead somewhere, blocks are current, nothing of the program is left out."""
+
+import ast
+import functools
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, pages, routes
+from waypost.api import edge
+from waypost.api.problems import BY_CODE, STATUS
+from waypost.api.webhooks import WebhookCreated
+from waypost.domain import filters
+from waypost.domain.deliveries import State
+from waypost.engine import outbound, replays
+from waypost.settings import Settings
+from waypost.sink.behaviour import MAIL_OPTIONS, Behaviour
+from waypost.sink.server import ROUTES as SINK_ROUTES
+from waypost.storage.database import load_migrations
+
+SOURCE = ROOT / "src" / "waypost"
+REFERENCE = DOCS / "reference"
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
+NAMED = re.compile(r"`([^`]+)`")
+LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
+
+each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The rows of every table whose head begins with this word, cell by cell."""
+    found, inside = [], False
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            inside = False
+        elif re.match(rf"\|\s*{heading}\s*\|", line):
+            inside = True
+        elif inside and not re.match(r"\|[\s:-]+\|", line):
+            found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return found
+
+
+def named(text: str, heading: str) -> set[str]:
+    """The names in the first column of such tables."""
+    return {name for row in rows(text, heading) for name in NAMED.findall(row[0])}
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading, up to the next one of its kind."""
+    marks = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
+    assert marks, f"there is no heading {title!r}"
+    return re.split(rf"^{marks[1]} ", text[marks.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings make on GitHub."""
+    found = set()
+    for title in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
+        kept = (letter for letter in words if letter.isalnum() or letter in " -_")
+        found.add("".join(kept).replace(" ", "-"))
+    return found
+
+
+@each_page
+def test_links_lead_somewhere(page: Path):
+    wrong = []
+    for target in LINK.findall(CODE.sub("", FENCE.sub("", page.read_text("utf-8")))):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.is_file() or (anchor and anchor not in anchors(file)):
+            wrong.append(target)
+    assert not wrong
+
+
+@each_page
+def test_blocks_are_current(page: Path):
+    for block in BLOCK.finditer(page.read_text("utf-8")):
+        assert block["text"] == make(block["name"]), f"{block['name']}: run `python -m tests.manual`"
+
+
+def test_every_page_can_be_reached():
+    reached, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = [target.partition("#")[0] for target in LINK.findall(FENCE.sub("", page.read_text("utf-8")))]
+        todo += [
+            file for name in targets if (file := (page.parent / name).resolve()).suffix == ".md" and file.is_file()
+        ]
+    assert not [str(page.relative_to(ROOT)) for page in pages() if page not in reached]
+
+
+@pytest.mark.parametrize("folder", ["howto", "explanation", "decisions", "reference"])
+def test_indexes_are_complete(folder: str):
+    listed = set(LINK.findall(read(f"{folder}/README.md")))
+    assert {page.name for page in (DOCS / folder).glob("*.md")} - {"README.md"} <= listed
+
+
+@each_page
+def test_files_that_are_named_exist(page: Path):
+    text = page.read_text("utf-8")
+    told = re.findall(
+        r"(?<![\w/.])((?:tests|examples|domain|engine|api|storage|docs)/[\w/.-]+\.(?:py|mjs|md|sql))", text
+    )
+    homes = [ROOT, SOURCE]
+    assert not [name for name in told if not any((home / name).exists() for home in homes)]
+
+
+@each_page
+def test_variables_that_are_named_exist(page: Path):
+    known = {f"WAYPOST_{name.upper()}" for name in Settings.__dataclass_fields__} | {"WAYPOST_ROLE"}
+    assert set(re.findall(r"\bWAYPOST_[A-Z_]*[A-Z]\b", page.read_text("utf-8"))) <= known
+
+
+@each_page
+def test_routes_that_are_named_exist(page: Path):
+    known = [(method, re.sub(r"\{\w+\}", "[^/]+", path)) for method, path, _, _ in routes()]
+    known += [("POST", path) for path in edge._ROUTES] + [("GET", "/openapi.json")]
+    known += [(method, re.sub(r"(?<=.)/$", "/[^/]+", path)) for method, path in SINK_ROUTES]
+    text = page.read_text("utf-8")
+    told = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[\w/{}$.-]*)", text)
+    told += [("ANY", path) for path in re.findall(r"localhost:80[89]0(/[\w/{}$.-]*)", text)]
+    told += [("ANY", path) for path in re.findall(r"`(/v1/[\w/{}$.-]*)`", text)]
+    unknown = []
+    for method, path in told:
+        if not any(method in ("ANY", known_method) and re.fullmatch(pattern, path) for known_method, pattern in known):
+            unknown.append(f"{method} {path}")
+    assert not [route for route in unknown if not route.startswith("ANY /hook/")]
+
+
+@each_page
+def test_commands_that_are_named_exist(page: Path):
+    text = page.read_text("utf-8")
+    told = re.findall(r"(?:`|^|\$\(|bin/)waypost ((?:[a-z]+ ?)*)((?:--[a-z-]+(?: \S+)? ?)*)", text, re.MULTILINE)
+    known = commands()
+    for words, options in told:
+        name = " ".join(["waypost", *words.split()])
+        while name not in known:
+            name = name.rpartition(" ")[0]
+            assert name, f"there is no command {words}"
+        assert name != "waypost" or not words.strip(), f"there is no command {words!r}"
+        flags = {flag for parameter in known[name].params for flag in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", options)) <= flags | {"--help", "--version"}, words + options
+
+
+def test_every_route_stands_in_the_reference():
+    names = [block["name"] for block in BLOCK.finditer(read("reference/api.md"))]
+    assert {f"routes {tag}" for *_, operation in routes() for tag in operation["tags"]} <= set(names)
+    for *_, operation in routes():
+        schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        body = schema.get("$ref", "").rpartition("/")[2]
+        told = f"fields {body}" in names or body in ("", "Message", "Batch", "WebhookChange")
+        assert told, f"the fields of {body} are not in the reference"
+    for extra in edge._ROUTES.keys() - {path for _, path, *_ in routes()}:
+        assert extra in read("reference/api.md")
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        ("settings.md", "settings"),
+        ("cli.md", "commands"),
+        ("metrics.md", "metrics"),
+        ("event-types.md", "event-types"),
+        ("webhooks.md", "retries"),
+        ("webhooks.md", "reserved-headers"),
+    ],
+)
+def test_what_is_generated_is_there(page: str, block: str):
+    assert f"<!-- generated: {block} -->" in (REFERENCE / page).read_text("utf-8")
+
+
+@functools.cache
+def raised() -> dict[str, set[str]]:
+    """Every error code that the program can give, and the kinds of error that carry it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
+                        found[str(keyword.value.value)].add(ast.unparse(node.func))
+            elif isinstance(node, ast.ClassDef):
+                for line in node.body:
+                    if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "code":
+                        assert isinstance(line.value, ast.Constant)
+                        found[str(line.value.value)].add(node.name)
+    return found
+
+
+def test_every_error_code_is_explained():
+    told = set().union(*(named(page.read_text("utf-8"), "code") for page in REFERENCE.glob("*.md")))
+    assert told == raised().keys()
+
+
+def test_error_codes_have_the_status_that_is_told():
+    kinds = {kind.__name__: status for kind, (status, _) in STATUS.items()} | {"Error": 500}
+    for page in ("api.md", "events.md"):
+        for names, status, _ in rows((REFERENCE / page).read_text("utf-8"), "code"):
+            for code in NAMED.findall(names):
+                known = {BY_CODE[code][0]} if code in BY_CODE else {kinds[kind] for kind in raised()[code]}
+                assert known == {int(status)}, code
+
+
+def test_every_log_action_is_explained():
+    found: dict[str, set[str]] = defaultdict(set)
+    for tree in trees.values():
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("log."):
+                level = LEVELS[ast.unparse(call.func).removeprefix("log.")]
+                for node in ast.walk(call):
+                    if isinstance(node, ast.keyword) and node.arg == "action" and isinstance(node.value, ast.Constant):
+                        found[str(node.value.value)].add(level)
+                    elif isinstance(node, ast.Dict) and [k for k in node.keys if k and ast.unparse(k) == "'action'"]:
+                        found[ast.literal_eval(ast.unparse(node))["action"]].add(level)
+                assert "action" in ast.unparse(call), "a line of the log without its action"
+    table = rows(read("reference/logs.md"), "action")
+    told = {row[0].strip("`"): set(row[1].split(", ")) for row in table}
+    assert told == found
+
+
+def test_every_behaviour_of_the_sink_is_explained():
+    page = read("reference/sink.md")
+    assert named(page, "option") == set(Behaviour.__struct_fields__)
+    mails = page[page.index("Mails are kept") : page.index("## Errors")]
+    assert set(NAMED.findall(mails)) - {"mail", "from", "to", "subject"} == set(MAIL_OPTIONS)
+    table = {tuple(row[0].strip("`").split()) for row in rows(page, "route")}
+    assert table == {(m, f"{p}NAME" if p.endswith("/") and p != "/" else p) for m, p in SINK_ROUTES} | {
+        ("ANY", "/hook/NAME")
+    }
+
+
+def test_every_field_of_an_endpoint_is_explained():
+    told = named(section(read("reference/webhooks.md"), "Fields of an endpoint"), "field")
+    assert told == set(WebhookCreated.__struct_fields__)
+
+
+def test_every_operator_of_a_filter_is_explained():
+    text = section(read("reference/webhooks.md"), "Filters")
+    assert {*filters.OPERATORS, *filters.JOINERS} <= set(NAMED.findall(FENCE.sub("", text)))
+    example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert example
+    assert filters.compile_filter(json.loads(example[1]))(
+        {"type": "event.order_shipped", "data": {"properties": {"total": 100}}}
+    )
+    for condition in re.findall(r'\{"filter": (.*)\}\'', read("howto/filter-events.md")):
+        if condition != "null":
+            filters.compile_filter(json.loads(condition))
+
+
+def test_every_error_of_an_attempt_is_explained():
+    told = named(section(read("reference/webhooks.md"), "What counts as success"), "error")
+    made: set[str] = set()
+    for name in ("outbound", "dispatcher", "recorder"):
+        for node in ast.walk(trees[SOURCE / "engine" / f"{name}.py"]):
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                start = re.match(r"([a-z_]+): ", str(node.values[0].value))
+                made |= {start[1]} if start else set()
+    assert set(outbound._ERRORS.values()) | made <= told
+    assert told - set(outbound._ERRORS.values()) - made == {"status_500", "curl_92"}
+
+
+def checks(table: str) -> list[set[str]]:
+    """The values that the CHECKs of a table allow."""
+    found = []
+    for _, text in load_migrations("sqlite"):
+        for body in re.findall(rf"CREATE TABLE {table} \((.*?)^\)", text, re.DOTALL | re.MULTILINE):
+            found += [set(re.findall(r"'(\w+)'", values)) for values in re.findall(r" IN \(([^)]*)\)", body)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [("Delivery", "deliveries"), ("Endpoint", "endpoints"), ("Replay", "replays"), ("Notice", "notices")],
+)
+def test_every_state_is_drawn(title: str, table: str):
+    text = section(read("explanation/states.md"), title)
+    told = named(text, "state")
+    assert checks(table) == [told]
+    drawing = FENCE.findall(text)[0]
+    assert all(state in drawing for state in told)
+    if table == "deliveries":
+        assert told == {state.value for state in State}
+
+
+def test_states_of_a_replay_are_explained():
+    told = named(section(read("reference/api.md"), "NewReplay"), "state")
+    assert told == {*replays.STATES, "undelivered", "all"}
+
+
+def test_reasons_of_a_disabled_endpoint_are_explained():
+    reasons = {"exhausted", "gone", "by_owner"}
+    row = next(row for row in rows(read("reference/webhooks.md"), "field") if "disabled_reason" in row[0])
+    assert set(NAMED.findall(row[1])) == reasons
+    program = "".join(path.read_text("utf-8") for path in trees)
+    assert not [reason for reason in reasons if f'"{reason}"' not in program]
+
+
+def test_every_example_is_shown_and_listed():
+    files = {file.name for file in EXAMPLES.iterdir() if file.is_file()} - {"README.md"}
+    assert set(LINK.findall((EXAMPLES / "README.md").read_text("utf-8"))) >= files
+    shown = {block["name"] for page in pages() for block in BLOCK.finditer(page.read_text("utf-8"))}
+    assert {f"example {name}" for name in files} <= shown
+
+
+def test_shell_blocks_are_run_or_say_that_they_are_not():
+    """`make bench` and the like take long; only these may stand outside the pages whose commands are run."""
+    run = {page.name for page in [*(DOCS / "howto").glob("*.md"), *(DOCS / "tutorial").glob("*.md")]}
+    outside = [page.name for page in pages() if "```sh\n" in page.read_text("utf-8") and page.name not in run]
+    assert set(outside) <= {"README.md", "speed.md"}
+
+
+def test_anchors_are_made_as_github_makes_them(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b_c` & [d](e.md): f\n\n```sh\n# no heading\n```\n## Über-all 1\n", "utf-8")
+    assert anchors(page) == {"a-b_c--d-f", "über-all-1"}
+
+
+def test_a_stale_block_is_noticed():
+    text = "<!-- generated: reserved-headers -->\nold\n<!-- end -->\n"
+    block: Any = BLOCK.search(text)
+    assert block["text"] != make(block["name"])
