@@ -21,16 +21,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Keyring:
-    """Finds who a key belongs to. Keys are looked up by their digest, so the time it takes tells nothing."""
+    """Finds who a key belongs to.
+
+    The store is asked by digest, and headers that were good are kept in a dictionary, whose hash is keyed anew in every
+    process: in neither case does the time it takes tell anything of a key.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[float, Caller]] = {}
         self._by_header: dict[str, tuple[float, Caller]] = {}
 
     def remember(self, header: str) -> Caller | None:
         """The caller of an Authorization header that was good a moment ago."""
-        found = self._by_header.get(key_hash(header))
+        found = self._by_header.get(header)
         return found[1] if found is not None and found[0] > time.monotonic() else None
 
     async def find(self, header: str | None, fallback: str | None = None) -> Caller:
@@ -45,7 +48,7 @@ class Keyring:
         if header:
             if len(self._by_header) >= _KEPT:
                 self._by_header.clear()
-            self._by_header[key_hash(header)] = (time.monotonic() + TRUST_S, caller)
+            self._by_header[header] = (time.monotonic() + TRUST_S, caller)
         return caller
 
     def forget(self) -> None:

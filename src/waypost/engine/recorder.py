@@ -31,7 +31,7 @@ CONFLICTS = 20
 #: The longest pause before that, times the number of conflicts so far: whoever got there first needs a moment.
 CONFLICT_PAUSE_S = 0.005
 #: Turns of the event loop between two batches.
-YIELDS = 2
+YIELDS = 8
 
 _encode = msgspec.json.Encoder().encode
 _keys = msgspec.json.Decoder(list[tuple[int, int, str]])

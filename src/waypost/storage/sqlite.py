@@ -5,6 +5,8 @@ import contextlib
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,8 +20,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 READERS = 3
-#: Rows per INSERT statement; smaller powers of two take the rest, so that few statements are ever prepared.
-INSERT_ROWS = 256
+#: Rows per INSERT statement: as many of the large ones as fit, then the small ones, then one of the size that is left.
+#: So few statements are ever prepared, and most batches need only one.
+LARGE_INSERT, SMALL_INSERT = 256, 64
 #: Pages in the log from which on it is copied back into the database.
 CHECKPOINT_PAGES = 2000
 
@@ -34,8 +37,19 @@ _AWAY = (
 )
 #: A unique key is taken; other constraints are broken by mistakes in the program only.
 _TAKEN = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
+# SQLite counts every allocation under a lock, and nobody reads the count. It can be told so only before its first use.
+apsw.shutdown()
+apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
+apsw.initialize()
+
 _encode = msgspec.json.Encoder().encode
 _Job = tuple[Callable[[apsw.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+@lru_cache(maxsize=2000)
+def _insert_text(text: str, columns: int, rows: int) -> str:
+    one = "(" + ",".join("?" * columns) + ")"
+    return text.replace(":rows", ",".join([one] * rows))
 
 
 class SQLiteTx:
@@ -81,14 +95,12 @@ class SQLiteTx:
         """Insert all rows in as few statements as can be: each one gives up the interpreter lock once, not per row."""
         if not rows:
             return
-        text = self._queries[query]
-        one = "(" + ",".join("?" * len(rows[0])) + ")"
-        start, total, size = 0, len(rows), INSERT_ROWS
+        start, total = 0, len(rows)
         while start < total:
-            while size > total - start:
-                size >>= 1
-            values = [value for row in rows[start : start + size] for value in row]
-            self._connection.execute(text.replace(":rows", ",".join([one] * size)), values)
+            left = total - start
+            size = LARGE_INSERT if left >= LARGE_INSERT else SMALL_INSERT if left >= SMALL_INSERT else left
+            values = list(chain.from_iterable(rows[start : start + size] if size < total else rows))
+            self._connection.execute(_insert_text(self._queries[query], len(rows[0]), size), values)
             start += size
 
 
@@ -202,7 +214,7 @@ class SQLite:
 
     def _connect(self) -> apsw.Connection:
         try:
-            connection = apsw.Connection(str(self.path), statementcachesize=500)
+            connection = apsw.Connection(str(self.path), statementcachesize=1000)
             connection.set_busy_timeout(10_000)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")

@@ -3,7 +3,7 @@
 -- name: events.known (sqlite)
 -- Which of a batch's messages are here already. One row of JSON: each row read costs a hand-over of the interpreter lock.
 SELECT json_group_array(json_array(message_key, workspace_id, message_id))
-FROM events WHERE message_key IN @list(keys bigint);
+FROM json_each(:keys) k CROSS JOIN events ON message_key = k.value;
 
 -- name: events.known (postgres)
 SELECT coalesce(json_agg(json_build_array(message_key, workspace_id, message_id)), '[]')::text
