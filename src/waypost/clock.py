@@ -55,6 +55,10 @@ class Ids:
         self.node = node
         self._last = 0
 
+    def start_after(self, value: int) -> None:
+        """Make no id up to this one, even if the clock stands before it: it may have been set back."""
+        self._last = max(self._last, value >> NODE_BITS)
+
     def take(self, count: int, now: int) -> range:
         """The next `count` ids, rising."""
         first = max(now - ID_EPOCH, self._last + 1)

@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -477,3 +478,19 @@ async def test_jobs_run_in_time(outbound):
     await asyncio.wait_for(done.wait(), 5)
     assert ran == ["now", "early", "late"]
     assert 0.14 < time.monotonic() - began < 1
+
+
+async def test_no_job_is_slept_through(outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that comes in at the very moment in which the loop wakes up for another one leaves the loop wakeable."""
+    read, ran = os.eventfd_read, threading.Event()
+
+    def read_while_another_job_comes_in(descriptor: int) -> int:
+        outbound.run(int)
+        return read(descriptor)
+
+    monkeypatch.setattr(os, "eventfd_read", read_while_another_job_comes_in)
+    for _ in range(3):
+        ran.clear()
+        outbound.run(ran.set)
+        assert ran.wait(5)
+        await eventually(lambda: not outbound._jobs)

@@ -141,7 +141,10 @@ async def test_both_stores_have_the_same_tables_and_columns(tmp_path, postgres_u
     of_postgres = await large.read(postgres_columns)
     await small.close()
     await large.close()
-    assert of_sqlite == of_postgres
+    # Decision 10: what PostgreSQL has as indexes, SQLite has as tables that follow behind.
+    late = {"late_index", "message_keys", "profile_events"}
+    assert {row[0] for row in of_sqlite} >= late
+    assert [row for row in of_sqlite if row[0] not in late] == of_postgres
 
 
 async def sqlite_columns(tx: Tx) -> list[tuple[Any, ...]]:

@@ -59,8 +59,12 @@ def sources() -> Iterator[ast.Module]:
 
 def test_both_dialects_know_the_same_queries_with_the_same_parameters():
     of_sqlite, of_postgres = load_queries("sqlite"), load_queries("postgres")
-    assert set(of_sqlite) == set(of_postgres)
+    # Decision 10: the late indexes are SQLite's own.
+    own = {name for name in of_sqlite if name.startswith("late.")}
+    assert set(of_sqlite) - own == set(of_postgres)
     for name, text in of_sqlite.items():
+        if name in own:
+            continue
         assert sorted(number_parameters(text)[1]) == sorted(number_parameters(of_postgres[name])[1]), name
 
 

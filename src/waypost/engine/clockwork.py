@@ -56,6 +56,7 @@ class Clockwork:
             ("notice", self._notices),
             ("heartbeat", self._heartbeat),
             ("refresh", self._refresh),
+            ("tend", self._tend),
             ("prune", self._prune),
         ]
         self._tasks = [asyncio.create_task(self._repeat(name, chore), name=f"clock-{name}") for name, chore in chores]
@@ -171,6 +172,9 @@ class Clockwork:
         if self._recorder is not None:
             await self._recorder.refresh(self._recorder.workspaces())
         return POLL_S
+
+    async def _tend(self) -> float:
+        return 0.0 if await self._database.tend() else POLL_S
 
     async def _prune(self) -> float:
         settings = self._settings

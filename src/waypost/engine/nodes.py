@@ -30,6 +30,9 @@ class Node:
     async def join(self, now: int) -> None:
         """Take a number. SQLite belongs to one process: whatever another one held there, it held when it died."""
         alone = self._database.dialect == "sqlite"
+        if alone:
+            # Ids go on rising even if the clock was set back since the last event.
+            self._ids.start_after(await self._database.read(_newest))
         self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, now)
 
     async def beat(self, now: int) -> None:
@@ -51,6 +54,11 @@ class Node:
     async def leave(self) -> None:
         """Give the number back, and whatever is still held with it."""
         await self._database.transact(_leave, self._ids.node, self._token)
+
+
+async def _newest(tx: Tx) -> int:
+    row = await tx.row("events.newest")
+    return row[0] if row else 0
 
 
 async def _join(tx: Tx, token: str, sends: bool, alone: bool, now: int) -> int:

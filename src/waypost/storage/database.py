@@ -73,6 +73,10 @@ class Database(Protocol):
         """Prove the store sound: integrity, and every named query can be prepared. Raises when it is not."""
         ...
 
+    async def tend(self) -> bool:
+        """Do the store's own housekeeping, about once a second; whether there is more to do right away."""
+        ...
+
     async def close(self) -> None:
         """Finish what is under way and let go."""
         ...
@@ -108,16 +112,18 @@ def _spell(query: str, dialect: str) -> str:
 
 @cache
 def load_migrations(dialect: str) -> list[tuple[str, str]]:
-    """The names and texts of all migrations, in order."""
+    """The names and texts of all migrations, in order; a file may be for one dialect: `0002_name.sqlite.sql`."""
     folder = resources.files("waypost.storage").joinpath("sql").joinpath("migrations")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     words = _WORDS[dialect]
+    others = tuple(f".{other}.sql" for other in _WORDS if other != dialect)
     return [
         (
-            file.name.removesuffix(".sql"),
+            file.name.removesuffix(".sql").removesuffix(f".{dialect}"),
             re.sub(r"\{(\w+)\}", lambda found: words[found[1]], _COMMENT.sub("", file.read_text("utf-8"))),
         )
         for file in files
+        if not file.name.endswith(others)
     ]
 
 

@@ -220,6 +220,10 @@ class Postgres:
         if broken := await self._with_connection(_BEGIN_READ, work):
             raise Unavailable(f"These queries cannot be prepared: {'; '.join(broken)}", code="broken_queries")
 
+    async def tend(self) -> bool:
+        """Nothing: PostgreSQL keeps its own house."""
+        return False
+
     async def close(self) -> None:
         """Finish what is under way and let go of all connections."""
         self._closed = True

@@ -23,6 +23,15 @@ READERS = 3
 #: Rows per INSERT statement: as many of the large ones as fit, then the small ones, then one of the size that is left.
 #: So few statements are ever prepared, and most batches need only one.
 LARGE_INSERT, SMALL_INSERT = 256, 64
+#: Events that one step of the late indexes takes: a step holds up the writer for some ten milliseconds at most.
+LATE_STEP = 2000
+#: The keys of events that are not in the late indexes yet, on the writer's connection; empty on the others.
+_TAIL = "CREATE TEMP TABLE tail_keys (message_key INTEGER PRIMARY KEY NOT NULL, event_id bigint NOT NULL)"
+_TAIL_TRIGGER = """
+CREATE TEMP TRIGGER IF NOT EXISTS tail_insert AFTER INSERT ON main.events WHEN new.message_key IS NOT NULL BEGIN
+    INSERT INTO tail_keys (message_key, event_id) VALUES (new.message_key, new.id);
+END
+"""
 #: Pages in the log from which on it is copied back into the database.
 CHECKPOINT_PAGES = 2000
 
@@ -87,9 +96,9 @@ class SQLiteTx:
 
     async def run(self, query: str, **values: Any) -> int:
         """Run a statement; gives back how many rows it changed."""
-        before = self._connection.total_changes()
         self._run(query, values).close()
-        return self._connection.total_changes() - before
+        # Of the statement itself, without what triggers did.
+        return self._connection.changes()
 
     async def insert(self, query: str, rows: Sequence[Row]) -> None:
         """Insert all rows in as few statements as can be: each one gives up the interpreter lock once, not per row."""
@@ -121,6 +130,7 @@ class SQLite:
         self._closing = False
         writer = self._connect()
         writer.set_wal_hook(self._note_log)
+        self._recall_tail(writer)
         threads = [threading.Thread(target=self._serve, args=(writer, self._writes, True), name="waypost-writer")]
         threads += [
             threading.Thread(target=self._serve, args=(self._connect(), self._reads, False), name=f"waypost-reader-{n}")
@@ -158,6 +168,7 @@ class SQLite:
                 for name, text in fresh:
                     connection.execute(text)
                     connection.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
+            self._recall_tail(connection)
             return [name for name, _ in fresh]
 
         return await self._submit(self._writes, job)
@@ -171,6 +182,10 @@ class SQLite:
             return [name for name, _ in load_migrations("sqlite") if name not in done]
 
         return await self._submit(self._reads, job)
+
+    async def tend(self) -> bool:
+        """Bring the late indexes up to date; whether there is more to do right away."""
+        return await self.transact(_index_late)
 
     async def check(self) -> None:
         """Prove the file sound and every named query preparable."""
@@ -221,9 +236,16 @@ class SQLite:
             connection.execute("PRAGMA cache_size = -32768")
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute(_TAIL)
         except apsw.Error as error:
             raise Unavailable(f"The database {self.path} cannot be opened: {error}") from error
         return connection
+
+    def _recall_tail(self, connection: apsw.Connection) -> None:
+        """Have the writer remember the keys of what is not in the late indexes yet, once there are any."""
+        if connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'late_index'").fetchone():
+            connection.execute(_TAIL_TRIGGER)
+            connection.execute(self._queries["late.recall"])
 
     def _serve(self, connection: apsw.Connection, jobs: "queue.SimpleQueue[_Job | None]", writes: bool) -> None:
         while (item := jobs.get()) is not None:
@@ -306,6 +328,18 @@ def drive(awaitable: Awaitable[T]) -> T:
         return result
     awaitable.close()
     raise RuntimeError("a transaction waited for something other than its queries")
+
+
+async def _index_late(tx: Tx) -> bool:
+    row = await tx.row("late.bound", n=LATE_STEP)
+    if row is None or not row[1]:
+        return False
+    bound, count = row
+    await tx.run("late.keys", bound=bound)
+    await tx.run("late.history", bound=bound)
+    await tx.run("late.mark", bound=bound)
+    await tx.run("late.forget", bound=bound)
+    return bool(count >= LATE_STEP)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, failure: BaseException | None) -> None:

@@ -2,8 +2,12 @@
 
 -- name: events.known (sqlite)
 -- Which of a batch's messages are here already. One row of JSON: each row read costs a hand-over of the interpreter lock.
-SELECT json_group_array(json_array(message_key, workspace_id, message_id))
-FROM json_each(:keys) k CROSS JOIN events ON message_key = k.value;
+-- The newest keys are in the writer's memory, the others in a table that follows behind.
+SELECT json_group_array(json_array(e.message_key, e.workspace_id, e.message_id))
+FROM json_each(:keys) k CROSS JOIN events e ON e.id = coalesce(
+    (SELECT t.event_id FROM tail_keys t WHERE t.message_key = k.value),
+    (SELECT m.event_id FROM message_keys m WHERE m.message_key = k.value)
+);
 
 -- name: events.known (postgres)
 SELECT coalesce(json_agg(json_build_array(message_key, workspace_id, message_id)), '[]')::text
@@ -16,7 +20,18 @@ INSERT INTO events (id, workspace_id, message_key, message_id, type, profile_id,
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
 
--- name: events.of_profile
+-- name: events.of_profile (sqlite)
+-- From the table that follows behind, and from the few events that it does not hold yet.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN (
+    SELECT event_id FROM profile_events WHERE profile_id = :profile_id AND event_id < :before
+    ORDER BY event_id DESC LIMIT :n
+)
+UNION
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE id > (SELECT upto FROM late_index) AND id < :before AND profile_id = :profile_id
+ORDER BY id DESC LIMIT :n;
+
+-- name: events.of_profile (postgres)
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE profile_id = :profile_id AND id < :before ORDER BY id DESC LIMIT :n;
 
@@ -59,3 +74,34 @@ SELECT id, message_id, type, profile_id, occurred_at, data FROM (
 SELECT min(id), count(*) FROM (
     SELECT id FROM events WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) stretch;
+
+-- name: late.bound (sqlite)
+-- How far the tables that follow behind can be brought in one step.
+SELECT max(id), count(*) FROM (
+    SELECT id FROM events WHERE id > (SELECT upto FROM late_index) ORDER BY id LIMIT :n
+);
+
+-- name: late.keys (sqlite)
+-- In the order of the keys: neighbours share a page.
+INSERT OR IGNORE INTO message_keys (message_key, event_id)
+SELECT message_key, id FROM events
+WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND message_key IS NOT NULL ORDER BY message_key;
+
+-- name: late.history (sqlite)
+INSERT OR IGNORE INTO profile_events (profile_id, event_id)
+SELECT profile_id, id FROM events
+WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND profile_id IS NOT NULL ORDER BY profile_id, id;
+
+-- name: late.mark (sqlite)
+UPDATE late_index SET upto = :bound;
+
+-- name: late.forget (sqlite)
+DELETE FROM tail_keys WHERE event_id <= :bound;
+
+-- name: late.recall (sqlite)
+-- When the file is opened: what had not been indexed when it was closed, or the process killed.
+INSERT OR IGNORE INTO tail_keys (message_key, event_id)
+SELECT message_key, id FROM events WHERE id > (SELECT upto FROM late_index) AND message_key IS NOT NULL;
+
+-- name: events.newest
+SELECT coalesce(max(id), 0) FROM events;

@@ -43,9 +43,7 @@ CREATE TABLE events (
     occurred_at bigint NOT NULL,
     data text NOT NULL
 );
-CREATE UNIQUE INDEX events_by_message ON events (message_key);
 CREATE INDEX events_by_workspace ON events (workspace_id, id);
-CREATE INDEX events_by_profile ON events (profile_id, id);
 
 -- The types that tracked metrics have made, for the catalogue.
 CREATE TABLE event_types (
