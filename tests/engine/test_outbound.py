@@ -485,7 +485,7 @@ async def test_no_job_is_slept_through(outbound: Outbound, monkeypatch: pytest.M
     read, ran = os.eventfd_read, threading.Event()
 
     def read_while_another_job_comes_in(descriptor: int) -> int:
-        outbound.run(int)
+        outbound.run(lambda: None)
         return read(descriptor)
 
     monkeypatch.setattr(os, "eventfd_read", read_while_another_job_comes_in)

@@ -308,8 +308,8 @@ class Outbound:
         # epoll counts in milliseconds of 32 bits; whoever wants to wait longer is asked again.
         for fd, events in self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S)):
             if fd == self._wake:
-                # Emptied before it is marked as empty. The other way round, a job in between would fill it, and be taken
-                # for told while it is empty: nobody would ever be woken again. Jobs are looked at after both.
+                # Emptied first, then marked as empty. The other way round, a job in between would leave the mark of a
+                # full one on an empty one, and nobody would wake this loop again. Jobs are looked at after both.
                 os.eventfd_read(fd)
                 self._woken = False
             elif fd in self._idle:
