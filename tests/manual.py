@@ -24,8 +24,8 @@ from waypost.domain.accounts import Scope
 from waypost.domain.addresses import FORBIDDEN_IPV4, FORBIDDEN_IPV6
 from waypost.domain.catalogue import SYSTEM_TYPES
 from waypost.domain.deliveries import JITTER, RETRIES, delay
+from waypost.domain.ledger import Balance
 from waypost.domain.webhooks import RESERVED_HEADERS
-from waypost.engine.webhooks import Totals
 from waypost.engine.worker import Engine
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
@@ -176,7 +176,7 @@ def make_metrics() -> str:
             database = SQLite(Path(folder) / "waypost.db")
             engine = Engine(database, load_settings({}, data=folder))
             try:
-                return list(Gauges(engine, Totals()).collect())
+                return list(Gauges(engine, Balance()).collect())
             finally:
                 await engine.outbound.stop()
                 await database.close()

@@ -10,7 +10,7 @@ from waypost.api.calls import Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.ids import public
-from waypost.engine.webhooks import Totals
+from waypost.domain.ledger import Balance
 from waypost.storage.database import Row, Tx
 
 
@@ -56,13 +56,13 @@ class Notice(msgspec.Struct):
 async def get_ledger(call: NamedDependency[Call]) -> Ledger:
     """The numbers of the workspace, and of each endpoint."""
     rows = await call.read(_ledger, call.workspace_id)
-    parts = [(endpoint_id, Totals(*map(int, numbers))) for endpoint_id, *numbers in rows]
-    whole = Totals(*(sum(getattr(totals, name) for _, totals in parts) for name in Totals.__struct_fields__))
+    parts = [(endpoint_id, Balance(*map(int, numbers))) for endpoint_id, *numbers in rows]
+    whole = sum((balance for _, balance in parts), Balance())
     endpoints = [EndpointLedger(id=public("whk", id_), **_numbers(totals)) for id_, totals in parts]
     return Ledger(endpoints=endpoints, **_numbers(whole))
 
 
-def _numbers(totals: Totals) -> dict[str, Any]:
+def _numbers(totals: Balance) -> dict[str, Any]:
     return msgspec.structs.asdict(totals) | {"balanced": totals.balanced}
 
 

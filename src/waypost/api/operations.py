@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from waypost.api.calls import PUBLIC
-from waypost.engine.webhooks import Totals
+from waypost.domain.ledger import Balance
 from waypost.engine.worker import Engine
 from waypost.errors import Unavailable
 from waypost.storage.database import Tx
@@ -28,7 +28,7 @@ class Health(msgspec.Struct):
 class Gauges(Collector):
     """The engine's own numbers, read when they are asked for."""
 
-    def __init__(self, engine: Engine, totals: Totals) -> None:
+    def __init__(self, engine: Engine, totals: Balance) -> None:
         self._engine = engine
         self._totals = totals
 
@@ -82,9 +82,9 @@ async def _ping(tx: Tx) -> Any:
     return await tx.row("nodes.live", since=0)
 
 
-async def _totals(tx: Tx) -> Totals:
+async def _totals(tx: Tx) -> Balance:
     row = await tx.row("counts.of_all")
-    return Totals(*map(int, row or ()))
+    return Balance(*map(int, row or ()))
 
 
 ROUTES = [healthz, readyz, metrics]

@@ -12,9 +12,10 @@ from waypost.api.calls import SECRET, Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.ids import internal, public
+from waypost.domain.ledger import Balance
 from waypost.domain.signing import public_key
 from waypost.engine import deliveries, webhooks
-from waypost.engine.webhooks import Draft, Totals, Webhook
+from waypost.engine.webhooks import Draft, Webhook
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
@@ -192,7 +193,7 @@ def mask(value: str) -> str:
     return value[:2] + "…" if value else ""
 
 
-def _fields(webhook: Webhook, totals: Totals) -> dict[str, Any]:
+def _fields(webhook: Webhook, totals: Balance) -> dict[str, Any]:
     return {
         "id": public("whk", webhook.id),
         "url": webhook.url,
@@ -248,7 +249,7 @@ async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated
         webhook = await webhooks.create_webhook(
             tx, engine.ids, engine.vault, call.workspace_id, draft, asked.signature, secret, call.now
         )
-        return WebhookCreated(secret=secret, **_fields(webhook, Totals()))
+        return WebhookCreated(secret=secret, **_fields(webhook, Balance()))
 
     response = await call.perform(201, work)
     await call.refresh()

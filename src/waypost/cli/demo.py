@@ -13,13 +13,11 @@ from typing import Any
 import click
 import msgspec
 import structlog
-import uvicorn
 from rich.console import Console
 from rich.panel import Panel
 
-from waypost.api.app import build_app
 from waypost.cli.options import set_up_logs
-from waypost.cli.serve import Server, on_stop, running
+from waypost.cli.serve import make_server, on_stop, running
 from waypost.clock import Ids, now_us
 from waypost.domain.addresses import parse_networks
 from waypost.engine.accounts import create_workspace
@@ -61,18 +59,7 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
     sink_port = free_port("127.0.0.1", sink_port)
     sink = asyncio.create_task(serve_sink("127.0.0.1", sink_port))
     async with running(settings) as engine:
-        server = Server(
-            uvicorn.Config(
-                build_app(engine),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                loop="none",
-                lifespan="off",
-                server_header=False,
-            )
-        )
+        server = make_server(engine, settings)
         serving = asyncio.create_task(server.serve())
         on_stop(lambda: setattr(server, "should_exit", True))
         while not server.started:

@@ -63,23 +63,7 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
     set_up_logs(settings)
     tune()
     async with running(settings, sends=role == "all") as engine:
-        config = uvicorn.Config(
-            build_app(engine),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            loop="none",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=10,
-            backlog=4096,
-        )
-        server = Server(config)
+        server = make_server(engine, settings)
         on_stop(lambda: setattr(server, "should_exit", True))
         log.info("listening", action="listening", host=settings.host, port=settings.port, url=settings.base_url)
         await server.serve()
@@ -102,6 +86,28 @@ async def worker(data: str | None) -> None:
         stop = asyncio.Event()
         on_stop(stop.set)
         await stop.wait()
+
+
+def make_server(engine: Engine, settings: Settings) -> Server:
+    """The HTTP server of an engine, not started yet."""
+    return Server(
+        uvicorn.Config(
+            build_app(engine),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=10,
+            backlog=4096,
+        )
+    )
 
 
 def tune() -> None:

@@ -9,6 +9,7 @@ from waypost.clock import SECOND, Ids
 from waypost.domain.addresses import Networks, check_url
 from waypost.domain.events import normal_email
 from waypost.domain.filters import compile_filter
+from waypost.domain.ledger import Balance
 from waypost.domain.signing import PRIVATE, SEED, SHARED, encode_private_key, encode_secret, signer
 from waypost.domain.webhooks import Secret, check_headers, check_patterns
 from waypost.engine.vault import Vault
@@ -60,20 +61,6 @@ class Webhook(Draft, frozen=True, kw_only=True):
     version: int
     created_at: int
     updated_at: int
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """The ledger of one endpoint or workspace."""
-
-    accepted: int = 0
-    delivered: int = 0
-    pending: int = 0
-    dead: int = 0
-
-    @property
-    def balanced(self) -> bool:
-        """Whether everything that was accepted is accounted for."""
-        return self.accepted == self.delivered + self.pending + self.dead
 
 
 def check_draft(draft: Draft, networks: Networks) -> Draft:
@@ -208,11 +195,11 @@ async def rotate_secret(
     return await find_webhook(tx, vault, workspace_id, id_)
 
 
-async def count_deliveries(tx: Tx, workspace_id: int, ids: list[int]) -> dict[int, Totals]:
+async def count_deliveries(tx: Tx, workspace_id: int, ids: list[int]) -> dict[int, Balance]:
     """The ledger of some endpoints."""
-    found = {id_: Totals() for id_ in ids}
+    found = {id_: Balance() for id_ in ids}
     for id_, *numbers in await tx.rows("counts.of_endpoints", workspace_id=workspace_id, ids=ids):
-        found[id_] = Totals(*map(int, numbers))
+        found[id_] = Balance(*map(int, numbers))
     return found
 
 
