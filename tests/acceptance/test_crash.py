@@ -5,6 +5,7 @@ import random
 import resource
 from pathlib import Path
 
+import apsw
 from standardwebhooks import Webhook
 
 from tests.acceptance.programs import Load, Server, all_received, delivered_ids, eventually
@@ -45,8 +46,24 @@ def test_killed_again_and_again_under_load(tmp_path: Path, sink: beside.Running)
     # An event that was recorded but never answered was sent again under the same id: it counts once.
     assert ledger["accepted"] == 2 * len(set(delivered_ids(all_received(sink.url, "orders"))))
     assert server.stop() == 0
-    checked = server.run("check")
+    checked = server.run("check", "--json")
     assert checked.returncode == 0, checked.stdout
+    assert json.loads(checked.stdout)["ok"] is True
+
+
+def test_a_ledger_that_was_tampered_with_is_found_out(server: Server, sink: beside.Running) -> None:
+    subscribe(server, f"{sink.url}/hook/orders")
+    server.tracker().post("/v1/track", {"userId": "u", "event": "Order Shipped"})
+    server.settled()
+    server.stop()
+    assert server.run("check").returncode == 0
+    database = apsw.Connection(str(server.data / "waypost.db"))
+    database.execute("UPDATE endpoint_counts SET accepted = accepted + 1")
+    database.close()
+    checked = server.run("check")
+    assert checked.returncode == 1
+    assert "accepted 2 is not delivered 1" in checked.stdout
+    server.start()
 
 
 def test_sigterm_drains(tmp_path: Path, sink: beside.Running) -> None:

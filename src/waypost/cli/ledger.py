@@ -16,7 +16,7 @@ from waypost.domain.ledger import Balance, disagreements
 from waypost.engine.vault import open_vault
 from waypost.errors import Error
 from waypost.settings import load_settings
-from waypost.storage.database import Tx
+from waypost.storage.database import Database, Tx
 from waypost.storage.open import open_database
 
 
@@ -52,19 +52,28 @@ async def ledger(data: str | None, as_json: bool) -> None:
 
 @click.command()
 @data_option
-async def check(data: str | None) -> None:
+@json_option
+async def check(data: str | None, as_json: bool) -> None:
     """Prove the settings, the database, its migrations and that the ledger balances. Exit 0 when all is well."""
-    failed = False
-    console = Console()
+    found: list[dict[str, object]] = []
+    console = Console(quiet=as_json)
 
-    async def step(name: str, work: Callable[[], Awaitable[str]]) -> None:
-        nonlocal failed
+    async def step(name: str, work: Callable[[], Awaitable[str]]) -> bool:
         try:
-            said = await work()
-            console.print(f"[green]ok[/green]      {name}: {said}", highlight=False, soft_wrap=True)
+            said, sound = await work(), True
         except Error as error:
-            failed = True
-            console.print(f"[red]failed[/red]  {name}: {error.detail}", highlight=False, soft_wrap=True)
+            said, sound = error.detail, False
+        found.append({"check": name, "ok": sound, "detail": said})
+        mark = "[green]ok[/green]     " if sound else "[red]failed[/red] "
+        console.print(f"{mark} {name}: {said}", highlight=False, soft_wrap=True)
+        return sound
+
+    def finish() -> None:
+        sound = all(part["ok"] for part in found)
+        if as_json:
+            print_json({"ok": sound, "checks": found})
+        if not sound:
+            sys.exit(1)
 
     settings = load_settings(data=data)
 
@@ -74,11 +83,15 @@ async def check(data: str | None) -> None:
         return f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}"
 
     await step("settings", settings_are_sound)
-    try:
-        database = open_database(settings)
-    except Error as error:
-        console.print(f"[red]failed[/red]  database: {error.detail}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    opened_database: list[Database] = []
+
+    async def database_opens() -> str:
+        opened_database.append(open_database(settings))
+        return "opened"
+
+    if not await step("store", database_opens):
+        finish()
+    database = opened_database[0]
 
     async def migrations_are_done() -> str:
         pending = await database.pending_migrations()
@@ -100,19 +113,18 @@ async def check(data: str | None) -> None:
         return f"{total.accepted} accepted = {total.delivered} delivered + {total.pending} pending + {total.dead} dead"
 
     try:
-        await step("migrations", migrations_are_done)
-        if not failed:
+        if await step("migrations", migrations_are_done):
             await step("database", database_is_sound)
             await step("ledger", ledger_balances)
     finally:
         await database.close()
-    if failed:
-        sys.exit(1)
+    finish()
 
 
 @click.command()
 @data_option
-async def migrate(data: str | None) -> None:
+@json_option
+async def migrate(data: str | None, as_json: bool) -> None:
     """Bring the database schema up to date; `waypost serve` does it as well."""
     settings = load_settings(data=data)
     database = open_database(settings)
@@ -120,7 +132,10 @@ async def migrate(data: str | None) -> None:
         done = await database.migrate()
     finally:
         await database.close()
-    click.echo("\n".join(done) or "nothing to do")
+    if as_json:
+        print_json({"migrated": done})
+    else:
+        click.echo("\n".join(done) or "nothing to do")
 
 
 @click.command()
