@@ -20,6 +20,10 @@ class Counts:
         row[2] += pending
         row[3] += dead
 
+    def requeue(self, workspace_id: int, endpoint_id: int, *, dead: bool) -> None:
+        """Note that a delivery that had ended, as dead or delivered, is pending again."""
+        self.add(workspace_id, endpoint_id, 0, 0 if dead else -1, 1, -1 if dead else 0)
+
     async def write(self, tx: Tx, node: int) -> None:
         """Write the changes; in the order of the endpoints, so that two transactions cannot wait for each other."""
         rows = [

@@ -54,8 +54,7 @@ async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node
         await tx.run("deliveries.hasten", endpoint_id=endpoint_id, event_id=event_id, now=now)
     elif await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=[event_id], due_at=now):
         counts = Counts()
-        dead = state == State.DEAD
-        counts.add(workspace_id, endpoint_id, 0, 0 if dead else -1, 1, -1 if dead else 0)
+        counts.requeue(workspace_id, endpoint_id, dead=state == State.DEAD)
         await counts.write(tx, node)
 
 

@@ -160,10 +160,6 @@ class Dispatcher:
         changed, stopped = list(endpoints), list(gone)
         self._outbound.run(lambda: self._configure(changed, stopped))
 
-    def lane_ids(self) -> list[int]:
-        """The endpoints that have a lane."""
-        return list(self._lanes)
-
     def forget(self) -> None:
         """Give back what has not been started."""
         self._outbound.run(self._give_back_all)

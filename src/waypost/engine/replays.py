@@ -51,8 +51,7 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
     missed = [id_ for id_ in wanted if id_ not in known] if "missed" in states else []
     counts = Counts()
     for id_ in again:
-        dead = known[id_] == State.DEAD
-        counts.add(replay["workspace_id"], endpoint_id, 0, 0 if dead else -1, 1, -1 if dead else 0)
+        counts.requeue(replay["workspace_id"], endpoint_id, dead=known[id_] == State.DEAD)
     if missed:
         counts.add(replay["workspace_id"], endpoint_id, len(missed), 0, len(missed), 0)
     if again:

@@ -10,6 +10,7 @@ from waypost.domain.deliveries import Outcome, State, settle
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Attempt
 from waypost.engine.notices import disabled_notice
+from waypost.engine.outbound import Response
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()
@@ -97,7 +98,7 @@ async def settle_attempts(
         # Somebody else settled some of them; count again, looking first.
         raise Lost
     for endpoint_id, attempt in failed.items():
-        await tx.run("endpoints.note_error", id=endpoint_id, error=explain(attempt), now=attempt.ended_at)
+        await tx.run("endpoints.note_error", id=endpoint_id, error=explain(attempt.response), now=attempt.ended_at)
     for endpoint_id, (attempt, reason) in disable.items():
         await _disable(tx, endpoint_id, attempt, reason, ids, now, settlement)
     return settlement
@@ -115,18 +116,22 @@ async def _disable(
     if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
         return
     await tx.run("workspaces.touch", workspace_id=workspace_id)
+    error = explain(attempt.response)
     settlement.disabled.append(endpoint_id)
-    notice = disabled_notice(ids.one(now), records[0], reason, explain(attempt), now)
+    notice = disabled_notice(ids.one(now), records[0], reason, error, now)
     await tx.insert("notices.add", [notice])
     settlement.due_at = now
     log.warning(
-        "endpoint disabled", action="endpoint_disabled", endpoint=endpoint_id, reason=reason, error=explain(attempt)
+        "endpoint disabled",
+        action="endpoint_disabled",
+        endpoint=endpoint_id,
+        reason=reason,
+        error=error,
     )
 
 
-def explain(attempt: Attempt) -> str:
-    """What went wrong with an attempt, in one line."""
-    response = attempt.response
+def explain(response: Response) -> str:
+    """What was wrong with an answer that did not count as received, in one line."""
     if response.error is not None:
         return response.error
     return f"status_{response.status}: the endpoint answered {response.status}, and only 2xx counts as received"

@@ -12,6 +12,7 @@ from waypost.domain.deliveries import Outcome, judge
 from waypost.domain.ids import public
 from waypost.domain.webhooks import Endpoint, event_object, pattern_match, request_headers, webhook_body
 from waypost.engine.outbound import USER_AGENT, Outbound, Request, Response
+from waypost.engine.settling import explain
 from waypost.engine.webhooks import Webhook
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
@@ -76,9 +77,7 @@ async def send_trial(outbound: Outbound, webhook: Webhook, entry: EventType, now
     body = webhook_body(entry.type, now, event_object(event_id, "test-message", None, _encode(contents)))
     lines = request_headers(endpoint, public("evt", event_id), body, now)
     response, timings = await outbound.fetch(Request(webhook.url, body, lines, webhook.timeout_ms))
-    error = response.error
-    if error is None and judge(response.status) is not Outcome.DELIVERED:
-        error = f"status_{response.status}: the endpoint answered {response.status}, and only 2xx counts as received"
+    error = None if judge(response.status) is Outcome.DELIVERED else explain(response)
     custom = frozenset(name.lower() for name in webhook.headers)
     return Trial("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
 
