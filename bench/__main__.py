@@ -18,13 +18,16 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.measurements import MEASUREMENTS, Plan, Section, yardstick
+from bench.measurements import MEASUREMENTS as SPINE
+from bench.measurements import Plan, Section, yardstick
+from bench.messaging import MESSAGING
 from bench.targets import Missing
 
+MEASUREMENTS = SPINE | MESSAGING
 # The bare program alone is part of `spine`.
 BY_DEFAULT = [name for name in MEASUREMENTS if name != "floor"]
 SYNCS = 200
-QUICK = {"rounds": 1, "events": 3000, "warm_up": 500, "seconds": 2.0, "stored": 5000, "questions": 5}
+QUICK = {"rounds": 1, "events": 3000, "warm_up": 500, "seconds": 2.0, "stored": 5000, "questions": 5, "messages": 2000}
 
 
 def sync_milliseconds() -> float:
@@ -90,6 +93,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small counts: to see that it runs, not to quote")
     parser.add_argument("--rounds", type=int, help="rounds of each program (default 3)")
     parser.add_argument("--events", type=int, help="events per round (default 30000)")
+    parser.add_argument("--messages", type=int, help="messages and receipts per round (default 100000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     options = parser.parse_args(arguments)
     for name in options.names:
@@ -106,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if load_core is not None:
         os.sched_setaffinity(0, {load_core})
     sizes: dict[str, Any] = dict(QUICK) if options.quick else {}
-    sizes |= {name: getattr(options, name) for name in ("rounds", "events") if getattr(options, name) is not None}
+    sizes |= {
+        name: getattr(options, name) for name in ("rounds", "events", "messages") if getattr(options, name) is not None
+    }
     plan = Plan(program_core=program_core, **sizes)
     console = Console(width=None if sys.stdout.isatty() else 200)
     here = machine(program_core, load_core)

@@ -29,6 +29,7 @@ class Plan:
     seconds: float = 10.0
     stored: int = 1_000_000
     questions: int = 50
+    messages: int = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,8 +40,9 @@ def start(
     core: int | None,
     environment: Mapping[str, str] | None = None,
     patience: float = 30.0,
+    ready: str = "/readyz",
 ) -> Program:
-    """The program once its `/readyz` answers 200; it and all its threads and children stay on this core.
+    """The program once it answers 200 to whether it is `ready`; it and all its threads and children stay on this core.
 
     Raises `RuntimeError` with the end of its log when it ends early or is not ready within `patience` seconds.
     """
@@ -58,7 +59,7 @@ def start(
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError, HTTPException):
-            if ask(port, "GET", "/readyz")[0] == 200:
+            if ask(port, "GET", ready)[0] == 200:
                 return program
         time.sleep(0.02)
     stop(program, patience=2.0)

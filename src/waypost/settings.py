@@ -1,14 +1,18 @@
 """The settings: read once from the defaults, a file and the environment, then passed down."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from waypost.errors import Invalid
+
+_CENTER = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +24,7 @@ class Settings:
     port: int
     database_url: str
     public_url: str
+    data_centers: str
     retry_base: float
     allow_private: str
     egress_proxy: str
@@ -37,6 +42,11 @@ class Settings:
     def base_url(self) -> str:
         """How the world reaches this server, without a slash at the end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def data_center_urls(self) -> dict[str, str]:
+        """The public URL of each data center by its name, without a slash at the end; `global` is always one."""
+        return {"global": self.base_url, **_read_centers(self.data_centers)}
 
     @property
     def data_dir(self) -> Path:
@@ -99,6 +109,8 @@ def _check(settings: Settings) -> Settings:
         shown = "" if name.endswith("_url") else f" is {getattr(settings, name)!r}; it"
         return Invalid(f"The setting {name}{shown} must be {want}.", code="invalid_setting")
 
+    if not all(_CENTER.match(name) and _is_url(url) for name, url in _read_centers(settings.data_centers).items()):
+        raise refuse("data_centers", "empty or like india=https://in.example.com, several separated by commas")
     if not 0 <= settings.port <= 65535:
         raise refuse("port", "from 0 to 65535")
     if not 0 < settings.retry_base <= 80:
@@ -115,3 +127,17 @@ def _check(settings: Settings) -> Settings:
     if settings.smtp_url and not settings.smtp_url.startswith(("smtp://", "smtps://")):
         raise refuse("smtp_url", "empty or start with smtp:// or smtps://")
     return settings
+
+
+def _read_centers(text: str) -> dict[str, str]:
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {name.strip(): url.strip().rstrip("/") for name, _, url in parts}
+
+
+def _is_url(text: str) -> bool:
+    """Whether this can be a public URL: paths are put behind it."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False

@@ -63,6 +63,22 @@ def test_the_tutorial(tmp_path: Path) -> None:
     assert "ok      ledger: 205 accepted = 205 delivered + 0 pending + 0 dead" in said
 
 
+def test_the_tutorial_of_messages(tmp_path: Path) -> None:
+    said = run(commands(ROOT / "docs/tutorial/first-message.md", {}), tmp_path, {})
+    assert '"setup_code": 2002' in said
+    assert "mobiletargeting:GetEventStream" in said
+    assert re.search(r'"code": 2009,\s+"failure": "Undelivered"', said)
+    assert '"provider_code": "UNREACHABLE"' in said
+    assert "Hi Ada, order A-1001 is on its way. Reply STOP to end." in said
+    assert '"reason":"not_consented"' in said
+    assert '"status":"unknown"' in said
+    counted = re.search(r'"messages":(\d+),"distinct":(\d+),"addresses":(\d+)', said.replace(" ", ""))
+    assert counted
+    assert counted[1] == counted[3], "somebody got two"
+    assert 0 < int(counted[1]) <= 200
+    assert re.search(r"(ok|warning) +messages: 0 under way", said)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, beside.Running]]:
     """A server and a sink for all guides."""
@@ -84,17 +100,39 @@ def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, beside.Running
 
 
 def prepare(server: Server, sink: beside.Running, name: str) -> dict[str, str]:
-    """What the guides take for granted: a running server, and an endpoint that got an event."""
+    """What the guides take for granted: a running server, an endpoint that got an event, a connection, a message."""
+    api = server.api()
     wish = {"url": f"{sink.url}/hook/{name}", "event_types": ["event.*"], "description": name}
-    made = server.api().post("/v1/webhooks", wish, status=201)
+    made = api.post("/v1/webhooks", wish, status=201)
     event = {"userId": "ada", "event": "Order Shipped", "messageId": f"first-{name}", "properties": {"total": 99.5}}
     server.tracker().post("/v1/track", event)
     endpoint = f"/v1/webhooks/{made['id']}"
-    eventually(lambda: server.api().get(endpoint)["counts"]["delivered"] == 1, what="the first event")
+    eventually(lambda: api.get(endpoint)["counts"]["delivered"] == 1, what="the first event")
     return {
         "API_KEY": server.keys["api_key"],
         "WRITE_KEY": server.keys["write_key"],
         "WEBHOOK": made["id"],
         "SECRET": made["secret"],
         "WAYPOST_DATA": str(server.data),
+        **prepare_messages(server, sink, name),
+    }
+
+
+def prepare_messages(server: Server, sink: beside.Running, name: str) -> dict[str, str]:
+    """A connection to a Twilio that the sink plays, a template, a person, and a message whose fate is unknown."""
+    api = server.api()
+    config = {"account_sid": "AC" + "1" * 32, "auth_token": "made-up", "from": "+12025550100"}
+    wish = {"name": f"Twilio {name}", "connector": "twilio", "config": config | {"host": f"{sink.url}/twilio"}}
+    connection = api.post("/v1/connections", wish, status=201)["id"]
+    template = {"name": name, "channel": "sms", "text": "Order {{ order_id }} is on its way."}
+    server.tracker().post("/v1/identify", {"userId": "ada", "traits": {"name": "Ada", "phone": "+12025550101"}})
+    # The sink takes it and breaks the connection instead of answering.
+    lost = {"channel": "sms", "to": "+12025550014", "text": "Hi", "connection_id": connection}
+    message = api.post("/v1/messages", lost, status=202)["id"]
+    eventually(lambda: api.get(f"/v1/messages/{message}")["status"] == "unknown", what="an unknown message")
+    return {
+        "CONNECTION": connection,
+        "TEMPLATE": api.post("/v1/templates", template, status=201)["id"],
+        "PROFILE": api.get("/v1/profiles?user_id=ada")["data"][0]["id"],
+        "MESSAGE": message,
     }

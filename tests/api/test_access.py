@@ -1,6 +1,8 @@
 """Every route of the control API: nobody without a key, nothing without the scope, nothing of another workspace."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 
@@ -16,17 +18,47 @@ OPERATIONS = [
     if operation.get("security") is None
 ]
 NAMES = [f"{method.upper()} {path}" for method, path, _ in OPERATIONS]
+DEFINITION = """\
+name = "own-gateway"
+label = "Own gateway"
+channel = "sms"
+method = "POST"
+base_url = "https://sms.example.com"
+path = "/send"
+[body]
+text = "{{ message.text }}"
+[[answers]]
+status = "2xx"
+outcome = "accepted"
+"""
 each_operation = pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
-#: Bodies where an empty object is not enough.
-BODIES = {
+#: The provider that the sink plays refuses every message to this number.
+FAILS = "+12025550007"
+#: Bodies where an empty object is not enough; `{connections}` stands for the id of the connection that there is.
+BODIES: dict[str, dict[str, Any]] = {
+    "create_connection": {
+        "name": "Mail",
+        "connector": "smtp",
+        "config": {"host": "127.0.0.1", "from_email": "shop@example.com"},
+    },
     "create_key": {"name": "another", "scopes": ["read"]},
+    "add_connector": {"definition": DEFINITION.replace("own-gateway", "another-gateway")},
+    "add_suppression": {"channel": "sms", "address": "+12025550199"},
+    "set_consent": {"channel": "sms", "address": "+12025550199", "state": "opted_in"},
+    "create_template": {"name": "Thanks", "channel": "sms", "text": "Thank you"},
+    "change_template": {"text": "Thank you very much"},
+    "preview_content": {"channel": "sms", "content": {"text": "Thank you"}},
+    "send_message": {"channel": "sms", "to": "+12025550101", "text": "Hello"},
+    "send_messages": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
     "create_webhook": {"url": "http://127.0.0.1:9/", "event_types": ["*"]},
+    "order_connections": {"channel": "sms", "connections": ["{connections}"]},
     "start_replay": {"since": "2020-01-01T00:00:00Z"},
+    "try_connection": {"to": "+12025550101", "text": "Hello"},
 }
 
 
 @pytest.fixture
-async def world(client, hook):
+async def world(client, hook, sink):
     """One of everything, and the path of it."""
     webhook = await make_webhook(client, hook, signature="v1a")
     await track(client)
@@ -38,7 +70,28 @@ async def world(client, hook):
         202,
     )
     key = await ok(client.post("/v1/keys", json={"name": "spare", "scopes": ["ingest"]}), 201)
+    config = {"region": "us-east-1", "project_id": "shop", "access_key": "AKIA1234", "secret_key": "secret"}
+    asked = {"name": "Pinpoint", "connector": "aws-pinpoint", "config": config | {"endpoint_url": sink.url}}
+    connection = await ok(client.post("/v1/connections", json=asked | {"skip_check": True}), 201)
+    await ok(client.post("/v1/connectors", json={"definition": DEFINITION}), 201)
+    template = await ok(client.post("/v1/templates", json=BODIES["create_template"] | {"name": "Hello"}), 201)
+    await ok(client.post("/v1/suppressions", json={"channel": "sms", "address": "+12025550198"}), 201)
+    consent = {"channel": "sms", "address": "+12025550198", "state": "opted_out"}
+    await ok(client.put("/v1/consents", json=consent))
+    later = {"channel": "sms", "to": "+12025550101", "text": "Hello", "send_at": "2027-06-01T00:00:00Z"}
+    message = await ok(client.post("/v1/messages", json=later), 202)
+    failing = await ok(client.post("/v1/messages", json={**later, "to": FAILS, "send_at": None}), 202)
+
+    async def failed():
+        return (await ok(client.get(f"/v1/messages/{failing['id']}")))["status"] == "failed"
+
+    assert await eventually(failed)
     return {
+        "connectors": "own-gateway",
+        "connections": connection["id"],
+        "templates": template["id"],
+        "messages": message["id"],
+        "failed": failing["id"],
         "webhooks": webhook["id"],
         "deliveries": delivery["id"],
         "events": event["id"],
@@ -50,11 +103,21 @@ async def world(client, hook):
 
 def place(path, world):
     """The path of something that there is."""
-    return re.sub(r"/v1/([a-z]+)/\{id\}", lambda found: f"/v1/{found[1]}/{world[found[1]]}", path)
+    if path in ("/v1/suppressions", "/v1/consents"):
+        return f"{path}?channel=sms&address=%2B12025550198"
+    if path.endswith("/resend"):
+        return f"/v1/messages/{world['failed']}/resend"
+    return re.sub(r"/v1/([a-z]+)/\{(?:id|name)\}", lambda found: f"/v1/{found[1]}/{world[found[1]]}", path)
+
+
+def body_of(operation, world):
+    """What a request has to say."""
+    text = json.dumps(BODIES.get(operation["operationId"]))
+    return json.loads(text.replace("{connections}", world["connections"]))
 
 
 def test_there_is_something_to_try():
-    assert len(OPERATIONS) > 25
+    assert len(OPERATIONS) > 60
     assert mask("abcdef") != "abcdef"
 
 
@@ -68,7 +131,7 @@ async def test_nobody_gets_in_without_a_key(method, path, operation, client):
 
 @each_operation
 async def test_a_key_may_do_what_its_scopes_say_and_no_more(method, path, operation, client, keys, world):
-    place_, body = place(path, world), BODIES.get(operation["operationId"])
+    place_, body = place(path, world), body_of(operation, world)
     await refused(client.request(method, place_, headers=bearer(keys.ingest), json=body), 403, "forbidden")
     reads = method == "get" and not path.endswith("/secret")
     if not reads:
@@ -80,11 +143,11 @@ async def test_a_key_may_do_what_its_scopes_say_and_no_more(method, path, operat
 
 @each_operation
 async def test_another_workspace_sees_and_changes_nothing(method, path, operation, client, keys, world):
-    place_, body = place(path, world), BODIES.get(operation["operationId"])
+    place_, body = place(path, world), body_of(operation, world)
     answer = await client.request(method, place_, headers=bearer(keys.stranger), json=body)
-    if "{id}" in path:
+    if path.endswith(("{id}", "{name}")) or "{id}/" in path:
         assert answer.status_code == 404, answer.text
-        assert answer.json()["code"] == "not_found"
+        assert answer.json()["code"] == "not_found" or answer.json()["code"].startswith("unknown_")
     elif method == "get":
         assert not any(id_ in answer.text for id_ in world.values())
 

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from waypost.domain.catalogue import SYSTEM_TYPES, EventType, describe, tracked_type
 from waypost.domain.events import TYPES, Entry, metric_type, read_entry, read_message
+from waypost.domain.messages import Status
 from waypost.domain.webhooks import event_object, webhook_body
 
 NOW = 1_774_000_000_000_000
@@ -46,7 +47,14 @@ def test_examples_fit_their_schemas(entry):
 
 
 def test_every_kind_of_message_but_a_tracked_one_has_a_type_of_its_own():
-    assert {entry.type for entry in SYSTEM_TYPES} == set(TYPES.values())
+    types = {entry.type for entry in SYSTEM_TYPES if not entry.type.startswith("message.")}
+    assert types == set(TYPES.values())
+
+
+def test_every_status_of_a_message_has_a_type():
+    told = {entry.type for entry in SYSTEM_TYPES}
+    # Held messages come with quiet hours.
+    assert {f"message.{status}" for status in Status} - told == {"message.held"}
 
 
 @pytest.mark.parametrize("kind", MESSAGES)

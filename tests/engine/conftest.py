@@ -20,7 +20,8 @@ from waypost.domain.events import Entry, read_entry, read_message
 from waypost.domain.ledger import Balance, disagreements
 from waypost.domain.signing import encode_secret
 from waypost.domain.webhooks import Secret
-from waypost.engine.outbound import Outbound, Request, Response
+from waypost.engine.exchange import Request, Response
+from waypost.engine.outbound import Outbound
 from waypost.engine.worker import Engine
 from waypost.settings import load_settings
 from waypost.sink.beside import Running, running

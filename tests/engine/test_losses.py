@@ -13,8 +13,8 @@ from waypost.clock import MINUTE, SECOND, now_us
 from waypost.domain.deliveries import Outcome
 from waypost.engine import nodes
 from waypost.engine.dispatcher import Attempt
+from waypost.engine.exchange import Response
 from waypost.engine.journal import Batch, Journal
-from waypost.engine.outbound import Response
 from waypost.errors import Error, Unavailable
 
 
@@ -152,7 +152,7 @@ async def test_what_breaks_the_recorder_itself_does_not_end_it(world: World, out
     with pytest.raises(Unavailable):
         await world.engine.journal.append([broken])
     with pytest.raises(Unavailable):
-        await world.engine.journal.append([None])  # type: ignore[list-item]
+        await world.engine.journal.append([None])
     await world.post(5)
     assert (await eventually(lambda: world.settled(id_))).delivered == 5
 
@@ -271,7 +271,8 @@ async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Out
     assert await world.database.transact(nodes._bury, now - 10 * SECOND) is False
     assert {row["id"] for row in await world.ask("nodes.list")} == {own, 78}
     outside.behave("takeover")
-    world.engine.clockwork.start(world.engine.recorder)
+    engine = world.engine
+    engine.clockwork.start(engine.recorder, engine.connections, engine.sender)
     balance = await eventually(lambda: world.settled(id_))
     assert balance.delivered == 10
     # The requests of the dead one end late, and change nothing any more.

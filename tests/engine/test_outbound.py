@@ -14,7 +14,9 @@ import pytest
 
 from tests.engine.conftest import LOOPBACK, Outside, eventually, listening, send_all
 from waypost.domain.addresses import parse_networks
-from waypost.engine.outbound import KEPT_HEADERS, READ_BODY, Outbound, Request, Response
+from waypost.engine.exchange import KEPT_HEADERS, READ_BODY, Request, Response
+from waypost.engine.handles import Kind
+from waypost.engine.outbound import Outbound
 from waypost.errors import Unavailable
 
 
@@ -460,7 +462,7 @@ async def test_the_method_of_one_request_is_not_that_of_the_next(outbound, outsi
         assert (await fetch(outbound, outside.hook("methods"), method=method)).status == 200
     assert [record["method"] for record in outside.received("methods")] == methods
     # The handle is put back just after whoever waits was told.
-    await eventually(lambda: len(outbound._free) == 1)
+    await eventually(lambda: len(outbound._free[Kind.MANY]) == 1)
 
 
 async def test_jobs_run_in_time(outbound):

@@ -19,8 +19,10 @@ from waypost.domain.deliveries import Outcome
 from waypost.domain.events import Entry, Message, message_key, read_entry
 from waypost.domain.profiles import current
 from waypost.engine.dispatcher import Attempt, Dispatcher
+from waypost.engine.exchange import Response
 from waypost.engine.journal import Batch, Journal
-from waypost.engine.outbound import Outbound, Response
+from waypost.engine.orders import Desk
+from waypost.engine.outbound import Outbound
 from waypost.engine.recorder import Recorder
 from waypost.engine.vault import Vault
 from waypost.storage.database import Database, Row, Tx
@@ -45,7 +47,15 @@ class Parts:
         )
         self.dispatcher.drain()
         self.recorder = Recorder(
-            database, self.journal, self.dispatcher, self.ids, self.vault, retry_base=80.0, wake_at=lambda due_at: None
+            database,
+            self.journal,
+            self.dispatcher,
+            self.ids,
+            self.vault,
+            retry_base=80.0,
+            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: []),
+            wake_at=lambda due_at: None,
+            follow=lambda effects: None,
         )
 
     async def send(self, entries: list[Entry]) -> None:

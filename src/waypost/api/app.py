@@ -10,11 +10,27 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 
-from waypost.api import accounts, audience, deliveries, events, insights, operations, replays, webhooks
+from waypost.api import (
+    accounts,
+    addresses,
+    audience,
+    connection_setup,
+    connections,
+    connectors,
+    deliveries,
+    events,
+    insights,
+    messages,
+    operations,
+    replays,
+    templates,
+    webhooks,
+)
 from waypost.api.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge import App, Edge
 from waypost.api.openapi import CONFIG, build_document, serve_document
 from waypost.api.problems import problem
+from waypost.api.receipts import ReceiptRoutes
 from waypost.engine.accounts import Keyring
 from waypost.engine.worker import Engine
 from waypost.errors import Error, Invalid, NotFound, TooLarge
@@ -28,6 +44,12 @@ ROUTES = [
     *replays.ROUTES,
     *events.ROUTES,
     *audience.ROUTES,
+    *connectors.ROUTES,
+    *connections.ROUTES,
+    *connection_setup.ROUTES,
+    *messages.ROUTES,
+    *templates.ROUTES,
+    *addresses.ROUTES,
     *insights.ROUTES,
     *operations.ROUTES,
     serve_document,
@@ -37,7 +59,8 @@ ROUTES = [
 def build_app(engine: Engine) -> App:
     """The whole HTTP face of an engine that somebody else starts and stops."""
     keyring = Keyring(engine.database)
-    return Edge(build_control(engine, keyring), keyring, engine.journal)  # type: ignore[arg-type]
+    control: App = build_control(engine, keyring)  # type: ignore[assignment]
+    return Edge(control, keyring, engine.journal, ReceiptRoutes(engine))
 
 
 def build_control(engine: Engine | None, keyring: Keyring | None) -> Litestar:

@@ -69,28 +69,34 @@ class Call:
         async def answer(tx: Tx) -> Answer:
             return Answer(status, _encode(await work(tx)))
 
-        engine, asked = self.engine, await self._asked()
+        engine, asked = self.engine, await self.asked()
         done = await idempotency.perform(engine.database, engine.vault, self.workspace_id, asked, self.now, answer)
-        return _respond(done)
+        return self.respond(done)
 
     async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
         """The same for work that is in no transaction."""
-        engine, asked = self.engine, await self._asked()
+        engine, asked = self.engine, await self.asked()
         done = await idempotency.recall(engine.database, engine.vault, self.workspace_id, asked)
         if done is None:
             done = Answer(status, _encode(await work()))
             await idempotency.keep(engine.database, engine.vault, self.workspace_id, asked, self.now, done)
-        return _respond(done)
+        return self.respond(done)
+
+    def respond(self, answer: Answer) -> Response[Any]:
+        """An answer that is JSON already."""
+        return Response(answer.body, status_code=answer.status, media_type="application/json")
 
     async def refresh(self) -> None:
-        """Let this process's lanes know of changed endpoints at once; other processes ask every second."""
+        """Let this process know of changed endpoints and connections at once; other processes ask every second."""
         await self.engine.recorder.refresh([self.workspace_id])
+        await self.engine.connections.refresh([self.workspace_id])
 
     def forget_keys(self) -> None:
         """Ask the store again for every key: one was deleted."""
         self._keyring.forget()
 
-    async def _asked(self) -> Repeatable | None:
+    async def asked(self) -> Repeatable | None:
+        """The Idempotency-Key of a POST, with a digest of what it asks for; None without one."""
         request = self._request
         given = request.headers.get("idempotency-key")
         if given is None or request.method != "POST":
@@ -127,7 +133,3 @@ def _named(reason: str) -> str:
     """The field that a reason names: msgspec says which one is missing or unknown in words."""
     found = re.search(r"field `([^`]*)`", reason)
     return found[1] if found else ""
-
-
-def _respond(answer: Answer) -> Response[Any]:
-    return Response(answer.body, status_code=answer.status, media_type="application/json")

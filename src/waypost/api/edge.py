@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from waypost.api.problems import problem
+from waypost.api.receipts import ReceiptRoutes
 from waypost.clock import now_us
 from waypost.domain.accounts import Caller, Scope
 from waypost.domain.events import (
@@ -58,15 +59,17 @@ _START, _BODY = _answer(200, b'{"success":true}')
 class Edge:
     """Takes the hot routes and leaves everything else to the app behind it."""
 
-    def __init__(self, app: App, keyring: Keyring, journal: Journal) -> None:
+    def __init__(self, app: App, keyring: Keyring, journal: Journal, receipts: ReceiptRoutes) -> None:
         self._app = app
         self._keyring = keyring
         self._journal = journal
+        self._receipts = receipts
 
     async def __call__(self, scope: Scope_, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or (kind := _ROUTES.get(scope["path"])) is None:
-            await self._app(scope, receive, send)
+            if scope["type"] != "http" or not await self._receipts(scope, receive, send):
+                await self._app(scope, receive, send)
             return
         try:
             if scope["method"] == "POST":

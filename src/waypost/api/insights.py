@@ -13,6 +13,9 @@ from waypost.domain.ids import public
 from waypost.domain.ledger import Balance
 from waypost.storage.database import Row, Tx
 
+#: What notices are about, by their kind, where it is no webhook endpoint.
+_ABOUT = {"connection_paused": "con"}
+
 
 class EndpointLedger(msgspec.Struct):
     """The ledger of one endpoint, deleted ones included."""
@@ -77,7 +80,7 @@ def _notice(row: dict[str, Any]) -> Notice:
     return Notice(
         id=public("ntc", row["id"]),
         kind=row["kind"],
-        about=None if row["about"] is None else public("whk", row["about"]),
+        about=None if row["about"] is None else public(_ABOUT.get(row["kind"], "whk"), row["about"]),
         recipient=row["recipient"],
         subject=row["subject"],
         body=row["body"],

@@ -47,6 +47,12 @@ class Gauges(Collector):
         for outcome, number in recorder.attempts.items():
             attempts.add_metric([outcome.value], number)
         yield attempts
+        sender = engine.sender
+        yield GaugeMetricFamily("waypost_message_calls_in_flight", "Calls to providers under way.", sender.in_flight)
+        tries = CounterMetricFamily("waypost_message_tries", "Tries of messages by this process.", labels=["outcome"])
+        for what, number in sender.outcomes.items():
+            tries.add_metric([what.value], number)
+        yield tries
         ledger = GaugeMetricFamily("waypost_ledger", "Deliveries of all workspaces, by state.", labels=["state"])
         for name, number in msgspec.structs.asdict(totals).items():
             ledger.add_metric([name], number)

@@ -28,6 +28,8 @@ STATUS: dict[type[Error], tuple[int, str]] = {
 BY_CODE = {
     "method_not_allowed": (405, "Method not allowed"),
     "idempotency_key_reused": (422, "Idempotency key reused"),
+    "setup_check_failed": (422, "Set-up check failed"),
+    "setup_not_verified": (422, "Set-up not verified"),
 }
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1

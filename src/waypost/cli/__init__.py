@@ -11,7 +11,7 @@ import uvloop
 from rich.console import Console
 
 from waypost import __version__
-from waypost.cli import accounts, demo, ledger, serve, sink
+from waypost.cli import accounts, check, demo, ledger, serve, sink
 from waypost.errors import Error, Invalid
 
 
@@ -54,8 +54,9 @@ for _command in (
     serve.serve,
     serve.worker,
     accounts.init,
+    accounts.reseal,
     ledger.ledger,
-    ledger.check,
+    check.check,
     ledger.migrate,
     ledger.openapi,
     sink.sink,

@@ -1,4 +1,4 @@
-"""`waypost init` and `waypost keys`: the first workspace and its keys."""
+"""`waypost init`, `waypost keys` and `waypost reseal`: the first workspace, its keys, and the key of all secrets."""
 
 import click
 import msgspec
@@ -10,6 +10,7 @@ from waypost.domain.accounts import Scope
 from waypost.domain.ids import internal, public
 from waypost.engine.accounts import create_key, create_workspace, delete_key, list_keys
 from waypost.engine.nodes import COMMAND_LINE
+from waypost.engine.resealing import reseal_all
 from waypost.engine.vault import open_vault
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
@@ -94,6 +95,19 @@ async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
         click.confirm(f"Delete {key}?", abort=True)
     async with opened(data) as (database, _):
         await database.transact(delete_key, internal("ws", workspace), internal("key", key))
+
+
+@click.command()
+@data_option
+@json_option
+async def reseal(data: str | None, as_json: bool) -> None:
+    """Encrypt all stored secrets under the first secret key, so that older ones can be removed from the settings."""
+    async with opened(data) as (database, settings):
+        done = await reseal_all(database, open_vault(settings.secret_key, settings.data_dir))
+    if as_json:
+        print_json(done)
+        return
+    click.echo(f"{done.changed} of {done.seen} rows with secrets were encrypted anew")
 
 
 async def _first_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""`waypost ledger`, `check`, `migrate` and `openapi`: what is owed, whether all is well, and what can be asked."""
-
-import sys
-from collections.abc import Awaitable, Callable
+"""`waypost ledger`, `migrate` and `openapi`: what is owed, the schema, and what can be asked."""
 
 import click
 from rich.console import Console
@@ -10,13 +7,10 @@ from rich.table import Table
 from waypost.api.app import describe_api
 from waypost.cli.accounts import print_json
 from waypost.cli.options import data_option, json_option, opened
-from waypost.domain.addresses import parse_networks
 from waypost.domain.ids import public
-from waypost.domain.ledger import Balance, disagreements
-from waypost.engine.vault import open_vault
-from waypost.errors import Error
+from waypost.domain.ledger import Balance
 from waypost.settings import load_settings
-from waypost.storage.database import Database, Tx
+from waypost.storage.database import Tx
 from waypost.storage.open import open_database
 
 
@@ -26,7 +20,7 @@ from waypost.storage.open import open_database
 async def ledger(data: str | None, as_json: bool) -> None:
     """Show what was accepted, delivered, is pending and dead, per workspace and endpoint."""
     async with opened(data) as (database, _):
-        rows = await database.read(_balances)
+        rows = await database.read(balances)
     total = sum((balance for _, _, balance in rows), Balance())
     if as_json:
         print_json(
@@ -48,77 +42,6 @@ async def ledger(data: str | None, as_json: bool) -> None:
     Console().print(table)
     numbers = [f"{name} {number}" for name, number in _numbers(total).items()]
     Console().print("all together: " + ", ".join(numbers), highlight=False)
-
-
-@click.command()
-@data_option
-@json_option
-async def check(data: str | None, as_json: bool) -> None:
-    """Prove the settings, the database, its migrations and that the ledger balances. Exit 0 when all is well."""
-    found: list[dict[str, object]] = []
-    console = Console(quiet=as_json)
-
-    async def step(name: str, work: Callable[[], Awaitable[str]]) -> bool:
-        try:
-            said, sound = await work(), True
-        except Error as error:
-            said, sound = error.detail, False
-        found.append({"check": name, "ok": sound, "detail": said})
-        mark = "[green]ok[/green]     " if sound else "[red]failed[/red] "
-        console.print(f"{mark} {name}: {said}", highlight=False, soft_wrap=True)
-        return sound
-
-    def finish() -> None:
-        sound = all(part["ok"] for part in found)
-        if as_json:
-            print_json({"ok": sound, "checks": found})
-        if not sound:
-            sys.exit(1)
-
-    settings = load_settings(data=data)
-
-    async def settings_are_sound() -> str:
-        parse_networks(settings.allow_private)
-        open_vault(settings.secret_key, settings.data_dir)
-        return f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}"
-
-    await step("settings", settings_are_sound)
-    opened_database: list[Database] = []
-
-    async def database_opens() -> str:
-        opened_database.append(open_database(settings))
-        return "opened"
-
-    if not await step("store", database_opens):
-        finish()
-    database = opened_database[0]
-
-    async def migrations_are_done() -> str:
-        pending = await database.pending_migrations()
-        if pending:
-            raise Error(f"not run yet: {', '.join(pending)}. Run `waypost migrate`.")
-        return "up to date"
-
-    async def database_is_sound() -> str:
-        await database.check()
-        return "sound, and every query can be prepared"
-
-    async def ledger_balances() -> str:
-        rows, raw = await database.read(_ledger_and_rows)
-        counted = {endpoint: balance for _, endpoint, balance in rows}
-        found = disagreements(counted, raw, {endpoint: public("whk", endpoint) for endpoint in counted})
-        if found:
-            raise Error("; ".join(found))
-        total = sum(counted.values(), Balance())
-        return f"{total.accepted} accepted = {total.delivered} delivered + {total.pending} pending + {total.dead} dead"
-
-    try:
-        if await step("migrations", migrations_are_done):
-            await step("database", database_is_sound)
-            await step("ledger", ledger_balances)
-    finally:
-        await database.close()
-    finish()
 
 
 @click.command()
@@ -153,13 +76,9 @@ def _numbers(balance: Balance) -> dict[str, int]:
     }
 
 
-async def _balances(tx: Tx) -> list[tuple[int, int, Balance]]:
+async def balances(tx: Tx) -> list[tuple[int, int, Balance]]:
+    """What was counted: workspace, endpoint, and its ledger."""
     return [
         (workspace, endpoint, Balance(*(int(n) for n in numbers)))
         for workspace, endpoint, *numbers in await tx.rows("counts.by_endpoint")
     ]
-
-
-async def _ledger_and_rows(tx: Tx) -> tuple[list[tuple[int, int, Balance]], list[tuple[int, str, int]]]:
-    rows = await tx.rows("deliveries.counts")
-    return await _balances(tx), [(endpoint, state, count) for endpoint, state, count in rows]

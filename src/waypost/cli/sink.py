@@ -1,11 +1,14 @@
 """`waypost sink`: the outside world in a box."""
 
 import asyncio
+from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 
 from waypost.cli.serve import on_stop
+from waypost.errors import Invalid
 from waypost.sink.server import serve as serve_sink
 
 
@@ -13,16 +16,47 @@ from waypost.sink.server import serve as serve_sink
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
 @click.option("--port", default=8090, show_default=True, help="Listen on this port.")
 @click.option("--smtp-port", type=int, help="Take mail on this port, too.")
-async def sink(host: str, port: int, smtp_port: int | None) -> None:
-    """Receive webhooks as badly as the URL says, and list them at /received."""
+@click.option("--tracker-url", metavar="URL", help="Where AWS sends the receipts of messages.")
+@click.option("--access-key", metavar="KEY", help="What it shows there.")
+@click.option("--fate", "fates", metavar="PROVIDER=JSON", multiple=True, help="What becomes of a provider's messages.")
+@click.option("--settings", metavar="PROVIDER=JSON", multiple=True, help="How a provider is set up.")
+async def sink(
+    host: str,
+    port: int,
+    smtp_port: int | None,
+    tracker_url: str | None,
+    access_key: str | None,
+    fates: tuple[str, ...],
+    settings: tuple[str, ...],
+) -> None:
+    """Receive webhooks as badly as the URL says, play the providers of messages, and list what came at /received."""
 
     def ready(http: int, smtp: int | None) -> None:
         mail = f", mail on port {smtp}" if smtp else ""
         Console(stderr=True).print(f"sink on http://{host}:{http}/{mail}", highlight=False)
 
-    work = asyncio.create_task(serve_sink(host, port, smtp_port, ready))
+    chosen = _read(settings, "--settings")
+    for name, value in (("tracker_url", tracker_url), ("access_key", access_key)):
+        if value is not None:
+            chosen["aws"] = {**chosen.get("aws", {}), name: value}
+    work = asyncio.create_task(serve_sink(host, port, smtp_port, ready, settings=chosen, fates=_read(fates, "--fate")))
     on_stop(work.cancel)
     try:
         await work
     except asyncio.CancelledError:
         return
+
+
+def _read(given: tuple[str, ...], option: str) -> dict[str, Any]:
+    """Providers with the JSON objects that an option gave for them."""
+    found: dict[str, Any] = {}
+    for item in given:
+        name, _, text = item.partition("=")
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise Invalid(f"{option} {name}= is not followed by JSON: {error}.", code="invalid_option") from error
+        if not isinstance(value, dict):
+            raise Invalid(f'{option} takes a JSON object, as in {name}={{"seed": "a"}}.', code="invalid_option")
+        found[name] = value
+    return found

@@ -33,6 +33,53 @@ _CONTENTS: dict[str, Any] = {
     "name": _TEXT,
     "category": _TEXT,
 }
+_CONNECTION = "con_061c7f3a2b1a0001"
+_MESSAGE: dict[str, Any] = _OBJECT | {
+    "description": "The message as it stands.",
+    "required": ["id", "channel", "to", "status", "connection_id"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^msg_[0-9a-f]{16}$"},
+        "channel": {"enum": ["sms", "email", "event"]},
+        "to": _TEXT | {"description": "The address that it goes to."},
+        "status": _TEXT,
+        "connection_id": _TEXT,
+        "code": {"type": "integer", "description": "The delivery failure code."},
+        "reason": _TEXT | {"description": "Why, in one of Waypost's words."},
+        "provider_code": _TEXT | {"description": "The provider's own word for it."},
+        "detail": _TEXT | {"description": "The provider's own sentence."},
+        "provider_message_id": _TEXT,
+        "template_id": _TEXT,
+        "campaign": _TEXT,
+        "metadata": _OBJECT | {"description": "What came with the message when it was asked for."},
+        "test": {"type": "boolean"},
+        "parts": {"type": "integer"},
+        "price_micros": {"type": "integer", "description": "Millionths of the currency."},
+        "currency": _TEXT,
+        "carrier": _TEXT,
+    },
+}
+_EXAMPLE: dict[str, Any] = {
+    "id": "msg_061c7f3a2b190001",
+    "channel": "sms",
+    "to": "+12025550101",
+    "connection_id": _CONNECTION,
+    "metadata": {"order_id": "A-1001"},
+}
+_STATUSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("queued", "A message was accepted, or waits for its next try.", {}),
+    ("sending", "A message is about to be handed to the provider.", {}),
+    ("sent", "The provider took a message.", {"provider_message_id": "a1b2c3"}),
+    ("delivered", "A message arrived.", {"provider_message_id": "a1b2c3", "parts": 1, "price_micros": 6450}),
+    ("failed", "A message did not arrive.", {"code": 2009, "reason": "unreachable", "provider_code": "UNREACHABLE"}),
+    ("skipped", "A message was not sent, for a named reason.", {"reason": "not_consented"}),
+    ("unknown", "Nobody knows whether a message was sent; it is not repeated unasked.", {"reason": "interrupted"}),
+)
+_DEEDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("opened", "A person opened an email.", {"ip": "192.0.2.1", "machine": False}),
+    ("clicked", "A person followed a link in an email.", {"url": "https://example.com/spring"}),
+    ("complained", "A person called an email spam; nothing more is sent to the address.", {}),
+    ("unsubscribed", "A person wants no more promotional messages.", {}),
+)
 
 
 class EventType(msgspec.Struct, frozen=True):
@@ -107,6 +154,39 @@ SYSTEM_TYPES = (
         "A person belongs to a group, such as a company.",
         {"group_id": _TEXT},
         {"user_id": "user-42", "group_id": "company-9", "traits": {"name": "Example Ltd", "seats": 25}},
+    ),
+    *(
+        _entry(
+            f"message.{status}", None, words, {"message": _MESSAGE}, {"message": _EXAMPLE | {"status": status} | more}
+        )
+        for status, words, more in _STATUSES
+    ),
+    *(
+        _entry(
+            f"message.{what}",
+            None,
+            words,
+            {"connection_id": _TEXT, "properties": _OBJECT | {"description": "What else the provider said."}},
+            {"message": _EXAMPLE | {"status": "delivered"}, "connection_id": _CONNECTION, "properties": properties},
+        )
+        for what, words, properties in _DEEDS
+    ),
+    _entry(
+        "message.received",
+        None,
+        "A person wrote to one of your numbers.",
+        {
+            "text": _TEXT | {"description": "What they wrote, verbatim."},
+            "from": _TEXT,
+            "connection_id": _TEXT,
+        },
+        {
+            "text": "STOP",
+            "from": "+12025550101",
+            "to": "+18335550100",
+            "keyword": "stop",
+            "connection_id": _CONNECTION,
+        },
     ),
 )
 _BY_TYPE = {entry.type: entry for entry in SYSTEM_TYPES}

@@ -13,6 +13,11 @@ KINDS = {
     "att": "attempt",
     "rpl": "replay",
     "ntc": "notice",
+    "con": "connection",
+    "tpl": "template",
+    "msg": "message",
+    "thr": "throttle",
+    "rec": "quarantined record",
 }
 
 

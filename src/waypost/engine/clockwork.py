@@ -12,12 +12,14 @@ from waypost.clock import HOUR, SECOND, Ids, now_us
 from waypost.domain.deliveries import State
 from waypost.domain.webhooks import Endpoint, event_object, webhook_body
 from waypost.engine import nodes
+from waypost.engine.connections import Connections
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Dispatcher, Task
 from waypost.engine.notices import send_notices
 from waypost.engine.recorder import Recorder
 from waypost.engine.replays import advance_replays
 from waypost.engine.retention import give_up_deleted, prune
+from waypost.engine.sending import Sender
 from waypost.errors import Error
 from waypost.settings import Settings
 from waypost.storage.database import Database, Row, Tx
@@ -43,13 +45,15 @@ class Clockwork:
         self._settings = settings
         self._node = node
         self._recorder: Recorder | None = None
+        self._connections: Connections | None = None
+        self._sender: Sender | None = None
         self._due_at: int | None = None
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, recorder: Recorder) -> None:
-        """Start the loops."""
-        self._recorder = recorder
+    def start(self, recorder: Recorder, connections: Connections, sender: Sender | None) -> None:
+        """Start the loops; without a sender, this process sends nothing."""
+        self._recorder, self._connections, self._sender = recorder, connections, sender
         chores: list[tuple[str, Callable[[], Awaitable[float]]]] = [
             ("claim", self._claim_due),
             ("replay", self._replay),
@@ -59,6 +63,8 @@ class Clockwork:
             ("tend", self._tend),
             ("prune", self._prune),
         ]
+        if sender is not None:
+            chores += [("messages", sender.look), ("tidy", sender.tidy)]
         self._tasks = [asyncio.create_task(self._repeat(name, chore), name=f"clock-{name}") for name, chore in chores]
 
     async def stop(self) -> None:
@@ -164,6 +170,8 @@ class Clockwork:
             # What this process held under its old number is held by others now.
             self._dispatcher.forget()
         self._dispatcher.share = await self._node.count_live(now_us())
+        if self._sender is not None:
+            self._sender.share = self._dispatcher.share
         if await self._node.bury_dead(now_us()):
             self.wake_at(now_us())
         return nodes.BEAT_S
@@ -171,6 +179,8 @@ class Clockwork:
     async def _refresh(self) -> float:
         if self._recorder is not None:
             await self._recorder.refresh(self._recorder.workspaces())
+        if self._connections is not None:
+            await self._connections.refresh()
         return POLL_S
 
     async def _tend(self) -> float:

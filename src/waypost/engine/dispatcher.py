@@ -11,7 +11,8 @@ from waypost.clock import now_us
 from waypost.domain.deliveries import SLOW_DOWN, Outcome, judge, retry_after
 from waypost.domain.ids import public
 from waypost.domain.webhooks import Endpoint, request_headers
-from waypost.engine.outbound import Outbound, Request, Response
+from waypost.engine.exchange import Request, Response
+from waypost.engine.outbound import Outbound
 
 #: Deliveries that one lane holds in memory; what is beyond stays in the database until there is room.
 LANE_ROOM = 1000

@@ -1,7 +1,8 @@
 """The door in: whatever arrives while the last batch is being committed is the next batch."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from typing import Any
 
 import msgspec
 
@@ -15,32 +16,42 @@ BATCH = 1000
 LINGER_S = 0.005
 
 
+#: What somebody handed in together and waits for together: a list of things of one type, or one thing with a length.
+Group = tuple[Sized, "asyncio.Future[None]"]
+
+
 class Batch(msgspec.Struct):
     """What one transaction records."""
 
-    groups: "list[tuple[list[Entry], asyncio.Future[None]]]"
+    groups: list[Group]
     attempts: list[Attempt]
     #: Deliveries that were held and not tried: endpoint and event.
     released: list[tuple[int, int]]
 
-    @property
-    def entries(self) -> list[Entry]:
-        """All entries, in the order in which they came."""
-        if len(self.groups) == 1:
-            return self.groups[0][0]
-        return [entry for group, _ in self.groups for entry in group]
+    def sort(self) -> tuple[list[Entry], dict[type, list[Any]]]:
+        """The entries, in the order in which they came; and everything else, by its type."""
+        entries: list[Entry] = []
+        others: dict[type, list[Any]] = {}
+        for group, _ in self.groups:
+            if not isinstance(group, list):
+                others.setdefault(type(group), []).append(group)
+            elif type(group[0]) is Entry:
+                entries.extend(group)
+            else:
+                others.setdefault(type(group[0]), []).extend(group)
+        return entries, others
 
     def __bool__(self) -> bool:
         return bool(self.groups or self.attempts or self.released)
 
 
 class Journal:
-    """Entries, attempts and releases on their way to the recorder, in memory: nobody is answered before the commit."""
+    """Events, messages, receipts and attempts on their way to the recorder: nobody is told before the commit."""
 
     def __init__(self, max_waiting: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._max_waiting = max_waiting
-        self._groups: list[tuple[list[Entry], asyncio.Future[None]]] = []
+        self._groups: list[Group] = []
         self.waiting = 0
         self._attempts: list[Attempt] = []
         self._released: list[tuple[int, int]] = []
@@ -50,18 +61,23 @@ class Journal:
         self._ripening: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def append(self, entries: list[Entry]) -> "asyncio.Future[None]":
-        """Hand in entries; the future is done when they are durable, and fails when they were not kept.
+    def append(self, items: Sized, *, pressing: bool = False) -> "asyncio.Future[None]":
+        """Hand in a list of entries, or of other things of one type, or one thing with a length.
 
-        Raises Unavailable when too many wait already.
+        The future is done when they are durable, and fails when they were not kept.
+
+        Raises Unavailable when too many wait already; what is `pressing` happened already and is taken all the same.
         """
         if self._closed:
             raise Unavailable("The server is shutting down. Send it again in a moment.")
-        if self.waiting + len(entries) > self._max_waiting and self.waiting:
+        if self.waiting + len(items) > self._max_waiting and self.waiting and not pressing:
             raise Unavailable("Too many events wait for the store. Send it again in a moment.", code="overloaded")
         future = self._loop.create_future()
-        self._groups.append((entries, future))
-        self.waiting += len(entries)
+        if not items:
+            future.set_result(None)
+            return future
+        self._groups.append((items, future))
+        self.waiting += len(items)
         self._arrived.set()
         return future
 
@@ -114,10 +130,10 @@ class Journal:
         self._closed = True
         self._arrived.set()
 
-    def _take_groups(self) -> "list[tuple[list[Entry], asyncio.Future[None]]]":
+    def _take_groups(self) -> list[Group]:
         groups, count = self._groups, 0
-        for position, (entries, _) in enumerate(groups):
-            count += len(entries)
+        for position, (items, _) in enumerate(groups):
+            count += len(items)
             if count >= BATCH:
                 taken, self._groups = groups[: position + 1], groups[position + 1 :]
                 break

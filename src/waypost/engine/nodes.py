@@ -72,6 +72,7 @@ async def _join(tx: Tx, token: str, sends: bool, alone: bool, now: int) -> int:
         raise Unavailable("Too many processes share this database.")
     if alone:
         await tx.run("deliveries.release_others")
+        await tx.run("messages.strand_all")
         if taken:
             await tx.run("nodes.bury", ids=sorted(taken), before=now + 3600 * SECOND)
     await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), sends=int(sends), now=now)
@@ -96,6 +97,7 @@ async def _bury(tx: Tx, before: int) -> bool:
     if not ids or await tx.run("nodes.bury", ids=ids, before=before) != len(ids):
         return False
     await tx.run("deliveries.release_all", nodes=ids)
+    await tx.run("messages.strand", nodes=ids)
     log.warning("took over from dead processes", action="nodes_buried", nodes=ids)
     return True
 
@@ -103,3 +105,4 @@ async def _bury(tx: Tx, before: int) -> bool:
 async def _leave(tx: Tx, node: int, token: str) -> None:
     if await tx.run("nodes.remove", id=node, token=token):
         await tx.run("deliveries.release_all", nodes=[node])
+        await tx.run("messages.strand", nodes=[node])

@@ -54,6 +54,23 @@ def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str,
     )
 
 
+def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int) -> Row:
+    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed."""
+    name = public("con", connection["id"])
+    body = (
+        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because its provider "
+        f"refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
+        "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
+        "connections of the channel take what they can.\n"
+        f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
+        f"(PATCH /v1/connections/{name}) or enable it (POST /v1/connections/{name}/enable).\n"
+    )
+    subject = f"The connection {connection['name']!r} was paused"
+    reason = "notices of connections are shown, not mailed"
+    row = (id_, connection["workspace_id"], "connection_paused", connection["id"], None, subject, body)
+    return (*row, "shown", 0, None, reason, now)
+
+
 async def send_notices(database: Database, settings: Settings, now: int) -> int:
     """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
     rows = await database.read(_due, now)

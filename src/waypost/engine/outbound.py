@@ -1,4 +1,4 @@
-"""The one HTTP client: libcurl on a thread and a loop of its own, with every limit that strangers make necessary."""
+"""The one way out: libcurl on a thread and a loop of its own, with every limit that strangers make necessary."""
 
 import asyncio
 import contextlib
@@ -11,131 +11,43 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-import certifi
-import msgspec
 import pycurl
 import structlog
 
-from waypost import __version__
-from waypost.domain.addresses import Networks, forbidden
-from waypost.domain.deliveries import KEPT_BODY
+from waypost.domain.addresses import Networks
+from waypost.engine.exchange import Request, Response, phases
+from waypost.engine.handles import DIED, Handle, Kind, find_authorities
+from waypost.engine.relays import Relays, Unreached
 from waypost.errors import Unavailable
 
 log = structlog.get_logger()
 
-#: An answer is read up to here, decompressed; then the connection is closed and the status counts.
-READ_BODY = 256 * 1024
-#: Headers kept of an answer.
-KEPT_HEADERS = 16 * 1024
 KEPT_CONNECTIONS = 512
 #: The longest that the loop sleeps at a time.
 LONGEST_WAIT_S = 60.0
-USER_AGENT = f"Waypost/{__version__}"
 
-_EVENTS = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
+_IN = select.EPOLLIN | select.EPOLLRDHUP
+_EVENTS = (0, _IN, select.EPOLLOUT, _IN | select.EPOLLOUT)
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
-_PHASES = (
-    ("dns", pycurl.NAMELOOKUP_TIME),
-    ("connect", pycurl.CONNECT_TIME),
-    ("tls", pycurl.APPCONNECT_TIME),
-    ("sent", pycurl.PRETRANSFER_TIME),
-    ("first_byte", pycurl.STARTTRANSFER_TIME),
-    ("total", pycurl.TOTAL_TIME),
-)
+_OVER = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
 _SHUTTING_DOWN = "The server is shutting down. Send it again in a moment."
-_ERRORS = {
-    pycurl.E_OPERATION_TIMEDOUT: "timeout",
-    pycurl.E_COULDNT_RESOLVE_HOST: "dns",
-    pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
-    pycurl.E_COULDNT_CONNECT: "connect",
-    pycurl.E_SSL_CONNECT_ERROR: "tls",
-    pycurl.E_PEER_FAILED_VERIFICATION: "tls",
-    pycurl.E_GOT_NOTHING: "empty_answer",
-    pycurl.E_RECV_ERROR: "connection_lost",
-    pycurl.E_SEND_ERROR: "connection_lost",
-    pycurl.E_PARTIAL_FILE: "connection_lost",
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: "not_http",
-    pycurl.E_UNSUPPORTED_PROTOCOL: "not_http",
-    pycurl.E_BAD_CONTENT_ENCODING: "bad_encoding",
-}
 
-
-class Request(msgspec.Struct):
-    """One HTTP request to somebody else's server."""
-
-    url: str
-    body: bytes
-    headers: list[str]
-    #: For everything, from the name look-up to the last byte of the answer's body.
-    timeout_ms: int
-    method: str = "POST"
-    #: Bytes of the answer's body to keep.
-    keep: int = KEPT_BODY
-
-
-class Response(msgspec.Struct):
-    """What came back, or why nothing did."""
-
-    #: None when there was no whole answer: then `error` says why, and `seen_status` what had been said so far.
-    status: int | None
-    headers: list[tuple[str, str]]
-    #: The first bytes of the body, decompressed.
-    body: bytes
-    #: `code: words`, or None.
-    error: str | None
-    duration_us: int
-    seen_status: int | None = None
-
-
-class _Socket(socket.socket):
-    """A socket that libcurl makes a descriptor of its own from: this one is closed without anybody asking."""
-
-    def __del__(self) -> None:
-        self.close()
-
-
-class _Call:
-    """A reusable libcurl handle and what the call that it is busy with gathers."""
-
-    __slots__ = ("body", "curl", "done", "heads", "keep", "kept", "opened", "read", "refused", "request", "started_at")
-
-    def __init__(self) -> None:
-        self.curl = pycurl.Curl()
-        self.done: Callable[[Response], None] | None = None
-        self.request: Request | None = None
-        self.heads: list[bytes] = []
-        self.body: list[bytes] = []
-        self.read = self.kept = 0
-        self.keep = KEPT_BODY
-        self.refused: str | None = None
-        self.opened = False
-        self.started_at = 0.0
-
-    def take_header(self, line: bytes) -> None:
-        self.kept += len(line)
-        if self.kept <= KEPT_HEADERS:
-            self.heads.append(line)
-
-    def take_body(self, part: bytes) -> int:
-        room = self.keep - self.read
-        if room > 0:
-            self.body.append(part[:room])
-        self.read += len(part)
-        # Anything but the length tells libcurl to stop.
-        return len(part) if self.read <= READ_BODY else -1
+#: The response, how long each phase took, and the connection where one was asked for.
+_Answer = tuple[Response, dict[str, float], socket.socket | None]
 
 
 class Outbound:
-    """Sends requests and runs small jobs on a thread of its own; only `run`, `fetch` and `stop` are for the others."""
+    """Sends requests and runs small jobs on a thread of its own.
+
+    `send` and `call_at` are for use on that thread; everything else is for the others.
+    """
 
     def __init__(self, allow: Networks, proxy: str = "") -> None:
         self._allow = allow
         self._proxy = proxy
-        self._authorities = _authorities()
+        self._authorities = find_authorities()
+        self._relays = Relays(self.connect, self._authorities)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -144,8 +56,10 @@ class Outbound:
         self._watched: dict[int, int] = {}
         self._idle: set[int] = set()
         self._timer: float | None = None
-        self._free: list[_Call] = []
-        self._busy: dict[pycurl.Curl, _Call] = {}
+        self._free: dict[Kind, list[Handle]] = {kind: [] for kind in Kind}
+        #: Whether a request waits for its connection that must not meet a dead one.
+        self._fresh = False
+        self._busy: dict[pycurl.Curl, Handle] = {}
         self._jobs: deque[Callable[[], None]] = deque()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -154,8 +68,8 @@ class Outbound:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._stopping = False
         self._stopped = False
-        #: Those who wait in `fetch`.
-        self._waiting: set[asyncio.Future[tuple[Response, dict[str, float]]]] = set()
+        #: Those who wait in `fetch` and `connect`.
+        self._waiting: set[asyncio.Future[_Answer]] = set()
         self._thread = threading.Thread(target=self._loop, name="waypost-outbound", daemon=True)
         self._thread.start()
 
@@ -173,24 +87,65 @@ class Outbound:
         """
         if self._stopping:
             raise Unavailable(_SHUTTING_DOWN)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[Response, dict[str, float]]] = loop.create_future()
+        if request.envelope is not None:
+            return await self._relays.send(request)
+        response, timings, _ = await self._ask(Kind.ONCE if request.once else Kind.MANY, request)
+        return response, timings
 
-        def settle(result: tuple[Response, dict[str, float]]) -> None:
+    async def connect(self, url: str, timeout_ms: int) -> socket.socket:
+        """A new connection to the host and port of an `http://` URL, for those who speak something else over it.
+
+        It is made as any other: by way of the proxy, if there is one, and to no address that is forbidden. Unreached
+        when there is none; Unavailable when this is stopped meanwhile.
+        """
+        if self._stopping:
+            raise Unavailable(_SHUTTING_DOWN)
+        response, _, connection = await self._ask(Kind.SOCKET, Request(url, b"", [], timeout_ms))
+        if connection is None:
+            raise Unreached(response.error or "connect: there is no connection")
+        return connection
+
+    async def check_mail(self, request: Request) -> Response:
+        """How far a new conversation with the server of a mail comes, which is not sent: up to its sender."""
+        if self._stopping:
+            raise Unavailable(_SHUTTING_DOWN)
+        return await self._relays.check(request)
+
+    def send(self, request: Request, done: Callable[[Response], None]) -> pycurl.Curl:
+        """Start a request that is no mail; `done` is called on this thread."""
+        return self._send(Kind.ONCE if request.once else Kind.MANY, request, done).curl
+
+    def _send(self, kind: Kind, request: Request, done: Callable[[Response], None]) -> Handle:
+        free = self._free[kind]
+        call = free.pop() if free else Handle(kind, self._allow, self._proxy, self._authorities, self._forget_idle)
+        curl = call.start(request, done)
+        if kind is Kind.ONCE:
+            self._fresh = True
+        self._busy[curl] = call
+        self._multi.add_handle(curl)
+        return call
+
+    async def _ask(self, kind: Kind, request: Request) -> _Answer:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Answer] = loop.create_future()
+
+        def settle(answer: _Answer) -> None:
             if not future.done():
-                future.set_result(result)
+                future.set_result(answer)
+            elif answer[2] is not None:
+                answer[2].close()
 
         def start() -> None:
             try:
-                call = self.send(request, lambda response: answer(response))
+                call = self._send(kind, request, lambda response: tell(response))
             except Exception as error:
                 # Whoever waits is told when libcurl refuses to start a request.
-                refused = Response(None, [], b"", f"not_sent: {error}", 0)
-                loop.call_soon_threadsafe(settle, (refused, {}))
+                refused = Response(None, [], b"", f"not_sent: {error}", 0, sent=False)
+                loop.call_soon_threadsafe(settle, (refused, {}, None))
                 return
 
-            def answer(response: Response) -> None:
-                loop.call_soon_threadsafe(settle, (response, phases(call)))
+            def tell(response: Response) -> None:
+                loop.call_soon_threadsafe(settle, (response, phases(call.curl), call.connection))
 
         self._waiting.add(future)
         try:
@@ -199,34 +154,22 @@ class Outbound:
         finally:
             self._waiting.discard(future)
 
-    def send(self, request: Request, done: Callable[[Response], None]) -> pycurl.Curl:
-        """Start a request; `done` is called on this thread. For use on the thread only."""
-        call = self._free.pop() if self._free else self._make()
-        curl = call.curl
-        call.request, call.done = request, done
-        call.heads, call.body = [], []
-        call.read = call.kept = 0
-        call.keep = request.keep
-        call.refused = None
-        call.opened = False
-        call.started_at = time.monotonic()
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.HTTPHEADER, request.headers)
-        curl.setopt(pycurl.TIMEOUT_MS, request.timeout_ms)
-        curl.setopt(pycurl.POSTFIELDS, request.body)
-        if request.method != "POST":
-            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
-        self._busy[curl] = call
-        self._multi.add_handle(curl)
-        return curl
+    def _repeat(self, call: Handle, request: Request) -> bool:
+        """Send a request on a new connection, when those in store were dead before anything was written to them."""
+        if not call.start_again(request):
+            return False
+        self._busy[call.curl] = call
+        self._multi.add_handle(call.curl)
+        return True
 
     def call_at(self, moment: float, job: Callable[[], None]) -> None:
-        """Run a job at a moment of the monotonic clock. For use on the thread only."""
+        """Run a job at a moment of the monotonic clock."""
         heapq.heappush(self._later, (moment, next(self._count), job))
 
     async def stop(self) -> None:
         """End the thread; requests under way are cut off without their `done` being called."""
         self._stopping = True
+        self._relays.close()
         self.run(lambda: None)
         await asyncio.to_thread(self._thread.join)
         if self._stopped:
@@ -237,42 +180,11 @@ class Outbound:
                 future.set_exception(Unavailable(_SHUTTING_DOWN))
         self._close()
 
-    def _make(self) -> _Call:
-        call = _Call()
-        curl = call.curl
-        curl.setopt(pycurl.POST, 1)
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.FOLLOWLOCATION, 0)
-        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        curl.setopt(pycurl.USERAGENT, USER_AGENT)
-        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
-        curl.setopt(pycurl.CAINFO, self._authorities)
-        # Never the proxy of the environment: only the one of the settings, and then for everything.
-        curl.setopt(pycurl.PROXY, self._proxy)
-        curl.setopt(pycurl.NOPROXY, "")
-        curl.setopt(pycurl.HEADERFUNCTION, call.take_header)
-        curl.setopt(pycurl.WRITEFUNCTION, call.take_body)
-
-        def open_socket(_purpose: int, address: tuple[Any, ...]) -> socket.socket | int:
-            # The address here is the one that the connection is made to: nothing is looked up a second time.
-            family, kind, protocol, target = address
-            if not self._proxy:
-                reason = forbidden(target[0], self._allow) if isinstance(target, tuple) else "not an internet address"
-                if reason is not None:
-                    call.refused = f"{target[0]} is a {reason}"
-                    return pycurl.SOCKET_BAD
-            self._forget_idle()
-            call.opened = True
-            return _Socket(family, kind, protocol)
-
-        curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
-        return call
-
     def _close(self) -> None:
         """Let go of every descriptor; the thread has ended."""
         for curl in self._busy:
             self._multi.remove_handle(curl)
-        for call in [*self._busy.values(), *self._free]:
+        for call in itertools.chain(self._busy.values(), *self._free.values()):
             call.curl.close()
         self._multi.close()
         self._epoll.close()
@@ -295,6 +207,9 @@ class Outbound:
             self._guard(heapq.heappop(self._later)[2])
         if self._timer is not None and self._timer <= now:
             self._timer = None
+            if self._fresh:
+                self._fresh = False
+                self._sweep()
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
             self._collect()
             return
@@ -306,17 +221,18 @@ class Outbound:
         if jobs:
             wait = 0
         # epoll counts in milliseconds of 32 bits; whoever wants to wait longer is asked again.
-        for fd, events in self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S)):
+        told = self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S))
+        # Idle ones come first: nothing has touched their descriptors yet since they were told of.
+        for fd, events in told:
+            if fd in self._idle:
+                self._retire(fd, events)
+        for fd, events in told:
             if fd == self._wake:
                 # Emptied first, then marked as empty. The other way round, a job in between would leave the mark of a
                 # full one on an empty one, and nobody would wake this loop again. Jobs are looked at after both.
                 os.eventfd_read(fd)
                 self._woken = False
-            elif fd in self._idle:
-                # A connection that nobody uses was closed or spoke out of turn; libcurl finds out when it reuses it.
-                self._idle.discard(fd)
-                self._unregister(fd)
-            else:
+            elif fd in self._watched and fd not in self._idle:
                 action = pycurl.CSELECT_IN if events & _READABLE else 0
                 action |= pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
                 action |= pycurl.CSELECT_ERR if events & select.EPOLLERR else 0
@@ -334,37 +250,31 @@ class Outbound:
 
     def _finish(self, curl: pycurl.Curl, failure: int | None, message: str) -> None:
         call = self._busy.pop(curl)
+        if call.kind is Kind.SOCKET:
+            self._take_over(call, failure)
         self._multi.remove_handle(curl)
         done, request = call.done, call.request
         if done is None or request is None:
             return
-        duration = int((time.monotonic() - call.started_at) * 1_000_000)
-        seen = curl.getinfo(pycurl.RESPONSE_CODE) or None
-        error = None
-        if failure == pycurl.E_WRITE_ERROR and call.read > READ_BODY:
-            # It said more than anybody will read. What it said first counts.
-            failure = None
-        if failure is not None:
-            if self._proxy and failure == pycurl.E_COULDNT_CONNECT:
-                # The proxy is all that is ever connected to, or it refused to connect any further.
-                failure = pycurl.E_COULDNT_RESOLVE_PROXY
-            error = _explain(call, failure, message, request)
-        response = Response(
-            status=seen if failure is None else None,
-            headers=_headers(call.heads),
-            body=call.body[0] if len(call.body) == 1 else b"".join(call.body),
-            error=error,
-            duration_us=duration,
-            seen_status=seen,
-        )
+        if failure in DIED and self._repeat(call, request):
+            return
         try:
-            done(response)
+            done(call.read_response(failure, message))
         except Exception:
             log.exception("a settled request could not be handled", action="outbound_job_failed")
-        call.done = call.request = None
-        if request.method != "POST":
-            curl.unsetopt(pycurl.CUSTOMREQUEST)
-        self._free.append(call)
+        call.finish(request)
+        self._free[call.kind].append(call)
+
+    def _take_over(self, call: Handle, failure: int | None) -> None:
+        """Keep the connection that libcurl has made, which it closes when it lets go of the handle."""
+        fd = -1 if failure is not None else call.curl.getinfo(pycurl.ACTIVESOCKET)
+        if fd < 0:
+            return
+        if fd in self._watched:
+            # The number goes away, but what is registered is what it stands for, and that stays.
+            self._idle.discard(fd)
+            self._unregister(fd)
+        call.connection = socket.socket(fileno=os.dup(fd))
 
     def _guard(self, job: Callable[[], None]) -> None:
         try:
@@ -375,7 +285,13 @@ class Outbound:
     def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
         # A connection that goes idle stays registered: taking it out and putting it back costs a fifth of a request.
         if what == pycurl.POLL_REMOVE:
-            self._idle.add(fd)
+            if fd in self._watched:
+                self._idle.add(fd)
+            if self._watched.get(fd, _IN) != _IN:
+                # It was to be written to last. From now on only its end is of interest.
+                self._watched[fd] = _IN
+                with contextlib.suppress(OSError):
+                    self._epoll.modify(fd, _IN)
             return
         events = _EVENTS[what]
         known = self._watched.get(fd)
@@ -402,6 +318,32 @@ class Outbound:
             self._unregister(fd)
         self._idle.clear()
 
+    def _sweep(self) -> None:
+        """Find out which idle connections are over; others that have something to say say it again."""
+        for fd, events in self._epoll.poll(0) if self._idle else ():
+            if fd in self._idle:
+                self._retire(fd, events)
+
+    def _retire(self, fd: int, events: int) -> None:
+        """See why a connection speaks that nobody uses: mostly it was closed."""
+        connection = socket.socket(fileno=fd)
+        try:
+            if not events & _OVER and _goes_on(connection.recv(5, socket.MSG_PEEK | socket.MSG_DONTWAIT)):
+                # libcurl reads it when it comes back; until then only the end is of interest.
+                self._watched[fd] = select.EPOLLRDHUP
+                self._epoll.modify(fd, select.EPOLLRDHUP)
+                return
+            # libcurl does not look for a second, and would send a request into it. Now it cannot: whatever it tries to
+            # write fails at once, so that it is sure that nothing of it arrived.
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            # It is over already.
+            pass
+        finally:
+            connection.detach()
+        self._idle.discard(fd)
+        self._unregister(fd)
+
     def _unregister(self, fd: int) -> None:
         del self._watched[fd]
         # One that was closed already was taken out by that.
@@ -412,48 +354,10 @@ class Outbound:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
 
-def phases(curl: pycurl.Curl) -> dict[str, float]:
-    """When each phase of a finished call was over, in milliseconds since its start."""
-    return {name: round(curl.getinfo(number) * 1000, 3) for name, number in _PHASES}
+def _goes_on(header: bytes) -> bool:
+    """Whether a connection can go on after what it says out of turn, by the first five bytes of it.
 
-
-def _explain(call: _Call, failure: int, message: str, request: Request) -> str:
-    # A name may have an address that is refused and another one that is not: then that one tells what happened.
-    if call.refused is not None and not call.opened:
-        return f"address_forbidden: {call.refused}, which webhooks may not reach"
-    if failure == pycurl.E_OPERATION_TIMEDOUT:
-        return f"timeout: no whole answer within {request.timeout_ms / 1000:g} s"
-    return f"{_ERRORS.get(failure, f'curl_{failure}')}: {message}"
-
-
-def _headers(lines: list[bytes]) -> list[tuple[str, str]]:
-    """The headers of the last answer in what libcurl handed over: each answer starts with its status line."""
-    found: list[tuple[str, str]] = []
-    for line in lines:
-        header = _header(line)
-        if header is not None:
-            found.append(header)
-        elif line.startswith(b"HTTP/"):
-            found.clear()
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _header(line: bytes) -> tuple[str, str] | None:
-    """One header line, taken apart; receivers send the same few lines again and again."""
-    name, colon, value = line.partition(b":")
-    if not colon or name.startswith(b"HTTP/"):
-        return None
-    return name.decode("latin-1").strip().lower(), value.decode("latin-1").strip()
-
-
-def _authorities() -> str:
-    """The file of certificate authorities: the operator's, the system's, or the one that comes with certifi."""
-    for name in (
-        os.environ.get("SSL_CERT_FILE"),
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-    ):
-        if name and Path(name).is_file():
-            return name
-    return certifi.where()
+    That holds for records of TLS with something in them, such as a frame of HTTP/2. One of up to 19 bytes is an alert
+    in TLS 1.3, where its type cannot be seen (RFC 8446, 5.2): mostly close_notify. HTTP/1 has nothing to say unasked.
+    """
+    return len(header) == 5 and (header[0] == 22 or (header[0] == 23 and int.from_bytes(header[3:]) > 19))

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -11,11 +11,13 @@ import structlog
 from waypost.clock import Ids, now_us
 from waypost.domain.deliveries import Outcome
 from waypost.domain.events import Entry
+from waypost.domain.happenings import Happening
 from waypost.domain.webhooks import Endpoint, event_object, webhook_body
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Dispatcher, Task
 from waypost.engine.endpoints import Configuration, load_configurations
 from waypost.engine.journal import Batch, Journal, settle_futures
+from waypost.engine.orders import Desk, Effects, take_in
 from waypost.engine.people import resolve_people
 from waypost.engine.settling import Lost, settle_attempts
 from waypost.engine.vault import Vault
@@ -23,6 +25,8 @@ from waypost.errors import Conflict, Error, Unavailable
 from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 #: How long to wait before attempts are recorded again after the store was away.
 PAUSE_S = 0.5
@@ -52,6 +56,8 @@ class Recorded(msgspec.Struct):
     due_at: int | None
     events: int
     duplicates: int
+    #: What followed for messages.
+    effects: Effects | None = None
 
 
 class Recorder:
@@ -66,7 +72,9 @@ class Recorder:
         vault: Vault,
         *,
         retry_base: float,
+        desk: Desk,
         wake_at: Callable[[int], None],
+        follow: Callable[[Effects], None],
     ) -> None:
         self._database = database
         self._journal = journal
@@ -74,7 +82,9 @@ class Recorder:
         self._ids = ids
         self._vault = vault
         self._retry_base = retry_base
+        self._desk = desk
         self._wake_at = wake_at
+        self._follow = follow
         self._configurations: dict[int, Configuration] = {}
         self._types: set[tuple[int, str]] = set()
         self.events = 0
@@ -124,12 +134,31 @@ class Recorder:
                 await self._split(batch, error)
                 return
         self.batches += 1
-        self.events += recorded.events
-        self.duplicates += recorded.duplicates
         for attempt in batch.attempts:
             self.attempts[attempt.outcome] += 1
-        self._types |= recorded.types
         settle_futures(batch, None)
+        self._hand_on(recorded)
+
+    async def perform(self, work: Callable[[Tx, int], Awaitable[tuple[T, Effects]]]) -> T:
+        """Run `work(tx, now)` in a transaction of its own, and record with it what it says happened to messages."""
+        conflicts = 0
+        while True:
+            try:
+                result, recorded = await self._database.transact(self._apart, work, now_us())
+                break
+            except Conflict as error:
+                conflicts += 1
+                if error.code != "taken" or conflicts > CONFLICTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S * conflicts))  # noqa: S311 no secret
+        self._hand_on(recorded)
+        return result
+
+    def _hand_on(self, recorded: Recorded) -> None:
+        """Give what a commit brought to the rest of the engine."""
+        self.events += recorded.events
+        self.duplicates += recorded.duplicates
+        self._types |= recorded.types
         self._adopt(recorded.configurations)
         self._dispatcher.offer(recorded.tasks)
         for endpoint_id in recorded.spilled:
@@ -138,6 +167,8 @@ class Recorder:
             self._dispatcher.configure([], recorded.disabled)
         if recorded.due_at is not None:
             self._wake_at(recorded.due_at)
+        if recorded.effects is not None:
+            self._follow(recorded.effects)
 
     async def refresh(self, workspaces: list[int]) -> None:
         """Read the endpoints of workspaces again where they changed, and let the lanes know."""
@@ -198,15 +229,30 @@ class Recorder:
             )
             recorded.disabled = settlement.disabled
             recorded.due_at = now if batch.released else settlement.due_at
-        entries = batch.entries
-        if entries:
-            fresh = await self._unknown(tx, entries)
-            recorded.events = len(fresh)
-            recorded.duplicates = len(entries) - len(fresh)
-            if fresh:
-                await self._record_events(tx, fresh, now, counts, recorded)
+        entries, others = batch.sort()
+        happened: list[Happening] = []
+        if others:
+            recorded.effects = await take_in(tx, others, self._desk, now)
+            happened = recorded.effects.moves.happened
+        fresh = await self._unknown(tx, entries) if entries else entries
+        recorded.events = len(fresh)
+        recorded.duplicates = len(entries) - len(fresh)
+        if fresh or happened:
+            await self._record_events(tx, fresh, happened, now, counts, recorded)
         await counts.write(tx, self._ids.node)
         return recorded
+
+    async def _apart(
+        self, tx: Tx, work: Callable[[Tx, int], Awaitable[tuple[T, Effects]]], now: int
+    ) -> tuple[T, Recorded]:
+        recorded = Recorded([], set(), {}, [], set(), None, 0, 0)
+        result, effects = await work(tx, now)
+        recorded.effects = effects
+        if effects.moves.happened:
+            counts = Counts()
+            await self._record_events(tx, [], effects.moves.happened, now, counts, recorded)
+            await counts.write(tx, self._ids.node)
+        return result, recorded
 
     async def _unknown(self, tx: Tx, entries: list[Entry]) -> list[Entry]:
         """The entries whose message was never seen; a repeat drops out, within the batch too."""
@@ -231,27 +277,33 @@ class Recorder:
                 kept.append(_keyless(entry))
         return kept
 
-    async def _record_events(self, tx: Tx, entries: list[Entry], now: int, counts: Counts, recorded: Recorded) -> None:
-        profile_ids = await resolve_people(tx, entries, self._ids, now)
-        ids = self._ids.take(len(entries), now)
+    async def _record_events(
+        self, tx: Tx, entries: list[Entry], happened: list[Happening], now: int, counts: Counts, recorded: Recorded
+    ) -> None:
+        profile_ids: list[int | None] = []
+        if entries:
+            profile_ids += await resolve_people(tx, entries, self._ids, now)
+            await self._note_types(tx, entries, now, recorded)
+        profile_ids += [happening.profile_id for happening in happened]
+        events: list[Entry | Happening] = [*entries, *happened]
+        ids = self._ids.take(len(events), now)
         await tx.insert(
             "events.insert",
             [
                 (
                     event_id,
-                    entry.workspace_id,
-                    entry.message_key or None,
-                    entry.message_id,
-                    entry.type,
+                    event.workspace_id,
+                    event.message_key or None,
+                    event.message_id,
+                    event.type,
                     profile_id,
-                    entry.occurred_at,
-                    entry.data.decode(),
+                    event.occurred_at,
+                    event.data.decode(),
                 )
-                for event_id, entry, profile_id in zip(ids, entries, profile_ids, strict=True)
+                for event_id, event, profile_id in zip(ids, events, profile_ids, strict=True)
             ],
         )
-        await self._note_types(tx, entries, now, recorded)
-        workspaces = list({entry.workspace_id for entry in entries})
+        workspaces = list({event.workspace_id for event in events})
         recorded.configurations = await load_configurations(tx, self._configurations, workspaces, self._vault)
         configurations = self._configurations | recorded.configurations
         room: dict[int, int] = {}
@@ -259,12 +311,12 @@ class Recorder:
         tasks = recorded.tasks
         node = self._ids.node
         total, total_bytes = self._dispatcher.total_room()
-        for event_id, entry, profile_id in zip(ids, entries, profile_ids, strict=True):
-            configuration = configurations.get(entry.workspace_id)
+        for event_id, event, profile_id in zip(ids, events, profile_ids, strict=True):
+            configuration = configurations.get(event.workspace_id)
             if configuration is None or not configuration.endpoints:
                 continue
-            body = _Body(entry, event_id, profile_id)
-            for endpoint in configuration.subscriptions.wanting(entry.type, body):
+            body = _Body(event, event_id, profile_id)
+            for endpoint in configuration.subscriptions.wanting(event.type, body):
                 left = room.get(endpoint.id)
                 if left is None:
                     left = self._dispatcher.room(endpoint.id)
@@ -299,17 +351,17 @@ class Recorder:
 class _Body:
     """A webhook's body, made when first asked for and then shared by all who want it."""
 
-    __slots__ = ("_body", "_entry", "_event_id", "_profile_id")
+    __slots__ = ("_body", "_event", "_event_id", "_profile_id")
 
-    def __init__(self, entry: Entry, event_id: int, profile_id: int | None) -> None:
-        self._entry, self._event_id, self._profile_id = entry, event_id, profile_id
+    def __init__(self, event: Entry | Happening, event_id: int, profile_id: int | None) -> None:
+        self._event, self._event_id, self._profile_id = event, event_id, profile_id
         self._body: bytes | None = None
 
     def __call__(self) -> bytes:
         if self._body is None:
-            entry = self._entry
-            data = event_object(self._event_id, entry.message_id, self._profile_id, entry.data)
-            self._body = webhook_body(entry.type, entry.occurred_at, data)
+            event = self._event
+            data = event_object(self._event_id, event.message_id, self._profile_id, event.data)
+            self._body = webhook_body(event.type, event.occurred_at, data)
         return self._body
 
 

@@ -1,12 +1,16 @@
 """Retention: what is older than it may be is deleted, in batches small enough to slow nobody down."""
 
-from waypost.clock import DAY, first_id
+from waypost.clock import DAY, SECOND, first_id
 from waypost.domain.deliveries import State
 from waypost.engine.counts import Counts
 from waypost.storage.database import Database, Tx
 
 #: Rows that one transaction deletes.
 STEP = 500
+#: Days for which a receipt waits for its message, and for which a throttle that nothing draws on is kept.
+UNMATCHED_DAYS = 7
+#: Days for which the hourly counts of messages are kept: long enough to compare with the same week a year ago.
+COUNT_DAYS = 400
 
 
 async def prune(database: Database, node: int, now: int, event_days: int, attempt_days: int) -> int:
@@ -21,6 +25,15 @@ async def prune(database: Database, node: int, now: int, event_days: int, attemp
             gone += count
     while count := await database.transact(_prune_events, events_before):
         gone += count
+    for work, before in (
+        (_prune_messages, events_before),
+        (_prune_quarantine, events_before),
+        (_prune_unmatched, first_id(now - UNMATCHED_DAYS * DAY)),
+        (_prune_buckets, now - UNMATCHED_DAYS * DAY),
+        (_prune_counts, (now - COUNT_DAYS * DAY) // SECOND),
+    ):
+        while count := await database.transact(work, before):
+            gone += count
     while count := await database.transact(_prune_idempotency, now - DAY):
         gone += count
     return gone
@@ -63,6 +76,34 @@ async def _prune_deliveries(tx: Tx, endpoint_id: int, workspace_id: int, before:
 async def _prune_events(tx: Tx, before: int) -> int:
     ids = [row[0] for row in await tx.rows("events.oldest", before=before, n=STEP)]
     return await tx.run("events.delete", ids=ids) if ids else 0
+
+
+async def _prune_messages(tx: Tx, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("messages.oldest", before=before, n=STEP)]
+    if not ids:
+        return 0
+    await tx.run("message_contents.delete", ids=ids)
+    return await tx.run("messages.delete", ids=ids)
+
+
+async def _prune_quarantine(tx: Tx, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("quarantine.older", before=before, n=STEP)]
+    return await tx.run("quarantine.delete", ids=ids) if ids else 0
+
+
+async def _prune_unmatched(tx: Tx, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("unmatched.older", before=before, n=STEP)]
+    return await tx.run("unmatched.delete", ids=ids) if ids else 0
+
+
+async def _prune_buckets(tx: Tx, before: int) -> int:
+    ids = [row[0] for row in await tx.rows("buckets.unused", before=before, n=STEP)]
+    return await tx.run("buckets.delete", ids=ids) if ids else 0
+
+
+async def _prune_counts(tx: Tx, before: int) -> int:
+    rows = await tx.rows("message_counts.oldest", before=before, n=20)
+    return sum([await tx.run("message_counts.delete", workspace_id=row[0], hour=row[1]) for row in rows])
 
 
 async def _prune_idempotency(tx: Tx, before: int) -> int:

@@ -9,8 +9,8 @@ from waypost.clock import Ids
 from waypost.domain.deliveries import Outcome, State, settle
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Attempt
+from waypost.engine.exchange import Response
 from waypost.engine.notices import disabled_notice
-from waypost.engine.outbound import Response
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()

@@ -11,7 +11,9 @@ from waypost.domain.catalogue import SYSTEM_TYPES, EventType, describe
 from waypost.domain.deliveries import Outcome, judge
 from waypost.domain.ids import public
 from waypost.domain.webhooks import Endpoint, event_object, pattern_match, request_headers, webhook_body
-from waypost.engine.outbound import USER_AGENT, Outbound, Request, Response
+from waypost.engine.exchange import Request, Response
+from waypost.engine.handles import USER_AGENT
+from waypost.engine.outbound import Outbound
 from waypost.engine.settling import explain
 from waypost.engine.webhooks import Webhook
 from waypost.errors import Invalid

@@ -9,11 +9,17 @@ from waypost.clock import Ids, now_us
 from waypost.domain.addresses import parse_networks
 from waypost.engine import nodes
 from waypost.engine.clockwork import Clockwork
+from waypost.engine.connections import Connections
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.journal import Journal
+from waypost.engine.messages import Messages
+from waypost.engine.orders import Desk, Effects
 from waypost.engine.outbound import Outbound
 from waypost.engine.recorder import Recorder
+from waypost.engine.sending import Sender
+from waypost.engine.templates import Templates
 from waypost.engine.vault import Vault, open_vault
+from waypost.engine.wire import Wire
 from waypost.errors import Unavailable
 from waypost.settings import Settings
 from waypost.storage.database import Database, Tx
@@ -44,7 +50,12 @@ class Engine:
             # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
             first_pause=settings.retry_base / 80,
         )
+        self.connections = Connections(database, self.vault, settings.data_center_urls)
+        self.templates = Templates(database)
+        self.wire = Wire(self.outbound, self.connections.callback_url)
         self.clockwork = Clockwork(database, self.dispatcher, self.ids, settings, self.node)
+        # In proportion to the retries of webhooks, as above: a second unless tests and demos shrink those.
+        desk = Desk(self.ids, self.vault, settings.retry_base / 80, self.connections.for_channel)
         self.recorder = Recorder(
             database,
             self.journal,
@@ -52,8 +63,12 @@ class Engine:
             self.ids,
             self.vault,
             retry_base=settings.retry_base,
+            desk=desk,
             wake_at=self.clockwork.wake_at,
+            follow=self._follow,
         )
+        self.sender = Sender(database, self.connections, self.wire, self.journal, self.recorder, self.ids)
+        self.messages = Messages(database, self.journal, self.recorder, self.ids, self.connections, self.templates)
         self._sends = sends
         self._recording: asyncio.Task[None] | None = None
 
@@ -62,13 +77,19 @@ class Engine:
         if pending := await self.database.pending_migrations():
             raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
         # Read at the start, not at the first event: a wrong secret key has to be found out before anything is accepted.
-        await self.recorder.refresh(await self.database.read(_workspaces))
+        workspaces = await self.database.read(_workspaces)
+        await self.recorder.refresh(workspaces)
+        await self.connections.refresh(workspaces)
         await self.node.join(now_us())
         if not self._sends:
             self.dispatcher.drain()
         self._recording = asyncio.create_task(self.recorder.run(), name="recorder")
-        self.clockwork.start(self.recorder)
+        self.clockwork.start(self.recorder, self.connections, self.sender if self._sends else None)
         log.info("engine started", action="engine_started", node=self.ids.node, database=self.database.dialect)
+
+    def _follow(self, effects: Effects) -> None:
+        if self._sends:
+            self.sender.follow(effects)
 
     @property
     def running(self) -> bool:
@@ -80,6 +101,7 @@ class Engine:
         await self.clockwork.stop()
         self.dispatcher.drain()
         end = time.monotonic() + DRAIN_S
+        await self.sender.stop(DRAIN_S)
         while self.dispatcher.in_flight and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # the count falls on another thread, which tells no event loop
         await self.outbound.stop()

@@ -102,6 +102,22 @@ def json(value: Any, status: int = 200) -> Answer:
     return _plain(status, "application/json", msgspec.json.encode(value))
 
 
+def reply(
+    status: int,
+    headers: list[tuple[str, str]],
+    body: bytes = b"",
+    *,
+    delay: float = 0.0,
+    ending: Ending = Ending.KEEP,
+) -> Answer:
+    """A played provider's answer, with Content-Length added; one that ends in CLOSE or HANG is never sent."""
+    if ending in (Ending.HANG, Ending.CLOSE, Ending.RESET):
+        return Answer(delay=delay, ending=ending)
+    told = headers if _bodiless(status) else [*headers, ("content-length", str(len(body)))]
+    head = _head(status, told)
+    return Answer(head=head, body=body, whole=head + body, delay=delay)
+
+
 def problem(error: Error, ending: Ending = Ending.KEEP) -> Answer:
     """The answer that tells what is wrong with a request to the sink itself."""
     status = STATUS.get(type(error), 500)

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -32,8 +33,14 @@ def running(
     keep: int = KEEP,
     keep_bytes: int = KEEP_BYTES,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fates: Mapping[str, Any] | None = None,
 ) -> Iterator[Running]:
-    """A sink on free ports of 127.0.0.1, gone when the block ends."""
+    """A sink on free ports of 127.0.0.1, gone when the block ends.
+
+    Settings are by player and fates by provider, as `serve` takes them: `settings={"aws": {"tracker_url": …}}`,
+    `fates={"pinpoint": {"throttle_rate": 0.1}}`.
+    """
     told: queue.SimpleQueue[tuple[Running, asyncio.Task[None]] | BaseException] = queue.SimpleQueue()
 
     async def run() -> None:
@@ -42,7 +49,18 @@ def running(
         def ready(port: int, smtp_port: int | None) -> None:
             told.put((Running(port=port, smtp_port=smtp_port, loop=loop), task))
 
-        task = asyncio.create_task(serve("127.0.0.1", 0, 0 if smtp else None, ready, keep=keep, keep_bytes=keep_bytes))
+        task = asyncio.create_task(
+            serve(
+                "127.0.0.1",
+                0,
+                0 if smtp else None,
+                ready,
+                keep=keep,
+                keep_bytes=keep_bytes,
+                settings=settings,
+                fates=fates,
+            )
+        )
         # Whoever waits for the start must hear of a failure as well.
         task.add_done_callback(lambda done: None if done.cancelled() else told.put(done.exception() or SystemExit()))
         await asyncio.wait([task])

@@ -1,21 +1,20 @@
 """The sink itself: its routes, and how it runs."""
 
 import asyncio
-import weakref
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, cast
-from urllib.parse import parse_qsl
-
-import msgspec
-from aiosmtpd.smtp import SMTP
+from typing import Any
 
 from waypost.errors import Error, Invalid, NotFound
-from waypost.sink import mail
 from waypost.sink.answers import Answer, json, problem, text
 from waypost.sink.behaviour import from_json
+from waypost.sink.fates import SPECIAL
 from waypost.sink.hooks import Hooks, hook_name
+from waypost.sink.mail import Postbox
+from waypost.sink.providers import PLAYED
 from waypost.sink.received import KEEP, KEEP_BYTES, Received, show
 from waypost.sink.wire import Connection, Request
+from waypost.sink.world import Routes, World, body, number, path, query
 
 HOME = """\
 Waypost sink: the outside world in a box.
@@ -26,7 +25,14 @@ GET    /received/count?name=  how many came, and how many different webhook-ids
 DELETE /received?name=        forget, as does POST /forget?name=
 PUT    /behaviour/NAME        options in JSON that hold where a URL does not say otherwise; DELETE clears them
 POST   /script/NAME           a JSON list of options, one for each of the next requests; DELETE clears it
+GET    /sent?provider=NAME    messages that providers took: mid, address, limit, after; /sent/count; DELETE forgets
+PUT    /fate/PROVIDER         what becomes of messages: failure_rate, throttle_rate, latency, receipt_delay and more
+GET    /fate                  what is set, and the phone numbers whose fate is fixed; /posts says how callbacks fare
+PUT    /aws                   the played AWS account: tracker_url, access_key; /aws/projects/ID, /aws/streams/NAME
+PUT    /firehose              how receipts are sent; GET shows counts; POST /firehose/records, /firehose/flush
 GET    /healthz               200 while the sink runs
+
+AWS is played at the root: give a client this address as its endpoint_url.
 
 Options, which can be combined:
   status=500              the status of the answer
@@ -58,6 +64,15 @@ class Sink:
     def __init__(self, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
         self.received = Received(keep, keep_bytes)
         self.hooks = Hooks(self.received)
+        self.world = World(self.received)
+        self.postbox = Postbox(self.hooks, self.world)
+        self._players = {name: self.world.player(kind) for name, (kind, _) in PLAYED.items()}
+        self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {}
+        #: Routes with {pieces}, by method and how many pieces they have.
+        self._shapes: dict[tuple[str, int], list[tuple[list[str], Callable[[Request], Answer]]]] = {}
+        self._add(self, ROUTES_OF_SINK)
+        for name, (_, routes) in PLAYED.items():
+            self._add(self._players[name], routes)
 
     def respond(self, request: Request) -> Answer:
         """The answer to any request."""
@@ -65,22 +80,43 @@ class Sink:
             # Receivers first: they are what is measured.
             if request.url.startswith(b"/hook/"):
                 return self.hooks.receive(request)
-            return route(self, request)
+            return self._find(request.method, path(request))(request)
         except Error as error:
             return problem(error)
 
+    def configure(self, settings: Mapping[str, Any], fates: Mapping[str, Any]) -> None:
+        """Take a run's settings for players and for fates, each by name."""
+        for name, given in settings.items():
+            if name not in self._players:
+                raise NotFound(f"No {name!r} is played; there are {', '.join(self._players)}.", code="unknown_provider")
+            self._players[name].configure(given)
+        for name, given in fates.items():
+            self.world.fates.set(name, given)
 
-Route = Callable[[Sink, Request], Answer]
+    def _add(self, owner: Any, routes: Routes) -> None:
+        for (method, pattern), answer in routes.items():
+            bound = functools.partial(answer, owner)
+            if "{" in pattern:
+                shape = pattern.split("/")[1:]
+                self._shapes.setdefault((method, len(shape)), []).append((shape, bound))
+            else:
+                self._routes[method, pattern] = bound
 
-
-def route(sink: Sink, request: Request) -> Answer:
-    """The answer to a request for anything but a receiver."""
-    path = _path(request)
-    for pattern in (path, path[: path.find("/", 1) + 1]):
-        found = ROUTES.get((request.method, pattern)) or ROUTES.get(("ANY", pattern))
+    def _find(self, method: str, url: str) -> Callable[[Request], Answer]:
+        """What answers this path: a route for all of it, one with {pieces}, or one for all below its first piece."""
+        found = self._routes.get((method, url)) or self._routes.get(("ANY", url))
         if found is not None:
-            return found(sink, request)
-    raise NotFound(f"There is no {request.method} {path[:200]}; GET / says what there is.")
+            return found
+        given = url.split("/")[1:]
+        for kind in (method, "ANY"):
+            for shape, answer in self._shapes.get((kind, len(given)), ()):
+                if all(part == wanted or wanted[:1] == "{" for part, wanted in zip(given, shape, strict=True)):
+                    return answer
+        start = url[: url.find("/", 1) + 1]
+        found = self._routes.get((method, start)) or self._routes.get(("ANY", start))
+        if found is None:
+            raise NotFound(f"There is no {method} {url[:200]}; GET / says what there is.")
+        return found
 
 
 def home(sink: Sink, request: Request) -> Answer:
@@ -95,11 +131,11 @@ def healthz(sink: Sink, request: Request) -> Answer:
 
 def list_received(sink: Sink, request: Request) -> Answer:
     """A page of what came, oldest first."""
-    query = _query(request, {"name", "limit", "after", "id"})
-    name = query.get("name")
-    webhook_id = query["id"].encode() if "id" in query else None
+    asked = query(request, {"name", "limit", "after", "id"})
+    name = asked.get("name")
+    webhook_id = asked["id"].encode() if "id" in asked else None
     records, following = sink.received.page(
-        name, _number(query, "limit", 100, 1, LONGEST_PAGE), _number(query, "after", 0, 0, 1 << 63), webhook_id
+        name, number(asked, "limit", 100, 1, LONGEST_PAGE), number(asked, "after", 0, 0, 1 << 63), webhook_id
     )
     return json(
         {
@@ -112,33 +148,33 @@ def list_received(sink: Sink, request: Request) -> Answer:
 
 def count_received(sink: Sink, request: Request) -> Answer:
     """How many came, and how many different webhook-ids."""
-    name = _query(request, {"name"}).get("name")
+    name = query(request, {"name"}).get("name")
     return json({"count": sink.received.count(name), "distinct": sink.received.distinct(name)})
 
 
 def forget(sink: Sink, request: Request) -> Answer:
     """Forget what came."""
-    sink.hooks.forget(_query(request, {"name"}).get("name"))
+    sink.hooks.forget(query(request, {"name"}).get("name"))
     return json({"forgotten": True})
 
 
 def put_behaviour(sink: Sink, request: Request) -> Answer:
     """Set what a name does where a URL does not say otherwise."""
-    name, options = hook_name(_path(request)), from_json(_body(request))
+    name, options = hook_name(path(request)), from_json(body(request))
     sink.hooks.set_behaviour(name, options)
     return json({"name": name, "behaviour": options})
 
 
 def delete_behaviour(sink: Sink, request: Request) -> Answer:
     """Clear what was set for a name."""
-    name = hook_name(_path(request))
+    name = hook_name(path(request))
     sink.hooks.clear_behaviour(name)
     return json({"name": name, "behaviour": {}})
 
 
 def add_script(sink: Sink, request: Request) -> Answer:
     """Say what the next requests for a name get, one by one."""
-    name, steps = hook_name(_path(request)), _body(request)
+    name, steps = hook_name(path(request)), body(request)
     if not isinstance(steps, list):
         raise Invalid("A script is a JSON list of option objects.", code="invalid_script")
     return json({"name": name, "waiting": sink.hooks.add_steps(name, [from_json(step) for step in steps])})
@@ -146,13 +182,71 @@ def add_script(sink: Sink, request: Request) -> Answer:
 
 def delete_script(sink: Sink, request: Request) -> Answer:
     """Drop the steps that wait for a name."""
-    name = hook_name(_path(request))
+    name = hook_name(path(request))
     sink.hooks.clear_script(name)
     return json({"name": name, "waiting": 0})
 
 
-#: By method and path; a path that ends with a slash stands for all below it. A played provider adds its own here.
-ROUTES: dict[tuple[str, str], Route] = {
+def list_sent(sink: Sink, request: Request) -> Answer:
+    """A page of what the providers took, oldest first."""
+    asked = query(request, {"provider", "limit", "after", "mid", "address"})
+    taken = sink.world.taken
+    messages, following = taken.page(
+        asked.get("provider"),
+        number(asked, "limit", 100, 1, LONGEST_PAGE),
+        number(asked, "after", 0, 0, 1 << 63),
+        asked.get("mid"),
+        asked.get("address"),
+    )
+    return json(
+        {
+            "data": [taken.show(message) for message in messages],
+            "next": None if following is None else str(following),
+        }
+    )
+
+
+def count_sent(sink: Sink, request: Request) -> Answer:
+    """How many messages the providers took, and how many of them more than once."""
+    return json(sink.world.taken.count(query(request, {"provider"}).get("provider")))
+
+
+def forget_sent(sink: Sink, request: Request) -> Answer:
+    """Forget what the providers took."""
+    sink.world.taken.forget(query(request, {"provider"}).get("provider"))
+    return json({"forgotten": True})
+
+
+def list_fates(sink: Sink, request: Request) -> Answer:
+    """What is set for each provider, and which addresses have a fixed fate."""
+    return json({"providers": dict(sink.world.fates.all()), "special": SPECIAL})
+
+
+def get_fate(sink: Sink, request: Request) -> Answer:
+    """What is set for a provider."""
+    name = hook_name(path(request))
+    return json({"provider": name, "fate": sink.world.fates.dice(name).settings})
+
+
+def put_fate(sink: Sink, request: Request) -> Answer:
+    """Begin a run: set what becomes of a provider's messages, which are counted from 1 again."""
+    name = hook_name(path(request))
+    return json({"provider": name, "fate": sink.world.fates.set(name, body(request))})
+
+
+def delete_fate(sink: Sink, request: Request) -> Answer:
+    """Begin a run in which everything goes well."""
+    name = hook_name(path(request))
+    return json({"provider": name, "fate": sink.world.fates.set(name, {})})
+
+
+def list_posts(sink: Sink, request: Request) -> Answer:
+    """How far each provider is with its callbacks."""
+    return json(sink.world.posts.all_counts())
+
+
+#: By method and path; a path that ends with a slash stands for all below it.
+ROUTES_OF_SINK: dict[tuple[str, str], Callable[[Sink, Request], Answer]] = {
     ("GET", "/"): home,
     ("GET", "/healthz"): healthz,
     ("GET", "/received"): list_received,
@@ -163,6 +257,19 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/behaviour/"): delete_behaviour,
     ("POST", "/script/"): add_script,
     ("DELETE", "/script/"): delete_script,
+    ("GET", "/sent"): list_sent,
+    ("GET", "/sent/count"): count_sent,
+    ("DELETE", "/sent"): forget_sent,
+    ("GET", "/fate"): list_fates,
+    ("GET", "/fate/"): get_fate,
+    ("PUT", "/fate/"): put_fate,
+    ("DELETE", "/fate/"): delete_fate,
+    ("GET", "/posts"): list_posts,
+}
+#: Those of the played providers included, which may have {pieces}.
+ROUTES: dict[tuple[str, str], Callable[[Any, Request], Answer]] = {
+    **ROUTES_OF_SINK,
+    **{key: answer for _, routes in PLAYED.values() for key, answer in routes.items()},
 }
 
 
@@ -174,29 +281,33 @@ async def serve(
     *,
     keep: int = KEEP,
     keep_bytes: int = KEEP_BYTES,
+    settings: Mapping[str, Any] | None = None,
+    fates: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run the sink until cancelled; `ready` is told the ports once they can be connected to."""
+    """Run the sink until cancelled; `ready` is told the ports once they can be connected to.
+
+    Settings are by player (sink.providers), fates by provider, both as their routes take them in JSON.
+    """
     loop = asyncio.get_running_loop()
     sink = Sink(keep, keep_bytes)
+    sink.configure(settings or {}, fates or {})
     connections: set[Connection] = set()
-    mailers: weakref.WeakSet[SMTP] = weakref.WeakSet()
     server = await loop.create_server(lambda: Connection(sink.respond, connections), host, port, backlog=4096)
     smtp: asyncio.Server | None = None
     try:
         if smtp_port is not None:
-            smtp = await loop.create_server(lambda: mail.connection(sink.hooks, mailers), host, smtp_port)
+            smtp = await loop.create_server(sink.postbox.connect, host, smtp_port, backlog=4096)
         if ready is not None:
             ready(_port(server), None if smtp is None else _port(smtp))
         await loop.create_future()
     finally:
+        sink.world.posts.close()
         for listening in (server, smtp):
             if listening is not None:
                 listening.close()
         for connection in list(connections):
             connection.abort()
-        for mailer in mailers:
-            if mailer.transport is not None:
-                cast(asyncio.Transport, mailer.transport).abort()
+        sink.postbox.abort()
         for listening in (server, smtp):
             if listening is not None:
                 await listening.wait_closed()
@@ -205,32 +316,3 @@ async def serve(
 def _port(server: asyncio.Server) -> int:
     number: int = server.sockets[0].getsockname()[1]
     return number
-
-
-def _path(request: Request) -> str:
-    return request.url.partition(b"?")[0].decode("latin-1")
-
-
-def _query(request: Request, known: set[str]) -> Mapping[str, str]:
-    """The query, in which every name is known and stands once."""
-    pairs = parse_qsl(request.url.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
-    query = dict(pairs)
-    if len(query) < len(pairs) or not query.keys() <= known:
-        raise Invalid(f"The query may have {', '.join(sorted(known))}, each once.", code="invalid_query")
-    return query
-
-
-def _number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    given = query.get(name, "")
-    if name not in query:
-        return default
-    if not given.isascii() or not given.isdigit() or not least <= int(given[:20]) <= most:
-        raise Invalid(f"{name} is a number from {least} to {most}.", code="invalid_query")
-    return int(given)
-
-
-def _body(request: Request) -> Any:
-    try:
-        return msgspec.json.decode(request.body)
-    except msgspec.DecodeError as error:
-        raise Invalid(f"The body is not JSON: {error}.", code="invalid_json") from error

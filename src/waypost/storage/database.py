@@ -40,7 +40,11 @@ class Tx(Protocol):
         ...
 
     async def insert(self, query: str, rows: Sequence[Row]) -> None:
-        """Run an INSERT whose values are the word `:rows`, for all rows in as few statements as can be."""
+        """Run a statement whose values are the word `:rows`, for all rows in as few statements as can be.
+
+        An INSERT is the same for both databases. For SQLite, an UPDATE may take its values `FROM (VALUES :rows)`; its
+        version for PostgreSQL reads them as JSON.
+        """
         ...
 
 

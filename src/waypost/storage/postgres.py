@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
+import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from waypost.errors import Conflict, Error, Invalid, Unavailable
@@ -31,6 +32,7 @@ INSERT_ROWS = 10_000
 #: The advisory lock that whoever migrates holds ("waypost" in ASCII).
 MIGRATION_LOCK = 0x776179706F7374
 
+_encode = msgspec.json.Encoder().encode
 _BULK = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES :rows\b(.*)", re.DOTALL)
 
 # Every hot query finds its rows by an index. Plans are kept per connection and may be made while a table is still
@@ -87,8 +89,11 @@ class PostgresTx:
         return int(count) if word.startswith(("INSERT", "UPDATE", "DELETE")) else 0
 
     async def insert(self, query: str, rows: Sequence[Row]) -> None:
-        """Insert all rows in one statement, which takes one array per column."""
+        """Insert all rows in one statement, which takes one array per column; other statements take them as JSON."""
         if not rows:
+            return
+        if not self._queries.texts[query].startswith("INSERT"):
+            await self.run(query, rows=_encode(rows).decode())
             return
         text = await self._queries.bulk(self._connection, query)
         for start in range(0, len(rows), INSERT_ROWS):

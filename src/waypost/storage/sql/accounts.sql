@@ -6,6 +6,9 @@ INSERT INTO workspaces (id, name, created_at) VALUES (:id, :name, :now);
 -- name: workspaces.list
 SELECT id, name, config_version, created_at FROM workspaces ORDER BY id;
 
+-- name: workspaces.get
+SELECT name FROM workspaces WHERE id = :id;
+
 -- name: workspaces.next_id
 -- Workspaces are few: small numbers keep the rows of everything else small.
 SELECT coalesce(max(id), 0) + 1 FROM workspaces;

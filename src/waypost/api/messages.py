@@ -1,0 +1,302 @@
+"""Messages: send one, send many, see what became of them, repeat or cancel one by hand."""
+
+from collections.abc import Awaitable
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from msgspec import Meta
+
+from waypost.api.calls import Call
+from waypost.api.events import SCAN
+from waypost.api.paging import After, Limit, Page, before, cursor, page
+from waypost.clock import id_time, iso
+from waypost.domain.codes import describe
+from waypost.domain.ids import internal, public
+from waypost.domain.messages import Status
+from waypost.domain.standing import Note
+from waypost.engine import idempotency
+from waypost.engine.idempotency import Answer
+from waypost.engine.messages import MOST, BatchLine, MessageAccepted, Wanted
+from waypost.errors import Conflict, Invalid, NotFound
+from waypost.storage.database import Tx
+
+#: A batch is at most this large.
+BATCH_BYTES = 8_000_000
+
+_content = msgspec.json.Decoder(dict[str, Any])
+_notes = msgspec.json.Decoder(list[Note])
+
+
+class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Messages to be sent, each accepted or refused for itself."""
+
+    messages: Annotated[list[Wanted], Meta(min_length=1, max_length=MOST)]
+    #: What messages that do not say so themselves have in common.
+    defaults: Wanted | None = None
+    throttle: Annotated[float, Meta(gt=0, le=100_000, description="Messages of this batch per second.")] | None = None
+    skip_duplicates: Annotated[
+        bool, Meta(description="The same content to the same address goes out once; the others are skipped.")
+    ] = True
+
+
+class BatchAccepted(msgspec.Struct, omit_defaults=True):
+    """What became of each message of a batch, in its order."""
+
+    data: list[BatchLine]
+    accepted: int
+    rejected: int
+    throttle_id: str | None = None
+
+
+class HistoryLine(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One thing that happened to a message."""
+
+    status: str | None
+    at: str
+    code: int | None = None
+    reason: str | None = None
+    provider_code: str | None = None
+    detail: str | None = None
+    connection_id: str | None = None
+    #: True when it moved nothing: it came too late, or contradicts what is known.
+    noted: bool = False
+
+
+class MessageShown(msgspec.Struct, kw_only=True):
+    """A message and where it stands."""
+
+    id: str
+    channel: str
+    to: str
+    status: str
+    code: int | None
+    #: The name and the meaning of the code.
+    failure: str | None
+    reason: str | None
+    provider_code: str | None
+    provider_message_id: str | None
+    connection_id: str
+    profile_id: str | None
+    template_id: str | None
+    template_version: int | None
+    campaign: str | None
+    purpose: str
+    metadata: dict[str, Any]
+    test: bool
+    tries: int
+    parts: int | None
+    price: float | None
+    currency: str | None
+    carrier: str | None
+    created_at: str
+    updated_at: str
+    due_at: str | None
+    expires_at: str
+    history: list[HistoryLine]
+
+
+class MessageWhole(MessageShown, kw_only=True):
+    """A message with what it says."""
+
+    content: dict[str, Any] | None
+
+
+@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted})
+async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
+    """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
+    wanted, asked = await call.body(Wanted), await call.asked()
+    return await _answer(call, call.engine.messages.submit_one(call.workspace_id, wanted, asked, call.now))
+
+
+@post(
+    "/v1/messages/batch",
+    summary="Send many messages",
+    status_code=202,
+    request_max_body_size=BATCH_BYTES,
+    opt={"body": MessageBatch},
+)
+async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
+    """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
+    batch = await call.body(MessageBatch)
+    wanted = batch.messages
+    if batch.defaults is not None:
+        common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
+        wanted = [_with(one, common) for one in wanted]
+    return await _answer(
+        call,
+        call.engine.messages.submit_many(
+            call.workspace_id,
+            wanted,
+            await call.asked(),
+            call.now,
+            per_second=batch.throttle,
+            skip_duplicates=batch.skip_duplicates,
+        ),
+    )
+
+
+async def _answer(call: Call, submitted: Awaitable[Answer]) -> Response[Any]:
+    """The answer of a submission.
+
+    One that was accepted before is answered as it was then, even if it would be refused by now: told otherwise, whoever
+    repeats it would send the message by another way, and the person gets two.
+    """
+    try:
+        return call.respond(await submitted)
+    except (Invalid, NotFound, Conflict):
+        engine = call.engine
+        known = await idempotency.recall(engine.database, engine.vault, call.workspace_id, await call.asked())
+        if known is None:
+            raise
+        return call.respond(known)
+
+
+def _with(one: Wanted, common: dict[str, Any]) -> Wanted:
+    return msgspec.structs.replace(one, **{name: value for name, value in common.items() if getattr(one, name) is None})
+
+
+StatusFilter = Annotated[
+    str | None,
+    QueryParameter(
+        name="status",
+        pattern="^(queued|held|sending|sent|delivered|failed|skipped|unknown)$",
+        description="Only these.",
+    ),
+]
+ConnectionFilter = Annotated[str | None, QueryParameter(name="connection_id", description="Only of this connection.")]
+ProfileFilter = Annotated[str | None, QueryParameter(name="profile_id", description="Only to this profile.")]
+AddressFilter = Annotated[
+    str | None, QueryParameter(name="to", max_length=320, description="Only to this address, as it is shown.")
+]
+
+
+@get("/v1/messages", summary="List messages")
+async def list_messages(
+    call: NamedDependency[Call],
+    status: StatusFilter = None,
+    connection_id: ConnectionFilter = None,
+    profile_id: ProfileFilter = None,
+    to: AddressFilter = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[MessageShown]:
+    """The newest first. With a filter, a page may be short although another follows: go on until `next` is null."""
+    if to is not None and "\0" in to:
+        raise Invalid("An address may not hold a zero character.", code="invalid_parameter")
+    stretch: dict[str, Any] = {"workspace_id": call.workspace_id, "before": before("messages", after), "since": 0}
+    wanted = {
+        "status": status or "",
+        "connection_id": internal("con", connection_id) if connection_id else 0,
+        "profile_id": internal("pro", profile_id) if profile_id else 0,
+        "address": to or "",
+    }
+
+    async def work(tx: Tx) -> Page[MessageShown]:
+        if not any(wanted.values()):
+            rows = await tx.records("messages.list", n=limit + 1, **stretch)
+            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+        if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
+            # These have to be looked at by somebody, however old they are: they have an index of their own.
+            rows = await tx.records("messages.list_unknown", n=limit + 1, **stretch)
+            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+        rows = await tx.records("messages.stretch", scan=SCAN, n=limit + 1, **stretch, **wanted)
+        found = page("messages", rows, limit, _show, lambda row: int(row["id"]))
+        if found.next is None:
+            end = await tx.row("messages.stretch_end", scan=SCAN, **stretch)
+            if end is not None and end[1] == SCAN:
+                found.next = cursor("messages", end[0])
+        return found
+
+    return await call.read(work)
+
+
+@get("/v1/messages/{id:str}", summary="Get a message")
+async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageWhole:
+    """A message with its content and its whole history."""
+    return await call.read(_find, call.workspace_id, internal("msg", id))
+
+
+@post("/v1/messages/{id:str}/resend", summary="Repeat a message by hand", status_code=202)
+async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+    """Queue a message again that failed, or that may have been sent: then it may reach the person twice."""
+    return await call.perform_outside(202, lambda: _resend(call, internal("msg", id)))
+
+
+async def _resend(call: Call, id_: int) -> MessageAccepted:
+    standing = await call.engine.messages.repeat(call.workspace_id, id_)
+    return MessageAccepted(public("msg", id_), standing.status.value)
+
+
+@post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
+async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+    """Skip a message that waits to be sent."""
+    return await call.perform_outside(200, lambda: _cancel(call, internal("msg", id)))
+
+
+async def _cancel(call: Call, id_: int) -> MessageAccepted:
+    standing = await call.engine.messages.cancel(call.workspace_id, id_)
+    return MessageAccepted(public("msg", id_), standing.status.value, standing.reason)
+
+
+async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:
+    records = await tx.records("messages.get", workspace_id=workspace_id, id=id_)
+    if not records:
+        raise NotFound("There is no such message in this workspace; it may be past its retention.")
+    record = records[0]
+    content = record["content"]
+    return MessageWhole(
+        **msgspec.structs.asdict(_show(record)), content=_content.decode(content) if content is not None else None
+    )
+
+
+def _show(record: dict[str, Any]) -> MessageShown:
+    code = record["code"]
+    failed = describe(code) if code is not None else None
+    return MessageShown(
+        id=public("msg", record["id"]),
+        channel=record["channel"],
+        to=record["address"],
+        status=record["status"],
+        code=code,
+        failure=failed.name if failed is not None else None,
+        reason=record["reason"],
+        provider_code=record["provider_code"],
+        provider_message_id=record["provider_message_id"],
+        connection_id=public("con", record["connection_id"]),
+        profile_id=None if record["profile_id"] is None else public("pro", record["profile_id"]),
+        template_id=public("tpl", record["template_id"]) if record["template_id"] else None,
+        template_version=record["template_version"] or None,
+        campaign=record["campaign"] or None,
+        purpose=record["purpose"],
+        metadata=_content.decode(record["metadata"]),
+        test=bool(record["test"]),
+        tries=record["tries"],
+        parts=record["parts"],
+        price=None if record["price_micros"] is None else record["price_micros"] / 1_000_000,
+        currency=record["currency"],
+        carrier=record["carrier"],
+        created_at=iso(id_time(record["id"])),
+        updated_at=iso(record["updated_at"]),
+        due_at=None if record["due_at"] is None else iso(record["due_at"]),
+        expires_at=iso(record["expires_at"]),
+        history=[_line(note) for note in _notes.decode(f"[{record['history']}]")],
+    )
+
+
+def _line(note: Note) -> HistoryLine:
+    return HistoryLine(
+        status=note.status.value if note.status is not None else None,
+        at=iso(note.at),
+        code=note.code,
+        reason=note.reason,
+        provider_code=note.provider_code,
+        detail=note.detail,
+        connection_id=None if note.connection is None else public("con", note.connection),
+        noted=note.noted,
+    )
+
+
+ROUTES = [send_message, send_messages, list_messages, get_message, resend_message, stop_message]

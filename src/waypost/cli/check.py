@@ -1,0 +1,250 @@
+"""`waypost check`: whether all is well with the settings, the store, the ledger, the connections and the messages."""
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from waypost.cli.accounts import print_json
+from waypost.cli.ledger import balances
+from waypost.cli.options import data_option, json_option
+from waypost.clock import SECOND, now_us
+from waypost.domain.addresses import parse_networks
+from waypost.domain.ids import public
+from waypost.domain.ledger import Balance, disagreements
+from waypost.engine.catalogue import find_connector
+from waypost.engine.nodes import DEAD_AFTER
+from waypost.engine.vault import Vault, open_vault
+from waypost.errors import Error
+from waypost.settings import Settings, load_settings
+from waypost.storage.database import Database, Row, Tx
+from waypost.storage.open import open_database
+
+#: Rows that are read at a time.
+STEP = 500
+#: For so long the living processes may take to settle what a dead one was sending.
+TAKEOVER = DEAD_AFTER + 60 * SECOND
+#: What is wrong is named up to so many times.
+NAMED = 5
+
+
+class Found(msgspec.Struct):
+    """What one step of the check found, where it is no error."""
+
+    detail: str
+    #: Whether somebody should look at it all the same.
+    warning: bool = False
+
+
+class Sheet:
+    """The steps of a check and what they found, printed as they are done."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = Console(quiet=as_json)
+        self._found: list[dict[str, object]] = []
+
+    async def step(self, name: str, work: Callable[[], Awaitable[Found]]) -> bool:
+        """Do one step; whether it found no error."""
+        try:
+            found, sound = await work(), True
+        except Error as error:
+            found, sound = Found(error.detail), False
+        self._found.append({"check": name, "ok": sound, "warning": found.warning, "detail": found.detail})
+        mark = (
+            "[red]failed[/red] "
+            if not sound
+            else "[yellow]warning[/yellow]"
+            if found.warning
+            else "[green]ok[/green]     "
+        )
+        self._console.print(f"{mark} {name}: {escape(found.detail)}", highlight=False, soft_wrap=True)
+        return sound
+
+    def finish(self) -> None:
+        """Print the whole where it is wanted as JSON; ends the process when there was an error."""
+        sound = all(part["ok"] for part in self._found)
+        if self._as_json:
+            print_json({"ok": sound, "checks": self._found})
+        if not sound:
+            sys.exit(1)
+
+
+@click.command()
+@data_option
+@json_option
+async def check(data: str | None, as_json: bool) -> None:
+    """Prove the settings, the database, the ledger, connections, secrets and messages. Exit 0 when all is well."""
+    sheet = Sheet(as_json)
+    settings = load_settings(data=data)
+    if not await sheet.step("settings", lambda: _settings(settings)):
+        # Without them nothing else can be looked at.
+        sheet.finish()
+    opened: list[Database] = []
+
+    async def database_opens() -> Found:
+        opened.append(open_database(settings))
+        return Found("opened")
+
+    if not await sheet.step("store", database_opens):
+        sheet.finish()
+    database = opened[0]
+    vault = open_vault(settings.secret_key, settings.data_dir)
+    try:
+        if await sheet.step("migrations", lambda: _migrations(database)):
+            await sheet.step("database", lambda: _database(database))
+            await sheet.step("ledger", lambda: _ledger(database))
+            await sheet.step("connections", lambda: _connections(database))
+            await sheet.step("secrets", lambda: _secrets(database, vault))
+            await sheet.step("messages", lambda: _messages(database))
+    finally:
+        await database.close()
+    sheet.finish()
+
+
+async def _settings(settings: Settings) -> Found:
+    parse_networks(settings.allow_private)
+    open_vault(settings.secret_key, settings.data_dir)
+    return Found(f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}")
+
+
+async def _migrations(database: Database) -> Found:
+    pending = await database.pending_migrations()
+    if pending:
+        raise Error(f"not run yet: {', '.join(pending)}. Run `waypost migrate`.")
+    return Found("up to date")
+
+
+async def _database(database: Database) -> Found:
+    await database.check()
+    return Found("sound, and every query can be prepared")
+
+
+async def _ledger(database: Database) -> Found:
+    rows, raw = await database.read(_ledger_and_rows)
+    counted = {endpoint: balance for _, endpoint, balance in rows}
+    found = disagreements(counted, raw, {endpoint: public("whk", endpoint) for endpoint in counted})
+    if found:
+        raise Error("; ".join(found))
+    total = sum(counted.values(), Balance())
+    return Found(
+        f"{total.accepted} accepted = {total.delivered} delivered + {total.pending} pending + {total.dead} dead"
+    )
+
+
+async def _ledger_and_rows(tx: Tx) -> tuple[list[tuple[int, int, Balance]], list[tuple[int, str, int]]]:
+    rows = await tx.rows("deliveries.counts")
+    return await balances(tx), [(endpoint, state, count) for endpoint, state, count in rows]
+
+
+async def _connections(database: Database) -> Found:
+    """Every connection has a connector that can be read; the paused ones are told."""
+    rows, wrong = await database.read(_connections_and_wrong)
+    if wrong:
+        raise Error(_few(wrong))
+    paused = [f"{name} ({public('con', id_)})" for id_, _, name, _, status in rows if status == "paused"]
+    if paused:
+        return Found(f"{len(paused)} of {len(rows)} paused until somebody mends them: {_few(paused)}", warning=True)
+    return Found(f"{len(rows)}, each with a connector that can be read")
+
+
+async def _connections_and_wrong(tx: Tx) -> tuple[list[Row], list[str]]:
+    rows = await tx.rows("checks.connections")
+    unreadable: dict[tuple[int, str], str] = {}
+    for workspace_id, connector in sorted({(row[1], row[3]) for row in rows}):
+        try:
+            await find_connector(tx, workspace_id, connector)
+        except Error as error:
+            unreadable[(workspace_id, connector)] = error.detail
+    return rows, [
+        f"{name} ({public('con', id_)}): {unreadable[(workspace_id, connector)]}"
+        for id_, workspace_id, name, connector, _ in rows
+        if (workspace_id, connector) in unreadable
+    ]
+
+
+async def _secrets(database: Database, vault: Vault) -> Found:
+    """Everything that is encrypted can be read with the keys there are."""
+    seen, wrong = 0, []
+    for what, prefix, query, names, width, start in _SEALED:
+        after: Row | None = start
+        while after is not None:
+            rows = await database.read(_rows, query, dict(zip(names, after, strict=True)))
+            for row in rows:
+                seen += 1
+                if not _opens(vault, row[width:]):
+                    wrong.append(f"{what} {public(prefix, row[0])}")
+            after = tuple(rows[-1][:width]) if len(rows) == STEP else None
+    if wrong:
+        raise Error(
+            f"{len(wrong)} of {seen} rows cannot be decrypted: {_few(wrong)}. "
+            "The secret key is not the one they were stored with."
+        )
+    return Found(f"{seen} rows, all can be decrypted")
+
+
+#: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
+#: and how many columns of the key stand in front of the secrets.
+_SEALED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
+    ("connection", "con", "connections.sealed", ("after",), 1, (-1,)),
+    ("endpoint", "whk", "endpoints.sealed", ("after",), 1, (-1,)),
+    ("a kept answer of", "ws", "idempotency.sealed", ("workspace_id", "key"), 2, (-1, "")),
+)
+
+
+async def _rows(tx: Tx, query: str, values: dict[str, object]) -> list[Row]:
+    return await tx.rows(query, **values, n=STEP)
+
+
+def _opens(vault: Vault, sealed: Row) -> bool:
+    try:
+        for text in sealed:
+            vault.open(text)
+    except Error:
+        return False
+    return True
+
+
+async def _messages(database: Database) -> Found:
+    """No message is stuck with a process that died, although others live; those that are unknown are told."""
+    now = now_us()
+    sending, seen, alive, unknown = await database.read(_sending, now)
+    under_way = left = stuck = 0
+    for node, count, since in sending:
+        if seen.get(node, 0) >= now - DEAD_AFTER:
+            under_way += count
+        elif alive and seen.get(node, since) < now - TAKEOVER:
+            stuck += count
+        else:
+            left += count
+    if stuck:
+        raise Error(
+            f"{stuck} are held by processes that died, and nobody has settled them. "
+            "Look for chore_failed in the log of the processes that live."
+        )
+    said = [f"{under_way} under way"]
+    if left:
+        said.append(f"{left} were when a process died: the next start, or the other processes, will settle them")
+    if unknown:
+        said.append(f"{unknown} unknown: GET /v1/messages?status=unknown lists them")
+    return Found(", ".join(said), warning=bool(left or unknown))
+
+
+async def _sending(tx: Tx, now: int) -> tuple[list[Row], dict[int, int], bool, int]:
+    """Who sends how many since when; when each process was last seen; whether any lives; how many are unknown."""
+    live = await tx.row("nodes.live", since=now - DEAD_AFTER)
+    unknown = await tx.row("checks.unknown")
+    return (
+        await tx.rows("checks.sending"),
+        {row[0]: row[2] for row in await tx.rows("nodes.list")},
+        bool(live and live[0]),
+        unknown[0] if unknown else 0,
+    )
+
+
+def _few(texts: list[str]) -> str:
+    rest = len(texts) - NAMED
+    return "; ".join(texts[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")

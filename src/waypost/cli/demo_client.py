@@ -1,0 +1,54 @@
+"""A client of the demo's own server and sink: everything that the demo does, anybody could do with curl."""
+
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+
+from waypost.domain.addresses import parse_networks
+from waypost.engine.exchange import READ_BODY, Request
+from waypost.engine.outbound import Outbound
+from waypost.errors import Unavailable
+
+
+class Client:
+    """Sends requests to the server with the keys of the demo's workspace, and to the sink with none."""
+
+    def __init__(self, url: str, sink: str, keys: dict[str, str]) -> None:
+        self.url = url
+        self.sink = sink
+        self._bearer = f"authorization: Bearer {keys['api_key']}"
+        self._basic = f"authorization: Basic {b64encode((keys['write_key'] + ':').encode()).decode()}"
+        self._outbound = Outbound(parse_networks("127.0.0.0/8,::1,0.0.0.0/0"))
+
+    async def ask(self, method: str, path: str, body: object = None, *, write: bool = False) -> tuple[int | None, Any]:
+        """Send a request to the server; gives back status and body of the answer."""
+        return await self._send(method, self.url + path, body, [self._basic if write else self._bearer])
+
+    async def get(self, path: str) -> Any:
+        """What the server has there; Unavailable when it does not say."""
+        return await self._sure(await self.ask("GET", path), path)
+
+    async def need(self, method: str, path: str, body: object) -> Any:
+        """The body of an answer that has to be a success, for what the demo cannot do without."""
+        return await self._sure(await self.ask(method, path, body), path)
+
+    async def tell_sink(self, path: str, body: object) -> None:
+        """Set the sink up."""
+        await self._sure(await self._send("PUT", self.sink + path, body, []), path)
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self._outbound.stop()
+
+    async def _send(self, method: str, url: str, body: object, headers: list[str]) -> tuple[int | None, Any]:
+        content = b"" if body is None else msgspec.json.encode(body)
+        headers = ["content-type: application/json", *headers]
+        response, _ = await self._outbound.fetch(Request(url, content, headers, 5000, method, keep=READ_BODY))
+        return response.status, msgspec.json.decode(response.body) if response.body else None
+
+    async def _sure(self, answer: tuple[int | None, Any], path: str) -> Any:
+        status, body = answer
+        if status is None or status >= 300:
+            raise Unavailable(f"The demo could not be set up: {path} answered {status}, {str(body)[:300]}")
+        return body

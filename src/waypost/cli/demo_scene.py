@@ -1,0 +1,111 @@
+"""What the demo sets up: endpoints, connections and templates; made once, and led to the present ports."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.cli.demo_client import Client
+
+RECEIVERS: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
+    ("orders?body=thanks", ["event.order_*"], {"description": "A healthy receiver of orders"}),
+    ("analytics?fail_rate=0.3&seed=7", ["*"], {"description": "Fails three times in ten, and is tried again"}),
+    ("coupons?delay=0.3", ["event.coupon_redeemed"], {"description": "A slow receiver", "concurrency": 2}),
+    ("broken?status=500", ["event.product_viewed"], {"description": "Always fails: watch it being disabled"}),
+)
+PINPOINT = "Pinpoint Promo"
+MAIL = "Shop mail"
+#: The sink takes any account; these are the examples of AWS's own manuals.
+ACCOUNT = {
+    "region": "us-east-1",
+    "project_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "access_key": "AKIAIOSFODNN7EXAMPLE",
+    "secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
+SHIPPED_TEXT = "Order shipped"
+SPRING_MAIL = "Spring offer"
+TEMPLATES: tuple[dict[str, Any], ...] = (
+    {
+        "name": SHIPPED_TEXT,
+        "channel": "sms",
+        "text": "Hi {{ person.name | default: 'there' }}, order {{ order_id }} is on its way. Reply STOP to end.",
+    },
+    {
+        "name": SPRING_MAIL,
+        "channel": "email",
+        "subject": "{{ person.name | default: 'Hello' }}, spring is here",
+        "preheader": "Ten percent off until Sunday",
+        "html": "<h1>Spring</h1><p>Dear {{ person.name | default: 'reader' }}, your code is <b>{{ code }}</b>.</p>",
+    },
+)
+
+
+class Scene(msgspec.Struct):
+    """What the traffic and the welcome have to know of it."""
+
+    pinpoint: str
+    mail: str
+    #: Ids by name.
+    templates: dict[str, str]
+
+
+async def set_scene(client: Client, mail_port: int) -> Scene:
+    """Make what is missing, and lead what there is to where the sink listens now; any number of times."""
+    await _subscribe(client)
+    pinpoint = await _connect_pinpoint(client)
+    mail = await _connect(
+        client,
+        MAIL,
+        "smtp",
+        {
+            "host": "127.0.0.1",
+            "port": mail_port,
+            "security": "none",
+            "from_email": "shop@example.com",
+            "from_name": "Shop",
+        },
+    )
+    return Scene(pinpoint, mail, await _write_templates(client))
+
+
+async def _subscribe(client: Client) -> None:
+    listed = await client.get("/v1/webhooks?limit=100")
+    known = {endpoint["description"]: endpoint["id"] for endpoint in listed["data"]}
+    for name, types, wish in RECEIVERS:
+        url = f"{client.sink}/hook/{name}"
+        if wish["description"] in known:
+            await client.need("PATCH", f"/v1/webhooks/{known[wish['description']]}", {"url": url})
+        else:
+            wish = {"url": url, "event_types": types, "owner_email": "owner@example.com", **wish}
+            await client.need("POST", "/v1/webhooks", wish)
+
+
+async def _connect_pinpoint(client: Client) -> str:
+    """The Pinpoint connection, with its receipts on their way back."""
+    tracker = {"tracker_url": f"{client.url}/tracking/amazon-pinpoint-events"}
+    # Before the connection is checked: its set-up check asks where the stream leads.
+    await client.tell_sink("/aws", tracker)
+    connection = await _connect(client, PINPOINT, "aws-pinpoint", ACCOUNT | {"endpoint_url": client.sink})
+    # The sink keeps nothing when it ends, and the key is shown only once: so each start makes a new one.
+    made = await client.need("POST", f"/v1/connections/{connection}/rotate-receipts-key", None)
+    await client.tell_sink("/aws", tracker | {"access_key": made["access_key_for_receipts"]})
+    return connection
+
+
+async def _connect(client: Client, name: str, connector: str, config: dict[str, Any]) -> str:
+    """The id of the connection of this name."""
+    listed = await client.get("/v1/connections?limit=200")
+    known = {connection["name"]: connection["id"] for connection in listed["data"]}
+    if name in known:
+        await client.need("PATCH", f"/v1/connections/{known[name]}", {"config": config})
+        return str(known[name])
+    made = await client.need("POST", "/v1/connections", {"name": name, "connector": connector, "config": config})
+    return str(made["id"])
+
+
+async def _write_templates(client: Client) -> dict[str, str]:
+    listed = await client.get("/v1/templates?limit=100")
+    known = {template["name"]: template["id"] for template in listed["data"]}
+    for wish in TEMPLATES:
+        if wish["name"] not in known:
+            known[wish["name"]] = (await client.need("POST", "/v1/templates", wish))["id"]
+    return known

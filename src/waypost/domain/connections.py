@@ -1,0 +1,36 @@
+"""An account at a provider: a connector with credentials, limits and a name that people recognise."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.domain.connectors import Connector
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection as it is sent with."""
+
+    id: int
+    workspace_id: int
+    name: str
+    connector: Connector
+    #: Every field of the connector, defaults filled in, secrets in the clear.
+    config: dict[str, Any]
+    #: enabled, paused (it has to be mended first) or disabled (by its owner).
+    status: str
+    #: Where it stands among the connections of its channel: smaller ones are tried first.
+    position: int
+    #: Messages per second, None for no limit.
+    per_second: float | None
+    #: Calls under way at the same time.
+    concurrency: int
+    #: For how long a message may be tried, in seconds.
+    validity_s: int
+    #: The data center whose public URL its receipts come to; empty: the workspace's only one.
+    data_center: str
+    version: int
+
+    @property
+    def channel(self) -> str:
+        """sms, email or event."""
+        return self.connector.channel

@@ -1,0 +1,45 @@
+"""How a connection fares: one that surely takes nothing, call after call, is spared until it may have recovered."""
+
+import msgspec
+
+from waypost.clock import SECOND
+from waypost.domain.messages import Outcome, Verdict
+
+#: Calls in a row that took nothing, after which a connection counts as failing.
+PATIENCE = 5
+#: The first rest takes so many times the base, in seconds; each later one twice as long, up to the longest.
+FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
+
+
+class Health(msgspec.Struct):
+    """What one process has seen of a connection lately."""
+
+    #: Calls in a row that took nothing.
+    failures: int = 0
+    #: Until when it is spared; microseconds.
+    rests_until: int = 0
+    #: What the last of them came to.
+    reason: str | None = None
+    detail: str | None = None
+
+    def failing(self, now: int) -> bool:
+        """Whether whoever has another connection should use that one."""
+        return self.failures >= PATIENCE and now < self.rests_until
+
+
+def note(health: Health, verdicts: list[Verdict], now: int, base_s: float) -> bool:
+    """Take note of what a call came to; whether the connection came to fail by it.
+
+    Only what surely was not taken counts, and only when nothing of the call was: a provider that refuses a number, or
+    keeps its answer to itself, is there. One call after each rest finds out whether it recovered.
+    """
+    if any(verdict.outcome is not Outcome.RETRY for verdict in verdicts):
+        health.failures = health.rests_until = 0
+        return False
+    health.failures += 1
+    health.reason, health.detail = verdicts[-1].reason, verdicts[-1].detail
+    if health.failures < PATIENCE:
+        return False
+    rest = min(FIRST_REST_S * base_s * 2 ** min(health.failures - PATIENCE, 20), LONGEST_REST_S)
+    health.rests_until = now + int(rest * SECOND)
+    return health.failures == PATIENCE

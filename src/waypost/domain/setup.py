@@ -1,0 +1,286 @@
+"""The set-up check of a connection: what a provider's answers say about it, and the codes 2001 to 2006.
+
+The codes are not those of delivery failures (domain.codes), although 2003 and 2006 stand in both tables.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+THROTTLED = frozenset(
+    {
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    }
+)
+BROKEN = frozenset(
+    {
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerErrorException",
+        "InternalServerException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+#: AWS knows who asks and does not let them; any other refusal is about the credentials.
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call to a provider came to."""
+
+    #: None when there was no whole answer; then `trouble` says why, as `code: words`.
+    status: int | None = None
+    #: The JSON object of the answer, if it was one.
+    body: dict[str, Any] | None = None
+    #: The provider's own name for what went wrong.
+    error: str | None = None
+    message: str | None = None
+    trouble: str | None = None
+    #: False when the request surely did not leave.
+    sent: bool = True
+
+
+class Result(StrEnum):
+    """What one step of a check found."""
+
+    OK = "ok"  #: As it should be.
+    WARNING = "warning"  #: It works, and could be better.
+    FAILED = "failed"  #: It will not work until somebody mends it.
+    UNVERIFIED = "unverified"  #: Nobody could say: no verdict either way.
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a set-up check."""
+
+    name: str
+    #: The call that said so, as in an IAM policy: `firehose:DescribeDeliveryStream`.
+    call: str
+    result: Result
+    setup_code: int | None = None
+    meaning: str | None = None
+    resolution: tuple[str, ...] = ()
+    #: The provider's own name for the error.
+    error: str | None = None
+    #: What was seen, in one line.
+    detail: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the next step may be taken."""
+        return self.result in (Result.OK, Result.WARNING)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Every step that was taken, in order; the last one is where it stopped."""
+
+    checks: tuple[Check, ...]
+    #: The AWS account and the stream, once they are known.
+    account_id: str | None = None
+    stream: str | None = None
+
+    @property
+    def result(self) -> Result:
+        """The whole in one word."""
+        found = {check.result for check in self.checks}
+        for result in (Result.FAILED, Result.UNVERIFIED, Result.WARNING):
+            if result in found:
+                return result
+        return Result.OK
+
+    @property
+    def failure(self) -> Check | None:
+        """The step that failed, if one did."""
+        return next((check for check in self.checks if check.result is Result.FAILED), None)
+
+    @property
+    def unverified(self) -> Check | None:
+        """The step that nobody could take, if there was one."""
+        return next((check for check in self.checks if check.result is Result.UNVERIFIED), None)
+
+
+class SetupCode(msgspec.Struct, frozen=True):
+    """What a set-up code means, and how it is resolved."""
+
+    code: int
+    meaning: str
+    resolution: tuple[str, ...]
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What sends receipts into a stream: a Pinpoint project, or a configuration set."""
+
+    name: str
+    codes: Mapping[int, SetupCode]
+
+
+def _codes(account: str, place: str, linked: str, service: str) -> dict[int, SetupCode]:
+    again = "Attempt the configuration again."
+    relink = (
+        f"Go back to {place}.",
+        f"Check whether it is linked to a valid Kinesis Firehose Data Stream: {linked}.",
+        again,
+    )
+    stream = (
+        "Set up the delivery stream as the steps of this connector say: an HTTP endpoint destination with the tracker "
+        "endpoint URL of your Waypost data center, letter by letter, and the access key for receipts.",
+        again,
+    )
+    table = {
+        2001: (
+            f"{account} is not accessible for the Region specified during configuration.",
+            (
+                f"Revisit your Kinesis Delivery Stream and your {service} configuration to ensure that they are "
+                "configured for the same Region.",
+                f"Choose the very Region that {service} and the linked Delivery Stream are configured for, and check "
+                "the keys that are given with it.",
+            ),
+        ),
+        2002: (f"{account} is not linked to a Kinesis Firehose Data Stream.", relink),
+        2003: (
+            f"The Kinesis Firehose Data Stream linked to your {account} was not found (doesn't exist).",
+            relink,
+        ),
+        2004: (
+            "The linked Kinesis Firehose Data Stream is Inactive.",
+            (
+                "Go to the Kinesis dashboard and open the delivery stream.",
+                "Navigate to Details > Edit.",
+                "Switch Status to Active; a stream that is still being created becomes active by itself, one whose "
+                "creation failed has to be made anew.",
+                again,
+            ),
+        ),
+        2005: (
+            f"No HTTP destination has been configured in the Kinesis Firehose Data Stream linked to your {account}.",
+            stream,
+        ),
+        2006: (
+            "The HTTP destination configured for your Kinesis Firehose Data Stream does not match the Waypost tracker "
+            "endpoint URL.",
+            stream,
+        ),
+    }
+    return {code: SetupCode(code, meaning, steps) for code, (meaning, steps) in table.items()}
+
+
+PINPOINT = Source(
+    "Pinpoint",
+    _codes(
+        "Pinpoint account",
+        "your Pinpoint SMS Project",
+        "Settings > Event stream > Edit, then enable it",
+        "AWS Pinpoint",
+    ),
+)
+END_USER_MESSAGING = Source(
+    "End User Messaging",
+    _codes(
+        "End User Messaging configuration set",
+        "your configuration set in AWS End User Messaging SMS",
+        "Event destinations, one of type Amazon Data Firehose, enabled, for all text events",
+        "End User Messaging",
+    ),
+)
+#: The table for Pinpoint.
+SETUP_CODES = PINPOINT.codes
+
+
+def failed(source: Source, code: int, name: str, call: str, detail: str, error: str | None = None) -> Check:
+    """A step that failed with a set-up code."""
+    known = source.codes[code]
+    return Check(
+        name=name,
+        call=call,
+        result=Result.FAILED,
+        setup_code=code,
+        meaning=known.meaning,
+        resolution=known.resolution,
+        error=error,
+        detail=detail,
+    )
+
+
+def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], called: Called | None = None) -> Check:
+    """A step that failed in a way that has no set-up code."""
+    return Check(
+        name=name,
+        call=call,
+        result=Result.FAILED,
+        meaning=meaning,
+        resolution=resolution,
+        error=called.error if called else None,
+        detail=told(called) if called else None,
+    )
+
+
+def unverified(name: str, call: str, detail: str, error: str | None = None) -> Check:
+    """A step that gave no verdict."""
+    return Check(
+        name=name,
+        call=call,
+        result=Result.UNVERIFIED,
+        meaning="Waypost could not validate this step. That says nothing about your configuration.",
+        resolution=(
+            "Check again in a few minutes.",
+            "If it stays so, see whether this server can reach the provider, and whether the provider reports trouble.",
+        ),
+        error=error,
+        detail=detail,
+    )
+
+
+def passed(name: str, call: str, detail: str | None = None) -> Check:
+    """A step that found what it should."""
+    return Check(name=name, call=call, result=Result.OK, detail=detail)
+
+
+def told(called: Called) -> str:
+    """What a call came to, in one line."""
+    if called.status is None:
+        return called.trouble or "no answer"
+    words = ": ".join(part for part in (called.error, called.message) if part)
+    return f"status {called.status}" + (f", {words}" if words else "")
+
+
+def went_well(called: Called) -> bool:
+    """Whether the call was answered with success."""
+    return called.status is not None and 200 <= called.status < 300
+
+
+def passing(called: Called) -> bool:
+    """Whether the same call may well come to something else in a moment."""
+    if called.status is None:
+        return not (called.trouble or "").startswith(("address_forbidden", "not_sent"))
+    return called.status == 429 or called.status >= 500 or called.error in THROTTLED or called.error in BROKEN
+
+
+def unreachable(called: Called) -> bool:
+    """Whether nobody was there to take the call: no such host, no connection."""
+    trouble = (called.trouble or "").partition(":")[0]
+    return called.status is None and (trouble in ("dns", "connect") or (trouble == "timeout" and not called.sent))
+
+
+def denied(called: Called) -> bool:
+    """Whether AWS knows who asks and does not let them."""
+    return called.error in DENIED or (called.status == 403 and called.error is None)
+
+
+def judge_account(source: Source, called: Called, name: str, call: str) -> Check | None:
+    """The verdict on the first call of a check where it did not go well, but for a thing that is not there (404)."""
+    if went_well(called):
+        return None
+    if unreachable(called):
+        return failed(
+            source, 2001, name, call, f"{told(called)} (or this server cannot reach AWS at all)", called.error
+        )
+    if called.status is None or passing(called):
+        return unverified(name, call, told(called), called.error)
+    return failed(source, 2001, name, call, told(called), called.error)

@@ -1,0 +1,135 @@
+"""TOML read into a struct, with the line on which it is wrong."""
+
+import re
+import tomllib
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+Path = tuple[str | int, ...]
+
+LONGEST = 65_536
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?\Z")
+_KEY = re.compile(r"""\s*((?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[\w-]+|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+_NAMED = re.compile(r"field `([^`]*)`")
+
+
+class Wrong(Exception):
+    """Something in a text is wrong: what, and under which keys."""
+
+    def __init__(self, path: Path, reason: str, *, further: int = 0, line: int | None = None) -> None:
+        self.path = path
+        self.reason = reason
+        #: Where that is known already.
+        self.line = line
+        #: Lines below the one on which the value starts.
+        self.further = further
+        super().__init__(reason)
+
+
+def read_table(text: str) -> dict[str, Any]:
+    """The table that the text is; Wrong when it is no TOML."""
+    if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
+        raise Wrong((), f"it has more than {LONGEST} bytes")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_PLACE.search(str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        reason = _TOML_PLACE.sub("", str(error)).replace("(at end of document)", "").strip()
+        raise Wrong((), f"it is not TOML: {reason}", line=line) from error
+    except RecursionError as error:
+        raise Wrong((), "it is nested too deeply") from error
+
+
+def convert(data: Any, type_: type[T], path: Path = ()) -> T:
+    """The data as a value of this type; Wrong with where it does not fit."""
+    try:
+        return msgspec.convert(data, type_, strict=True)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at ")
+        steps = _steps(place.strip("`").removeprefix("$"))
+        named = _NAMED.search(reason)
+        if named and "unknown" in reason:
+            steps = (*steps, named[1])
+        raise Wrong((*path, *steps), reason[:1].lower() + reason[1:]) from error
+
+
+def locate(text: str, path: Path) -> int | None:
+    """The line, counted from 1, on which the value under these keys starts, or the nearest part around it."""
+    lines = _lines(text)
+    for length in range(len(path), 0, -1):
+        if (line := lines.get(path[:length])) is not None:
+            return line
+    return None
+
+
+def explain(text: str, wrong: Wrong) -> tuple[int | None, str]:
+    """The line on which something is wrong, as far as it can be told, and what."""
+    line = wrong.line or locate(text, wrong.path)
+    where = ".".join(str(step) for step in wrong.path)
+    return line + wrong.further if line else None, f"{where}: {wrong.reason}" if where else wrong.reason
+
+
+def _lines(text: str) -> dict[Path, int]:
+    """On which line each key and each table starts. Texts of several lines are passed over."""
+    found: dict[Path, int] = {}
+    counts: dict[Path, int] = {}
+    table: Path = ()
+    open_quotes = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if open_quotes:
+            if line.count(open_quotes) % 2:
+                open_quotes = ""
+            continue
+        if header := _HEADER.match(line):
+            keys = _parts(header[2])
+            table = _within(keys[:-1], counts)
+            last: Path = (*table, keys[-1])
+            if header[1] == "[[":
+                index = counts.get(last, -1) + 1
+                counts[last] = index
+                found.setdefault(last, number)
+                last = (*last, index)
+            elif last in counts:
+                last = (*last, counts[last])
+            table = last
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            path = table
+            for part in _parts(key[1]):
+                path = (*path, part)
+                found.setdefault(path, number)
+        for quotes in ('"""', "'''"):
+            if line.count(quotes) % 2:
+                open_quotes = quotes
+    return found
+
+
+def _within(keys: list[str], counts: dict[Path, int]) -> Path:
+    """The path of a table; below an array of tables it is the last one so far."""
+    path: Path = ()
+    for key in keys:
+        path = (*path, key)
+        if path in counts:
+            path = (*path, counts[path])
+    return path
+
+
+def _parts(text: str) -> list[str]:
+    return [found[1] or found[2] or found[0].strip("\"'") for found in _PART.finditer(text)] or [text]
+
+
+def _steps(place: str) -> Path:
+    steps: list[str | int] = []
+    for found in _STEP.finditer(place):
+        if found[1] is not None:
+            steps.append(found[1])
+        elif found[2] != "...":
+            steps.append(int(found[2]))
+    return tuple(steps)

@@ -1,0 +1,435 @@
+"""What the recorder does with messages: takes new ones in, and settles what tries and receipts say of them."""
+
+import random
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+import structlog
+
+from waypost.clock import Ids
+from waypost.domain.connections import Connection
+from waypost.domain.events import message_key, normal_email, normal_phone
+from waypost.domain.happenings import engaged, received
+from waypost.domain.ids import public
+from waypost.domain.keywords import keyword
+from waypost.domain.messages import Outcome, Receipt, Status, Verdict
+from waypost.domain.receipts import Quarantined
+from waypost.domain.standing import Change, Note, Standing, after_verdict, from_receipt
+from waypost.engine.connections import pause_connection
+from waypost.engine.idempotency import Answer, Repeatable
+from waypost.engine.moves import Moves
+from waypost.engine.vault import Vault
+from waypost.errors import Error, Invalid
+from waypost.storage.database import Tx
+
+log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder().encode
+_receipt = msgspec.json.Decoder(Receipt)
+_claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
+_known = msgspec.json.Decoder(list[tuple[int, int, str]])
+
+
+class NewMessage(msgspec.Struct, kw_only=True):
+    """A message that was accepted and is to be recorded."""
+
+    id: int
+    workspace_id: int
+    profile_id: int | None
+    channel: str
+    connection_id: int
+    pinned: bool
+    address: str
+    purpose: str
+    #: QUEUED, or SKIPPED with a reason.
+    status: Status
+    code: int | None = None
+    reason: str | None = None
+    template_id: int = 0
+    template_version: int = 0
+    campaign: str = ""
+    #: JSON object.
+    metadata: str = "{}"
+    test: bool = False
+    due_at: int
+    expires_at: int
+    throttle_id: int | None = None
+    parts: int | None = None
+    #: JSON: domain.messages.Content.
+    content: str
+
+
+class Submission(msgspec.Struct, kw_only=True):
+    """Messages that one request asked for, and what it is answered with."""
+
+    workspace_id: int
+    messages: list[NewMessage]
+    asked: Repeatable | None
+    answer: Answer
+    #: A throttle of this send: its id and messages per second.
+    throttle: tuple[int, float] | None = None
+    #: Set when the same request was made before: nothing is sent again, and this is its answer.
+    repeat: Answer | None = None
+    #: Set when its key was used for another request.
+    refused: Error | None = None
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Tried(msgspec.Struct):
+    """What one try of a message came to."""
+
+    message_id: int
+    #: Which try it was: a later one is not touched by what an earlier one came to.
+    number: int
+    ended_at: int
+    verdict: Verdict
+    #: The version of the connection that it was made with.
+    version: int
+
+
+class Desk(msgspec.Struct):
+    """What settling needs besides the transaction."""
+
+    ids: Ids
+    vault: Vault
+    #: Seconds before a message's first retry.
+    retry_s: float
+    #: The enabled connections of a workspace's channel, in the order in which they are tried.
+    for_channel: Callable[[int, str], list[Connection]]
+
+
+class Effects(msgspec.Struct):
+    """What orders give to the rest of the engine, beside what they wrote."""
+
+    moves: Moves
+    #: Connections that were paused, with their workspaces.
+    paused: dict[int, int] = {}
+
+
+async def take_in(tx: Tx, orders: dict[type, list[Any]], desk: Desk, now: int) -> Effects:
+    """Record new messages, tries, receipts and what could not be read, in this order."""
+    if strange := orders.keys() - {Submission, Tried, Receipt, Quarantined}:
+        raise TypeError(f"nobody knows how to record {strange}")
+    effects = Effects(Moves(desk.ids.node, now))
+    moves = effects.moves
+    if submissions := orders.get(Submission):
+        await _submit(tx, submissions, moves, desk, now)
+    if tried := orders.get(Tried):
+        await _settle(tx, tried, effects, desk, now)
+    if receipts := orders.get(Receipt):
+        await apply_receipts(tx, receipts, moves, desk, now)
+    await moves.write(tx)
+    if unreadable := orders.get(Quarantined):
+        ids = desk.ids.take(len(unreadable), now)
+        rows = [
+            (id_, q.workspace_id, q.connection_id, q.reason, q.body, now)
+            for id_, q in zip(ids, unreadable, strict=True)
+        ]
+        await tx.insert("quarantine.add", rows)
+    return effects
+
+
+async def _submit(tx: Tx, submissions: list[Submission], moves: Moves, desk: Desk, now: int) -> None:
+    fresh = await _unrepeated(tx, submissions, desk, now)
+    throttles = [(*s.throttle, s) for s in fresh if s.throttle is not None]
+    await tx.insert("buckets.add", [(id_, s.workspace_id, rate, 1.0, now) for id_, rate, s in throttles])
+    rows: list[tuple[Any, ...]] = []
+    contents: list[tuple[int, str]] = []
+    for submission in fresh:
+        for m in submission.messages:
+            note = Note(status=m.status, at=now, code=m.code, reason=m.reason)
+            queued = m.status is Status.QUEUED
+            rows.append(
+                (
+                    m.id,
+                    m.workspace_id,
+                    m.profile_id,
+                    m.channel,
+                    m.connection_id,
+                    int(m.pinned),
+                    m.address,
+                    m.purpose,
+                    m.status.value,
+                    now,
+                    m.code,
+                    m.reason,
+                    m.template_id,
+                    m.template_version,
+                    m.campaign,
+                    m.metadata,
+                    int(m.test),
+                    m.due_at if queued else None,
+                    m.expires_at,
+                    m.throttle_id,
+                    m.parts,
+                    _encode(note).decode(),
+                    now,
+                )
+            )
+            contents.append((m.id, m.content))
+            moves.announce(_standing(m, now), note)
+    await tx.insert("messages.insert", rows)
+    await tx.insert("message_contents.insert", contents)
+
+
+def _standing(m: NewMessage, now: int) -> Standing:
+    return Standing(
+        id=m.id,
+        workspace_id=m.workspace_id,
+        profile_id=m.profile_id,
+        channel=m.channel,
+        connection_id=m.connection_id,
+        pinned=int(m.pinned),
+        address=m.address,
+        status=m.status,
+        status_at=now,
+        code=m.code,
+        reason=m.reason,
+        provider_code=None,
+        provider_message_id=None,
+        provider_key=None,
+        template_id=m.template_id,
+        campaign=m.campaign,
+        metadata=m.metadata,
+        test=int(m.test),
+        tries=0,
+        due_at=m.due_at if m.status is Status.QUEUED else None,
+        expires_at=m.expires_at,
+        node=None,
+        parts=m.parts,
+        price_micros=None,
+        currency=None,
+        carrier=None,
+        history_length=0,
+    )
+
+
+async def _unrepeated(tx: Tx, submissions: list[Submission], desk: Desk, now: int) -> list[Submission]:
+    """The submissions that were not made before; the others are told so. The answers of the new ones are kept."""
+    keyed = [s for s in submissions if s.asked is not None]
+    if not keyed:
+        return submissions
+    known: dict[tuple[int, str], tuple[str, Answer]] = {}
+    wanted = {s.workspace_id for s in keyed}
+    keys = [s.asked.key for s in keyed if s.asked is not None]
+    for workspace_id, key, digest, status, response in await tx.rows(
+        "idempotency.find", workspaces=list(wanted), keys=keys
+    ):
+        known[(workspace_id, key)] = (digest, Answer(status, desk.vault.open(response).encode()))
+    fresh, rows = [], []
+    for submission in submissions:
+        # A batch that failed may be recorded again.
+        submission.repeat = submission.refused = None
+        asked = submission.asked
+        if asked is None:
+            fresh.append(submission)
+            continue
+        before = known.get((submission.workspace_id, asked.key))
+        if before is None:
+            known[(submission.workspace_id, asked.key)] = (asked.digest, submission.answer)
+            fresh.append(submission)
+            answer = submission.answer
+            sealed = desk.vault.seal(answer.body.decode())
+            rows.append((submission.workspace_id, asked.key, asked.digest, answer.status, sealed, now))
+        elif before[0] == asked.digest:
+            submission.repeat = before[1]
+        else:
+            submission.refused = Invalid(
+                "This Idempotency-Key was used for another request. Take a new key for a new request.",
+                code="idempotency_key_reused",
+            )
+    await tx.insert("idempotency.keep", rows)
+    return fresh
+
+
+async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now: int) -> None:
+    moves = effects.moves
+    await moves.load(tx, [t.message_id for t in tried])
+    named: dict[int, Standing] = {}
+    suppressed: list[tuple[Any, ...]] = []
+    broken: dict[int, tuple[Standing, Tried]] = {}
+    orders = cache(lambda workspace_id, channel: [c.id for c in desk.for_channel(workspace_id, channel)])
+    for t in tried:
+        standing = moves.standings.get(t.message_id)
+        if standing is None or standing.tries != t.number:
+            # It was deleted for its age, or is being tried again by hand.
+            continue
+        verdict = t.verdict
+        change = after_verdict(
+            standing,
+            verdict,
+            t.ended_at,
+            base_s=desk.retry_s,
+            chance=random.random(),  # noqa: S311 jitter is no secret
+            others=_others(standing, orders),
+        )
+        if verdict.provider_message_id is not None:
+            change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
+            named[change.provider_key] = standing
+        before = standing.connection_id
+        moves.apply(standing, change)
+        if verdict.suppress is not None:
+            suppressed.append(
+                (standing.workspace_id, standing.channel, standing.address, verdict.suppress, before, verdict.detail)
+            )
+        if verdict.outcome is Outcome.MISCONFIGURED:
+            broken[before] = (standing, t)
+    await _suppress(tx, suppressed, now)
+    for connection_id, (standing, t) in broken.items():
+        verdict, workspace_id = t.verdict, standing.workspace_id
+        words = verdict.detail or verdict.provider_code or "The provider refuses this connection."
+        if await pause_connection(
+            tx, workspace_id, connection_id, t.version, verdict.reason or "misconfigured", words, desk.ids.one(now), now
+        ):
+            effects.paused[connection_id] = workspace_id
+    if named and await tx.row("unmatched.any") is not None:
+        # The provider was faster than our own record of its answer.
+        rows = await tx.rows("unmatched.find", keys=list(named))
+        early = [_receipt.decode(row[1]) for row in rows]
+        if early:
+            await apply_receipts(tx, early, moves, desk, now, named=named)
+            await tx.run("unmatched.delete", ids=[row[0] for row in rows])
+
+
+def _others(standing: Standing, orders: Callable[[int, str], list[int]]) -> list[int]:
+    """The connections that may have a message next: those behind its present one in the order."""
+    if standing.pinned:
+        return []
+    order = orders(standing.workspace_id, standing.channel)
+    if standing.connection_id not in order:
+        return order
+    return order[order.index(standing.connection_id) + 1 :]
+
+
+async def apply_receipts(
+    tx: Tx,
+    receipts: list[Receipt],
+    moves: Moves,
+    desk: Desk,
+    now: int,
+    *,
+    named: dict[int, Standing] | None = None,
+) -> None:
+    """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
+
+    `named` are messages whose provider's id is not written yet.
+    """
+    named = named or {}
+    keys = {
+        message_key(r.workspace_id, r.provider_message_id)
+        for r in receipts
+        if r.message_id is None and r.provider_message_id is not None
+    }
+    found = await moves.find(tx, sorted(keys - named.keys()))
+    await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
+    people = await _people(tx, receipts)
+    suppressed: list[tuple[Any, ...]] = []
+    consents: dict[tuple[int, str, str], tuple[Any, ...]] = {}
+    unmatched: list[tuple[Any, ...]] = []
+    told: list[Any] = []
+    for receipt in receipts:
+        standing = _about(receipt, moves, found, named)
+        address = standing.address if standing else _normal(receipt.address)
+        profile_id = people.get((receipt.workspace_id, address or ""))
+        if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
+            key = message_key(receipt.workspace_id, receipt.provider_message_id)
+            text = _encode(receipt).decode()
+            unmatched.append((desk.ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now))
+        channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
+        if receipt.kind == "status" and standing is not None:
+            moves.apply(standing, _known_by(receipt, standing))
+        elif receipt.kind == "inbound":
+            word = keyword(receipt.text or "")
+            told.append(received(receipt, word, profile_id, *_identity(receipt)))
+            if word in ("stop", "start") and address:
+                state = "opted_out" if word == "stop" else "opted_in"
+                consents[(receipt.workspace_id, channel, address)] = (state, "keyword", receipt.occurred_at)
+        elif receipt.kind == "engagement":
+            told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
+        if receipt.suppress is not None and address:
+            if receipt.suppress == "opted_out":
+                consents[(receipt.workspace_id, channel, address)] = ("opted_out", "provider", receipt.occurred_at)
+            else:
+                suppressed.append(
+                    (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
+                )
+    await _suppress(tx, suppressed, now)
+    await tx.insert("consents.set", [(*key, *said) for key, said in sorted(consents.items())])
+    await tx.insert("unmatched.add", unmatched)
+    moves.happened.extend(await _unheard(tx, told))
+
+
+def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
+    """The message that a receipt is about, if this workspace has it."""
+    if receipt.message_id is not None:
+        standing = moves.standings.get(receipt.message_id)
+    elif receipt.provider_message_id is not None:
+        key = message_key(receipt.workspace_id, receipt.provider_message_id)
+        standing = named.get(key) or moves.standings.get(found.get(key, -1))
+    else:
+        return None
+    return standing if standing is not None and standing.workspace_id == receipt.workspace_id else None
+
+
+def _known_by(receipt: Receipt, standing: Standing) -> Change:
+    change = from_receipt(receipt)
+    if receipt.provider_message_id is not None and standing.provider_message_id is None:
+        change.provider_message_id = receipt.provider_message_id
+        change.provider_key = message_key(receipt.workspace_id, receipt.provider_message_id)
+    return change
+
+
+def _identity(receipt: Receipt) -> tuple[str, int]:
+    """What makes a repeat of a receipt the same event: the provider's id of it, or everything that it says."""
+    name = receipt.receipt_id
+    if name is None:
+        said = _encode((receipt.provider_message_id, receipt.address, receipt.event, receipt.occurred_at, receipt.text))
+        name = f"{message_key(receipt.connection_id, said.decode()):x}"
+    name = f"{public('con', receipt.connection_id)}:{name}"
+    return name, message_key(receipt.workspace_id, name)
+
+
+async def _unheard(tx: Tx, told: list[Any]) -> list[Any]:
+    """The happenings that were not recorded before."""
+    if not told:
+        return []
+    first = {happening.message_key: happening for happening in reversed(told)}
+    row = await tx.row("events.known", keys=list(first))
+    for key, *_ in _known.decode(row[0]) if row else []:
+        first.pop(key, None)
+    return [happening for happening in told if first.get(happening.message_key) is happening]
+
+
+def _normal(address: str | None) -> str | None:
+    """An address as messages have it; one that providers write in their own way stays as it is."""
+    if not address:
+        return None
+    return (normal_email(address) if "@" in address else normal_phone(address)) or address
+
+
+async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]:
+    """The profiles behind the addresses that wrote or did something."""
+    wanted = {
+        (r.workspace_id, "email" if "@" in address else "phone", address)
+        for r in receipts
+        if r.kind != "status" and (address := _normal(r.address))
+    }
+    if not wanted:
+        return {}
+    row = await tx.row("identities.find", wanted=_encode(sorted(wanted)).decode())
+    return {(ws, value): profile_id for ws, _, value, profile_id, _ in _claims.decode(row[0] if row else "[]")}
+
+
+async def _suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
+    """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
+    consents = {row[:3]: (*row[:3], "opted_out", "provider", now) for row in found if row[3] == "opted_out"}
+    rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
+    await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
+    await tx.insert("consents.set", [consents[key] for key in sorted(consents)])

@@ -1,0 +1,260 @@
+-- Messages to people, and what is counted and known of the addresses they go to.
+
+-- name: messages.insert
+INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, status_at, code,
+    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, history, updated_at)
+VALUES :rows;
+
+-- name: message_contents.insert
+INSERT INTO message_contents (message_id, content) VALUES :rows;
+
+-- name: messages.load (sqlite)
+-- Where messages stand, before they are moved. One row of JSON, as in events.known.
+SELECT json_group_array(json_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address, m.status,
+    m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign, m.metadata,
+    m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier, length(m.history)))
+FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
+
+-- name: messages.load (postgres)
+-- Locked in the order of their ids, so that two processes cannot wait for each other.
+SELECT coalesce(json_agg(json_build_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address,
+    m.status, m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign,
+    m.metadata, m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier,
+    length(m.history))), '[]')::text
+FROM (SELECT * FROM messages WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE) m;
+
+-- name: messages.by_provider (sqlite)
+-- The messages that providers know by these names.
+SELECT json_group_array(json_array(m.provider_key, m.id)) FROM json_each(:keys) k CROSS JOIN messages m ON m.provider_key = k.value;
+
+-- name: messages.by_provider (postgres)
+SELECT coalesce(json_agg(json_build_array(provider_key, id)), '[]')::text FROM messages WHERE provider_key IN @list(keys bigint);
+
+-- name: messages.write (sqlite)
+-- Where messages stand from now on, and what is added to their history.
+WITH v (id, status, status_at, code, reason, provider_code, provider_message_id, provider_key, connection_id, tries, due_at, node,
+    parts, price_micros, currency, carrier, history, updated_at) AS (VALUES :rows)
+UPDATE messages SET status = v.status, status_at = v.status_at, code = v.code, reason = v.reason,
+    provider_code = v.provider_code, provider_message_id = v.provider_message_id, provider_key = v.provider_key,
+    connection_id = v.connection_id, tries = v.tries, due_at = v.due_at, node = v.node, parts = v.parts,
+    price_micros = v.price_micros, currency = v.currency, carrier = v.carrier, history = messages.history || v.history,
+    updated_at = v.updated_at
+FROM v WHERE messages.id = v.id;
+
+-- name: messages.write (postgres)
+UPDATE messages m SET status = r ->> 1, status_at = (r ->> 2)::bigint, code = (r ->> 3)::bigint, reason = r ->> 4,
+    provider_code = r ->> 5, provider_message_id = r ->> 6, provider_key = (r ->> 7)::bigint,
+    connection_id = (r ->> 8)::bigint, tries = (r ->> 9)::bigint, due_at = (r ->> 10)::bigint, node = (r ->> 11)::bigint,
+    parts = (r ->> 12)::bigint, price_micros = (r ->> 13)::bigint, currency = r ->> 14, carrier = r ->> 15,
+    history = m.history || (r ->> 16), updated_at = (r ->> 17)::bigint
+FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
+    SELECT ctid FROM messages WHERE id = (r ->> 0)::bigint OFFSET 0
+) found
+WHERE m.ctid = found.ctid;
+
+-- name: messages.due (sqlite)
+-- What one connection may send next, the longest due first.
+SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
+    SELECT id, throttle_id, purpose, due_at FROM messages
+    WHERE connection_id = :connection_id AND status = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :n
+) m LEFT JOIN message_contents c ON c.message_id = m.id ORDER BY m.due_at, m.id;
+
+-- name: messages.due (postgres)
+-- Several processes may ask at once; each skips what another is taking.
+SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
+    SELECT id, throttle_id, purpose, due_at FROM messages
+    WHERE connection_id = :connection_id AND status = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :n
+    FOR UPDATE SKIP LOCKED
+) m LEFT JOIN message_contents c ON c.message_id = m.id ORDER BY m.due_at, m.id;
+
+-- name: messages.next_due
+-- When the next message of each connection falls due.
+SELECT c.id, c.workspace_id, (
+    SELECT m.due_at FROM messages m WHERE m.connection_id = c.id AND m.status = 'queued' ORDER BY m.due_at, m.id LIMIT 1
+), c.deleted_at, c.status, c.channel FROM connections c;
+
+-- name: messages.following
+-- When one connection's next message falls due that is not due yet.
+SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
+
+-- name: messages.stranded
+-- Messages that a process died over.
+SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT :n;
+
+-- name: messages.overdue
+-- What one process has been sending for longer than any call takes.
+SELECT id FROM messages WHERE status = 'sending' AND node = :node AND status_at < :before ORDER BY id LIMIT 100000;
+
+-- name: messages.strand
+-- Nobody sends them any more: the processes with these numbers are dead, or on their way out.
+UPDATE messages SET node = 0 WHERE status = 'sending' AND node IN @list(nodes bigint);
+
+-- name: messages.strand_all
+-- At the start of the only process on this database: whoever was sending is dead.
+UPDATE messages SET node = 0 WHERE status = 'sending';
+
+-- name: messages.expired
+-- Queued messages of a connection that sends nothing, past their time.
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND expires_at <= :now ORDER BY due_at, id LIMIT :n;
+
+-- name: messages.waiting (sqlite)
+-- Queued messages of a connection that cannot send them.
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned ORDER BY due_at, id LIMIT :n;
+
+-- name: messages.waiting (postgres)
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned ORDER BY due_at, id LIMIT :n
+FOR UPDATE SKIP LOCKED;
+
+-- name: messages.extend
+UPDATE messages SET expires_at = :expires_at WHERE id = :id;
+
+-- name: messages.get
+SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
+WHERE m.workspace_id = :workspace_id AND m.id = :id;
+
+-- name: messages.list
+SELECT m.*, NULL AS content FROM messages m WHERE m.workspace_id = :workspace_id AND m.id < :before AND m.id >= :since
+ORDER BY m.id DESC LIMIT :n;
+
+-- name: messages.list_unknown
+SELECT m.*, NULL AS content FROM messages m
+WHERE m.workspace_id = :workspace_id AND m.status = 'unknown' AND m.id < :before AND m.id >= :since ORDER BY m.id DESC LIMIT :n;
+
+-- name: messages.stretch
+-- Messages of some statuses, connection or address among the newest so many: a page never reads more rows than that.
+SELECT s.*, NULL AS content FROM (
+    SELECT * FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
+) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
+    AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
+ORDER BY s.id DESC LIMIT :n;
+
+-- name: messages.stretch_end
+SELECT min(id), count(*) FROM (
+    SELECT id FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
+) stretch;
+
+-- name: messages.oldest
+SELECT id FROM messages WHERE id < :before ORDER BY id LIMIT :n;
+
+-- name: messages.delete
+DELETE FROM messages WHERE id IN @list(ids bigint);
+
+-- name: message_contents.delete
+DELETE FROM message_contents WHERE message_id IN @list(ids bigint);
+
+-- name: message_counts.add
+INSERT INTO message_counts (workspace_id, hour, connection_id, campaign, template_id, status, code, node, n) VALUES :rows
+ON CONFLICT (workspace_id, hour, connection_id, campaign, template_id, status, code, node) DO UPDATE SET n = message_counts.n + excluded.n;
+
+-- name: message_counts.list
+SELECT hour, connection_id, campaign, template_id, status, code, CAST(sum(n) AS bigint) FROM message_counts
+WHERE workspace_id = :workspace_id AND hour >= :since AND hour < :until
+GROUP BY hour, connection_id, campaign, template_id, status, code ORDER BY hour, connection_id, campaign, template_id, status, code;
+
+-- name: message_counts.oldest
+SELECT DISTINCT workspace_id, hour FROM message_counts WHERE hour < :before LIMIT :n;
+
+-- name: message_counts.delete
+DELETE FROM message_counts WHERE workspace_id = :workspace_id AND hour = :hour;
+
+-- name: addresses.standing (sqlite)
+-- What is known of a batch's addresses: suppressed, and why; what they said. [workspace, channel, address].
+SELECT json_group_array(json_array(a.value ->> 0, a.value ->> 1, a.value ->> 2, s.reason, c.state)) FROM json_each(:addresses) a
+LEFT JOIN suppressions s ON s.workspace_id = a.value ->> 0 AND s.channel = a.value ->> 1 AND s.address = a.value ->> 2
+LEFT JOIN consents c ON c.workspace_id = a.value ->> 0 AND c.channel = a.value ->> 1 AND c.address = a.value ->> 2
+WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
+
+-- name: addresses.standing (postgres)
+SELECT coalesce(json_agg(json_build_array(a.workspace_id, a.channel, a.address, s.reason, c.state)), '[]')::text FROM (
+    SELECT (r ->> 0)::bigint AS workspace_id, r ->> 1 AS channel, r ->> 2 AS address FROM json_array_elements(:addresses::json) r
+) a LEFT JOIN LATERAL (
+    SELECT reason FROM suppressions WHERE workspace_id = a.workspace_id AND channel = a.channel AND address = a.address OFFSET 0
+) s ON true LEFT JOIN LATERAL (
+    SELECT state FROM consents WHERE workspace_id = a.workspace_id AND channel = a.channel AND address = a.address OFFSET 0
+) c ON true
+WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
+
+-- name: suppressions.add
+INSERT INTO suppressions (workspace_id, channel, address, reason, connection_id, detail, created_at) VALUES :rows
+ON CONFLICT (workspace_id, channel, address) DO NOTHING;
+
+-- name: suppressions.list
+SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
+WHERE workspace_id = :workspace_id AND (channel, address) > (:channel, :address) ORDER BY channel, address LIMIT :n;
+
+-- name: suppressions.get
+SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
+WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
+
+-- name: suppressions.remove
+DELETE FROM suppressions WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
+
+-- name: consents.set
+-- The later word counts, whoever is recorded last.
+INSERT INTO consents (workspace_id, channel, address, state, source, changed_at) VALUES :rows
+ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
+    changed_at = excluded.changed_at
+WHERE excluded.changed_at >= consents.changed_at;
+
+-- name: consents.get
+SELECT channel, address, state, source, changed_at FROM consents
+WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
+
+-- name: buckets.add
+INSERT INTO buckets (id, workspace_id, per_second, tokens, filled_at) VALUES :rows ON CONFLICT (id) DO NOTHING;
+
+-- name: buckets.lock (sqlite)
+SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint);
+
+-- name: buckets.lock (postgres)
+SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
+
+-- name: buckets.take
+UPDATE buckets SET per_second = :per_second, tokens = :tokens, filled_at = :filled_at WHERE id = :id;
+
+-- name: buckets.unused
+-- Throttles of sends that are long over; those of connections are renewed when they are used.
+SELECT id FROM buckets WHERE filled_at < :before LIMIT :n;
+
+-- name: buckets.delete
+DELETE FROM buckets WHERE id IN @list(ids bigint);
+
+-- name: unmatched.add
+INSERT INTO unmatched_receipts (id, workspace_id, connection_id, provider_key, receipt, created_at) VALUES :rows;
+
+-- name: unmatched.find
+SELECT id, receipt FROM unmatched_receipts WHERE provider_key IN @list(keys bigint) ORDER BY id;
+
+-- name: unmatched.any
+SELECT 1 FROM unmatched_receipts LIMIT 1;
+
+-- name: unmatched.delete
+DELETE FROM unmatched_receipts WHERE id IN @list(ids bigint);
+
+-- name: unmatched.older
+SELECT id FROM unmatched_receipts WHERE id < :before ORDER BY id LIMIT :n;
+
+-- name: quarantine.add
+INSERT INTO quarantine (id, workspace_id, connection_id, reason, body, created_at) VALUES :rows;
+
+-- name: quarantine.list
+SELECT id, connection_id, reason, body, created_at FROM quarantine
+WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
+
+-- name: quarantine.older
+SELECT id FROM quarantine WHERE id < :before ORDER BY id LIMIT :n;
+
+-- name: quarantine.delete
+DELETE FROM quarantine WHERE id IN @list(ids bigint);
+
+-- name: profiles.many
+-- Profiles that messages go to; one that was merged into another says into which.
+SELECT id, merged_into, traits FROM profiles WHERE workspace_id = :workspace_id AND id IN @list(ids bigint);
+
+-- name: idempotency.find
+-- Answers that were given before, for the requests of a batch: [workspace, key].
+SELECT workspace_id, key, request_hash, status, response FROM idempotency
+WHERE workspace_id IN @list(workspaces bigint) AND key IN @list(keys text);
+
+-- name: idempotency.keep
+INSERT INTO idempotency (workspace_id, key, request_hash, status, response, created_at) VALUES :rows;

@@ -1,0 +1,133 @@
+"""`waypost check` finds out what is wrong with connections, secrets and messages, and says what only needs a look."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.acceptance.programs import Server, eventually
+from waypost.clock import now_us
+from waypost.sink import beside
+
+MINUTE = 60_000_000
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that sent a text and was stopped in good order."""
+    with beside.running() as sink:
+        server = Server(tmp_path_factory.mktemp("data"))
+        server.init()
+        server.start()
+        try:
+            config = {"account_sid": "AC" + "1" * 32, "auth_token": "made-up", "from": "+12025550100"}
+            wish = {
+                "name": "Twilio [Berlin]",
+                "connector": "twilio",
+                "config": config | {"host": f"{sink.url}/twilio"},
+            }
+            server.api().post("/v1/connections", wish, status=201)
+            sent = server.api().post("/v1/messages", {"channel": "sms", "to": "+12025550190", "text": "Hi"}, status=202)
+            where = f"/v1/messages/{sent['id']}"
+            eventually(lambda: server.api().get(where)["status"] == "delivered", what="delivered")
+            assert server.stop() == 0
+        finally:
+            if server.process is not None:
+                server.process.kill()
+                server.process.wait(30)
+        yield server
+
+
+def look(server: Server) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code of a check, and what each step found."""
+    done = server.run("check", "--json")
+    return done.returncode, {part["check"]: part for part in json.loads(done.stdout)["checks"]}
+
+
+@pytest.fixture
+def changed(stopped: Server) -> Iterator[Callable[..., None]]:
+    """Changes the database of the stopped server, and puts everything back afterwards."""
+    file = stopped.data / "waypost.db"
+
+    def run(statement: str, values: tuple[int, ...] = ()) -> None:
+        database = apsw.Connection(str(file))
+        database.execute(statement, values)
+        database.close()
+
+    kept: dict[Path, bytes] = {path: path.read_bytes() for path in stopped.data.glob("waypost.db*")}
+    yield run
+    for path in stopped.data.glob("waypost.db*"):
+        path.unlink()
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+def test_all_is_well(stopped: Server) -> None:
+    code, found = look(stopped)
+    assert code == 0
+    assert not [part for part in found.values() if part["warning"] or not part["ok"]]
+    assert found["connections"]["detail"] == "1, each with a connector that can be read"
+
+    assert found["secrets"]["detail"] == "1 rows, all can be decrypted"
+    assert found["messages"]["detail"] == "0 under way"
+
+
+def test_a_connection_without_its_connector(stopped: Server, changed: Callable[..., None]) -> None:
+    changed("UPDATE connections SET connector = 'carrier-pigeon'")
+    code, found = look(stopped)
+    assert code == 1
+    assert "Twilio [Berlin] (con_" in found["connections"]["detail"]
+    assert "carrier-pigeon" in found["connections"]["detail"]
+    assert "Twilio [Berlin]" in stopped.run("check").stdout, "a name is no markup"
+
+
+def test_a_paused_connection_is_a_warning(stopped: Server, changed: Callable[..., None]) -> None:
+    changed("UPDATE connections SET status = 'paused'")
+    code, found = look(stopped)
+    assert (code, found["connections"]["warning"]) == (0, True)
+    assert "1 of 1 paused" in found["connections"]["detail"]
+
+
+def test_secrets_under_another_key(stopped: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stopped.environment, "WAYPOST_SECRET_KEY", "A" * 43 + "=")
+    code, found = look(stopped)
+    assert (code, found["secrets"]["ok"]) == (1, False)
+    assert "1 of 1 rows cannot be decrypted: connection con_" in found["secrets"]["detail"]
+
+
+def test_unknown_messages_are_a_warning(stopped: Server, changed: Callable[..., None]) -> None:
+    changed("UPDATE messages SET status = 'unknown'")
+    code, found = look(stopped)
+    assert (code, found["messages"]["ok"], found["messages"]["warning"]) == (0, True, True)
+    assert "1 unknown" in found["messages"]["detail"]
+    assert "warning messages: " in stopped.run("check").stdout
+
+
+@pytest.mark.parametrize(
+    ("seen", "others_live", "code", "said"),
+    [
+        (0, False, 0, "1 under way"),
+        (MINUTE * 5, False, 0, "1 were when a process died"),
+        (MINUTE // 2, True, 0, "1 were when a process died"),
+        (MINUTE * 5, True, 1, "1 are held by processes that died"),
+        (None, True, 1, "1 are held by processes that died"),
+    ],
+    ids=["living", "all dead", "just died", "long dead", "given back"],
+)
+def test_messages_of_dead_processes(
+    stopped: Server, changed: Callable[..., None], seen: int | None, others_live: bool, code: int, said: str
+) -> None:
+    now = now_us()
+    node = 0 if seen is None else 7
+    changed("UPDATE messages SET status = 'sending', node = ?, updated_at = ?", (node, now - 10 * MINUTE))
+    add = "INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (?, 'x', 'one', 1, 1, ?)"
+    if seen is not None:
+        changed(add, (node, now - seen))
+    if others_live:
+        changed(add, (8, now))
+    found_code, found = look(stopped)
+    assert found_code == code
+    assert said in found["messages"]["detail"]

@@ -1,0 +1,246 @@
+"""Messages through real processes: out by Pinpoint, receipts back by Firehose, killed in the middle."""
+
+import base64
+import json
+import os
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.programs import Client, Server, eventually
+from tests.services import postgres_server
+from waypost.sink import beside
+
+CONFIG = {
+    "region": "us-east-1",
+    "project_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "access_key": "AKIAIOSFODNN7EXAMPLE",
+    "secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
+SETTLED = {"delivered", "failed", "skipped", "unknown"}
+
+
+def connect(server: Server, sink: beside.Running) -> dict[str, Any]:
+    """A Pinpoint connection to the sink, whose receipts come back."""
+    outside = Client(sink.port)
+    tracker = f"http://127.0.0.1:{server.port}/tracking/amazon-pinpoint-events"
+    outside.send("PUT", "/aws", {"tracker_url": tracker})
+    wish = {"name": "Pinpoint Promo", "connector": "aws-pinpoint", "config": CONFIG | {"endpoint_url": sink.url}}
+    made: dict[str, Any] = server.api().post("/v1/connectors", wish, status=201)
+    outside.send("PUT", "/aws", {"tracker_url": tracker, "access_key": made["access_key_for_receipts"]})
+    return made
+
+
+def number(n: int) -> str:
+    """A phone number that the sink has no special fate for."""
+    return f"+1202{2_000_000 + n * 10 + 5}"
+
+
+def all_messages(server: Server) -> dict[str, dict[str, Any]]:
+    """Every message by its id."""
+    found: dict[str, dict[str, Any]] = {}
+    after = ""
+    while True:
+        page = server.api().get(f"/v1/messages?limit=1000{after}")
+        found |= {message["id"]: message for message in page["data"]}
+        if page["next"] is None:
+            return found
+        after = f"&after={page['next']}"
+
+
+def taken(sink: beside.Running) -> list[dict[str, Any]]:
+    """Every message that the provider took."""
+    found, after = [], ""
+    while True:
+        page = Client(sink.port).get(f"/sent?provider=pinpoint&limit=1000{after}")
+        found += page["data"]
+        if page["next"] is None:
+            return found
+        after = f"&after={page['next']}"
+
+
+def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: beside.Running) -> None:
+    made = connect(server, sink)
+    assert (made["name"], made["connector"], made["status"]) == ("Pinpoint Promo", "aws-pinpoint", "enabled")
+    api = server.api()
+    api.post("/v1/webhooks", {"url": f"{sink.url}/hook/news", "event_types": ["message.*"]}, status=201)
+    answer = api.post("/v1/messages", {"channel": "sms", "to": number(1), "text": "Hi"}, status=202)
+    assert answer["status"] == "queued"
+
+    def delivered() -> dict[str, Any] | None:
+        message: dict[str, Any] = api.get(f"/v1/messages/{answer['id']}")
+        return message if message["status"] == "delivered" else None
+
+    message = eventually(delivered, what="delivered")
+    assert [line["status"] for line in message["history"]] == ["queued", "sending", "sent", "delivered"]
+    assert (message["code"], message["reason"], message["price"]) == (None, None, 0.00645)
+    assert message["provider_message_id"]
+    news = eventually(
+        lambda: found if len(found := Client(sink.port).get("/received?name=news")["data"]) >= 4 else None
+    )
+    assert len({record["headers"]["webhook-id"] for record in news}) == 4
+    types = [json.loads(record["body"])["type"] for record in news]
+    assert sorted(types) == ["message.delivered", "message.queued", "message.sending", "message.sent"]
+    bad = api.send("POST", "/v1/messages", {"channel": "sms", "to": "12", "text": "Hi"})
+    assert bad is not None
+    assert (bad[0], bad[1]["code"]) == (400, "invalid_number")
+    counts = {row["status"]: row["count"] for row in api.get("/v1/message-counts")["data"]}
+    assert counts == {"queued": 1, "sending": 1, "sent": 1, "delivered": 1}
+
+
+class Sending:
+    """Clients that ask for messages one by one, each repeated under its key until it is accepted."""
+
+    def __init__(self, server: Server, clients: int = 4, lanes_from: int = 0) -> None:
+        self.server = server
+        self.accepted: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(lanes_from + n,), daemon=True) for n in range(clients)
+        ]
+
+    def __enter__(self) -> "Sending":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, more: int) -> None:
+        """Return when so many more were accepted."""
+        goal = len(self.accepted) + more
+        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} messages accepted")
+
+    def _ask(self, lane: int) -> None:
+        client, count = self.server.api(), 0
+        while not self._stop.is_set():
+            if client.port != self.server.port:
+                client = self.server.api()
+            to = number(lane * 100_000 + count)
+            body = {"channel": "sms", "to": to, "text": "Hi"}
+            answer = client.send("POST", "/v1/messages", body, {"idempotency-key": to})
+            if answer is not None and answer[0] == 202:
+                self.accepted[to] = answer[1]["id"]
+                count += 1
+            else:
+                time.sleep(0.01)
+
+
+def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]]) -> None:
+    """Nobody got two, and of everybody it is known what became of them, or that it is not."""
+    addresses = [message["address"] for message in sent]
+    assert len(addresses) == len(set(addresses)), "somebody got two"
+    reached = set(addresses)
+    for message in messages.values():
+        if message["status"] in ("sent", "delivered"):
+            assert message["to"] in reached
+        else:
+            # What a kill met on its way is unknown, and stays so: it may have been sent, or not.
+            assert (message["status"], message["reason"]) == ("unknown", "interrupted"), message
+    # One message for each number that was asked for: a repeated request made no second one.
+    assert len({message["to"] for message in messages.values()}) == len(messages)
+
+
+def test_killed_in_the_middle_of_sends_nobody_gets_two_and_nothing_vanishes(
+    tmp_path: Path, sink: beside.Running
+) -> None:
+    dice = random.Random(20261121)
+    server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.8"})
+    server.init()
+    server.start()
+    connect(server, sink)
+    # Answers take a while, so that a kill meets calls on the wire.
+    Client(sink.port).send("PUT", "/fate/pinpoint", {"latency": 0.05})
+    with Sending(server) as sending:
+        for _ in range(6):
+            sending.wait_for(dice.randrange(20, 120))
+            server.kill()
+            server.start()
+        sending.wait_for(50)
+
+    def settled() -> dict[str, dict[str, Any]] | None:
+        messages = all_messages(server)
+        return messages if all(message["status"] in SETTLED for message in messages.values()) else None
+
+    messages = eventually(settled, what="every message settled")
+    assert set(sending.accepted.values()) <= messages.keys()
+    check_fates(messages, taken(sink))
+    listed = server.api().get("/v1/messages?status=unknown&limit=1000")["data"]
+    unknown = {id_ for id_, message in messages.items() if message["status"] == "unknown"}
+    assert {message["id"] for message in listed} == unknown
+    assert server.stop() == 0
+    checked = server.run("check")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_what_waits_survives_a_stop_and_leaves_afterwards(server: Server, sink: beside.Running) -> None:
+    connect(server, sink)
+    api = server.api()
+    batch = {"messages": [{"channel": "sms", "to": number(n), "text": "Hi"} for n in range(50)], "throttle": 20}
+    answer = api.post("/v1/messages/batch", batch, status=202)
+    assert (answer["accepted"], answer["rejected"]) == (50, 0)
+    assert server.stop() == 0
+    before = len(taken(sink))
+    assert before < 50
+    server.start()
+
+    def delivered() -> bool:
+        found = all_messages(server).values()
+        return len(found) == 50 and all(message["status"] == "delivered" for message in found)
+
+    eventually(delivered, what="all fifty delivered")
+    assert len({message["address"] for message in taken(sink)}) == len(taken(sink)) == 50
+
+
+@pytest.mark.postgres
+def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
+    tmp_path: Path, sink: beside.Running
+) -> None:
+    with postgres_server() as postgres:
+        environment = {
+            "WAYPOST_DATABASE_URL": postgres.url(),
+            "WAYPOST_RETRY_BASE": "0.8",
+            "WAYPOST_SECRET_KEY": base64.b64encode(os.urandom(32)).decode(),
+        }
+        first, second = (Server(tmp_path / name, environment) for name in ("one", "two"))
+        for server in (first, second):
+            server.data.mkdir()
+        first.init()
+        second.keys = first.keys
+        for server in (first, second):
+            server.start()
+        connect(second, sink)
+        # No receipt tells what became of what the dead one had on the wire.
+        Client(sink.port).send("PUT", "/fate/pinpoint", {"latency": 0.1, "receipts": False})
+        with Sending(first, clients=3) as one, Sending(second, clients=3, lanes_from=3) as other:
+            one.wait_for(100)
+            other.wait_for(100)
+            first.kill()
+            other.wait_for(50)
+            # Whoever asked the dead one asks the other one now, under the same keys.
+            one.server = second
+            one.wait_for(50)
+
+        def settled() -> dict[str, dict[str, Any]] | None:
+            messages = all_messages(second)
+            return messages if {message["status"] for message in messages.values()} <= {"sent", "unknown"} else None
+
+        # The dead one's are given up when it was not seen for ten seconds.
+        messages = eventually(settled, what="every message settled")
+        assert {*one.accepted.values(), *other.accepted.values()} <= messages.keys()
+        check_fates(messages, taken(sink))
+        counted: dict[str, int] = {}
+        for row in second.api().get("/v1/message-counts")["data"]:
+            counted[row["status"]] = counted.get(row["status"], 0) + row["count"]
+        assert counted["queued"] == counted["sending"] == len(messages)
+        assert counted["sent"] + counted.get("unknown", 0) == len(messages)
+        assert second.stop() == 0
+        checked = second.run("check")
+        assert checked.returncode == 0, checked.stdout

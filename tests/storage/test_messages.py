@@ -1,0 +1,434 @@
+"""Messages on both stores: taken in once, claimed once, moved up, and counted as they move."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.addresses import parse_networks
+from waypost.domain.connections import Connection
+from waypost.domain.connectors import Connector
+from waypost.domain.messages import Content, Outcome, Receipt, Status, Verdict
+from waypost.domain.receipts import Quarantined
+from waypost.engine.catalogue import shipped
+from waypost.engine.claims import Claim, claim, clear_out, settle_stranded
+from waypost.engine.dispatcher import Dispatcher
+from waypost.engine.idempotency import Answer, Repeatable
+from waypost.engine.journal import Journal
+from waypost.engine.moves import Moves
+from waypost.engine.nodes import Node
+from waypost.engine.orders import Desk, Effects, NewMessage, Submission, Tried
+from waypost.engine.outbound import Outbound
+from waypost.engine.recorder import Recorder
+from waypost.engine.vault import Vault
+from waypost.storage.database import Database, Row, Tx
+
+FIRST, SECOND_ONE = 71, 72
+
+
+def connector() -> Connector:
+    return shipped()["http"]
+
+
+def connection(id_: int = FIRST, **changes: Any) -> Connection:
+    values: dict[str, Any] = {
+        "id": id_,
+        "workspace_id": 1,
+        "name": "test",
+        "connector": connector(),
+        "config": {},
+        "status": "enabled",
+        "position": 0,
+        "per_second": None,
+        "concurrency": 4,
+        "validity_s": 3600,
+        "data_center": "",
+        "version": 1,
+    } | changes
+    return Connection(**values)
+
+
+class Office:
+    """A recorder and what it takes to move messages through it. Nothing is sent."""
+
+    def __init__(self, database: Database, node: int = 1) -> None:
+        self.database = database
+        self.ids = Ids(node)
+        self.vault = Vault([b"k" * 32])
+        self.outbound = Outbound(parse_networks(""))
+        self.journal = Journal(100_000)
+        self.order = [connection(FIRST), connection(SECOND_ONE)]
+        self.due: dict[int, int] = {}
+        dispatcher = Dispatcher(
+            self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
+        )
+        dispatcher.drain()
+        self.recorder = Recorder(
+            database,
+            self.journal,
+            dispatcher,
+            self.ids,
+            self.vault,
+            retry_base=80.0,
+            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: self.order),
+            wake_at=lambda due_at: None,
+            follow=self._follow,
+        )
+
+    def _follow(self, effects: Effects) -> None:
+        self.due |= effects.moves.due
+
+    async def hand_in(self, *groups: Any) -> None:
+        """Record groups as one batch."""
+        futures = [self.journal.append(group) for group in groups]
+        await self.recorder.record(await self.journal.next_batch())
+        await asyncio.gather(*futures)
+
+    def message(self, **changes: Any) -> NewMessage:
+        now = now_us()
+        values: dict[str, Any] = {
+            "id": self.ids.one(now),
+            "workspace_id": 1,
+            "profile_id": None,
+            "channel": "sms",
+            "connection_id": FIRST,
+            "pinned": False,
+            "address": "+12025550101",
+            "purpose": "transactional",
+            "status": Status.QUEUED,
+            "due_at": now,
+            "expires_at": now + HOUR,
+            "content": msgspec.json.encode(Content(text="Hi")).decode(),
+        } | changes
+        return NewMessage(**values)
+
+    async def submit(
+        self, *messages: NewMessage, key: str | None = None, digest: str = "d", **changes: Any
+    ) -> Submission:
+        asked = Repeatable(key, digest) if key else None
+        answer = Answer(202, json.dumps([m.id for m in messages]).encode())
+        made = Submission(workspace_id=1, messages=list(messages), asked=asked, answer=answer, **changes)
+        await self.hand_in(made)
+        return made
+
+    async def claim(self, wanted: int = 100, *, by: Connection | None = None, node: int = 1) -> Claim:
+        async def work(tx: Tx, now: int) -> tuple[Claim, Effects]:
+            moves = Moves(node, now)
+            found = await claim(tx, by or connection(), wanted, moves)
+            await moves.write(tx)
+            return found, Effects(moves)
+
+        return await self.recorder.perform(work)
+
+    async def settle(self, found: Claim, **said: Any) -> None:
+        verdict = Verdict(**said)
+        await self.hand_in([Tried(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages])
+
+    async def look(self, id_: int) -> dict[str, Any]:
+        async def work(tx: Tx) -> dict[str, Any]:
+            record = (await tx.records("messages.get", workspace_id=1, id=id_))[0]
+            return record | {"history": [line["status"] for line in json.loads(f"[{record['history']}]")]}
+
+        return await self.database.read(work)
+
+    async def events(self) -> list[tuple[str, dict[str, Any]]]:
+        async def work(tx: Tx) -> list[Row]:
+            return await tx.rows("events.list", workspace_id=1, before=1 << 62, since=0, n=1000)
+
+        return [(row[2], json.loads(row[5])) for row in reversed(await self.database.read(work))]
+
+    async def counts(self) -> dict[tuple[str, int], int]:
+        async def work(tx: Tx) -> list[Row]:
+            return await tx.rows("message_counts.list", workspace_id=1, since=0, until=1 << 40)
+
+        found: dict[tuple[str, int], int] = {}
+        for row in await self.database.read(work):
+            found[(row[4], row[5])] = found.get((row[4], row[5]), 0) + row[6]
+        return found
+
+
+@pytest.fixture
+async def office(database: Database) -> AsyncIterator[Office]:
+    await database.transact(_workspace)
+    made = Office(database)
+    yield made
+    await made.outbound.stop()
+
+
+async def _workspace(tx: Tx) -> None:
+    await tx.run("workspaces.add", id=1, name="test", now=now_us())
+
+
+def receipt(**changes: Any) -> Receipt:
+    return Receipt(**({"workspace_id": 1, "connection_id": FIRST, "occurred_at": now_us()} | changes))
+
+
+async def test_a_message_goes_up_the_ladder_and_every_step_is_an_event(office: Office):
+    message = office.message(metadata='{"order":7}', campaign="spring")
+    await office.submit(message)
+    assert office.due[FIRST] <= now_us()
+    found = await office.claim()
+    assert [(m.id, m.content.text, m.metadata) for m in found.messages] == [(message.id, "Hi", {"order": 7})]
+    assert (await office.claim()).messages == []
+    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED, parts=2, price_micros=6450)])
+    record = await office.look(message.id)
+    assert record["history"] == ["queued", "sending", "sent", "delivered"]
+    assert (record["status"], record["parts"], record["price_micros"], record["tries"]) == ("delivered", 2, 6450, 1)
+    events = await office.events()
+    assert [type_ for type_, _ in events] == ["message.queued", "message.sending", "message.sent", "message.delivered"]
+    said = events[-1][1]["message"]
+    assert (said["status"], said["metadata"], said["campaign"]) == ("delivered", {"order": 7}, "spring")
+    assert await office.counts() == {(status, 0): 1 for status in ("queued", "sending", "sent", "delivered")}
+
+
+async def test_a_receipt_takes_effect_once_however_often_it_comes(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    delivered = receipt(provider_message_id="p-1", status=Status.DELIVERED)
+    late = receipt(provider_message_id="p-1", status=Status.SENT)
+    await office.hand_in([delivered, delivered, late], [late, delivered])
+    await office.hand_in([late, delivered])
+    assert (await office.look(message.id))["history"] == ["queued", "sending", "sent", "delivered"]
+    assert (await office.counts())[("delivered", 0)] == 1
+
+
+async def test_a_receipt_before_our_own_record_is_kept_for_it(office: Office):
+    message = office.message()
+    await office.submit(message)
+    found = await office.claim()
+    early = receipt(provider_message_id="early", status=Status.FAILED, code=2003, reason="spam")
+    early.suppress = "invalid_number"
+    await office.hand_in([early])
+    assert (await office.look(message.id))["status"] == "sending"
+    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="early")
+    record = await office.look(message.id)
+    assert (record["status"], record["code"], record["reason"]) == ("failed", 2003, "spam")
+    # By our own id it needs no record at all.
+    other = office.message(address="+12025550102")
+    await office.submit(other)
+    found = await office.claim()
+    await office.hand_in([receipt(message_id=other.id, provider_message_id="x", status=Status.DELIVERED)])
+    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="x")
+    record = await office.look(other.id)
+    assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "delivered"])
+
+
+async def test_receipts_of_strangers_move_nothing(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    foreign = [
+        receipt(workspace_id=2, message_id=message.id, status=Status.DELIVERED),
+        receipt(workspace_id=2, provider_message_id="p-1", status=Status.DELIVERED),
+        receipt(message_id=12345, status=Status.DELIVERED),
+    ]
+    await office.hand_in(foreign, [Quarantined(workspace_id=1, connection_id=FIRST, reason="not_json", body=b"\xff{")])
+    assert (await office.look(message.id))["status"] == "sent"
+
+
+async def test_the_same_request_is_taken_once(office: Office):
+    first, again, other = office.message(), office.message(), office.message()
+    one = await office.submit(first, key="k")
+    two = await office.submit(again, key="k")
+    assert (one.repeat, two.repeat) == (None, one.answer)
+    three = await office.submit(other, key="k", digest="something else")
+    assert three.refused is not None
+    assert three.refused.code == "idempotency_key_reused"
+    # Two of them in one batch, too.
+    twins = [
+        Submission(workspace_id=1, messages=[m], asked=Repeatable("t", "d"), answer=Answer(202, b"%d" % m.id))
+        for m in (office.message(), office.message())
+    ]
+    await office.hand_in(*twins)
+    assert twins[1].repeat == twins[0].answer
+    assert len((await office.claim()).messages) == 2
+
+
+async def test_what_must_not_be_sent_is_found_out_in_the_last_moment(office: Office):
+    stopped, bounced, late, fine = (office.message(address=f"+1202555010{n}") for n in range(4))
+    late.expires_at = now_us() - 1
+    await office.submit(stopped, bounced, late, fine)
+    # After they were queued.
+    await office.hand_in(
+        [
+            receipt(kind="inbound", address="+12025550100", text=" Stop ", receipt_id="i-1"),
+            receipt(suppress="invalid_number", address="+12025550101"),
+        ]
+    )
+    found = await office.claim()
+    assert [m.id for m in found.messages] == [fine.id]
+    ends = [await office.look(m.id) for m in (stopped, bounced, late)]
+    assert [(end["status"], end["code"], end["reason"]) for end in ends] == [
+        ("skipped", None, "not_consented"),
+        ("skipped", None, "suppressed"),
+        ("failed", 2008, "expired"),
+    ]
+    # The person comes back.
+    await office.hand_in([receipt(kind="inbound", address="+12025550100", text="START", receipt_id="i-2")])
+    again = office.message(address="+12025550100")
+    await office.submit(again)
+    assert [m.id for m in (await office.claim()).messages] == [again.id]
+
+
+async def test_what_a_person_writes_or_does_is_told_once(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    opened = receipt(kind="engagement", event="message.opened", provider_message_id="p-1", receipt_id="o-1")
+    wrote = receipt(kind="inbound", address="+12025550101", text="thank you", receipt_id="w-1")
+    await office.hand_in([opened, wrote, opened])
+    await office.hand_in([wrote, opened])
+    told = [(type_, data) for type_, data in await office.events() if type_ in ("message.opened", "message.received")]
+    assert [type_ for type_, _ in told] == ["message.opened", "message.received"]
+    assert told[0][1]["message"]["status"] == "sent"
+    assert (told[1][1]["text"], told[1][1]["from"]) == ("thank you", "+12025550101")
+
+
+async def test_what_surely_was_not_taken_goes_to_the_next_connection(office: Office):
+    free, pinned = office.message(), office.message(pinned=True, address="+12025550102")
+    await office.submit(free, pinned)
+    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    records = [await office.look(m.id) for m in (free, pinned)]
+    assert [(r["status"], r["connection_id"]) for r in records] == [("queued", SECOND_ONE), ("queued", FIRST)]
+    assert records[0]["due_at"] <= now_us() < records[1]["due_at"]
+    # What may have been taken goes nowhere.
+    found = await office.claim(by=connection(SECOND_ONE))
+    await office.settle(found, outcome=Outcome.UNKNOWN, reason="timeout")
+    record = await office.look(free.id)
+    assert (record["status"], record["tries"]) == ("unknown", 2)
+
+
+async def test_what_an_earlier_try_came_to_does_not_touch_a_later_one(office: Office):
+    message = office.message()
+    await office.submit(message)
+    first = await office.claim()
+    await office.settle(first, outcome=Outcome.RETRY)
+    await office.claim(by=connection(SECOND_ONE))
+    await office.settle(first, outcome=Outcome.REJECTED, code=2003)
+    assert (await office.look(message.id))["status"] == "sending"
+
+
+async def test_a_limit_holds_for_all_processes_together(office: Office, store: Any):
+    await office.submit(*(office.message(address=f"+1202555{n:04d}") for n in range(60)))
+    limited = connection(per_second=20.0)
+    other = Office(store.open(), node=2)
+    try:
+        began = now_us()
+        taken = 0
+        for number in range(40):
+            found = await (office, other)[number % 2].claim(by=limited)
+            taken += len(found.messages)
+            assert found.more
+        allowed = (now_us() - began) / SECOND * 20 + 1
+        assert 1 <= taken <= allowed + 1
+    finally:
+        await other.outbound.stop()
+
+
+async def test_unused_tokens_are_given_back(office: Office):
+    limited = connection(per_second=1000.0)
+    await office.submit(office.message())
+    assert len((await office.claim(by=limited)).messages) == 1
+
+    async def work(tx: Tx) -> float:
+        row = await tx.row("buckets.lock", ids=[FIRST])
+        return float(row[2]) if row else -1.0
+
+    await office.claim(by=limited)
+    before = await office.database.transact(work)
+    await office.claim(by=limited)
+    assert await office.database.transact(work) >= before >= 0
+
+
+async def test_a_throttled_send_keeps_its_pace(office: Office):
+    throttle = office.ids.one(now_us())
+    messages = [office.message(address=f"+1202555{n:04d}", throttle_id=throttle) for n in range(10)]
+    await office.submit(*messages, throttle=(throttle, 0.5))
+    found = await office.claim()
+    assert [m.id for m in found.messages] == [messages[0].id]
+    waits = [(await office.look(m.id))["due_at"] for m in messages[1:]]
+    gaps = [later - earlier for earlier, later in pairwise(waits)]
+    assert all(abs(gap - 2 * SECOND) < 10 for gap in gaps)
+    assert (await office.look(messages[1].id))["history"] == ["queued"]
+
+
+async def test_two_processes_claim_nothing_twice(office: Office, store: Any):
+    await office.submit(*(office.message(address=f"+1202555{n:04d}") for n in range(200)))
+    other = Office(store.open(), node=2)
+    try:
+        claims = await asyncio.gather(*((office, other)[n % 2].claim(30, node=1 + n % 2) for n in range(10)))
+        ids = [m.id for found in claims for m in found.messages]
+        assert len(ids) == len(set(ids)) == 200
+    finally:
+        await other.outbound.stop()
+
+
+async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Office):
+    lost, repeatable, queued = office.message(), office.message(connection_id=SECOND_ONE), office.message()
+    queued.due_at += HOUR
+    await office.submit(lost, repeatable, queued)
+    first = await office.claim(node=5)
+    await office.claim(by=connection(SECOND_ONE), node=5)
+
+    async def strand(tx: Tx) -> int:
+        return await tx.run("messages.strand", nodes=[5])
+
+    async def work(tx: Tx, now: int) -> tuple[int, Effects]:
+        moves = Moves(1, now)
+        count = await settle_stranded(tx, moves, {SECOND_ONE}, 100)
+        await moves.write(tx)
+        return count, Effects(moves)
+
+    assert await office.database.transact(strand) == 2
+    assert await office.recorder.perform(work) == 2
+    assert await office.recorder.perform(work) == 0
+    assert [(await office.look(m.id))["status"] for m in (lost, repeatable, queued)] == ["unknown", "queued", "queued"]
+    # A receipt settles it; a late word of the dead process's call would, too.
+    await office.settle(first, outcome=Outcome.ACCEPTED, provider_message_id="late")
+    assert (await office.look(lost.id))["status"] == "sent"
+
+
+async def test_the_next_process_takes_over_from_one_that_died(office: Office):
+    await office.submit(office.message())
+    await office.claim(node=3)
+    await Node(office.database, Ids(0)).join(now_us())
+
+    async def work(tx: Tx) -> list[Row]:
+        return await tx.rows("messages.stranded", n=10)
+
+    # On PostgreSQL node 3 may still live: nobody takes from it before it is buried.
+    assert len(await office.database.read(work)) == (1 if office.database.dialect == "sqlite" else 0)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_waits_at_a_connection_that_cannot_send(office: Office, gone: bool):
+    free, pinned, late = office.message(), office.message(pinned=True), office.message(pinned=True)
+    late.expires_at = now_us() - 1
+    await office.submit(free, pinned, late)
+
+    async def work(tx: Tx, now: int) -> tuple[int, Effects]:
+        moves = Moves(1, now)
+        count = await clear_out(tx, FIRST, gone, SECOND_ONE, moves, 100)
+        await moves.write(tx)
+        return count, Effects(moves)
+
+    while await office.recorder.perform(work):
+        pass
+    found = [await office.look(m.id) for m in (free, pinned, late)]
+    assert (found[0]["status"], found[0]["connection_id"]) == ("queued", SECOND_ONE)
+    expected = ("failed", "connection_deleted") if gone else ("queued", None)
+    assert (found[1]["status"], found[1]["reason"]) == expected
+    assert found[2]["status"] == "failed"
+
+
+async def test_messages_for_trial_are_not_counted(office: Office):
+    await office.submit(office.message(test=True))
+    assert await office.counts() == {}
+    assert [type_ for type_, _ in await office.events()] == ["message.queued"]
