@@ -19,8 +19,8 @@ from waypost.api.webhooks import WebhookCreated
 from waypost.domain import filters
 from waypost.domain.deliveries import State
 from waypost.domain.messages import Status
+from waypost.domain.wanted import Wanted
 from waypost.engine import exchange, replays
-from waypost.engine.messages import Wanted
 from waypost.settings import Settings
 from waypost.sink.behaviour import MAIL_OPTIONS, Behaviour
 from waypost.sink.server import ROUTES as SINK_ROUTES

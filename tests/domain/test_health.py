@@ -1,5 +1,7 @@
 """A connection that takes nothing is spared, and found out to have recovered."""
 
+from itertools import pairwise
+
 import pytest
 
 from waypost.clock import SECOND
@@ -13,7 +15,7 @@ TROUBLE = Verdict(outcome=Outcome.RETRY, reason="unreachable", detail="connectio
 def ill(calls: int) -> Health:
     health = Health()
     for _ in range(calls):
-        note(health, [TROUBLE, TROUBLE], NOW, 1.0)
+        note(health, [TROUBLE, TROUBLE], max(NOW, health.rests_until), 1.0)
     return health
 
 
@@ -23,14 +25,22 @@ def test_a_few_failures_are_weather():
 
 def test_it_fails_once_and_rests_longer_and_longer():
     health = Health()
-    came = [note(health, [TROUBLE], NOW, 1.0) for _ in range(PATIENCE + 3)]
+    came = [note(health, [TROUBLE], max(NOW, health.rests_until), 1.0) for _ in range(PATIENCE + 3)]
     assert came == [False] * (PATIENCE - 1) + [True] + [False] * 3
     assert (health.reason, health.detail) == ("unreachable", "connection refused")
-    rests = [ill(PATIENCE + number).rests_until - NOW for number in range(30)]
+    ends = [ill(PATIENCE + number).rests_until for number in range(30)]
+    rests = [later - earlier for earlier, later in pairwise([NOW, *ends])]
     assert rests[:3] == [SECOND, 2 * SECOND, 4 * SECOND]
     assert rests[-1] == LONGEST_REST_S * SECOND
     assert health.failing(NOW)
     assert not health.failing(health.rests_until)
+
+
+def test_what_was_under_way_when_the_rest_began_makes_it_no_longer():
+    health = ill(PATIENCE)
+    for _ in range(100):
+        assert not note(health, [TROUBLE], NOW, 1.0)
+    assert (health.failures, health.rests_until) == (PATIENCE, NOW + SECOND)
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RETRY])

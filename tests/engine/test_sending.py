@@ -24,14 +24,16 @@ from tests.services import postgres_server
 from tests.storage.test_messages import FIRST, SECOND_ONE, Office, _workspace, connection, receipt
 from waypost.cli.serve import make_server
 from waypost.clock import HOUR, SECOND, iso, now_us
+from waypost.domain.health import PATIENCE
 from waypost.domain.ids import public
 from waypost.domain.messages import Content, Outcome, Outgoing, Status, Verdict
 from waypost.domain.standing import Change
+from waypost.domain.wanted import Wanted
 from waypost.engine import nodes, providers, sending
 from waypost.engine.catalogue import shipped
 from waypost.engine.claims import claim, clear_out, settle_stranded
 from waypost.engine.connections import TRACKER_PATH
-from waypost.engine.messages import Wanted, cancel, repeat, take_by_hand
+from waypost.engine.messages import cancel, repeat, take_by_hand
 from waypost.engine.moves import Moves
 from waypost.engine.orders import Effects, Tried
 from waypost.engine.sending import divide
@@ -381,6 +383,27 @@ async def test_what_was_taken_without_an_answer_is_unknown_and_repeated_only_by_
     with pytest.raises(Conflict, match="is sent"):
         await post.engine.messages.repeat(1, ids[0])
     assert (await post.statuses()) == {"unknown": 29, "sent": 1}
+
+
+async def test_a_connection_that_takes_nothing_is_spared_until_it_recovers(post: Post):
+    known = post.engine.connections
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        ill = await post.connect("http", config={"url": f"http://127.0.0.1:{nobody.getsockname()[1]}/gateway/send"})
+        await post.send_many([number(n) for n in range(10)], connection_id=public("con", ill))
+        # It rests longer and longer, a third of a second by now.
+        await eventually(lambda: known.health(ill).failures >= PATIENCE + 5)
+        assert known.failing(ill)
+        well = await post.connect()
+        assert [connection.id for connection in known.preferred(1, "sms")] == [well, ill]
+        free = await post.send(number(20))
+        record = await post.came_to(free, "sent")
+        assert (record["connection_id"], record["tries"]) == (well, 1)
+        # Those that may go through it alone went nowhere.
+        assert {row["status"] for row in await post.all() if row["id"] != free} == {"queued"}
+    await post.mend(ill, url=f"http://127.0.0.1:{post.outside.port}/gateway/send")
+    await post.reached(sent=11)
+    assert (known.health(ill).failures, known.failing(ill)) == (0, False)
 
 
 @pytest.mark.parametrize("refusal", ["refused", "throttled"])

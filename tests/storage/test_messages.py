@@ -64,6 +64,7 @@ class Office:
         self.journal = Journal(100_000)
         self.order = [connection(FIRST), connection(SECOND_ONE)]
         self.due: dict[int, int] = {}
+        self.failing: set[int] = set()
         dispatcher = Dispatcher(
             self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
         )
@@ -75,7 +76,7 @@ class Office:
             self.ids,
             self.vault,
             retry_base=80.0,
-            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: self.order),
+            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: self.order, self.failing.__contains__),
             wake_at=lambda due_at: None,
             follow=self._follow,
         )
@@ -303,6 +304,15 @@ async def test_what_surely_was_not_taken_goes_to_the_next_connection(office: Off
     await office.settle(found, outcome=Outcome.UNKNOWN, reason="timeout")
     record = await office.look(free.id)
     assert (record["status"], record["tries"]) == ("unknown", 2)
+
+
+async def test_nothing_goes_on_to_a_connection_that_fails(office: Office):
+    message = office.message()
+    await office.submit(message)
+    office.failing.add(SECOND_ONE)
+    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    record = await office.look(message.id)
+    assert (record["connection_id"], record["due_at"] > now_us()) == (FIRST, True)
 
 
 async def test_what_an_earlier_try_came_to_does_not_touch_a_later_one(office: Office):

@@ -18,9 +18,9 @@ from waypost.domain.ids import public
 from waypost.domain.messages import Content, Outcome, Outgoing
 from waypost.domain.policies import iam_policy, setup_steps
 from waypost.domain.setup import Report
+from waypost.domain.wanted import check_content
 from waypost.engine import providers
 from waypost.engine.connections import GLOBAL
-from waypost.engine.messages import check_content
 from waypost.engine.providers import Account
 from waypost.engine.reach import KINDS, normal_address
 from waypost.errors import Invalid

@@ -71,6 +71,8 @@ class ConnectionShown(msgspec.Struct, kw_only=True):
     #: Why it is paused or disabled: `by_owner`, or what the provider complained of.
     status_reason: str | None
     status_at: str | None
+    #: ok, or failing: it took nothing lately, and is spared as far as this process knows.
+    health: str
     #: The fields that are not secret.
     config: dict[str, Any]
     #: Those that are, masked; null where there is none.
@@ -165,6 +167,7 @@ def _fields(connections: Connections, account: Account) -> dict[str, Any]:
         "status": account.status,
         "status_reason": account.status_reason,
         "status_at": _when(account.status_at),
+        "health": "failing" if connections.failing(account.id) else "ok",
         "config": {name: value for name, value in account.config.items() if name not in hidden},
         "secrets": {name: mask(value) for name, value in account.config.items() if name in hidden},
         "position": account.position,

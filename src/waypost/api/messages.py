@@ -17,9 +17,10 @@ from waypost.domain.codes import describe
 from waypost.domain.ids import internal, public
 from waypost.domain.messages import Status
 from waypost.domain.standing import Note
+from waypost.domain.wanted import Wanted
 from waypost.engine import idempotency
 from waypost.engine.idempotency import Answer
-from waypost.engine.messages import MOST, BatchLine, MessageAccepted, Wanted
+from waypost.engine.messages import MOST, BatchLine, MessageAccepted
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
 

@@ -36,6 +36,9 @@ def note(health: Health, verdicts: list[Verdict], now: int, base_s: float) -> bo
     if any(verdict.outcome is not Outcome.RETRY for verdict in verdicts):
         health.failures = health.rests_until = 0
         return False
+    if now < health.rests_until:
+        # It was under way when the rest began, and tells nothing that was not known then.
+        return False
     health.failures += 1
     health.reason, health.detail = verdicts[-1].reason, verdicts[-1].detail
     if health.failures < PATIENCE:

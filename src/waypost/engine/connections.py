@@ -18,7 +18,9 @@ import structlog
 from waypost.clock import SECOND, now_us
 from waypost.domain.connections import Connection
 from waypost.domain.connectors import Connector
+from waypost.domain.health import Health, note
 from waypost.domain.ids import public
+from waypost.domain.messages import Verdict
 from waypost.engine.catalogue import find_connector
 from waypost.engine.notices import paused_notice
 from waypost.engine.vault import Vault
@@ -70,6 +72,8 @@ class Connections:
         self._keys: dict[str, tuple[tuple[int, int] | None, int]] = {}
         #: Ids that are nobody's, and until when that is believed.
         self._absent: dict[int, int] = {}
+        #: How those fare that this process sends through.
+        self._health: dict[int, Health] = {}
 
     async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
         """Read again the connections of workspaces that changed, of all workspaces when none are given.
@@ -105,6 +109,40 @@ class Connections:
         """The enabled connections of a channel in the order in which they are tried; not to be changed."""
         shelf = self._shelves.get(workspace_id)
         return shelf.order.get(channel, []) if shelf else []
+
+    def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
+        """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
+        health = self._health.setdefault(connection.id, Health())
+        if note(health, verdicts, now, base_s):
+            log.warning(
+                "a connection takes nothing",
+                action="connection_failing",
+                connection=public("con", connection.id),
+                reason=health.reason,
+                detail=health.detail,
+            )
+
+    def health(self, connection_id: int) -> Health:
+        """How a connection fares, as far as this process has seen."""
+        return self._health.get(connection_id) or Health()
+
+    def failing(self, connection_id: int) -> bool:
+        """Whether a connection took nothing lately, so that another one should be used where there is one."""
+        return self.health(connection_id).failing(now_us())
+
+    def preferred(self, workspace_id: int, channel: str) -> list[Connection]:
+        """The enabled connections of a channel, those that fail last."""
+        order = self.for_channel(workspace_id, channel)
+        return sorted(order, key=lambda connection: self.failing(connection.id))
+
+    def paused(self, workspace_id: int, channel: str) -> list[Connection]:
+        """The connections of a channel that somebody has to mend, in their order."""
+        found = [
+            connection
+            for connection in self._by_number.values()
+            if (connection.workspace_id, connection.channel, connection.status) == (workspace_id, channel, "paused")
+        ]
+        return sorted(found, key=lambda connection: (connection.position, connection.id))
 
     def all(self) -> list[Connection]:
         """Every connection of every workspace."""

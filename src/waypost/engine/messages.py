@@ -2,24 +2,31 @@
 
 import asyncio
 import contextlib
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from waypost.clock import DAY, SECOND, Ids
 from waypost.domain.connections import Connection
-from waypost.domain.events import parse_time
 from waypost.domain.ids import internal, public
 from waypost.domain.messages import Content, Status
 from waypost.domain.standing import Change, Standing
 from waypost.domain.templates import Compiled, complete, context_of, person_values
+from waypost.domain.wanted import (
+    Wanted,
+    check_content,
+    content_fields,
+    is_verbatim,
+    read_campaign,
+    read_due_at,
+    read_metadata,
+)
 from waypost.engine.connections import Connections
 from waypost.engine.idempotency import Answer, Repeatable
 from waypost.engine.journal import Journal
 from waypost.engine.moves import Moves
 from waypost.engine.orders import Effects, NewMessage, Submission
-from waypost.engine.reach import LONGEST_ADDRESS, Person, Reach, describe_recipient, find_address, load_reach
+from waypost.engine.reach import Person, Reach, describe_recipient, find_address, load_reach
 from waypost.engine.recorder import Recorder
 from waypost.engine.templates import Templates
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
@@ -27,10 +34,6 @@ from waypost.storage.database import Database, Tx
 
 #: Messages of one request.
 MOST = 1000
-#: How far ahead a message may be scheduled.
-FARTHEST = 366 * DAY
-LONGEST_VALIDITY_S = 7 * 86_400
-LONGEST_SMS = 1600
 #: Messages that are prepared before others get their turn, and characters of HTML that are worth a thread.
 TURN = 50
 LARGE_HTML = 10_000
@@ -39,49 +42,6 @@ DUPLICATE = 2021
 INVALID_NUMBER = 2003
 
 _encode = msgspec.json.Encoder().encode
-
-Text = Annotated[str, Meta(max_length=1_000_000)]
-Short = Annotated[str, Meta(max_length=1000)]
-Tree = dict[str, Any]
-
-
-class Wanted(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A message that somebody wants sent: to an address or a profile, with a template or with content of its own.
-
-    Content of its own is Liquid when it goes to a profile or comes with variables, and goes out as it is otherwise.
-    """
-
-    channel: Annotated[str, Meta(pattern="^(sms|email|event)$")] | None = None
-    to: Annotated[str, Meta(max_length=LONGEST_ADDRESS, description="A phone number, or an email address.")] | None = (
-        None
-    )
-    profile_id: str | None = None
-    template_id: str | None = None
-    variant: Short | None = None
-    variables: Tree | None = None
-    event: Annotated[Tree, Meta(description="What a template sees as `event`.")] | None = None
-    text: Text | None = None
-    media_urls: Annotated[list[Short], Meta(max_length=10)] | None = None
-    click_url: Short | None = None
-    subject: Short | None = None
-    preheader: Short | None = None
-    html: Text | None = None
-    mjml: Text | None = None
-    sender: Short | None = None
-    reply_to: Short | None = None
-    headers: dict[str, str] | None = None
-    metric: Short | None = None
-    properties: Tree | None = None
-    connection_id: str | None = None
-    purpose: Annotated[str, Meta(pattern="^(transactional|promotional)$")] | None = None
-    campaign: Annotated[str, Meta(max_length=100)] | None = None
-    metadata: Tree | None = None
-    send_at: str | None = None
-    validity: (
-        Annotated[int, Meta(ge=5, le=LONGEST_VALIDITY_S, description="Seconds in which it may be tried.")] | None
-    ) = None
-    test: bool | None = None
-    strict: Annotated[bool, Meta(description="Refuse it when a variable is not defined.")] | None = None
 
 
 class MessageAccepted(msgspec.Struct, omit_defaults=True):
@@ -246,13 +206,13 @@ class Messages:
         content = Content()
         if reason is None:
             content = self._content(channel, wanted, template, person, address, reach, now)
-            if content.html and _is_verbatim(wanted):
+            if content.html and is_verbatim(wanted):
                 # The text of a large mail takes a while to make.
                 large = len(content.html) > LARGE_HTML
                 content = await asyncio.to_thread(complete, content) if large else complete(content)
             check_content(channel, content)
             content.recipient = describe_recipient(channel, address, person)
-        due_at = _due_at(wanted, now)
+        due_at = read_due_at(wanted, now)
         return NewMessage(
             id=id_,
             workspace_id=workspace_id,
@@ -267,8 +227,8 @@ class Messages:
             code=INVALID_NUMBER if reason == "invalid_number" else None,
             template_id=template.template_id if template else 0,
             template_version=template.version if template else 0,
-            campaign=_campaign(wanted.campaign),
-            metadata=_metadata(wanted.metadata),
+            campaign=read_campaign(wanted.campaign),
+            metadata=read_metadata(wanted.metadata),
             test=bool(wanted.test),
             due_at=due_at,
             expires_at=due_at + (wanted.validity or connection.validity_s) * SECOND,
@@ -309,22 +269,15 @@ class Messages:
                     code="connection_disabled",
                 )
             return connection, True
-        order = self._connections.for_channel(workspace_id, channel) or self._paused(workspace_id, channel)
+        known = self._connections
+        # What is queued for one that somebody has to mend is sent afterwards.
+        order = known.preferred(workspace_id, channel) or known.paused(workspace_id, channel)
         if not order:
             raise Conflict(
                 f"This workspace has no enabled connection for {channel}; POST /v1/connections makes one.",
                 code="no_connection",
             )
         return order[0], False
-
-    def _paused(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The connections of a channel that somebody has to mend: what is queued for them is sent afterwards."""
-        found = [
-            connection
-            for connection in self._connections.all()
-            if (connection.workspace_id, connection.channel, connection.status) == (workspace_id, channel, "paused")
-        ]
-        return sorted(found, key=lambda connection: (connection.position, connection.id))
 
     def _content(
         self,
@@ -336,7 +289,7 @@ class Messages:
         reach: Reach,
         now: int,
     ) -> Content:
-        given = _given(wanted)
+        given = content_fields(wanted)
         if template is not None:
             if given:
                 raise Invalid(
@@ -351,7 +304,7 @@ class Messages:
                 now=now,
                 strict=bool(wanted.strict),
             )
-        elif not _is_verbatim(wanted):
+        elif not is_verbatim(wanted):
             content = self._templates.compile_inline(channel, given).render(
                 _context(wanted, person, reach.organization), now=now, strict=bool(wanted.strict)
             )
@@ -368,12 +321,6 @@ def _profile_id(wanted: Wanted) -> int | None:
         return None
 
 
-def _is_verbatim(wanted: Wanted) -> bool:
-    """Whether the content goes out as it is."""
-    liquid = (wanted.template_id, wanted.profile_id, wanted.variables, wanted.mjml)
-    return all(given is None for given in liquid)
-
-
 def _person(wanted: Wanted, reach: Reach) -> Person | None:
     if wanted.profile_id is None:
         return None
@@ -383,79 +330,9 @@ def _person(wanted: Wanted, reach: Reach) -> Person | None:
     return person
 
 
-def _given(wanted: Wanted) -> dict[str, Any]:
-    """The content that comes with a message."""
-    named = {
-        "text": wanted.text,
-        "media_urls": wanted.media_urls,
-        "click_url": wanted.click_url,
-        "subject": wanted.subject,
-        "preheader": wanted.preheader,
-        "html": wanted.html,
-        "mjml": wanted.mjml,
-        "sender": wanted.sender,
-        "reply_to": wanted.reply_to,
-        "headers": wanted.headers,
-        "metric": wanted.metric,
-        "properties": wanted.properties,
-    }
-    return {name: value for name, value in named.items() if value is not None}
-
-
 def _context(wanted: Wanted, person: Person | None, organization: dict[str, Any]) -> dict[str, Any]:
     known = person_values(public("pro", person.id), person.traits, person.identifiers) if person is not None else {}
     return context_of(known, wanted.event or {}, organization, wanted.variables)
-
-
-def check_content(channel: str, content: Content) -> None:
-    """Whether a channel can carry it; Invalid with the field that is missing or too long."""
-    if channel == "sms":
-        if not content.text.strip() and not content.media_urls:
-            raise Invalid("A text message needs `text`.", code="invalid_message", field="text")
-        if len(content.text) > LONGEST_SMS:
-            raise Invalid(
-                f"The text has {len(content.text)} characters; providers take up to {LONGEST_SMS}.",
-                code="text_too_long",
-                field="text",
-            )
-    elif channel == "email":
-        if not content.subject.strip():
-            raise Invalid("An email needs a `subject`.", code="invalid_message", field="subject")
-        if not content.text and not content.html:
-            raise Invalid("An email needs `html` or `text`.", code="invalid_message", field="html")
-    elif not content.metric:
-        raise Invalid("An event needs a `metric`.", code="invalid_message", field="metric")
-
-
-def _due_at(wanted: Wanted, now: int) -> int:
-    if wanted.send_at is None:
-        return now
-    try:
-        at = parse_time(wanted.send_at)
-    except (ValueError, OverflowError, Error) as error:
-        raise Invalid(
-            "send_at is a time such as 2026-12-24T18:00:00Z.", code="invalid_message", field="send_at"
-        ) from error
-    if at > now + FARTHEST:
-        raise Invalid("send_at is at most a year ahead.", code="invalid_message", field="send_at")
-    return max(at, now)
-
-
-def _campaign(given: str | None) -> str:
-    if given and not given.isprintable():
-        raise Invalid(
-            "A campaign's name has only characters that can be seen.", code="invalid_message", field="campaign"
-        )
-    return given or ""
-
-
-def _metadata(given: Tree | None) -> str:
-    if not given:
-        return "{}"
-    text = _encode(given).decode()
-    if len(text) > 4096:
-        raise Invalid("The metadata of a message has at most 4096 bytes.", code="invalid_message", field="metadata")
-    return text
 
 
 def _accepted(message: NewMessage) -> MessageAccepted:

@@ -103,6 +103,8 @@ class Desk(msgspec.Struct):
     retry_s: float
     #: The enabled connections of a workspace's channel, in the order in which they are tried.
     for_channel: Callable[[int, str], list[Connection]]
+    #: Whether a connection took nothing lately.
+    failing: Callable[[int], bool]
 
 
 class Effects(msgspec.Struct):
@@ -268,7 +270,7 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
             t.ended_at,
             base_s=desk.retry_s,
             chance=random.random(),  # noqa: S311 jitter is no secret
-            others=_others(standing, orders),
+            others=_others(standing, orders, desk.failing),
         )
         if verdict.provider_message_id is not None:
             change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
@@ -298,14 +300,14 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
             await tx.run("unmatched.delete", ids=[row[0] for row in rows])
 
 
-def _others(standing: Standing, orders: Callable[[int, str], list[int]]) -> list[int]:
-    """The connections that may have a message next: those behind its present one in the order."""
+def _others(standing: Standing, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]) -> list[int]:
+    """The connections that may have a message next: those behind its present one in the order that do not fail."""
     if standing.pinned:
         return []
     order = orders(standing.workspace_id, standing.channel)
     if standing.connection_id not in order:
         return order
-    return order[order.index(standing.connection_id) + 1 :]
+    return [id_ for id_ in order[order.index(standing.connection_id) + 1 :] if not failing(id_)]
 
 
 async def apply_receipts(

@@ -8,12 +8,12 @@ from waypost.domain.events import normal_email, normal_phone
 from waypost.domain.ids import public
 from waypost.domain.profiles import Traits, current
 from waypost.domain.receipts import clean
+from waypost.domain.wanted import LONGEST_ADDRESS
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
 #: The identifiers that lead to an address of a channel, best first.
 KINDS = {"sms": ("phone",), "email": ("email",), "event": ("email", "phone", "user_id")}
-LONGEST_ADDRESS = 320
 
 _encode = msgspec.json.Encoder().encode
 _traits = msgspec.json.Decoder(Traits)

@@ -10,6 +10,8 @@ import structlog
 
 from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.connections import Connection
+from waypost.domain.health import PATIENCE
+from waypost.domain.ids import public
 from waypost.domain.messages import Outcome, Outgoing, Verdict
 from waypost.domain.receipts import ID, WORDS, clean
 from waypost.engine.claims import Claim, claim, clear_out, settle_forgotten, settle_stranded
@@ -65,6 +67,7 @@ class Sender:
         journal: Journal,
         recorder: Recorder,
         ids: Ids,
+        retry_s: float,
     ) -> None:
         self._database = database
         self._connections = connections
@@ -72,6 +75,7 @@ class Sender:
         self._journal = journal
         self._recorder = recorder
         self._ids = ids
+        self._retry_s = retry_s
         self._lines: dict[int, asyncio.Task[None]] = {}
         #: What wakes the lines of connections that will have something due in a moment, and when.
         self._alarms: dict[int, tuple[int, asyncio.TimerHandle]] = {}
@@ -123,6 +127,10 @@ class Sender:
             self._wake_at(connection_id, due_at)
         if effects.paused:
             self._broken |= effects.paused.keys()
+            for id_ in effects.paused:
+                log.warning(
+                    "a provider refuses a connection", action="connection_paused", connection=public("con", id_)
+                )
             task = asyncio.create_task(self._refresh(effects.paused))
             self._others.add(task)
             task.add_done_callback(self._others.discard)
@@ -195,7 +203,7 @@ class Sender:
     async def _clear(self, idle: Idle) -> int:
         instead = None
         if idle.gives:
-            order = self._connections.for_channel(idle.workspace_id, idle.channel)
+            order = self._connections.preferred(idle.workspace_id, idle.channel)
             instead = next((other.id for other in order if other.id != idle.id), None)
 
         async def work(tx: Tx, now: int) -> tuple[int, Effects]:
@@ -216,14 +224,21 @@ class Sender:
                     # Whoever lets it send again asks the database what is due.
                     self._again.discard(connection_id)
                     return
-                slots = max(connection.concurrency // self.share, 1)
+                slots, size = max(connection.concurrency // self.share, 1), connection.connector.batch_size
+                health = self._connections.health(connection_id)
+                if health.failures >= PATIENCE:
+                    if health.failing(now_us()):
+                        await self._spare(connection, health.rests_until)
+                        return
+                    # One message finds out whether it recovered.
+                    slots = size = 1
                 free = slots - len(calls)
-                if free * 2 < slots:
+                if free <= 0 or free * 2 < slots:
                     # Claims are worth their transaction in numbers.
                     await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 self._again.discard(connection_id)
-                wanted = min(free * connection.connector.batch_size, MOST)
+                wanted = min(free * size, MOST)
                 try:
                     found = await self._claim(connection, wanted)
                 except Error as error:
@@ -251,6 +266,20 @@ class Sender:
                 self._again.discard(connection_id)
                 self.wake([connection_id])
 
+    async def _spare(self, connection: Connection, until: int) -> None:
+        """Let a connection that takes nothing rest; what may go through another one goes there."""
+        self._again.discard(connection.id)
+        self._wake_at(connection.id, until)
+        order = self._connections.preferred(connection.workspace_id, connection.channel)
+        if not order or self._connections.failing(order[0].id):
+            return
+        idle = Idle(connection.id, connection.workspace_id, connection.channel, False, True)
+        try:
+            while await self._clear(idle):
+                pass
+        except Error as error:
+            log.warning("could not reroute messages", action="reroute_failed", error=error.detail)
+
     async def _claim(self, connection: Connection, wanted: int) -> Claim:
         async def work(tx: Tx, now: int) -> tuple[Claim, Effects]:
             moves = Moves(self._ids.node, now)
@@ -269,6 +298,7 @@ class Sender:
             log.exception("a call broke", action="call_failed", connection=connection.id)
             verdicts = [Verdict(outcome=Outcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
+        self._connections.note(connection, verdicts, now, self._retry_s)
         for verdict in verdicts:
             self.outcomes[verdict.outcome] += 1
         tried = [

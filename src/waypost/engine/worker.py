@@ -55,7 +55,8 @@ class Engine:
         self.wire = Wire(self.outbound, self.connections.callback_url)
         self.clockwork = Clockwork(database, self.dispatcher, self.ids, settings, self.node)
         # In proportion to the retries of webhooks, as above: a second unless tests and demos shrink those.
-        desk = Desk(self.ids, self.vault, settings.retry_base / 80, self.connections.for_channel)
+        connections, retry_s = self.connections, settings.retry_base / 80
+        desk = Desk(self.ids, self.vault, retry_s, connections.for_channel, connections.failing)
         self.recorder = Recorder(
             database,
             self.journal,
@@ -67,7 +68,7 @@ class Engine:
             wake_at=self.clockwork.wake_at,
             follow=self._follow,
         )
-        self.sender = Sender(database, self.connections, self.wire, self.journal, self.recorder, self.ids)
+        self.sender = Sender(database, connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
         self.messages = Messages(database, self.journal, self.recorder, self.ids, self.connections, self.templates)
         self._sends = sends
         self._recording: asyncio.Task[None] | None = None
