@@ -244,3 +244,71 @@ def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
         assert second.stop() == 0
         checked = second.run("check")
         assert checked.returncode == 0, checked.stdout
+
+
+def came_to(server: Server, id_: str, status: str) -> dict[str, Any]:
+    """The message once it stands so."""
+
+    def check() -> dict[str, Any] | None:
+        message: dict[str, Any] = server.api().get(f"/v1/messages/{id_}")
+        return message if message["status"] == status else None
+
+    found: dict[str, Any] = eventually(check, what=f"{id_} {status}")
+    return found
+
+
+def test_signed_callbacks_of_twilio(server: Server, sink: beside.Running) -> None:
+    api, outside = server.api(), Client(sink.port)
+    config = {"account_sid": "AC" + "0" * 32, "auth_token": "made-up", "from": "+18335550100"}
+    wish = {"name": "Twilio", "connector": "twilio", "config": config | {"host": f"{sink.url}/twilio"}}
+    made = api.post("/v1/connections", wish, status=201)
+    outside.send("PUT", "/twilio/settings", {"inbound_url": made["callback_url"]})
+
+    def send(to: str) -> str:
+        found: str = api.post("/v1/messages", {"channel": "sms", "to": to, "text": "Hi"}, status=202)["id"]
+        return found
+
+    assert came_to(server, send(number(1)), "delivered")["tries"] == 1
+    # To a phone that is off.
+    failed = came_to(server, send("+12025550002"), "failed")
+    assert (failed["code"], failed["reason"], failed["provider_code"]) == (2009, "unreachable", "30003")
+    # Somebody who is not Twilio says that something arrived.
+    forged = Client(server.port).send(
+        "POST",
+        f"/receipts/{made['id']}",
+        b"MessageSid=SM1&MessageStatus=delivered",
+        {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": "bm8="},
+    )
+    assert forged is not None
+    assert forged[0] == 401
+    outside.post("/twilio/inbound", {"from": number(1), "to": "+18335550100", "body": "STOP"}, status=200)
+    address = number(1).replace("+", "%2B")
+
+    def opted_out() -> bool:
+        found = api.send("GET", f"/v1/consents?channel=sms&address={address}")
+        return found is not None and found[0] == 200 and found[1]["state"] == "opted_out"
+
+    eventually(opted_out, what="opted out")
+    assert came_to(server, send(number(1)), "skipped")["reason"] == "not_consented"
+
+
+def test_signed_events_of_sendgrid(server: Server, sink: beside.Running) -> None:
+    api, outside = server.api(), Client(sink.port)
+    key = outside.get("/sendgrid/settings")["public_key"]
+    config = {"api_key": "SG.made-up.key", "from_email": "shop@example.com", "webhook_public_key": key}
+    wish = {"name": "SendGrid", "connector": "sendgrid", "config": config | {"host": f"{sink.url}/sendgrid"}}
+    made = api.post("/v1/connections", wish, status=201)
+    outside.send("PUT", "/sendgrid/settings", {"event_url": made["callback_url"]})
+    mail = {"channel": "email", "subject": "Hi", "html": "<p>Hi</p>"}
+    ids = {
+        name: api.post("/v1/messages", mail | {"to": f"{name}@example.com"}, status=202)["id"]
+        for name in ("open", "bounce", "blocked")
+    }
+    came_to(server, ids["open"], "delivered")
+    bounced, blocked = (came_to(server, ids[name], "failed") for name in ("bounce", "blocked"))
+    assert (bounced["reason"], blocked["reason"]) == ("bounced", "blocked")
+    # A block is no bounce: the address itself is fine.
+    suppressed = api.get("/v1/suppressions")["data"]
+    assert [(row["address"], row["reason"]) for row in suppressed] == [("bounce@example.com", "bounced")]
+    opened = eventually(lambda: api.get("/v1/events?type=message.opened")["data"], what="opened")
+    assert opened[0]["data"]["message"]["id"] == ids["open"]

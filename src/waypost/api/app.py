@@ -110,7 +110,8 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
         answer.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
         return answer
     if error.status_code == 413:
-        return _respond(TooLarge(f"A request is at most {BODY_BYTES} bytes."))
+        limit = messages.BATCH_BYTES if request.scope["path"] == "/v1/messages/batch" else BODY_BYTES
+        return _respond(TooLarge(f"A request to {path} is at most {limit} bytes."))
     if error.status_code >= 500:
         return _answer_surprise(request, error)
     reasons = [

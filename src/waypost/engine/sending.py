@@ -29,7 +29,7 @@ log = structlog.get_logger()
 #: How often the database is asked what is due: another process may have queued something.
 POLL_S = 1.0
 #: A line that is held back by its limit waits at least so long, so that its next call is worth making.
-PACE_S = 0.01
+PACE_S = 0.05
 #: Timers may ring a little before their time.
 EARLY_S = 0.001
 #: Wait after the store was away.
