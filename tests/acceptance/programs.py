@@ -104,8 +104,12 @@ class Server:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command over the same data."""
+        return self.run_alone(*arguments, "--data", str(self.data))
+
+    def run_alone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that needs no data."""
         return subprocess.run(
-            [WAYPOST, *arguments, "--data", str(self.data)],
+            [WAYPOST, *arguments],
             env=self._environment(),
             capture_output=True,
             text=True,

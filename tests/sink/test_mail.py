@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waypost.sink import mail
@@ -402,6 +402,7 @@ def test_what_smtplib_quotes_is_kept_as_it_was(lines):
 
 
 @given(st.binary(max_size=200))
+@example(b"\n:")
 def test_no_head_breaks_the_reading(content):
     head, subject, message_id = read_head(content)
     assert len(head.split(b"\n")) % 2 == 0 or head == b""

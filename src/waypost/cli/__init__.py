@@ -11,7 +11,7 @@ import uvloop
 from rich.console import Console
 
 from waypost import __version__
-from waypost.cli import accounts, check, demo, ledger, serve, sink
+from waypost.cli import accounts, check, connectors, demo, ledger, serve, sink
 from waypost.errors import Error, Invalid
 
 
@@ -63,6 +63,7 @@ for _command in (
     demo.demo,
 ):
     main.add_command(_runs(_command))
-main.add_command(accounts.keys)
-for _command in accounts.keys.commands.values():
-    _runs(_command)
+for _group in (accounts.keys, connectors.connectors):
+    main.add_command(_group)
+    for _command in _group.commands.values():
+        _runs(_command)

@@ -18,7 +18,7 @@ def read_head(content: bytes) -> tuple[bytes, str, str]:
                 kept[-1] += line
             continue
         name, colon, value = line.partition(":")
-        if not colon or not name or " " in name:
+        if not colon or not name.isprintable() or not name or " " in name:
             # Not a header: the body has begun without an empty line.
             break
         kept += (name, value)

@@ -1,0 +1,69 @@
+"""`waypost connectors`: kinds of providers from files, added to a workspace or only looked at."""
+
+from typing import TextIO
+
+import click
+from rich.console import Console
+
+from waypost.cli.accounts import print_json
+from waypost.cli.options import data_option, json_option, opened
+from waypost.clock import now_us
+from waypost.domain.ids import internal
+from waypost.engine.catalogue import shipped
+from waypost.engine.connectors import list_own, read_definition, save_definition
+
+file_argument = click.argument("file", type=click.File("r", encoding="utf-8"))
+
+
+@click.group()
+def connectors() -> None:
+    """Connectors, the kinds of providers: list, look over, add."""
+
+
+@connectors.command("list")
+@data_option
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose connectors.")
+@json_option
+async def list_(data: str | None, workspace: str, as_json: bool) -> None:
+    """List the connectors that a workspace added, and those that come with Waypost."""
+    async with opened(data) as (database, _):
+        own = {one.connector.name: one.connector for one in await database.read(list_own, internal("ws", workspace))}
+    found = shipped() | own
+    shown = [
+        {"name": name, "label": found[name].label, "channel": found[name].channel, "own": name in own}
+        for name in sorted(found)
+    ]
+    if as_json:
+        print_json({"data": shown, "next": None})
+        return
+    for row in shown:
+        mark = "own" if row["own"] else ""
+        Console().print(f"{row['name']:<24} {row['channel']:<6} {mark:<4} {row['label']}", highlight=False)
+
+
+@connectors.command("check")
+@file_argument
+@json_option
+async def check(file: TextIO, as_json: bool) -> None:
+    """Look over a definition without adding it; the first thing that is wrong is told with its line."""
+    connector = read_definition(file.read())
+    if as_json:
+        print_json({"name": connector.name, "channel": connector.channel})
+        return
+    click.echo(f"{connector.name} ({connector.channel}) can be added")
+
+
+@connectors.command("add")
+@data_option
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Who gets it.")
+@file_argument
+@json_option
+async def add(data: str | None, workspace: str, file: TextIO, as_json: bool) -> None:
+    """Add a connector from a TOML file, or replace the workspace's own one of the same name."""
+    definition = file.read()
+    async with opened(data) as (database, _):
+        made = await database.transact(save_definition, internal("ws", workspace), definition, now_us())
+    if as_json:
+        print_json({"name": made.connector.name, "channel": made.connector.channel})
+        return
+    click.echo(f"{made.connector.name} ({made.connector.channel}) was added")
