@@ -10,16 +10,14 @@ import structlog
 
 from waypost.clock import Ids
 from waypost.domain.connections import Connection
-from waypost.domain.events import message_key, normal_email, normal_phone
-from waypost.domain.happenings import engaged, received
-from waypost.domain.ids import public
-from waypost.domain.keywords import keyword
+from waypost.domain.events import message_key
 from waypost.domain.messages import Outcome, Receipt, Status, Verdict
 from waypost.domain.receipts import Quarantined
-from waypost.domain.standing import Change, Note, Standing, after_verdict, from_receipt
+from waypost.domain.standing import Note, Standing, after_verdict
 from waypost.engine.connections import pause_connection
 from waypost.engine.idempotency import Answer, Repeatable
 from waypost.engine.moves import Moves
+from waypost.engine.receipts import apply_receipts, suppress
 from waypost.engine.vault import Vault
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
@@ -28,8 +26,6 @@ log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 _receipt = msgspec.json.Decoder(Receipt)
-_claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
-_known = msgspec.json.Decoder(list[tuple[int, int, str]])
 
 
 class NewMessage(msgspec.Struct, kw_only=True):
@@ -126,7 +122,7 @@ async def take_in(tx: Tx, orders: dict[type, list[Any]], desk: Desk, now: int) -
     if tried := orders.get(Tried):
         await _settle(tx, tried, effects, desk, now)
     if receipts := orders.get(Receipt):
-        await apply_receipts(tx, receipts, moves, desk, now)
+        await apply_receipts(tx, receipts, moves, desk.ids, now)
     await moves.write(tx)
     if unreadable := orders.get(Quarantined):
         ids = desk.ids.take(len(unreadable), now)
@@ -283,7 +279,7 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
             )
         if verdict.outcome is Outcome.MISCONFIGURED:
             broken[before] = (standing, t)
-    await _suppress(tx, suppressed, now)
+    await suppress(tx, suppressed, now)
     for connection_id, (standing, t) in broken.items():
         verdict, workspace_id = t.verdict, standing.workspace_id
         words = verdict.detail or verdict.provider_code or "The provider refuses this connection."
@@ -296,7 +292,7 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
         rows = await tx.rows("unmatched.find", keys=list(named))
         early = [_receipt.decode(row[1]) for row in rows]
         if early:
-            await apply_receipts(tx, early, moves, desk, now, named=named)
+            await apply_receipts(tx, early, moves, desk.ids, now, named=named)
             await tx.run("unmatched.delete", ids=[row[0] for row in rows])
 
 
@@ -308,130 +304,3 @@ def _others(standing: Standing, orders: Callable[[int, str], list[int]], failing
     if standing.connection_id not in order:
         return order
     return [id_ for id_ in order[order.index(standing.connection_id) + 1 :] if not failing(id_)]
-
-
-async def apply_receipts(
-    tx: Tx,
-    receipts: list[Receipt],
-    moves: Moves,
-    desk: Desk,
-    now: int,
-    *,
-    named: dict[int, Standing] | None = None,
-) -> None:
-    """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
-
-    `named` are messages whose provider's id is not written yet.
-    """
-    named = named or {}
-    keys = {
-        message_key(r.workspace_id, r.provider_message_id)
-        for r in receipts
-        if r.message_id is None and r.provider_message_id is not None
-    }
-    found = await moves.find(tx, sorted(keys - named.keys()))
-    await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
-    people = await _people(tx, receipts)
-    suppressed: list[tuple[Any, ...]] = []
-    consents: dict[tuple[int, str, str], tuple[Any, ...]] = {}
-    unmatched: list[tuple[Any, ...]] = []
-    told: list[Any] = []
-    for receipt in receipts:
-        standing = _about(receipt, moves, found, named)
-        address = standing.address if standing else _normal(receipt.address)
-        profile_id = people.get((receipt.workspace_id, address or ""))
-        if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
-            key = message_key(receipt.workspace_id, receipt.provider_message_id)
-            text = _encode(receipt).decode()
-            unmatched.append((desk.ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now))
-        channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
-        if receipt.kind == "status" and standing is not None:
-            moves.apply(standing, _known_by(receipt, standing))
-        elif receipt.kind == "inbound":
-            word = keyword(receipt.text or "")
-            told.append(received(receipt, word, profile_id, *_identity(receipt)))
-            if word in ("stop", "start") and address:
-                state = "opted_out" if word == "stop" else "opted_in"
-                consents[(receipt.workspace_id, channel, address)] = (state, "keyword", receipt.occurred_at)
-        elif receipt.kind == "engagement":
-            told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
-        if receipt.suppress is not None and address:
-            if receipt.suppress == "opted_out":
-                consents[(receipt.workspace_id, channel, address)] = ("opted_out", "provider", receipt.occurred_at)
-            else:
-                suppressed.append(
-                    (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
-                )
-    await _suppress(tx, suppressed, now)
-    await tx.insert("consents.set", [(*key, *said) for key, said in sorted(consents.items())])
-    await tx.insert("unmatched.add", unmatched)
-    moves.happened.extend(await _unheard(tx, told))
-
-
-def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
-    """The message that a receipt is about, if this workspace has it."""
-    if receipt.message_id is not None:
-        standing = moves.standings.get(receipt.message_id)
-    elif receipt.provider_message_id is not None:
-        key = message_key(receipt.workspace_id, receipt.provider_message_id)
-        standing = named.get(key) or moves.standings.get(found.get(key, -1))
-    else:
-        return None
-    return standing if standing is not None and standing.workspace_id == receipt.workspace_id else None
-
-
-def _known_by(receipt: Receipt, standing: Standing) -> Change:
-    change = from_receipt(receipt)
-    if receipt.provider_message_id is not None and standing.provider_message_id is None:
-        change.provider_message_id = receipt.provider_message_id
-        change.provider_key = message_key(receipt.workspace_id, receipt.provider_message_id)
-    return change
-
-
-def _identity(receipt: Receipt) -> tuple[str, int]:
-    """What makes a repeat of a receipt the same event: the provider's id of it, or everything that it says."""
-    name = receipt.receipt_id
-    if name is None:
-        said = _encode((receipt.provider_message_id, receipt.address, receipt.event, receipt.occurred_at, receipt.text))
-        name = f"{message_key(receipt.connection_id, said.decode()):x}"
-    name = f"{public('con', receipt.connection_id)}:{name}"
-    return name, message_key(receipt.workspace_id, name)
-
-
-async def _unheard(tx: Tx, told: list[Any]) -> list[Any]:
-    """The happenings that were not recorded before."""
-    if not told:
-        return []
-    first = {happening.message_key: happening for happening in reversed(told)}
-    row = await tx.row("events.known", keys=list(first))
-    for key, *_ in _known.decode(row[0]) if row else []:
-        first.pop(key, None)
-    return [happening for happening in told if first.get(happening.message_key) is happening]
-
-
-def _normal(address: str | None) -> str | None:
-    """An address as messages have it; one that providers write in their own way stays as it is."""
-    if not address:
-        return None
-    return (normal_email(address) if "@" in address else normal_phone(address)) or address
-
-
-async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]:
-    """The profiles behind the addresses that wrote or did something."""
-    wanted = {
-        (r.workspace_id, "email" if "@" in address else "phone", address)
-        for r in receipts
-        if r.kind != "status" and (address := _normal(r.address))
-    }
-    if not wanted:
-        return {}
-    row = await tx.row("identities.find", wanted=_encode(sorted(wanted)).decode())
-    return {(ws, value): profile_id for ws, _, value, profile_id, _ in _claims.decode(row[0] if row else "[]")}
-
-
-async def _suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
-    """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
-    consents = {row[:3]: (*row[:3], "opted_out", "provider", now) for row in found if row[3] == "opted_out"}
-    rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
-    await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
-    await tx.insert("consents.set", [consents[key] for key in sorted(consents)])

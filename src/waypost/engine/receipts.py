@@ -1,0 +1,146 @@
+"""Receipts applied: messages moved by them, and what people did and wrote noted, with few queries for many of them."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.clock import Ids
+from waypost.domain.events import message_key, normal_email, normal_phone
+from waypost.domain.happenings import engaged, received
+from waypost.domain.ids import public
+from waypost.domain.keywords import keyword
+from waypost.domain.messages import Receipt
+from waypost.domain.standing import Change, Standing, from_receipt
+from waypost.engine.moves import Moves
+from waypost.storage.database import Tx
+
+_encode = msgspec.json.Encoder().encode
+_claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
+_known = msgspec.json.Decoder(list[tuple[int, int, str]])
+
+
+async def apply_receipts(
+    tx: Tx,
+    receipts: list[Receipt],
+    moves: Moves,
+    ids: Ids,
+    now: int,
+    *,
+    named: dict[int, Standing] | None = None,
+) -> None:
+    """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
+
+    `named` are messages whose provider's id is not written yet.
+    """
+    named = named or {}
+    keys = {
+        message_key(r.workspace_id, r.provider_message_id)
+        for r in receipts
+        if r.message_id is None and r.provider_message_id is not None
+    }
+    found = await moves.find(tx, sorted(keys - named.keys()))
+    await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
+    people = await _people(tx, receipts)
+    suppressed: list[tuple[Any, ...]] = []
+    consents: dict[tuple[int, str, str], tuple[Any, ...]] = {}
+    unmatched: list[tuple[Any, ...]] = []
+    told: list[Any] = []
+    for receipt in receipts:
+        standing = _about(receipt, moves, found, named)
+        address = standing.address if standing else _normal(receipt.address)
+        profile_id = people.get((receipt.workspace_id, address or ""))
+        if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
+            key = message_key(receipt.workspace_id, receipt.provider_message_id)
+            text = _encode(receipt).decode()
+            unmatched.append((ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now))
+        channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
+        if receipt.kind == "status" and standing is not None:
+            moves.apply(standing, _known_by(receipt, standing))
+        elif receipt.kind == "inbound":
+            word = keyword(receipt.text or "")
+            told.append(received(receipt, word, profile_id, *_identity(receipt)))
+            if word in ("stop", "start") and address:
+                state = "opted_out" if word == "stop" else "opted_in"
+                consents[(receipt.workspace_id, channel, address)] = (state, "keyword", receipt.occurred_at)
+        elif receipt.kind == "engagement":
+            told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
+        if receipt.suppress is not None and address:
+            if receipt.suppress == "opted_out":
+                consents[(receipt.workspace_id, channel, address)] = ("opted_out", "provider", receipt.occurred_at)
+            else:
+                suppressed.append(
+                    (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
+                )
+    await suppress(tx, suppressed, now)
+    await tx.insert("consents.set", [(*key, *said) for key, said in sorted(consents.items())])
+    await tx.insert("unmatched.add", unmatched)
+    moves.happened.extend(await _unheard(tx, told))
+
+
+def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
+    """The message that a receipt is about, if this workspace has it."""
+    if receipt.message_id is not None:
+        standing = moves.standings.get(receipt.message_id)
+    elif receipt.provider_message_id is not None:
+        key = message_key(receipt.workspace_id, receipt.provider_message_id)
+        standing = named.get(key) or moves.standings.get(found.get(key, -1))
+    else:
+        return None
+    return standing if standing is not None and standing.workspace_id == receipt.workspace_id else None
+
+
+def _known_by(receipt: Receipt, standing: Standing) -> Change:
+    change = from_receipt(receipt)
+    if receipt.provider_message_id is not None and standing.provider_message_id is None:
+        change.provider_message_id = receipt.provider_message_id
+        change.provider_key = message_key(receipt.workspace_id, receipt.provider_message_id)
+    return change
+
+
+def _identity(receipt: Receipt) -> tuple[str, int]:
+    """What makes a repeat of a receipt the same event: the provider's id of it, or everything that it says."""
+    name = receipt.receipt_id
+    if name is None:
+        said = _encode((receipt.provider_message_id, receipt.address, receipt.event, receipt.occurred_at, receipt.text))
+        name = f"{message_key(receipt.connection_id, said.decode()):x}"
+    name = f"{public('con', receipt.connection_id)}:{name}"
+    return name, message_key(receipt.workspace_id, name)
+
+
+async def _unheard(tx: Tx, told: list[Any]) -> list[Any]:
+    """The happenings that were not recorded before."""
+    if not told:
+        return []
+    first = {happening.message_key: happening for happening in reversed(told)}
+    row = await tx.row("events.known", keys=list(first))
+    for key, *_ in _known.decode(row[0]) if row else []:
+        first.pop(key, None)
+    return [happening for happening in told if first.get(happening.message_key) is happening]
+
+
+def _normal(address: str | None) -> str | None:
+    """An address as messages have it; one that providers write in their own way stays as it is."""
+    if not address:
+        return None
+    return (normal_email(address) if "@" in address else normal_phone(address)) or address
+
+
+async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]:
+    """The profiles behind the addresses that wrote or did something."""
+    wanted = {
+        (r.workspace_id, "email" if "@" in address else "phone", address)
+        for r in receipts
+        if r.kind != "status" and (address := _normal(r.address))
+    }
+    if not wanted:
+        return {}
+    row = await tx.row("identities.find", wanted=_encode(sorted(wanted)).decode())
+    return {(ws, value): profile_id for ws, _, value, profile_id, _ in _claims.decode(row[0] if row else "[]")}
+
+
+async def suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
+    """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
+    consents = {row[:3]: (*row[:3], "opted_out", "provider", now) for row in found if row[3] == "opted_out"}
+    rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
+    await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
+    await tx.insert("consents.set", [consents[key] for key in sorted(consents)])
