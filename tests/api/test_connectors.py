@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from tests.api.calling import Keys, bearer, eventually, ok, refused
+from waypost.clock import now_us
 from waypost.engine.catalogue import definitions
 from waypost.sink.beside import Running
+from waypost.storage.database import Tx
 
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "add-a-provider.md"
 SMALL = """\
@@ -55,6 +57,17 @@ async def test_an_own_connector_is_added_replaced_and_deleted(client):
     assert (await client.delete("/v1/connectors/acme")).status_code == 204
     await refused(client.get("/v1/connectors/acme"), 404, "unknown_connector")
     await refused(client.delete("/v1/connectors/acme"), 404, "unknown_connector")
+
+
+async def test_a_connector_that_cannot_be_read_any_more_does_not_hide_the_others(client, engine, keys):
+    async def write(tx: Tx) -> int:
+        return await tx.run(
+            "connectors.put", workspace_id=keys.workspace_id, name="old", definition='name = "old"', now=now_us()
+        )
+
+    await engine.database.transact(write)
+    listed = (await ok(client.get("/v1/connectors")))["data"]
+    assert {connector["name"] for connector in listed} == set(definitions())
 
 
 async def test_an_own_connector_hides_the_shipped_one_of_its_name(client):

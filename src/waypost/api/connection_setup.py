@@ -22,8 +22,7 @@ from waypost.domain.wanted import check_content
 from waypost.engine import providers
 from waypost.engine.connections import GLOBAL
 from waypost.engine.providers import Account
-from waypost.engine.reach import KINDS, normal_address
-from waypost.errors import Invalid
+from waypost.engine.reach import describe_recipient, find_address
 from waypost.storage.database import Tx
 
 Text = Annotated[str, Meta(max_length=500_000)]
@@ -187,16 +186,7 @@ async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 
 def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outgoing:
     """The message to be sent; Invalid when it has no address or says nothing."""
-    kinds = ("user_id",) if connection.channel == "event" else KINDS[connection.channel]
-    address = normal_address(kinds[0], asked.to)
-    if address is None:
-        if connection.channel == "sms":
-            raise Invalid(
-                f"{asked.to[:80]!r} is no phone number with its country code, such as +12025550101.",
-                code="invalid_number",
-                field="to",
-            )
-        raise Invalid(f"{asked.to[:80]!r} is not an address.", code="invalid_address", field="to")
+    address, _ = find_address(connection.channel, asked.to, None)
     content = Content(
         text=asked.text,
         media_urls=asked.media_urls,
@@ -207,7 +197,7 @@ def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outg
         reply_to=asked.reply_to,
         metric=asked.metric,
         properties=asked.properties,
-        recipient=_recipient(connection.channel, address),
+        recipient=describe_recipient(connection.channel, address, None),
     )
     check_content(connection.channel, content)
     return Outgoing(
@@ -222,16 +212,6 @@ def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outg
         created_at=call.now,
         expires_at=call.now + connection.validity_s * SECOND,
     )
-
-
-def _recipient(channel: str, address: str) -> dict[str, str]:
-    """Who an address is, for connectors that name people by identifiers."""
-    if channel != "event":
-        return {KINDS[channel][0]: address}
-    for kind in ("email", "phone"):
-        if (value := normal_address(kind, address)) is not None:
-            return {kind: value}
-    return {"user_id": address}
 
 
 @get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy that a connection to AWS needs")

@@ -1,12 +1,15 @@
 """Connectors that a workspace added itself: kept as the TOML that describes them."""
 
 import msgspec
+import structlog
 
 from waypost.domain.connectors import Connector
 from waypost.domain.definitions import parse_own_connector
 from waypost.engine.catalogue import read_own, shipped
-from waypost.errors import Conflict, NotFound
+from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
+
+log = structlog.get_logger()
 
 #: Connectors that a workspace may add.
 MOST_CONNECTORS = 100
@@ -53,11 +56,16 @@ async def save_definition(tx: Tx, workspace_id: int, definition: str, now: int) 
 
 
 async def list_own(tx: Tx, workspace_id: int) -> list[Own]:
-    """The connectors that the workspace added, by name."""
-    return [
-        Own(connector=read_own(definition, name), definition=definition, created_at=created_at, updated_at=updated_at)
-        for name, definition, created_at, updated_at in await tx.rows("connectors.list", workspace_id=workspace_id)
-    ]
+    """The connectors that the workspace added, by name; one that this version cannot read is logged and left out."""
+    found = []
+    for name, definition, created_at, updated_at in await tx.rows("connectors.list", workspace_id=workspace_id):
+        try:
+            connector = read_own(definition, name)
+        except Invalid as error:
+            log.warning("a connector cannot be read", action="connector_unreadable", name=name, error=error.detail)
+            continue
+        found.append(Own(connector=connector, definition=definition, created_at=created_at, updated_at=updated_at))
+    return found
 
 
 async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:

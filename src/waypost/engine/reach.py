@@ -88,11 +88,11 @@ def find_address(channel: str, to: str | None, person: Person | None) -> tuple[s
     """The address, and why nothing can be sent to it; Invalid when it was named and cannot be one."""
     if to is not None:
         place = place_of(channel, to)
+        if place is None and channel == "sms":
+            what = "a phone number with its country code, such as +12025550101"
+            raise Invalid(f"{to[:80]!r} is not {what}.", code="invalid_number", field="to")
         if place is None:
-            sms = channel == "sms"
-            what = "a phone number with its country code, such as +12025550101" if sms else "an address"
-            code = "invalid_number" if sms else "invalid_address"
-            raise Invalid(f"{to[:80]!r} is not {what}.", code=code, field="to")
+            raise Invalid(f"{to[:80]!r} is not an address.", code="invalid_address", field="to")
         return place[1], None
     if person is None:
         raise Invalid("Say whom it goes to: `to` or `profile_id`.", code="invalid_message", field="to")
