@@ -15,6 +15,7 @@ from waypost.domain.addresses import parse_networks
 from waypost.domain.connectors import Connector, Field
 from waypost.domain.setup import Report, Result
 from waypost.engine.catalogue import shipped
+from waypost.engine.exchange import Request
 from waypost.engine.outbound import Outbound
 from waypost.engine.setup import CHECKS, check_setup
 from waypost.sink.beside import Running, running
@@ -666,3 +667,15 @@ async def test_a_check_that_nobody_knows_is_no_verdict(outbound):
 async def test_no_checks_are_no_trouble(outbound):
     report = await check_setup(outbound, Connector(name="plain", label="Plain", channel="sms"), {}, URL, now_us())
     assert (report.result, report.checks) == (Result.OK, ())
+
+
+async def test_a_sink_that_was_told_nothing_leads_where_the_check_wants_it(outbound):
+    with running() as untold:
+        report = await check(outbound, untold.url, shipped()["aws-pinpoint"])
+        assert report.result is Result.OK
+        # Once it is told, it says so.
+        put = Request(f"{untold.url}/aws", b'{"tracker_url": "https://other.example/t"}', [], 5000, method="PUT")
+        assert (await outbound.fetch(put))[0].status == 200
+        report = await check(outbound, untold.url, shipped()["aws-pinpoint"])
+    assert report.failure is not None
+    assert report.failure.setup_code == 2006

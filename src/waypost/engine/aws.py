@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSRequest
 
 from waypost.domain.setup import Called
 from waypost.engine.exchange import READ_BODY, Request, Response
+from waypost.engine.handles import USER_AGENT
 from waypost.engine.outbound import Outbound
 
 #: The name that each service's requests are signed for (botocore's service models), and the first part of its host.
@@ -162,13 +163,17 @@ async def call(
     body: Mapping[str, Any] | None = None,
     *path: str,
     timeout_ms: int = CALL_TIMEOUT_MS,
+    caller: str = "",
 ) -> Called:
     """What one call comes to. It is made once: whoever calls decides about another try.
 
+    `caller` is a URL of ours to be named in the user agent, so that the account's own log (CloudTrail) says who asked.
     Raises Unavailable when this process is being stopped, and nothing for anything that AWS does.
     """
     data = b"" if body is None else msgspec.json.encode(body)
     request = signed_request(target, config, now, data, *path, timeout_ms=timeout_ms)
+    if caller:
+        request.headers.append(f"User-Agent: {USER_AGENT} (+{caller})")
     response, _ = await outbound.fetch(request)
     return read_answer(response)
 

@@ -62,7 +62,10 @@ class _Inquiry(msgspec.Struct):
 
     async def ask(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> Called:
         """What a call to AWS comes to, tried again where that may change."""
-        return await self.patiently(lambda: aws.call(self.outbound, target, self.config, self.now, body, *path))
+        caller = self.tracker_url
+        return await self.patiently(
+            lambda: aws.call(self.outbound, target, self.config, self.now, body, *path, caller=caller)
+        )
 
     async def fetch(self, url: str, authorization: str) -> Called:
         """What a GET with this Authorization header comes to, tried again where that may change."""

@@ -151,6 +151,7 @@ class Aws:
             name, service, act = self._actions[target]
             self._world.record(name, request)
             region = self._cloud.admit(request, service, f"{service}:{target.rpartition('.')[2]}")
+            self._cloud.note_caller(told.get("user-agent", ""))
             return reply(200, answer_headers, msgspec.json.encode(act(region, request.body)))
         except Refused as refused:
             delay = self._latency(TEXTING) if target == SEND_TEXT else 0.0
@@ -191,7 +192,7 @@ class Aws:
         return {
             "DestinationId": "destinationId-000000000001",
             "HttpEndpointDestinationDescription": {
-                "EndpointConfiguration": {"Url": self._cloud.url(stream), "Name": "Waypost"},
+                "EndpointConfiguration": {"Url": self._cloud.url(stream) or self._cloud.caller, "Name": "Waypost"},
                 "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
                 "RequestConfiguration": {"ContentEncoding": "GZIP" if settings.gzip else "NONE"},
                 "RoleARN": role,

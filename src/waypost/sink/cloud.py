@@ -18,6 +18,9 @@ ELSEWHERE = "eu-north-1"
 #: So many things of a kind can be put.
 MOST = 10_000
 
+#: The URL in a user agent such as `Waypost/1.0 (+https://waypost.example/tracking/amazon-pinpoint-events)`.
+_CALLER = re.compile(r"\(\+(https?://[!-'*-~]{1,2000})\)")
+
 T = TypeVar("T")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+").fullmatch
 
@@ -141,6 +144,7 @@ class Cloud:
     def reset(self) -> None:
         """As it was before anything was put."""
         self.settings = Settings()
+        self.caller = ""
         self.projects: dict[str, Project] = {}
         self.streams: dict[str, Stream] = dict(STREAMS)
         self.configuration_sets: dict[str, ConfigurationSet] = {}
@@ -166,6 +170,12 @@ class Cloud:
     def url(self, stream: Stream) -> str:
         """Where a stream's HTTP destination leads."""
         return self.settings.tracker_url if stream.url is None else stream.url
+
+    def note_caller(self, user_agent: str) -> None:
+        """Remember the URL that a caller names as its own: streams are said to lead there until somebody tells."""
+        found = _CALLER.search(user_agent)
+        if found is not None:
+            self.caller = found[1]
 
     def access_key(self, stream: Stream) -> str:
         """What a stream shows its destination."""
