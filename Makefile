@@ -23,7 +23,7 @@ run: setup ## Start the demo: server, sink, a workspace and some traffic
 	@$(BIN)/waypost demo
 
 test: setup-dev ## Run every test: the fast rings in parallel, then real processes one by one
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not acceptance"
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not acceptance"
 	@$(BIN)/python -m pytest -m acceptance
 
 cover: setup-dev ## Run the fast rings and show which branches no test takes
