@@ -82,6 +82,17 @@ class Client:
         assert found[0] == 200, found
         return found[1]
 
+    def pages(self, path: str) -> list[dict[str, Any]]:
+        """Everything that a list holds."""
+        found: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = self.get(f"{path}{'&' if '?' in path else '?'}limit=1000{after}")
+            found += page["data"]
+            if page["next"] is None:
+                return found
+            after = f"&after={page['next']}"
+
     def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
         """The body of a POST that must have this status."""
         found = self.send("POST", path, body)
@@ -257,11 +268,4 @@ def delivered_ids(received: list[dict[str, Any]]) -> list[str]:
 
 def all_received(sink: str, name: str) -> list[dict[str, Any]]:
     """Everything that a sink has received under a name."""
-    port = int(sink.rpartition(":")[2])
-    client, found, after = Client(port), [], ""
-    while True:
-        page = client.get(f"/received?name={name}&limit=1000{after}")
-        found += page["data"]
-        if page["next"] is None:
-            return found
-        after = f"&after={page['next']}"
+    return Client(int(sink.rpartition(":")[2])).pages(f"/received?name={name}")

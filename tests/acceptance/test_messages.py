@@ -42,25 +42,12 @@ def number(n: int) -> str:
 
 def all_messages(server: Server) -> dict[str, dict[str, Any]]:
     """Every message by its id."""
-    found: dict[str, dict[str, Any]] = {}
-    after = ""
-    while True:
-        page = server.api().get(f"/v1/messages?limit=1000{after}")
-        found |= {message["id"]: message for message in page["data"]}
-        if page["next"] is None:
-            return found
-        after = f"&after={page['next']}"
+    return {message["id"]: message for message in server.api().pages("/v1/messages")}
 
 
 def taken(sink: beside.Running) -> list[dict[str, Any]]:
     """Every message that the provider took."""
-    found, after = [], ""
-    while True:
-        page = Client(sink.port).get(f"/sent?provider=pinpoint&limit=1000{after}")
-        found += page["data"]
-        if page["next"] is None:
-            return found
-        after = f"&after={page['next']}"
+    return Client(sink.port).pages("/sent?provider=pinpoint")
 
 
 def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: beside.Running) -> None:

@@ -38,9 +38,11 @@ async def claim(tx: Tx, connection: Connection, wanted: int, moves: Moves) -> Cl
     """
     now = moves.now
     wait = 0
-    if connection.per_second is not None:
-        wanted, wait = await _take(tx, connection, wanted, now)
+    bucket = await _bucket(tx, connection, now)
+    if bucket is not None:
+        wanted, wait = take_tokens(bucket, wanted, now)
         if not wanted:
+            await _keep(tx, bucket)
             return Claim([], True, wait)
     rows = await tx.rows("messages.due", connection_id=connection.id, now=now, n=wanted)
     await moves.load(tx, [row[0] for row in rows])
@@ -67,8 +69,10 @@ async def claim(tx: Tx, connection: Connection, wanted: int, moves: Moves) -> Cl
         else:
             moves.apply(standing, Change(status=Status.SENDING, at=now, node=moves.node))
             messages.append(_outgoing(standing, purpose, content))
-    if connection.per_second is not None and wanted > len(messages):
-        await _give_back(tx, connection, wanted - len(messages))
+    if bucket is not None:
+        # What was not sent takes nothing of the limit.
+        bucket.tokens += wanted - len(messages)
+        await _keep(tx, bucket)
     if len(rows) >= wanted:
         return Claim(messages, True, wait)
     following = await tx.row("messages.following", connection_id=connection.id, now=now)
@@ -92,29 +96,22 @@ def _outgoing(standing: Standing, purpose: str, content: str | None) -> Outgoing
     )
 
 
-async def _take(tx: Tx, connection: Connection, wanted: int, now: int) -> tuple[int, int]:
-    """Tokens of a connection's bucket; all processes draw on the same row."""
-    rate = connection.per_second or 1.0
+async def _bucket(tx: Tx, connection: Connection, now: int) -> Bucket | None:
+    """The bucket of a connection that has a limit, locked: all processes draw on the same row."""
+    rate = connection.per_second
+    if rate is None:
+        return None
     rows = await tx.rows("buckets.lock", ids=[connection.id])
     if not rows:
         await tx.insert("buckets.add", [(connection.id, connection.workspace_id, rate, 1.0, now)])
         rows = await tx.rows("buckets.lock", ids=[connection.id])
     bucket = Bucket(*rows[0])
     bucket.per_second = rate
-    granted, wait = take_tokens(bucket, wanted, now)
-    await tx.run("buckets.take", id=bucket.id, per_second=rate, tokens=bucket.tokens, filled_at=bucket.filled_at)
-    return granted, wait
+    return bucket
 
 
-async def _give_back(tx: Tx, connection: Connection, count: int) -> None:
-    bucket = Bucket(*(await tx.rows("buckets.lock", ids=[connection.id]))[0])
-    await tx.run(
-        "buckets.take",
-        id=bucket.id,
-        per_second=bucket.per_second,
-        tokens=bucket.tokens + count,
-        filled_at=bucket.filled_at,
-    )
+async def _keep(tx: Tx, bucket: Bucket) -> None:
+    await tx.run("buckets.take", **msgspec.structs.asdict(bucket))
 
 
 async def _refused(tx: Tx, standings: list[Standing], purposes: dict[int, str]) -> dict[int, str]:
@@ -149,13 +146,7 @@ async def _throttle(tx: Tx, throttled: list[tuple[int, int]], refused: dict[int,
         bucket = Bucket(*row)
         ids = by_throttle[bucket.id]
         granted, wait = take_tokens(bucket, len(ids), moves.now)
-        await tx.run(
-            "buckets.take",
-            id=bucket.id,
-            per_second=bucket.per_second,
-            tokens=bucket.tokens,
-            filled_at=bucket.filled_at,
-        )
+        await _keep(tx, bucket)
         step = 1_000_000 / bucket.per_second
         for position, id_ in enumerate(ids[granted:]):
             slow[id_] = moves.now + wait + int(position * step)

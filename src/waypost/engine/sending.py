@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -25,6 +26,8 @@ from waypost.errors import Error, Unavailable
 from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 #: How often the database is asked what is due: another process may have queued something.
 POLL_S = 1.0
@@ -170,15 +173,9 @@ class Sender:
         """Settle what dead processes left, and move what waits at connections that cannot send; for the clock."""
         repeatable = {c.id for c in self._connections.all() if c.connector.idempotent}
 
-        async def stranded(tx: Tx, now: int) -> tuple[int, Effects]:
-            moves = Moves(self._ids.node, now)
-            count = await settle_stranded(tx, moves, repeatable, STEP)
-            await moves.write(tx)
-            return count, Effects(moves)
-
         busy = False
         if await self._database.read(_any_stranded):
-            busy = await self._recorder.perform(stranded) > 0
+            busy = await self._move(lambda tx, moves: settle_stranded(tx, moves, repeatable, STEP)) > 0
         if now_us() - self._looked_back > LOOK_BACK_S * SECOND:
             self._looked_back = now_us()
             await self._look_back()
@@ -189,30 +186,26 @@ class Sender:
     async def _look_back(self) -> None:
         """Queue again what was claimed for this process without its knowing."""
         before = now_us() - int(FORGOTTEN_S * SECOND)
-        if not await self._database.read(_forgotten, self._ids.node, before, self._held):
-            return
-
-        async def work(tx: Tx, now: int) -> tuple[int, Effects]:
-            moves = Moves(self._ids.node, now)
-            count = await settle_forgotten(tx, moves, before, self._held)
-            await moves.write(tx)
-            return count, Effects(moves)
-
-        await self._recorder.perform(work)
+        if await self._database.read(_forgotten, self._ids.node, before, self._held):
+            await self._move(lambda tx, moves: settle_forgotten(tx, moves, before, self._held))
 
     async def _clear(self, idle: Idle) -> int:
         instead = None
         if idle.gives:
             order = self._connections.preferred(idle.workspace_id, idle.channel)
             instead = next((other.id for other in order if other.id != idle.id), None)
+        return await self._move(lambda tx, moves: clear_out(tx, idle.id, idle.gone, instead, moves, STEP))
 
-        async def work(tx: Tx, now: int) -> tuple[int, Effects]:
+    async def _move(self, work: Callable[[Tx, Moves], Awaitable[T]]) -> T:
+        """What `work(tx, moves)` gives back, once the moves that it made are durable."""
+
+        async def write(tx: Tx, now: int) -> tuple[T, Effects]:
             moves = Moves(self._ids.node, now)
-            count = await clear_out(tx, idle.id, idle.gone, instead, moves, STEP)
+            result = await work(tx, moves)
             await moves.write(tx)
-            return count, Effects(moves)
+            return result, Effects(moves)
 
-        return await self._recorder.perform(work)
+        return await self._recorder.perform(write)
 
     async def _work(self, connection_id: int) -> None:
         """One connection's line: claim, send, and again, until nothing is due."""
@@ -281,13 +274,7 @@ class Sender:
             log.warning("could not reroute messages", action="reroute_failed", error=error.detail)
 
     async def _claim(self, connection: Connection, wanted: int) -> Claim:
-        async def work(tx: Tx, now: int) -> tuple[Claim, Effects]:
-            moves = Moves(self._ids.node, now)
-            found = await claim(tx, connection, wanted, moves)
-            await moves.write(tx)
-            return found, Effects(moves)
-
-        return await self._recorder.perform(work)
+        return await self._move(lambda tx, moves: claim(tx, connection, wanted, moves))
 
     async def _call(self, connection: Connection, messages: list[Outgoing]) -> None:
         """Send what one call takes and report what came of it, however long the store is away."""
