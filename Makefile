@@ -59,15 +59,16 @@ $(BIN)/python:
 	done; \
 	echo "Waypost needs Python 3.11 or newer; here is $$(python3 --version 2>&1 || echo none)." >&2; exit 1
 
-# A plain build-free install: the build tool comes pinned from the lock, and the project is linked, not copied.
+# The lock is complete, so pip resolves nothing (--no-deps): old versions of pip refuse `coverage[toml]` in hash mode otherwise,
+# as soon as a newer coverage exists. The build tool comes pinned from the lock, and the project is linked, not copied.
 $(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the pinned libraries"
-	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the pinned libraries, those for testing too"
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(RUN_STAMP) $@
