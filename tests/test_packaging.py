@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import waypost
 
@@ -58,6 +60,39 @@ def test_locks_pin_everything_with_hashes(name):
     lines = (ROOT / f"{name}.lock").read_text("utf-8").splitlines()
     assert len(locked) == sum(re.match(r"\S", line) is not None and line[0] != "#" for line in lines)
     assert wanted(f"{name}.in") <= locked.keys()
+
+
+def needed(file: str) -> set[str]:
+    """Return the libraries of a requirements file with everything that they need on this machine."""
+    found: set[tuple[str, str]] = set()
+    lines = (ROOT / file).read_text("utf-8").splitlines()
+    waiting = [Requirement(line) for line in lines if re.match(r"\w", line)]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) in found:
+                continue
+            found.add((name, extra))
+            further = [Requirement(text) for text in requires(name) or ()]
+            waiting += [r for r in further if r.marker is None or r.marker.evaluate({"extra": extra})]
+    return {name for name, _ in found}
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_locks_are_complete(name):
+    """The set-up resolves nothing (--no-deps): a library that the lock leaves out would be missing."""
+    assert needed(f"{name}.in") <= pins(f"{name}.lock").keys()
+
+
+def test_the_set_up_installs_the_lock_and_resolves_nothing():
+    lines = [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if " install " in line]
+    libraries = [line for line in lines if "-r requirements" in line]
+    ourselves = [line for line in lines if "--editable" in line]
+    assert len(libraries) == len(ourselves) == 2
+    assert set(lines) == {*libraries, *ourselves}
+    assert all("--require-hashes --no-deps" in line for line in libraries)
+    assert all("--no-deps --no-build-isolation" in line for line in ourselves)
 
 
 def test_every_library_that_is_imported_is_asked_for():
