@@ -33,7 +33,7 @@ check: setup-dev ## Lint, format and type checks, and the rules for lock files a
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_packaging.py
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_packaging.py tests/test_waiting.py
 
 bench: setup-dev ## Measure, beside the bare program
 	@$(BIN)/python -m bench

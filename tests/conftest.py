@@ -5,6 +5,7 @@ from collections.abc import Generator
 
 import hypothesis
 import pytest
+import structlog
 
 # A developer's own settings must not change what a test sees.
 for variable in [name for name in os.environ if name.startswith("WAYPOST_")]:
@@ -16,6 +17,15 @@ hypothesis.settings.register_profile(
     "waypost", deadline=None, print_blob=True, derandomize=os.environ.get("CI") == "true"
 )
 hypothesis.settings.load_profile("waypost")
+
+# By default, a logged traceback shows every local variable: one takes longer than most tests.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

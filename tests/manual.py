@@ -57,7 +57,7 @@ def renewed(text: str) -> str:
 @functools.cache
 def routes() -> list[tuple[str, str, str, dict[str, Any]]]:
     """Method, path, scope and OpenAPI operation of every route."""
-    app = build_control(None, None)
+    app = build_control()
     scopes: dict[tuple[str, str], str] = {}
     for route in app.routes:
         if isinstance(route, HTTPRoute):
@@ -91,9 +91,16 @@ def make_routes(tag: str) -> str:
     return table(["route", "scope", "takes", "what"], rows)
 
 
+@functools.cache
+def schemas_of_bodies() -> dict[str, Any]:
+    """Return the schemas of the OpenAPI document."""
+    schemas: dict[str, Any] = describe_api()["components"]["schemas"]
+    return schemas
+
+
 def make_fields(name: str) -> str:
     """The fields of a body."""
-    schemas = describe_api()["components"]["schemas"]
+    schemas = schemas_of_bodies()
     rows = []
     for field, schema in schemas[name]["properties"].items():
         default = "required" if field in schemas[name].get("required", ()) else _shown_default(schema)

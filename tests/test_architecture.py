@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "waypost"
-TESTS = Path(__file__).parent
 LOW_TO_HIGH = ["errors", "clock", "settings", "domain", "storage", "engine", "api", "sink", "cli", "__main__"]
 SINK_MAY_USE = {"errors", "clock", "domain", "sink"}
 MAY_USE_SINK = {"sink", "cli"}
@@ -59,7 +58,6 @@ FILES = {
     for path in sorted(ROOT.rglob("*.py"))
     if path != ROOT / "__init__.py"
 }
-FAST_TESTS = [path for path in sorted(TESTS.rglob("*.py")) if "acceptance" not in path.relative_to(TESTS).parts]
 each_module = pytest.mark.parametrize("name", FILES)
 
 
@@ -154,9 +152,3 @@ def test_only_the_clock_reads_the_time(name):
 def test_sql_stands_in_sql_files(name):
     texts = [node.value for node in ast.walk(parse(FILES[name])) if isinstance(node, ast.Constant)]
     assert not [text for text in texts if isinstance(text, str) and SQL.match(text)]
-
-
-@pytest.mark.parametrize("path", FAST_TESTS, ids=lambda path: str(path.relative_to(TESTS)))
-def test_fast_tests_do_not_sleep(path):
-    calls = [ast.unparse(node.func) for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
-    assert "time.sleep" not in calls, "hold the clock, or wait for the thing itself"

@@ -1,7 +1,9 @@
 """Real processes for the acceptance tests: a server that can be killed and started again, and a plain HTTP client."""
 
 import base64
+import functools
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -9,11 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import eventually_blocking as eventually
+
+__all__ = ["WAYPOST", "Client", "Load", "Server", "all_received", "delivered_ids", "eventually", "free_port", "serving"]
 
 WAYPOST = str(Path(sys.executable).with_name("waypost"))
 PATIENCE = 60.0
@@ -25,18 +30,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def eventually(check: Callable[[], Any], *, within: float = PATIENCE, what: str = "") -> Any:
-    """The first true answer of a check that is asked again and again; fails when there is none in time."""
-    end = time.monotonic() + within
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {within:g} s: {what or check}")
-        time.sleep(0.02)
 
 
 class Client:
@@ -239,26 +232,27 @@ class Load:
 
     def _post(self, number: int) -> None:
         client = self.server.tracker()
-        count = 0
-        pending: str | None = None
-        while not self._stop.is_set():
-            if pending is None:
-                count += 1
-                pending = f"load-{id(self)}-{number}-{count}"
+        for count in itertools.count(1):
+            if self._stop.is_set():
+                return
+            message_id = f"load-{id(self)}-{number}-{count}"
             body = {
                 "userId": f"user-{count % 50}",
                 "event": self.metric,
-                "messageId": pending,
+                "messageId": message_id,
                 "properties": {"number": count},
             }
-            answer = client.send("POST", "/v1/track", body)
-            if answer is not None and answer[0] == 200:
-                self.accepted.add(pending)
-                pending = None
-            else:
-                # As an SDK does: the same event again, until it is accepted.
-                self.refused += 1
-                time.sleep(0.01)
+            # As an SDK does: the same event again, until it is accepted.
+            eventually(functools.partial(self._accept, client, message_id, body), what="accepted")
+
+    def _accept(self, client: Client, message_id: str, body: dict[str, Any]) -> bool:
+        """Post an event; whether nothing is left to do for it."""
+        answer = client.send("POST", "/v1/track", body)
+        if answer is not None and answer[0] == 200:
+            self.accepted.add(message_id)
+            return True
+        self.refused += 1
+        return self._stop.is_set()
 
 
 def delivered_ids(received: list[dict[str, Any]]) -> list[str]:

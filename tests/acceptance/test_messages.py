@@ -1,11 +1,11 @@
 """Messages through real processes: out by Pinpoint, receipts back by Firehose, killed in the middle."""
 
 import base64
+import functools
 import json
 import os
 import random
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +112,16 @@ class Sending:
                 client = self.server.api()
             to = number(lane * 100_000 + count)
             body = {"channel": "sms", "to": to, "text": "Hi"}
-            answer = client.send("POST", "/v1/messages", body, {"idempotency-key": to})
-            if answer is not None and answer[0] == 202:
-                self.accepted[to] = answer[1]["id"]
+            if eventually(functools.partial(self._accept, client, body), what="accepted") == "accepted":
                 count += 1
-            else:
-                time.sleep(0.01)
+
+    def _accept(self, client: Client, body: dict[str, Any]) -> str:
+        """Ask for a message; says why asking again is of no use, and nothing when it is."""
+        answer = client.send("POST", "/v1/messages", body, {"idempotency-key": body["to"]})
+        if answer is not None and answer[0] == 202:
+            self.accepted[body["to"]] = answer[1]["id"]
+            return "accepted"
+        return "stopped" if self._stop.is_set() or client.port != self.server.port else ""
 
 
 def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]]) -> None:

@@ -1,11 +1,17 @@
 """How the tests of the API call it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Awaitable
 from typing import Any
 
 import httpx
 import msgspec
+from litestar import Litestar
+
+from tests.waiting import eventually as eventually
+from waypost.api.app import build_app, build_control
+from waypost.api.edge import App
+from waypost.engine.worker import Engine
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -18,17 +24,18 @@ class Keys(msgspec.Struct, frozen=True):
     workspace_id: int
 
 
+@functools.cache
+def _control() -> Litestar:
+    return build_control()
+
+
+def serve(engine: Engine) -> App:
+    """Return the app of an engine. The tests of one process build the control API once and use it one after another."""
+    return build_app(engine, _control())
+
+
 def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
-
-
-async def eventually(find: Callable[[], Awaitable[Any]], limit_s: float = 10.0) -> Any:
-    """What `find` gives back, once it is truthy."""
-    async with asyncio.timeout(limit_s):
-        while True:
-            if found := await find():
-                return found
-            await asyncio.sleep(0.01)
 
 
 async def ok(answer: Awaitable[httpx.Response], status: int = 200) -> Any:

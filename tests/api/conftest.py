@@ -6,11 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.calling import Keys, bearer
-from waypost.api.app import build_app
+from tests.api.calling import Keys, bearer, serve
 from waypost.clock import now_us
 from waypost.domain.ids import internal
-from waypost.engine import accounts
+from waypost.engine import accounts, worker
 from waypost.engine.worker import Engine
 from waypost.settings import load_settings
 from waypost.sink.beside import Running, running
@@ -18,7 +17,9 @@ from waypost.storage.sqlite import SQLite
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    # Some of these tests leave a receiver hanging.
+    monkeypatch.setattr(worker, "DRAIN_S", 0.5)
     settings = load_settings({}, data=str(tmp_path), allow_private="127.0.0.0/8", retry_base=0.001)
     database = SQLite(tmp_path / "waypost.db")
     await database.migrate()
@@ -41,7 +42,7 @@ async def keys(engine: Engine) -> Keys:
 @pytest.fixture
 async def client(engine: Engine, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
     """Calls the app with the key that may do everything in the first workspace."""
-    transport = httpx.ASGITransport(app=build_app(engine))
+    transport = httpx.ASGITransport(app=serve(engine))
     async with httpx.AsyncClient(transport=transport, base_url="http://waypost", headers=bearer(keys.manage)) as found:
         yield found
 

@@ -3,8 +3,7 @@
 import httpx
 import pytest
 
-from tests.api.calling import bearer, make_webhook, ok, refused, settled, track
-from waypost.api.app import build_app
+from tests.api.calling import bearer, make_webhook, ok, refused, serve, settled, track
 from waypost.engine.worker import Engine
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
@@ -19,7 +18,7 @@ async def test_not_ready_before_the_start_and_without_a_store(tmp_path):
     database = SQLite(tmp_path / "waypost.db")
     await database.migrate()
     engine = Engine(database, load_settings({}, data=str(tmp_path)))
-    transport = httpx.ASGITransport(app=build_app(engine))
+    transport = httpx.ASGITransport(app=serve(engine))
     async with httpx.AsyncClient(transport=transport, base_url="http://waypost") as client:
         await refused(client.get("/readyz"), 503, "not_ready")
         await engine.start()

@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twilio.request_validator import RequestValidator
 
-from tests.api.calling import Keys
+from tests.api.calling import Keys, serve
 from waypost.api import receipts
-from waypost.api.app import build_app
 from waypost.clock import now_us
 from waypost.domain.events import message_key
 from waypost.domain.ids import internal, public
@@ -63,7 +62,7 @@ class World:
     def __init__(self, engine: Engine, keys: Keys) -> None:
         self.engine = engine
         self.keys = keys
-        self.app = build_app(engine)
+        self.app = serve(engine)
         self.kept: list[Any] = []
 
     async def call(

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import functools
 import http.client
-import inspect
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from tests.waiting import eventually as eventually
 from waypost.clock import now_us
 from waypost.domain.events import Entry, read_entry, read_message
 from waypost.domain.ledger import Balance, disagreements
@@ -31,19 +30,6 @@ from waypost.storage.sqlite import SQLite
 #: Every endpoint of these tests signs with it.
 SECRET = encode_secret(bytes(range(32)))
 LOOPBACK = "127.0.0.0/8"
-
-
-async def eventually(check: Callable[[], Any], within: float = 20.0) -> Any:
-    """Wait until `check` gives something true, and give that back; the test fails when it takes too long."""
-    end = time.monotonic() + within
-    while True:
-        found = check()
-        if inspect.isawaitable(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < end, f"it did not come to this within {within} s"
-        await asyncio.sleep(0.01)
 
 
 class Outside:

@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -188,6 +189,12 @@ class Post:
         """Return when nothing is on the wire or about to be."""
         await eventually(lambda: not self.engine.sender.in_flight and not self.engine.sender._lines)
 
+    async def turns(self, count: int = 3) -> None:
+        """Ask the database so many times what is due, and finish each time what that begins."""
+        for _ in range(count):
+            await self.engine.sender.look()
+            await self.drained()
+
 
 @pytest.fixture
 def sunk() -> Iterator[Outside]:
@@ -333,7 +340,7 @@ async def test_a_configuration_error_pauses_the_connection_once_and_fails_nobody
     assert await post.statuses() == {"queued": 300}
     # Nobody tries again until somebody mends it.
     await post.send(number(301))
-    await asyncio.sleep(0.3)
+    await post.turns()
     assert len(post.calls()) == calls
     assert not post.taken()
     await post.mend(id_, project_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0")
@@ -356,7 +363,7 @@ async def test_a_connection_that_may_not_send_is_left_alone(post: Post):
     post.engine.sender._work = count  # type: ignore[method-assign]
     for _ in range(3):
         post.engine.sender.wake([id_])
-        await asyncio.sleep(0.05)
+        await post.drained()
     # It does not wake itself again and again.
     assert turns <= 6
     assert not post.engine.sender._lines
@@ -373,7 +380,7 @@ async def test_what_was_taken_without_an_answer_is_unknown_and_repeated_only_by_
     listed = await post.world.ask("messages.list_unknown", workspace_id=1, before=1 << 62, since=0, n=100)
     assert {row["id"] for row in listed} == set(ids)
     post.fate()
-    await asyncio.sleep(0.3)
+    await post.turns()
     assert len(post.taken()) == 30
     await post.engine.messages.repeat(1, ids[0])
     record = await post.came_to(ids[0], "sent")
@@ -448,9 +455,11 @@ async def test_a_message_for_one_connection_goes_through_no_other(post: Post):
     assert [sent["address"] for sent in post.taken("gateway")] == [number(2)]
     # Not even when it is paused, disabled or deleted.
     post.fate()
-    waits = await post.send(number(3), connection_id=public("con", first), send_at=soon(0.3), validity=600)
+    due = soon(0.3)
+    waits = await post.send(number(3), connection_id=public("con", first), send_at=due, validity=600)
     await post.switch(first, False)
-    await asyncio.sleep(0.6)
+    await past(due)
+    await post.turns()
     assert (await post.look(waits))["status"] == "queued"
     await post.switch(first, True)
     assert (await post.came_to(waits, "sent"))["connection_id"] == first
@@ -459,6 +468,11 @@ async def test_a_message_for_one_connection_goes_through_no_other(post: Post):
 def soon(seconds: float) -> str:
     """A time from now, as the API takes it."""
     return iso(now_us() + int(seconds * SECOND))
+
+
+async def past(time: str) -> None:
+    """Return when this time is over."""
+    await eventually(lambda: iso(now_us()) > time)
 
 
 async def test_what_must_not_be_sent_any_more_is_skipped_and_said_why(post: Post):
@@ -572,7 +586,7 @@ async def test_no_more_calls_at_once_than_the_connection_allows(post: Post):
     # One by one, so that each finds the line idle.
     for n in range(6):
         await post.send(number(n))
-        await asyncio.sleep(0.02)
+        await eventually(lambda: not post.engine.sender._lines)
     await post.reached(sent=6)
     times = [moment(call["at"]) for call in post.calls()]
     assert all(later - earlier >= 0.095 for earlier, later in itertools.pairwise(times)), times
@@ -606,8 +620,7 @@ async def test_what_a_killed_process_had_on_the_wire_is_unknown_and_the_rest_is_
     for turn in range(3):
         post.fate(latency=0.3, receipts=False)
         await post.send_many([number(turn * 300 + n) for n in range(300)])
-        await eventually(functools.partial(_two_calls, post))
-        await asyncio.sleep(0.05 * turn)
+        await eventually(functools.partial(_two_calls, post, 2 * turn))
         await kill_world(world)
         world = await open_world(tmp_path, retry_base=0.8)
         post = Post(world, sunk)
@@ -627,8 +640,9 @@ async def test_what_a_killed_process_had_on_the_wire_is_unknown_and_the_rest_is_
         await close_world(world)
 
 
-def _two_calls(post: Post) -> bool:
-    return post.engine.sender.in_flight == 2
+def _two_calls(post: Post, after: int) -> bool:
+    """Whether two calls are on the wire and so many have come back."""
+    return post.engine.sender.in_flight == 2 and sum(post.engine.sender.outcomes.values()) >= after
 
 
 async def _all_settled(post: Post) -> bool:
@@ -773,8 +787,7 @@ async def test_what_comes_back_while_the_store_is_away_is_recorded_later(post: P
     await post.send_many([number(n) for n in range(200)])
     await eventually(lambda: len(post.calls()) >= 1)
     await refuse_writes(post.world, True)
-    await eventually(lambda: len(post.taken()) >= 1)
-    await asyncio.sleep(0.7)
+    await eventually(lambda: post.taken() and sum(post.engine.sender.outcomes.values()) == len(post.taken()))
     with pytest.raises(Unavailable):
         await post.send(number(999))
     counts = await post.statuses()
@@ -817,7 +830,8 @@ async def test_nothing_leaves_while_the_store_cannot_keep_that_it_does(post: Pos
     await post.connect()
     await post.send_many([number(n) for n in range(50)], send_at=soon(0.3))
     await refuse_writes(post.world, True)
-    await asyncio.sleep(0.8)
+    with structlog.testing.capture_logs() as lines:
+        await eventually(lambda: any(line["action"] == "claim_failed" for line in lines))
     assert not post.calls()
     await refuse_writes(post.world, False)
     await post.reached(sent=50)
@@ -844,9 +858,8 @@ async def test_what_was_claimed_without_a_word_is_sent_after_all(post: Post, mon
     assert await post.statuses() == {"sending": 1}
     await post.engine.sender.tidy()
     assert await post.statuses() == {"sending": 1}
-    monkeypatch.setattr(sending, "FORGOTTEN_S", 0.0)
-    monkeypatch.setattr(sending, "LOOK_BACK_S", 0.0)
-    await asyncio.sleep(0.01)
+    monkeypatch.setattr(sending, "FORGOTTEN_S", -1.0)
+    monkeypatch.setattr(sending, "LOOK_BACK_S", -1.0)
     await post.engine.sender.tidy()
     await post.reached(sent=1)
     # What is on the wire is not.

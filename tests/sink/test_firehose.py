@@ -19,6 +19,7 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.waiting import eventually
 from waypost.sink.beside import Running, running
 from waypost.sink.fates import FATES, SPECIAL, Dice, moments, read_settings
 from waypost.sink.firehose import fault, wrap
@@ -146,12 +147,14 @@ async def tell(sink: Running, method: str, path: str, given: Any = None) -> Any:
 
 async def settled(sink: Running, requests: int = 1) -> dict[str, Any]:
     """The state of the sender, once so many requests or more have come to their end."""
-    async with asyncio.timeout(10):
-        while True:
-            told: dict[str, Any] = await tell(sink, "GET", "/firehose")
-            if told["requests"] >= requests and not told["waiting"] and not told["posts"]["pending"]:
-                return told
-            await asyncio.sleep(0.005)
+
+    async def check() -> dict[str, Any] | None:
+        told: dict[str, Any] = await tell(sink, "GET", "/firehose")
+        done = told["requests"] >= requests and not told["waiting"] and not told["posts"]["pending"]
+        return told if done else None
+
+    found: dict[str, Any] = await eventually(check)
+    return found
 
 
 async def send(sink: Running, *addresses: str, project: str = "p1", **more: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.waiting import eventually
 from waypost.sink import posts as posts_module
 from waypost.sink.posts import Attempt, Post, Posts, backoff
 
@@ -85,10 +86,7 @@ async def posts() -> AsyncIterator[Posts]:
 
 async def settled(posts: Posts, sender: str = "s") -> None:
     """Wait until nothing is pending."""
-    end = asyncio.get_running_loop().time() + 10
-    while posts.counts(sender).pending:
-        assert asyncio.get_running_loop().time() < end
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not posts.counts(sender).pending)
 
 
 def told(posts: Posts) -> tuple[int, int, int, int]:

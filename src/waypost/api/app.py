@@ -1,7 +1,7 @@
 """The ASGI app: the edge in front, the control API behind it, every error a problem document."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import Litestar, Request, Response
@@ -56,27 +56,31 @@ ROUTES = [
 ]
 
 
-def build_app(engine: Engine) -> App:
-    """The whole HTTP face of an engine that somebody else starts and stops."""
+def build_app(engine: Engine, control: Litestar | None = None) -> App:
+    """Return the whole HTTP face of an engine that somebody else starts and stops.
+
+    To build the control API takes a tenth of a second. One that served an engine which has stopped may be given again.
+    """
     keyring = Keyring(engine.database)
-    control: App = build_control(engine, keyring)  # type: ignore[assignment]
-    return Edge(control, keyring, engine.journal, ReceiptRoutes(engine))
+    control = control or build_control()
+    control.state.engine, control.state.keyring = engine, keyring
+    return Edge(cast(App, control), keyring, engine.journal, ReceiptRoutes(engine))
 
 
-def build_control(engine: Engine | None, keyring: Keyring | None) -> Litestar:
-    """The control API."""
+def build_control() -> Litestar:
+    """Return the control API, which does not serve an engine yet."""
 
     async def provide_call(request: Request[Any, Any, Any]) -> Call:
         return Call(request.app.state.engine, request.app.state.keyring, request.state.caller, request)
 
     return Litestar(
         route_handlers=ROUTES,
-        guards=[authorize(keyring)] if keyring else [],
+        guards=[authorize],
         dependencies={"call": Provide(provide_call)},
         exception_handlers={Error: _answer_error, HTTPException: _answer_framework, Exception: _answer_surprise},
         openapi_config=CONFIG,
         request_max_body_size=BODY_BYTES,
-        state=State({"engine": engine, "keyring": keyring}),
+        state=State(),
         logging_config=None,
         debug=False,
     )
@@ -84,7 +88,7 @@ def build_control(engine: Engine | None, keyring: Keyring | None) -> Litestar:
 
 def describe_api() -> dict[str, Any]:
     """The OpenAPI document, without an engine."""
-    return build_document(build_control(None, None))
+    return build_document(build_control())
 
 
 def _respond(error: Error) -> Response[bytes]:

@@ -114,19 +114,16 @@ class Call:
         return Repeatable(key, digest.hexdigest())
 
 
-def authorize(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """A guard that finds the caller of every route that is not public, and whether the key may call it."""
-
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        method = connection.scope.get("method")
-        if handler.opt.get("public") or method == "OPTIONS":
-            return
-        header = connection.headers.get("authorization")
-        caller = (keyring.remember(header) if header else None) or await keyring.find(header)
-        caller.require(handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE))
-        connection.state.caller = caller
-
-    return guard
+async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Find the caller of every route that is not public, and refuse a key that may not call it."""
+    method = connection.scope.get("method")
+    if handler.opt.get("public") or method == "OPTIONS":
+        return
+    keyring: Keyring = connection.app.state.keyring
+    header = connection.headers.get("authorization")
+    caller = (keyring.remember(header) if header else None) or await keyring.find(header)
+    caller.require(handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE))
+    connection.state.caller = caller
 
 
 def _named(reason: str) -> str:
