@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev run test cover check bench lock upgrade clean
+.PHONY: help setup setup-dev run test cover mutate check bench lock upgrade clean
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,15 @@ setup-dev: $(DEV_STAMP) ## Install what testing needs as well
 run: setup ## Start the demo: server, sink, a workspace and some traffic
 	@$(BIN)/waypost demo
 
-test: setup-dev ## Run every test: the fast rings in parallel, then real processes one by one
+test: setup-dev ## Run every test: the fast rings, then real processes, both in parallel
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not acceptance"
-	@$(BIN)/python -m pytest -m acceptance
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m acceptance
 
 cover: setup-dev ## Run the fast rings and show which branches no test takes
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not acceptance" --cov --cov-report term-missing
+
+mutate: setup-dev ## Change the program in small ways and list what no test notices (about an hour)
+	@$(BIN)/python -m tests.mutate
 
 check: setup-dev ## Lint, format and type checks, and the rules for lock files and module length
 	@$(BIN)/ruff check

@@ -21,9 +21,11 @@ from rich.table import Table
 from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
 from bench.messaging import MESSAGING
+from bench.outside import OUTSIDE, SLOW
 from bench.targets import Missing
 
-MEASUREMENTS = SPINE | MESSAGING
+#: What a user gets comes first; then the same work on one core, beside the bare program.
+MEASUREMENTS = OUTSIDE | SPINE | MESSAGING | SLOW
 # The bare program alone is part of `spine`.
 BY_DEFAULT = [name for name in MEASUREMENTS if name != "floor"]
 SYNCS = 200

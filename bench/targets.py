@@ -94,10 +94,7 @@ async def ours(
     concurrency: int | None = 64,
 ) -> AsyncIterator[Target]:
     """Waypost on a fresh database, with one webhook endpoint for every port; `concurrency` None leaves its default."""
-    command = Path(sys.executable).with_name("waypost")
-    if not command.exists():
-        raise Missing(f"{command} is not there; `make setup` installs it")
-    port = free_port()
+    command, port = waypost(), free_port()
     with folder() as data:
         environment = {**LOOPBACK, **(settings or {})}
         keys = await asyncio.to_thread(initialise, command, data, environment)
@@ -123,6 +120,14 @@ async def ours(
                 api_key=keys["api_key"],
                 webhooks=tuple(webhooks),
             )
+
+
+def waypost() -> Path:
+    """The command that users start."""
+    command = Path(sys.executable).with_name("waypost")
+    if not command.exists():
+        raise Missing(f"{command} is not there; `make setup` installs it")
+    return command
 
 
 def initialise(command: Path, data: Path, environment: Mapping[str, str]) -> dict[str, str]:

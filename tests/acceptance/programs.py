@@ -24,12 +24,22 @@ WAYPOST = str(Path(sys.executable).with_name("waypost"))
 PATIENCE = 60.0
 
 
+#: Below the ports that the system gives to connections going out, and in another place for every process: workers that
+#: run in parallel do not take each other's ports between asking and listening.
+_PORTS = itertools.count(10_000 + os.getpid() % 200 * 100)
+
+
 def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has now, and that this process has not given to anybody before."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 class Client:
