@@ -38,7 +38,7 @@ check: setup-dev ## Lint, format and type checks, and the rules for lock files a
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_packaging.py tests/test_waiting.py
 
-bench: setup-dev ## Measure, beside the bare program
+bench: setup-dev ## Measure: what a user gets, then beside the bare program (about ten minutes)
 	@$(BIN)/python -m bench
 
 lock: setup-dev ## Pin again after requirements*.in changed, moving nothing else

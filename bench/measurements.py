@@ -26,7 +26,7 @@ class Plan:
     warm_up: int = 2_000
     connections: int = 64
     rate: float = 200.0
-    seconds: float = 10.0
+    seconds: float = 8.0
     stored: int = 1_000_000
     questions: int = 50
     messages: int = 100_000

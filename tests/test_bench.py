@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import smtplib
 from functools import partial
 
 import apsw
@@ -9,6 +10,7 @@ import pytest
 
 from bench import load
 from bench.process import ask, cpu_seconds, peak_bytes
+from bench.sinks import bare_sink
 from bench.targets import balanced, bare
 
 
@@ -82,6 +84,21 @@ def test_a_receiver_that_hangs_takes_the_request_and_never_answers():
             return answered
 
     assert run(post()) is False
+
+
+def test_the_bare_mail_server_takes_every_mail_of_a_connection():
+    with bare_sink("smtp") as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=10) as client:
+            for text in ("one", "two\r\n..\r\nthree", "x" * 100_000):
+                client.sendmail("a@example.com", ["b@example.com"], f"Subject: x\r\n\r\n{text}\r\n")
+        assert sink.stop() == 3
+
+
+def test_the_bare_provider_gives_every_request_an_id():
+    with bare_sink("http") as sink:
+        ids = [ask(sink.port, "POST", "/send", {"text": "x" * size})[1]["id"] for size in (1, 200_000)]
+        assert ids == ["bench-1", "bench-2"]
+        assert sink.stop() == 2
 
 
 @pytest.mark.parametrize(
