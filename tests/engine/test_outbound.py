@@ -382,7 +382,8 @@ async def test_a_callback_that_raises_strands_nobody(outbound, outside: Outside)
 
     def begin() -> None:
         for number in range(500):
-            outbound.send(post(outside.hook("raising")), lambda response, number=number: finish(number, response))
+            request = post(outside.hook("raising"), timeout_ms=30_000)
+            outbound.send(request, lambda response, number=number: finish(number, response))
         raise RuntimeError("a broken job")
 
     outbound.run(begin)
