@@ -96,3 +96,10 @@ async def test_the_example_of_a_type_is_what_a_test_sends(client, hook):
     sent = await ok(client.post(f"/v1/webhooks/{made['id']}/test", json={"event_type": entry["type"]}))
     assert '"metric":"Spécial  Metric!"' in sent["request"]["body"]
     await settled(client, made, accepted=0)
+
+
+async def test_a_time_beyond_all_ids_is_the_end_of_the_list(client):
+    await track(client)
+    assert (await ok(client.get("/v1/events?since=2100-01-01T00:00:00Z")))["data"] == []
+    assert len((await ok(client.get("/v1/events?until=9999-01-01T00:00:00Z")))["data"]) == 1
+    assert (await ok(client.get("/v1/events?until=1999-01-01T00:00:00Z")))["data"] == []

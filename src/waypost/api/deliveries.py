@@ -27,7 +27,10 @@ SCAN = 10_000
 MOST_ATTEMPTS = 200
 
 _pairs = msgspec.json.Decoder(list[tuple[str, str]])
-StateFilter = Annotated[State | None, QueryParameter(name="state", description="Only deliveries in this state.")]
+StateFilter = Annotated[
+    str | None,
+    QueryParameter(name="state", pattern="^(pending|delivered|dead)$", description="Only deliveries in this state."),
+]
 
 
 class AttemptShown(msgspec.Struct, kw_only=True):
@@ -176,11 +179,11 @@ async def list_deliveries(
 
     async def work(tx: Tx) -> Page[DeliveryShown]:
         webhook = await webhooks.find_webhook(tx, call.engine.vault, call.workspace_id, webhook_id(id))
-        if state_ is State.PENDING:
+        if state_ == State.PENDING:
             return await _list_pending(tx, webhook.id, limit, after)
         name = f"deliveries.{state_ or 'all'}"
         first = before(name, after)
-        if state_ is not State.DELIVERED:
+        if state_ != State.DELIVERED:
             query = "deliveries.list" if state_ is None else "deliveries.list_dead"
             rows = await tx.rows(query, endpoint_id=webhook.id, before=first, n=limit + 1)
             return page(name, rows, limit, _delivery, lambda row: int(row[1]))

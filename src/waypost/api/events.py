@@ -8,8 +8,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.calls import Call
-from waypost.api.paging import After, Limit, Page, before, cursor, page, position
-from waypost.clock import first_id, id_time, iso
+from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position
+from waypost.clock import id_time, iso
 from waypost.domain.catalogue import SYSTEM_TYPES, EventType, tracked_type
 from waypost.domain.events import parse_time
 from waypost.domain.ids import internal, public
@@ -68,11 +68,11 @@ async def list_events(
     """The newest first. With `type`, a page may be short although another follows: go on until `next` is null."""
     first = before("events", after)
     if until is not None:
-        first = min(first, first_id(parse_time(until)))
+        first = min(first, made_from(parse_time(until)))
     stretch: dict[str, Any] = {
         "workspace_id": call.workspace_id,
         "before": first,
-        "since": 0 if since is None else first_id(parse_time(since)),
+        "since": 0 if since is None else made_from(parse_time(since)),
     }
     if type_ is not None and "\0" in type_:
         raise Invalid("A type may not hold a zero character.", code="invalid_parameter")

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
-from waypost.api.calls import Call
+from waypost.api.calls import NAMES, Call
 from waypost.api.events import SCAN
 from waypost.api.paging import After, Limit, Page, before, cursor, page
 from waypost.clock import id_time, iso
@@ -105,7 +105,7 @@ class MessageWhole(MessageShown, kw_only=True):
     content: dict[str, Any] | None
 
 
-@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted})
+@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted, **NAMES})
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
     """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
     wanted, asked = await call.body(Wanted), await call.asked()
@@ -117,7 +117,7 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
     summary="Send many messages",
     status_code=202,
     request_max_body_size=BATCH_BYTES,
-    opt={"body": MessageBatch},
+    opt={"body": MessageBatch, **NAMES},
 )
 async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""

@@ -7,6 +7,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from litestar.params import QueryParameter
 
+from waypost.clock import first_id
 from waypost.errors import Invalid
 
 T = TypeVar("T")
@@ -53,6 +54,11 @@ def position(name: str, after: str | None, *start: int | str) -> tuple[int | str
 def _storable(part: int | str) -> bool:
     """Whether a database takes a part of a key that a stranger may have made up."""
     return "\0" not in part if isinstance(part, str) else 0 <= part <= NEWEST
+
+
+def made_from(at: int) -> int:
+    """The first id that can have been made at this moment or later, as far as ids reach."""
+    return min(first_id(at), NEWEST)
 
 
 def before(name: str, after: str | None) -> int:
