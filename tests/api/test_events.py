@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api.calling import make_webhook, ok, refused, settled, track
-from waypost.api import events
+from waypost.api import paging
 from waypost.clock import iso, now_us
 from waypost.domain.events import parse_time
 
@@ -47,7 +47,8 @@ async def pages(client, place):
 
 @pytest.mark.parametrize("scan", [2, 3, 1000])
 async def test_events_of_one_type_are_found_however_rare(client, scan, monkeypatch):
-    monkeypatch.setattr(events, "SCAN", scan)
+    monkeypatch.setattr(paging, "SCAN", scan)
+    monkeypatch.setattr(paging, "STRETCHES", 2)
     await track(client, 2, event="Rare")
     await track(client, 5)
     await track(client, 1, event="Rare")

@@ -1,6 +1,7 @@
 """Messages: send one, send many, see what became of them, repeat or cancel one by hand."""
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -9,9 +10,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
-from waypost.api.calls import NAMES, Call
-from waypost.api.events import SCAN
-from waypost.api.paging import After, Limit, Page, before, cursor, page
+from waypost.api.calls import NAMES, Call, read_json
+from waypost.api.paging import After, Limit, Page, before, page, scan
 from waypost.clock import id_time, iso
 from waypost.domain.codes import describe
 from waypost.domain.ids import internal, public
@@ -20,7 +20,7 @@ from waypost.domain.standing import Note
 from waypost.domain.wanted import Wanted
 from waypost.engine import idempotency
 from waypost.engine.idempotency import Answer
-from waypost.engine.messages import MOST, BatchLine, MessageAccepted
+from waypost.engine.messages import MOST, BatchLine, MessageAccepted, Refusal
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
 
@@ -41,6 +41,15 @@ class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_duplicates: Annotated[
         bool, Meta(description="The same content to the same address goes out once; the others are skipped.")
     ] = True
+
+
+class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A MessageBatch whose messages are still to be read, each for itself."""
+
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST)]
+    defaults: Wanted | None = None
+    throttle: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    skip_duplicates: bool = True
 
 
 class BatchAccepted(msgspec.Struct, omit_defaults=True):
@@ -121,11 +130,10 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
 )
 async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
-    batch = await call.body(MessageBatch)
-    wanted = batch.messages
+    batch, wanted = await _read_batch(call)
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
-        wanted = [_with(one, common) for one in wanted]
+        wanted = [_with(one, common) if isinstance(one, Wanted) else one for one in wanted]
     return await _answer(
         call,
         call.engine.messages.submit_many(
@@ -137,6 +145,24 @@ async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
             skip_duplicates=batch.skip_duplicates,
         ),
     )
+
+
+async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[Wanted | Refusal]]:
+    """A batch and its messages; one that cannot be read is a refusal, and the others stay."""
+    try:
+        batch = await call.body(MessageBatch)
+        return batch, [*batch.messages]
+    except Invalid as error:
+        if error.code != "invalid_body":
+            raise
+    items = await call.body(_Items)
+    wanted: list[Wanted | Refusal] = []
+    for raw in items.messages:
+        try:
+            wanted.append(read_json(bytes(raw), Wanted))
+        except Invalid as error:
+            wanted.append(Refusal(error.code, error.detail))
+    return items, wanted
 
 
 async def _answer(call: Call, submitted: Awaitable[Answer]) -> Response[Any]:
@@ -187,7 +213,8 @@ async def list_messages(
     """The newest first. With a filter, a page may be short although another follows: go on until `next` is null."""
     if to is not None and "\0" in to:
         raise Invalid("An address may not hold a zero character.", code="invalid_parameter")
-    stretch: dict[str, Any] = {"workspace_id": call.workspace_id, "before": before("messages", after), "since": 0}
+    first = before("messages", after)
+    place = {"workspace_id": call.workspace_id, "since": 0}
     wanted = {
         "status": status or "",
         "connection_id": internal("con", connection_id) if connection_id else 0,
@@ -197,19 +224,21 @@ async def list_messages(
 
     async def work(tx: Tx) -> Page[MessageShown]:
         if not any(wanted.values()):
-            rows = await tx.records("messages.list", n=limit + 1, **stretch)
+            rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
             return page("messages", rows, limit, _show, lambda row: int(row["id"]))
         if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
             # These have to be looked at by somebody, however old they are: they have an index of their own.
-            rows = await tx.records("messages.list_unknown", n=limit + 1, **stretch)
+            rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
             return page("messages", rows, limit, _show, lambda row: int(row["id"]))
-        rows = await tx.records("messages.stretch", scan=SCAN, n=limit + 1, **stretch, **wanted)
-        found = page("messages", rows, limit, _show, lambda row: int(row["id"]))
-        if found.next is None:
-            end = await tx.row("messages.stretch_end", scan=SCAN, **stretch)
-            if end is not None and end[1] == SCAN:
-                found.next = cursor("messages", end[0])
-        return found
+        return await scan(
+            "messages",
+            limit,
+            first,
+            partial(tx.records, "messages.stretch", **place, **wanted),
+            partial(tx.row, "messages.stretch_end", **place),
+            _show,
+            lambda row: int(row["id"]),
+        )
 
     return await call.read(work)
 

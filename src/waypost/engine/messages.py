@@ -99,7 +99,7 @@ class Messages:
     async def submit_many(
         self,
         workspace_id: int,
-        wanted: list[Wanted],
+        wanted: list[Wanted | Refusal],
         asked: Repeatable | None,
         now: int,
         *,
@@ -107,7 +107,8 @@ class Messages:
         skip_duplicates: bool,
     ) -> Answer:
         """Accept many messages; each is accepted or refused for itself. At most `per_second` of them are sent."""
-        reach, templates = await self._reach(workspace_id, wanted), await self._load(workspace_id, wanted)
+        readable = [one for one in wanted if isinstance(one, Wanted)]
+        reach, templates = await self._reach(workspace_id, readable), await self._load(workspace_id, readable)
         made: list[NewMessage] = []
         shown: list[BatchLine] = []
         seen: set[tuple[str, str, str]] = set()
@@ -116,6 +117,9 @@ class Messages:
             if number % TURN == TURN - 1:
                 # Others want the loop, too.
                 await asyncio.sleep(0)
+            if isinstance(one, Refusal):
+                shown.append(BatchLine(error=one))
+                continue
             try:
                 message = await self._prepare(workspace_id, one, reach, templates, now)
             except Error as error:
