@@ -564,6 +564,18 @@ async def test_by_hand_a_message_is_repeated_or_cancelled_only_where_that_makes_
         await refused(client.post(f"/v1/messages/nonsense/{action}"), 404, "not_found")
 
 
+async def test_by_hand_at_once_under_one_key_takes_effect_once(client: Api, gateway: dict[str, Any]):
+    waits = await send(client, number(1), send_at=LATER)
+    key = {"idempotency-key": "cancel"}
+    answers = await asyncio.gather(*(client.post(f"/v1/messages/{waits['id']}/cancel", headers=key) for _ in range(5)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, answers[0].text)}
+    failed = await send(client, "+12025550010")
+    await came_to(client, failed["id"], "failed")
+    key = {"idempotency-key": "resend"}
+    answers = await asyncio.gather(*(client.post(f"/v1/messages/{failed['id']}/resend", headers=key) for _ in range(5)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(202, answers[0].text)}
+
+
 async def test_another_workspace_sees_and_does_nothing(client: Api, keys: Keys, gateway: dict[str, Any]):
     ada = await profile(client, "ada", phone=number(50))
     template = await ok(client.post("/v1/templates", json={"name": "t", "channel": "sms", "text": "Hi"}), 201)

@@ -75,11 +75,14 @@ class Call:
 
     async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
         """The same for work that is in no transaction."""
+
+        async def answer() -> Answer:
+            return Answer(status, _encode(await work()))
+
         engine, asked = self.engine, await self.asked()
-        done = await idempotency.recall(engine.database, engine.vault, self.workspace_id, asked)
-        if done is None:
-            done = Answer(status, _encode(await work()))
-            await idempotency.keep(engine.database, engine.vault, self.workspace_id, asked, self.now, done)
+        done = await idempotency.perform_outside(
+            engine.database, engine.vault, self.workspace_id, asked, self.now, answer
+        )
         return self.respond(done)
 
     def respond(self, answer: Answer) -> Response[Any]:

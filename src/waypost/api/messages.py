@@ -252,23 +252,15 @@ async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> Message
 @post("/v1/messages/{id:str}/resend", summary="Repeat a message by hand", status_code=202)
 async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Queue a message again that failed, or that may have been sent: then it may reach the person twice."""
-    return await call.perform_outside(202, lambda: _resend(call, internal("msg", id)))
-
-
-async def _resend(call: Call, id_: int) -> MessageAccepted:
-    standing = await call.engine.messages.repeat(call.workspace_id, id_)
-    return MessageAccepted(public("msg", id_), standing.status.value)
+    engine = call.engine
+    return call.respond(await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.asked()))
 
 
 @post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
 async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Skip a message that waits to be sent."""
-    return await call.perform_outside(200, lambda: _cancel(call, internal("msg", id)))
-
-
-async def _cancel(call: Call, id_: int) -> MessageAccepted:
-    standing = await call.engine.messages.cancel(call.workspace_id, id_)
-    return MessageAccepted(public("msg", id_), standing.status.value, standing.reason)
+    engine = call.engine
+    return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
 
 
 async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:
