@@ -5,27 +5,35 @@ from functools import partial
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
-from waypost.api.calls import NAMES, Call, read_json
+from waypost.api.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.calls import BODY_BYTES, NAMES, Call, check_query, read_json, read_key
 from waypost.api.paging import After, Limit, Page, before, page, scan
-from waypost.clock import id_time, iso
+from waypost.api.problems import surprise
+from waypost.clock import id_time, iso, now_us
+from waypost.domain.accounts import Scope
 from waypost.domain.codes import describe
 from waypost.domain.ids import internal, public
 from waypost.domain.messages import Status
 from waypost.domain.standing import Note
 from waypost.domain.wanted import Wanted
 from waypost.engine import idempotency
-from waypost.engine.idempotency import Answer
+from waypost.engine.accounts import Keyring
+from waypost.engine.idempotency import Answer, Repeatable
 from waypost.engine.messages import MOST, BatchLine, MessageAccepted, Refusal
-from waypost.errors import Conflict, Invalid, NotFound
+from waypost.engine.worker import Engine
+from waypost.errors import Conflict, Error, Invalid, NotFound, TooLarge
 from waypost.storage.database import Tx
 
 #: A batch is at most this large.
 BATCH_BYTES = 8_000_000
+
+log = structlog.get_logger()
 
 _content = msgspec.json.Decoder(dict[str, Any])
 _notes = msgspec.json.Decoder(list[Note])
@@ -117,8 +125,9 @@ class MessageWhole(MessageShown, kw_only=True):
 @post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted, **NAMES})
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
     """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
+    # `MessageRoute` answers this path without the framework; this is what it is described by, and held against.
     wanted, asked = await call.body(Wanted), await call.asked()
-    return await _answer(call, call.engine.messages.submit_one(call.workspace_id, wanted, asked, call.now))
+    return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
 
 
 @post(
@@ -134,17 +143,16 @@ async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
         wanted = [_with(one, common) if isinstance(one, Wanted) else one for one in wanted]
-    return await _answer(
-        call,
-        call.engine.messages.submit_many(
-            call.workspace_id,
-            wanted,
-            await call.asked(),
-            call.now,
-            per_second=batch.throttle,
-            skip_duplicates=batch.skip_duplicates,
-        ),
+    asked = await call.asked()
+    submitted = call.engine.messages.submit_many(
+        call.workspace_id,
+        wanted,
+        asked,
+        call.now,
+        per_second=batch.throttle,
+        skip_duplicates=batch.skip_duplicates,
     )
+    return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
 
 
 async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[Wanted | Refusal]]:
@@ -165,20 +173,83 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[Wanted | 
     return items, wanted
 
 
-async def _answer(call: Call, submitted: Awaitable[Answer]) -> Response[Any]:
+async def accept_message(
+    engine: Engine, workspace_id: int, wanted: Wanted, asked: Repeatable | None, now: int
+) -> Answer:
+    """The answer to a wish for one message."""
+    submitted = engine.messages.submit_one(workspace_id, wanted, asked, now)
+    return await _answered(engine, workspace_id, asked, submitted)
+
+
+async def _answered(
+    engine: Engine, workspace_id: int, asked: Repeatable | None, submitted: Awaitable[Answer]
+) -> Answer:
     """The answer of a submission.
 
     One that was accepted before is answered as it was then, even if it would be refused by now: told otherwise, whoever
     repeats it would send the message by another way, and the person gets two.
     """
     try:
-        return call.respond(await submitted)
+        return await submitted
     except (Invalid, NotFound, Conflict):
-        engine = call.engine
-        known = await idempotency.recall(engine.database, engine.vault, call.workspace_id, await call.asked())
+        known = await idempotency.recall(engine.database, engine.vault, workspace_id, asked)
         if known is None:
             raise
-        return call.respond(known)
+        return known
+
+
+class MessageRoute:
+    """`POST /v1/messages` as raw ASGI: the answers of `send_message` without what the framework costs."""
+
+    PATH = "/v1/messages"
+
+    def __init__(self, engine: Engine, keyring: Keyring) -> None:
+        self._engine = engine
+        self._keyring = keyring
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            found = await self._accept(scope, receive)
+            await answer(send, found.status, json_headers(len(found.body)), found.body)
+        except Error as error:
+            await refuse(send, error, b"")
+        except Exception as error:
+            log.error("request failed", action="request_failed", path=self.PATH, exc_info=error)
+            await refuse(send, surprise(), b"")
+
+    async def _accept(self, scope: HttpScope, receive: Receive) -> Answer:
+        authorization = key = None
+        length = b"0"
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"idempotency-key":
+                key = value.decode("latin-1")
+            elif name == b"content-length":
+                length = value
+        caller = self._keyring.remember(authorization) if authorization else None
+        if caller is None:
+            caller = await self._keyring.find(authorization)
+        caller.require(Scope.MANAGE)
+        query = scope["query_string"]
+        check_query(query, frozenset())
+        now = now_us()
+        try:
+            if int(length) > BODY_BYTES:
+                raise TooLarge
+            body = await read_body(receive, b"", BODY_BYTES)
+        except TooLarge as error:
+            raise too_large(self.PATH) from error
+        wanted = read_json(body, Wanted)
+        asked = None if key is None else read_key(key, self.PATH, query, body)
+        return await accept_message(self._engine, caller.workspace_id, wanted, asked, now)
+
+
+def too_large(path: str) -> TooLarge:
+    """What is told of a body that is too large for a route of the control API."""
+    limit = BATCH_BYTES if path == "/v1/messages/batch" else BODY_BYTES
+    return TooLarge(f"A request to {path} is at most {limit} bytes.")
 
 
 def _with(one: Wanted, common: dict[str, Any]) -> Wanted:
