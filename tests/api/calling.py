@@ -10,7 +10,7 @@ from litestar import Litestar
 
 from tests.waiting import eventually as eventually
 from waypost.api.app import build_app, build_control
-from waypost.api.edge import App
+from waypost.api.asgi import App
 from waypost.engine.worker import Engine
 
 

@@ -156,7 +156,7 @@ async def test_messages_are_counted_by_the_hour(client: Api, gateway: dict[str, 
     assert len((await ok(client.get(f"/v1/message-counts?{inside}")))["data"]) == len(rows)
     before = f"since={iso(now - 9 * HOUR)}&until={iso(now - 8 * HOUR)}"
     assert (await ok(client.get(f"/v1/message-counts?{before}")))["data"] == []
-    await refused(client.get(f"/v1/message-counts?since={iso(now - 2300 * HOUR)}"), 400, "invalid_parameter")
+    await refused(client.get(f"/v1/message-counts?since={iso(now - 2300 * HOUR)}"), 400, "invalid_period")
     await refused(client.get("/v1/message-counts?since=yesterday"), 400, "invalid_time")
 
 

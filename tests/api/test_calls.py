@@ -7,9 +7,10 @@ import pytest
 from litestar.exceptions import HTTPException
 
 from tests.api.calling import bearer, make_webhook, ok, refused
-from waypost.api.calls import BODY_BYTES
-from waypost.engine import accounts
-from waypost.engine.idempotency import RACES
+from waypost.api.calls import BODY_BYTES, read_key
+from waypost.clock import DAY, MINUTE, now_us
+from waypost.engine import accounts, idempotency
+from waypost.engine.idempotency import IN_PROGRESS, LEASE, RACES, Answer
 
 NEW = {"url": "https://example.com/", "event_types": ["*"]}
 
@@ -131,3 +132,92 @@ async def test_a_test_is_not_sent_twice_under_one_key(client, hook, sink):
     async with httpx.AsyncClient() as direct:
         name = hook.rpartition("/")[2]
         assert (await ok(direct.get(f"{sink.url}/received/count?name={name}")))["count"] == 1
+
+
+async def test_a_test_that_is_asked_for_twice_at_once_is_sent_once(client, hook, sink):
+    made = await make_webhook(client, hook)
+    place, headers = f"/v1/webhooks/{made['id']}/test", {"idempotency-key": "one"}
+    answers = await asyncio.gather(*(client.post(place, headers=headers) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
+    assert {answer.json().get("code") for answer in answers} == {None, "idempotency_key_in_use"}
+    first = next(answer for answer in answers if answer.status_code == 200)
+    assert await ok(client.post(place, headers=headers)) == first.json()
+    async with httpx.AsyncClient() as direct:
+        name = hook.rpartition("/")[2]
+        assert (await ok(direct.get(f"{sink.url}/received/count?name={name}")))["count"] == 1
+
+
+async def test_a_test_that_was_refused_gives_its_key_back(client, hook):
+    headers = {"idempotency-key": "one"}
+    place = "/v1/webhooks/whk_0000000000000001/test"
+    for _ in range(2):
+        await refused(client.post(place, headers=headers), 404, "not_found")
+
+
+async def test_a_key_that_a_dead_process_holds_is_taken_over_in_the_end(client, engine, keys, hook):
+    made = await make_webhook(client, hook)
+    place = f"/v1/webhooks/{made['id']}/test"
+    asked = read_key("one", place, b"", b"")
+
+    async def hold(since):
+        async def work(tx):
+            await tx.run("idempotency.prune", before=now_us() + DAY, n=10)
+            await idempotency._add(tx, engine.vault, keys.workspace_id, asked, since, Answer(IN_PROGRESS, b""))
+
+        await engine.database.transact(work)
+
+    headers = {"idempotency-key": "one"}
+    await hold(now_us() - LEASE + MINUTE)
+    await refused(client.post(place, headers=headers), 409, "idempotency_key_in_use")
+    await hold(now_us() - LEASE - 1)
+    first = await ok(client.post(place, headers=headers))
+    assert await ok(client.post(place, headers=headers)) == first
+
+
+async def test_an_unknown_query_parameter_is_refused_and_the_known_ones_are_named(client):
+    problem = await refused(client.get("/v1/messages?conection_id=con_1"), 400, "unknown_parameter")
+    assert problem["parameter"] == "conection_id"
+    assert "after, connection_id, limit, profile_id, status, to" in problem["detail"]
+    await refused(client.post("/v1/keys?name=x", json={"name": "x", "scopes": ["read"]}), 400, "unknown_parameter")
+    await refused(client.get("/v1/events?limit=1&limit=2"), 400, "invalid_parameter")
+
+
+async def test_who_may_not_call_learns_nothing_of_parameters(client):
+    await refused(client.get("/v1/messages?x=1", headers={"authorization": ""}), 401, "unauthorized")
+
+
+async def test_a_whole_number_may_be_written_with_a_fraction_of_zero(client, hook):
+    body = f'{{"url": "{hook}", "event_types": ["*"], "concurrency": 7.0}}'
+    assert (await ok(client.post("/v1/webhooks", content=body), 201))["concurrency"] == 7
+    await refused(client.post("/v1/webhooks", content=body.replace("7.0", "7.5")), 400, "invalid_body")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/v1/messages", 200),
+        ("GET", "/v1/messages/msg_1", 404),
+        ("GET", "/nothing", 404),
+        ("PUT", "/v1/messages", 405),
+        ("OPTIONS", "/v1/messages", 204),
+        ("POST", "/v1/messages", 400),
+        ("POST", "/v1/track", 400),
+        ("OPTIONS", "/v1/track", 204),
+        ("POST", "/tracking/amazon-pinpoint-events", 401),
+        ("POST", "/receipts/con_1", 401),
+        ("GET", "/receipts/con_1", 405),
+    ],
+)
+async def test_every_answer_carries_the_security_headers_once(method, path, status, client):
+    answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("x-frame-options") == ["DENY"]
+    assert answer.headers.get_list("content-security-policy") == ["default-src 'none'; frame-ancestors 'none'"]
+
+
+async def test_a_path_says_all_of_its_methods(client):
+    assert (await client.options("/v1/webhooks/whk_1")).headers["allow"] == "DELETE, GET, OPTIONS, PATCH, PUT"
+    assert (await client.options("/v1/connections/order")).headers["allow"] == "OPTIONS, POST"

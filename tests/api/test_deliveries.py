@@ -7,7 +7,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.api.calling import eventually, make_webhook, ok, refused, settled, track
-from waypost.api import deliveries
+from waypost.api import paging
 from waypost.api.deliveries import joined, readable
 
 
@@ -74,7 +74,8 @@ async def pages(client, place):
 
 @pytest.mark.parametrize("scan", [2, 1000])
 async def test_deliveries_by_state(client, hook, scan, monkeypatch):
-    monkeypatch.setattr(deliveries, "SCAN", scan)
+    monkeypatch.setattr(paging, "SCAN", scan)
+    monkeypatch.setattr(paging, "STRETCHES", 2)
     made = await make_webhook(client, hook, filter={"properties.way": {"$ne": "none"}})
     place = f"/v1/webhooks/{made['id']}"
     await track(client, 5)

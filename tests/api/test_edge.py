@@ -2,7 +2,9 @@
 
 import json
 
-from tests.api.calling import bearer, ok
+import pytest
+
+from tests.api.calling import bearer, ok, refused
 
 
 async def test_the_library_for_browsers_is_understood(client, keys):
@@ -34,3 +36,14 @@ async def test_other_methods_are_told_what_is_allowed(client, keys):
 async def test_a_write_key_may_do_nothing_else(client, keys):
     answer = await client.get("/v1/ledger", headers=bearer(keys.ingest))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/track"])
+@pytest.mark.parametrize("headers", [{"authorization": ""}, {"authorization": "Bearer wpw_made_up"}])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"batch": 1}', b'{"batch": []}', b'{"writeKey": "wpw_x"}'])
+async def test_who_is_nobody_is_told_that_first(path, headers, body, client):
+    await refused(client.post(path, content=body, headers=headers), 401, "unauthorized")
+
+
+async def test_who_may_not_send_events_is_told_that_before_the_body_is_read(client, keys):
+    await refused(client.post("/v1/batch", content=b"{", headers=bearer(keys.read)), 403, "forbidden")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api.calling import make_webhook, ok, refused, settled, track
-from waypost.api import events
+from waypost.api import paging
 from waypost.clock import iso, now_us
 from waypost.domain.events import parse_time
 
@@ -47,7 +47,8 @@ async def pages(client, place):
 
 @pytest.mark.parametrize("scan", [2, 3, 1000])
 async def test_events_of_one_type_are_found_however_rare(client, scan, monkeypatch):
-    monkeypatch.setattr(events, "SCAN", scan)
+    monkeypatch.setattr(paging, "SCAN", scan)
+    monkeypatch.setattr(paging, "STRETCHES", 2)
     await track(client, 2, event="Rare")
     await track(client, 5)
     await track(client, 1, event="Rare")
@@ -96,3 +97,10 @@ async def test_the_example_of_a_type_is_what_a_test_sends(client, hook):
     sent = await ok(client.post(f"/v1/webhooks/{made['id']}/test", json={"event_type": entry["type"]}))
     assert '"metric":"Spécial  Metric!"' in sent["request"]["body"]
     await settled(client, made, accepted=0)
+
+
+async def test_a_time_beyond_all_ids_is_the_end_of_the_list(client):
+    await track(client)
+    assert (await ok(client.get("/v1/events?since=2100-01-01T00:00:00Z")))["data"] == []
+    assert len((await ok(client.get("/v1/events?until=9999-01-01T00:00:00Z")))["data"]) == 1
+    assert (await ok(client.get("/v1/events?until=1999-01-01T00:00:00Z")))["data"] == []

@@ -150,6 +150,19 @@ REFUSED: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"channel": "sms", "to": PROBE, "text": "Hi", "validity": 4}, 400, "invalid_body", "validity"),
     ({"channel": "sms", "to": PROBE, "text": "Hi", "send_at": "tomorrow"}, 400, "invalid_message", "send_at"),
     ({"channel": "sms", "to": PROBE, "text": "Hi", "send_at": "2999-01-01"}, 400, "invalid_message", "send_at"),
+    (
+        {"channel": "sms", "to": PROBE, "text": "Hi", "send_at": "2026-12-24T18:00:00"},
+        400,
+        "invalid_message",
+        "send_at",
+    ),
+    ({"channel": "sms", "to": PROBE, "text": "Hi", "send_at": "1790000000"}, 400, "invalid_message", "send_at"),
+    ({"channel": "sms", "to": PROBE, "text": "Hi\0"}, 400, "invalid_text", "text"),
+    ({"channel": "sms", "to": PROBE, "media_urls": ["http://a/\0"]}, 400, "invalid_text", "media_urls"),
+    ({"channel": "event", "to": "ada", "metric": "Or\0dered"}, 400, "invalid_text", "metric"),
+    ({"channel": "sms", "to": "+1202555CALL", "text": "Hi"}, 400, "invalid_number", "to"),
+    ({"channel": "sms", "to": "+12025550101 ext. 5", "text": "Hi"}, 400, "invalid_number", "to"),
+    ({"channel": "sms", "to": "tel:+12025550101", "text": "Hi"}, 400, "invalid_number", "to"),
     ({"channel": "sms", "to": PROBE, "text": "Hi", "metadata": {"a": "x" * 5000}}, 400, "invalid_message", "metadata"),
     ({"channel": "sms", "to": PROBE, "text": "Hi", "campaign": "a\0b"}, 400, "invalid_message", "campaign"),
     ({"channel": "sms", "to": PROBE, "text": "Hi", "campaign": "x" * 101}, 400, "invalid_body", "campaign"),
@@ -169,6 +182,36 @@ async def test_what_is_wrong_with_a_message_is_said(client: Api, gateway: dict[s
         problem = await refused(client.post("/v1/messages", json=body), status, code)
         assert field is None or problem["field"] == field, body
     assert (await ok(client.get("/v1/messages")))["data"] == []
+
+
+MAIL = {"channel": "email", "to": "ada@example.com", "subject": "Hi", "text": "Hi"}
+REFUSED_MAILS: list[tuple[dict[str, Any], str, str]] = [
+    ({"to": "ada@-example.com"}, "invalid_address", "to"),
+    ({"to": "a..b@example.com"}, "invalid_address", "to"),
+    ({"to": "ada@10.1"}, "invalid_address", "to"),
+    ({"sender": "Shop <shop>"}, "invalid_header", "sender"),
+    ({"sender": "Shop\nBcc: all@example.com <shop@example.com>"}, "invalid_header", "sender"),
+    ({"reply_to": "nobody"}, "invalid_header", "reply_to"),
+    ({"headers": {"X-Order": "7\nBcc: all@example.com"}}, "invalid_header", "headers"),
+    ({"headers": {"Bcc": "all@example.com"}}, "invalid_header", "headers"),
+    ({"headers": {"X Y": "1"}}, "invalid_header", "headers"),
+    ({"subject": "Hi\nthere"}, "invalid_header", "subject"),
+    ({"html": "<p>\0</p>"}, "invalid_text", "html"),
+]
+
+
+async def test_what_no_mail_can_carry_is_refused_at_once(client: Api):
+    config = {"host": "127.0.0.1", "port": 9, "security": "none", "from_email": "shop@example.com"}
+    connection = {"name": "Mail", "connector": "smtp", "config": config, "skip_check": True}
+    await ok(client.post("/v1/connections", json=connection), 201)
+    for fields, code, field in REFUSED_MAILS:
+        problem = await refused(client.post("/v1/messages", json=MAIL | fields), 400, code)
+        assert problem["field"] == field, fields
+    # The same for what a template makes of it.
+    fields = {"sender": "Shop <{{ name }}>", "variables": {"name": "shop"}}
+    problem = await refused(client.post("/v1/messages", json=MAIL | fields), 400, "invalid_header")
+    assert problem["field"] == "sender"
+    await ok(client.post("/v1/messages", json=MAIL | {"send_at": LATER, "sender": "Shop <shop@example.com>"}), 202)
 
 
 async def test_channel_template_and_connection_have_to_go_together(client: Api, gateway: dict[str, Any]):
@@ -319,6 +362,30 @@ async def test_each_message_of_a_batch_is_accepted_or_refused_for_itself(client:
     assert [line["status"] for line in answer["data"]] == ["queued"] * 3
 
 
+async def test_a_malformed_message_of_a_batch_leaves_the_others(client: Api, gateway: dict[str, Any]):
+    batch = {
+        "defaults": {"channel": "sms", "text": "Hi"},
+        "messages": [
+            {"to": number(1)},
+            {"to": 5},
+            {"to": number(2), "txt": "Hi"},
+            "text",
+            {"to": number(3), "validity": 60.0},
+            None,
+            {"to": number(4), "validity": 1},
+        ],
+    }
+    answer = await ok(client.post("/v1/messages/batch", json=batch), 202)
+    assert (answer["accepted"], answer["rejected"]) == (2, 5)
+    found = [line.get("status") or line["error"]["code"] for line in answer["data"]]
+    assert found == ["queued", *["invalid_body"] * 3, "queued", *["invalid_body"] * 2]
+    assert "txt" in answer["data"][2]["error"]["detail"]
+    problem = await refused(client.post("/v1/messages/batch", json={"messages": [5]}), 400, "invalid_messages")
+    assert problem["rejected"][0]["error"]["code"] == "invalid_body"
+    await refused(client.post("/v1/messages/batch", json={"messages": [{}], "x": 1}), 400, "invalid_body")
+    await refused(client.post("/v1/messages/batch", json={"messages": []}), 400, "invalid_body")
+
+
 async def test_a_batch_in_which_nothing_is_right_is_refused_with_all_reasons(client: Api, gateway: dict[str, Any]):
     batch = {"messages": [{"channel": "sms", "to": "12", "text": "Hi"}, {"channel": "sms", "to": number(1)}]}
     problem = await refused(client.post("/v1/messages/batch", json=batch), 400, "invalid_messages")
@@ -397,10 +464,12 @@ async def test_lists_are_paged_and_filtered(client: Api, gateway: dict[str, Any]
         await refused(client.get(f"/v1/messages?{query}"), status, code)
 
 
+@pytest.mark.parametrize(("stretches", "expected"), [(100, 1), (2, 3)])
 async def test_a_filter_reads_on_behind_long_stretches(
-    client: Api, gateway: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    stretches: int, expected: int, client: Api, gateway: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("waypost.api.messages.SCAN", 5)
+    monkeypatch.setattr("waypost.api.paging.SCAN", 5)
+    monkeypatch.setattr("waypost.api.paging.STRETCHES", stretches)
     first = (await send(client, number(0), send_at=LATER))["id"]
     batch = {"messages": [{"channel": "sms", "to": number(n), "text": "Hi", "send_at": LATER} for n in range(1, 23)]}
     await ok(client.post("/v1/messages/batch", json=batch), 202)
@@ -412,7 +481,7 @@ async def test_a_filter_reads_on_behind_long_stretches(
         if page["next"] is None:
             break
         after = f"&after={page['next']}"
-    assert (found, pages) == ([first], 5)
+    assert (found, pages) == ([first], expected)
 
 
 async def test_who_a_profile_is_reached_at(client: Api, gateway: dict[str, Any], marketing: dict[str, Any]):
@@ -493,6 +562,18 @@ async def test_by_hand_a_message_is_repeated_or_cancelled_only_where_that_makes_
     for action in ("resend", "cancel"):
         await refused(client.post(f"/v1/messages/msg_0000000000000001/{action}"), 404, "not_found")
         await refused(client.post(f"/v1/messages/nonsense/{action}"), 404, "not_found")
+
+
+async def test_by_hand_at_once_under_one_key_takes_effect_once(client: Api, gateway: dict[str, Any]):
+    waits = await send(client, number(1), send_at=LATER)
+    key = {"idempotency-key": "cancel"}
+    answers = await asyncio.gather(*(client.post(f"/v1/messages/{waits['id']}/cancel", headers=key) for _ in range(5)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, answers[0].text)}
+    failed = await send(client, "+12025550010")
+    await came_to(client, failed["id"], "failed")
+    key = {"idempotency-key": "resend"}
+    answers = await asyncio.gather(*(client.post(f"/v1/messages/{failed['id']}/resend", headers=key) for _ in range(5)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(202, answers[0].text)}
 
 
 async def test_another_workspace_sees_and_does_nothing(client: Api, keys: Keys, gateway: dict[str, Any]):

@@ -7,7 +7,7 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twilio.request_validator import RequestValidator
 
 from tests.api.calling import Keys, serve
-from waypost.api import receipts
+from waypost.api.edge import Edge
 from waypost.clock import now_us
 from waypost.domain.events import message_key
 from waypost.domain.ids import internal, public
@@ -362,8 +362,10 @@ async def test_when_the_store_is_away_it_is_asked_for_again(world: World, monkey
 
 async def test_too_much_at_once_is_asked_for_again(world: World, monkeypatch: pytest.MonkeyPatch):
     await world.connect("aws-pinpoint", KEY)
-    monkeypatch.setattr(receipts, "HELD_BYTES", 100)
+    budget = cast(Edge, world.app)._receipts._budget
+    monkeypatch.setattr(budget, "limit", 100)
     check_stream_answer(await world.call(TRACKER, delivery(sms_event()), from_firehose()), 503)
+    assert budget.held == 0
     monkeypatch.undo()
     for _ in range(3):
         check_stream_answer(await world.call(TRACKER, delivery(sms_event()), from_firehose()), 200)

@@ -309,3 +309,9 @@ async def test_an_event_is_previewed_with_the_kinds_of_its_values(client):
     made = await ok(client.post("/v1/templates", json=EVENT), 201)
     seen = await ok(client.post(f"/v1/templates/{made['id']}/preview", json={"event": {"total": 5.5}}))
     assert seen["content"] == {"metric": "Order", "properties": {"total": 5.5}}
+
+
+@pytest.mark.parametrize("version", ["5e22", "50000000000000000000000", "-1", "1.5"])
+async def test_a_version_that_no_template_has_is_refused(version, client):
+    made = await ok(client.post("/v1/templates", json={"name": "Hi", "channel": "sms", "text": "Hi"}), 201)
+    await refused(client.get(f"/v1/templates/{made['id']}?version={version}"), 400, "invalid_parameter")

@@ -276,3 +276,8 @@ async def test_changes_hold_from_the_next_event_on(client, hook):
 
 def test_a_struct_that_is_shown_has_no_secret_in_it():
     assert not [field.name for field in msgspec.structs.fields(webhooks.Draft) if "secret" in field.name]
+
+
+async def test_a_new_header_without_a_value_is_refused(client, hook):
+    made = await make_webhook(client, hook)
+    await refused(client.patch(f"/v1/webhooks/{made['id']}", json={"headers": {"X-K": ""}}), 400, "invalid_headers")

@@ -223,7 +223,15 @@ def test_addresses_are_compared_in_one_spelling(value, normal):
     ("value", "normal"),
     [
         ("+1 (650) 253-0000", "+16502530000"),
-        ("tel:+16502530000", "+16502530000"),
+        ("+44 20\u00a07946\u20110958", "+442079460958"),
+        # What would have to be guessed.
+        ("tel:+16502530000", None),
+        ("+1202555CALL", None),
+        ("+1 650 253 0000 ext. 5", None),
+        ("+1 650 253 0000;ext=5", None),
+        ("+1 650 253 0000 x5", None),
+        ("call +16502530000", None),
+        ("+1 650 253 0000, +1 650 253 0001", None),
         ("650 253 0000", None),
         ("+1", None),
         ("+1 650", None),

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta
 
-from waypost.api.calls import Call
+from waypost.api.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
 from waypost.domain.events import normal_email, normal_phone, parse_time
@@ -121,7 +121,7 @@ async def add_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
     return await call.perform(201, work)
 
 
-@delete("/v1/suppressions", summary="Lift a suppression", status_code=204)
+@delete("/v1/suppressions", summary="Lift a suppression", status_code=204, opt=NAMES)
 async def remove_suppression(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> None:
     """The address may be written to again."""
 
@@ -134,7 +134,7 @@ async def remove_suppression(call: NamedDependency[Call], channel: ChannelQuery,
         raise NotFound("This address is not suppressed.")
 
 
-@get("/v1/consents", summary="What a person said about being written to")
+@get("/v1/consents", summary="What a person said about being written to", opt=NAMES)
 async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> Consent:
     """The last word of whoever has this address."""
 
@@ -180,7 +180,7 @@ async def count_messages(
     last = parse_time(until) if until is not None else call.now + HOUR
     first = parse_time(since) if since is not None else call.now - 24 * HOUR
     if last - first > MOST_HOURS * HOUR:
-        raise Invalid(f"Ask for at most {MOST_HOURS} hours at a time.", code="invalid_parameter")
+        raise Invalid(f"Ask for at most {MOST_HOURS} hours at a time.", code="invalid_period")
 
     async def work(tx: Tx) -> list[Row]:
         return await tx.rows(

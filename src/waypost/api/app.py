@@ -1,7 +1,8 @@
 """The ASGI app: the edge in front, the control API behind it, every error a problem document."""
 
 import re
-from typing import Any, cast
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import structlog
 from litestar import Litestar, Request, Response
@@ -26,14 +27,15 @@ from waypost.api import (
     templates,
     webhooks,
 )
+from waypost.api.asgi import App, HttpScope, Receive, Send
 from waypost.api.calls import BODY_BYTES, Call, authorize
-from waypost.api.edge import App, Edge
+from waypost.api.edge import Edge
 from waypost.api.openapi import CONFIG, build_document, serve_document
-from waypost.api.problems import problem
+from waypost.api.problems import SECURITY_HEADERS, problem, surprise
 from waypost.api.receipts import ReceiptRoutes
 from waypost.engine.accounts import Keyring
 from waypost.engine.worker import Engine
-from waypost.errors import Error, Invalid, NotFound, TooLarge
+from waypost.errors import Error, Invalid, NotFound
 
 log = structlog.get_logger()
 
@@ -62,9 +64,49 @@ def build_app(engine: Engine, control: Litestar | None = None) -> App:
     To build the control API takes a tenth of a second. One that served an engine which has stopped may be given again.
     """
     keyring = Keyring(engine.database)
+    raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
-    return Edge(cast(App, control), keyring, engine.journal, ReceiptRoutes(engine))
+    return Edge(Guarded(control, raw), keyring, engine.journal, ReceiptRoutes(engine))
+
+
+class Guarded:
+    """The control API: the routes that are faster without the framework, and the framework for all others.
+
+    It adds the headers of every answer, and says which methods a path takes to whoever asks.
+    """
+
+    def __init__(self, control: Litestar, raw: Mapping[tuple[str, str], App]) -> None:
+        self._control = control
+        self._raw = raw
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = self._raw.get((scope.get("method", ""), scope.get("path", "")))
+        if route is not None:
+            await route(scope, receive, send)
+            return
+
+        async def told(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+            await send(message)
+
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "OPTIONS"
+            and (known := _methods(self._control, scope["path"]))
+        ):
+            await told(
+                {
+                    "type": "http.response.start",
+                    "status": 204,
+                    "headers": [(b"allow", ", ".join(sorted(known)).encode())],
+                }
+            )
+            await told({"type": "http.response.body", "body": b""})
+            return
+        await self._control(scope, receive, told)  # type: ignore[arg-type]
 
 
 def build_control() -> Litestar:
@@ -93,7 +135,8 @@ def describe_api() -> dict[str, Any]:
 
 def _respond(error: Error) -> Response[bytes]:
     status, headers, body = problem(error)
-    shown = {name.decode(): value.decode() for name, value in headers}
+    # The headers of every answer are added to all of them.
+    shown = {name.decode(): value.decode() for name, value in headers if (name, value) not in SECURITY_HEADERS}
     media_type = shown.pop("content-type")
     del shown["content-length"]
     return Response(body, status_code=status, headers=shown, media_type=media_type)
@@ -114,8 +157,7 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
         answer.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
         return answer
     if error.status_code == 413:
-        limit = messages.BATCH_BYTES if request.scope["path"] == "/v1/messages/batch" else BODY_BYTES
-        return _respond(TooLarge(f"A request to {path} is at most {limit} bytes."))
+        return _respond(messages.too_large(path))
     if error.status_code >= 500:
         return _answer_surprise(request, error)
     reasons = [
@@ -127,13 +169,15 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def _methods(app: Litestar, path: str) -> set[str]:
-    """The methods that a path takes."""
+    """The methods that a path takes: those of the routes with this very path, or of those with a place for a name."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
-    fitting = [route for route in routes if re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path_format), path)]
+    fitting = [route for route in routes if route.path_format == path] or [
+        route for route in routes if re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path_format), path)
+    ]
     return {method for route in fitting for method in route.methods}
 
 
 def _answer_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Nothing of an unexpected error is told but that it happened; the log has the rest."""
     log.error("request failed", action="request_failed", path=request.scope["path"], exc_info=error)
-    return _respond(Error("Something went wrong here; the server's log says what.", code="internal"))
+    return _respond(surprise())

@@ -64,7 +64,7 @@ async def list_profiles(
     given = {"user_id": user_id, "anonymous_id": anonymous_id, "email": email, "phone": phone}
     wanted = [(kind, value) for kind, value in given.items() if value is not None]
     if len(wanted) > 1:
-        raise Invalid("Give one of user_id, anonymous_id, email and phone.", code="invalid_parameter")
+        raise Invalid("Give one of user_id, anonymous_id, email and phone.", code="several_identifiers")
     identifier = _normal(*wanted[0]) if wanted else None
 
     async def work(tx: Tx) -> Page[ProfileShown]:
@@ -114,7 +114,7 @@ def _normal(kind: str, value: str) -> tuple[str, str]:
     """An identifier as it is kept."""
     normal = {"email": normal_email, "phone": normal_phone}.get(kind, str.strip)(value)
     if not normal or "\0" in normal:
-        raise Invalid(f"{value[:80]!r} cannot be a value of {kind}.", code="invalid_parameter")
+        raise Invalid(f"{value[:80]!r} cannot be a value of {kind}.", code="invalid_identifier")
     return kind, normal
 
 

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.calls import Call
+from waypost.api.calls import NAMES, Call
 from waypost.api.connection_shown import ConnectionCreated, ConnectionShown, connection_id, show, show_with_key
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.domain.connectors import Connector
@@ -130,7 +130,7 @@ async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> R
     return report
 
 
-@post("/v1/connections", summary="Create a connection", opt={"body": NewConnection})
+@post("/v1/connections", summary="Create a connection", opt={"body": NewConnection, **NAMES})
 async def create_connection(call: NamedDependency[Call]) -> Response[ConnectionCreated]:
     """Checks the set-up at the provider, where the connector knows how, and answers with the key for receipts."""
     return await make_connection(call, await call.body(NewConnection))
@@ -235,7 +235,7 @@ async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> 
     "/v1/connections/order",
     status_code=200,
     summary="Order the connections of a channel",
-    opt={"body": ConnectionOrder},
+    opt={"body": ConnectionOrder, **NAMES},
 )
 async def order_connections(call: NamedDependency[Call]) -> Response[Page[ConnectionShown]]:
     """The first that is enabled gets the messages; the next ones get those that it surely did not take."""

@@ -1,6 +1,7 @@
 """What was sent and what came back: attempts, deliveries and trials."""
 
 import base64
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from waypost.api.calls import Call
-from waypost.api.paging import After, Limit, Page, before, cursor, page, position
+from waypost.api.paging import After, Limit, Page, before, cursor, page, position, scan
 from waypost.api.webhooks import mask, webhook_id, when
 from waypost.clock import iso
 from waypost.domain.catalogue import EventType
@@ -21,13 +22,14 @@ from waypost.engine.webhooks import Webhook
 from waypost.errors import NotFound
 from waypost.storage.database import Row, Tx
 
-#: Rows that one page looks at where a list is narrowed without an index; a page may then be short and have a next.
-SCAN = 10_000
 #: Attempts shown with a delivery.
 MOST_ATTEMPTS = 200
 
 _pairs = msgspec.json.Decoder(list[tuple[str, str]])
-StateFilter = Annotated[State | None, QueryParameter(name="state", description="Only deliveries in this state.")]
+StateFilter = Annotated[
+    str | None,
+    QueryParameter(name="state", pattern="^(pending|delivered|dead)$", description="Only deliveries in this state."),
+]
 
 
 class AttemptShown(msgspec.Struct, kw_only=True):
@@ -176,22 +178,23 @@ async def list_deliveries(
 
     async def work(tx: Tx) -> Page[DeliveryShown]:
         webhook = await webhooks.find_webhook(tx, call.engine.vault, call.workspace_id, webhook_id(id))
-        if state_ is State.PENDING:
+        if state_ == State.PENDING:
             return await _list_pending(tx, webhook.id, limit, after)
         name = f"deliveries.{state_ or 'all'}"
         first = before(name, after)
-        if state_ is not State.DELIVERED:
+        if state_ != State.DELIVERED:
             query = "deliveries.list" if state_ is None else "deliveries.list_dead"
             rows = await tx.rows(query, endpoint_id=webhook.id, before=first, n=limit + 1)
             return page(name, rows, limit, _delivery, lambda row: int(row[1]))
-        stretch = {"endpoint_id": webhook.id, "before": first, "scan": SCAN}
-        rows = await tx.rows("deliveries.stretch_delivered", n=limit + 1, **stretch)
-        found = page(name, rows, limit, _delivery, lambda row: int(row[1]))
-        if found.next is None:
-            end = await tx.row("deliveries.stretch_end", **stretch)
-            if end is not None and end[1] == SCAN:
-                found.next = cursor(name, end[0])
-        return found
+        return await scan(
+            name,
+            limit,
+            first,
+            partial(tx.rows, "deliveries.stretch_delivered", endpoint_id=webhook.id),
+            partial(tx.row, "deliveries.stretch_end", endpoint_id=webhook.id),
+            _delivery,
+            lambda row: int(row[1]),
+        )
 
     return await call.read(work)
 

@@ -1,14 +1,13 @@
 """The hot routes, in front of the framework: the Segment HTTP tracking API as raw ASGI."""
 
 import os
-import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 import structlog
 
-from waypost.api.problems import problem
+from waypost.api.asgi import App, Headers, HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.problems import SECURITY_HEADERS
 from waypost.api.receipts import ReceiptRoutes
 from waypost.clock import now_us
 from waypost.domain.accounts import Caller, Scope
@@ -23,20 +22,15 @@ from waypost.domain.events import (
 )
 from waypost.engine.accounts import Keyring
 from waypost.engine.journal import Journal
-from waypost.errors import Error, Invalid, TooLarge, Unavailable
+from waypost.errors import Error, Invalid, TooLarge, Unauthorized, Unavailable
 
 log = structlog.get_logger()
-
-Scope_ = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 
 #: The second spelling is that of the library for browsers.
 _ROUTES = {f"/v1/{kind}": kind for kind in KINDS} | {f"/v1/{kind[0]}": kind for kind in KINDS}
 _ROUTES |= {"/v1/batch": "batch", "/v1/b": "batch"}
 #: Browsers send events from any page: the write key is public there, and may do nothing but this.
-_CORS = [
+_CORS: Headers = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
     (b"access-control-allow-methods", b"POST, OPTIONS"),
@@ -45,15 +39,8 @@ _CORS = [
 _encode = msgspec.json.Encoder().encode
 
 
-def _answer(status: int, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), _CORS[0]]
-    return (
-        {"type": "http.response.start", "status": status, "headers": headers},
-        {"type": "http.response.body", "body": body},
-    )
-
-
-_START, _BODY = _answer(200, b'{"success":true}')
+_SUCCESS = b'{"success":true}'
+_SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
 
 
 class Edge:
@@ -65,7 +52,7 @@ class Edge:
         self._journal = journal
         self._receipts = receipts
 
-    async def __call__(self, scope: Scope_, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or (kind := _ROUTES.get(scope["path"])) is None:
             if scope["type"] != "http" or not await self._receipts(scope, receive, send):
@@ -75,18 +62,13 @@ class Edge:
             if scope["method"] == "POST":
                 await self._take(kind, scope, receive, send)
             elif scope["method"] == "OPTIONS":
-                await send({"type": "http.response.start", "status": 204, "headers": _CORS})
-                await send({"type": "http.response.body", "body": b""})
+                await answer(send, 204, [*_CORS, *SECURITY_HEADERS], b"")
             else:
                 raise Invalid("Send events with POST.", code="method_not_allowed")
         except Error as error:
-            status, headers, body = problem(error)
-            if status == 405:
-                headers.append((b"allow", b"POST, OPTIONS"))
-            await send({"type": "http.response.start", "status": status, "headers": [*headers, _CORS[0]]})
-            await send({"type": "http.response.body", "body": body})
+            await refuse(send, error, b"POST, OPTIONS", _CORS[:1])
 
-    async def _take(self, kind: str, scope: Scope_, receive: Receive, send: Send) -> None:
+    async def _take(self, kind: str, scope: HttpScope, receive: Receive, send: Send) -> None:
         authorization: str | None = None
         encoding = length = b""
         for name, value in scope["headers"]:
@@ -100,30 +82,33 @@ class Edge:
             raise TooLarge(
                 f"A request is at most {BATCH_BYTES} bytes; this one has {int(length)}. Send smaller batches."
             )
-        body = await read_body(receive, BATCH_BYTES)
-        if encoding and encoding.strip().lower() not in (b"identity", b""):
-            body = decompress(body, encoding, BATCH_BYTES)
         caller = self._keyring.remember(authorization) if authorization else None
+        if caller is None and authorization:
+            caller = await self._keyring.find(authorization)
+        if caller is not None:
+            caller.require(Scope.INGEST)
+        body = await read_body(receive, encoding, BATCH_BYTES)
         received_at = now_us()
         if kind == "batch":
-            await self._take_batch(body, caller, authorization, received_at, send)
+            await self._take_batch(body, caller, received_at, send)
             return
-        message = read_message(body)
+        try:
+            message = read_message(body)
+        except Error as error:
+            raise _refusal(error, caller) from error
         if caller is None:
-            caller = await self._keyring.find(authorization, message.write_key)
-        caller.require(Scope.INGEST)
+            caller = await self._find(message.write_key)
         entry = read_entry(message, kind, caller.workspace_id, received_at, message.message_id or _fallback_id())
         await self._keep([entry])
-        await send(_START)
-        await send(_BODY)
+        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
 
-    async def _take_batch(
-        self, body: bytes, caller: Caller | None, authorization: str | None, received_at: int, send: Send
-    ) -> None:
-        batch = read_batch(body)
+    async def _take_batch(self, body: bytes, caller: Caller | None, received_at: int, send: Send) -> None:
+        try:
+            batch = read_batch(body)
+        except Error as error:
+            raise _refusal(error, caller) from error
         if caller is None:
-            caller = await self._keyring.find(authorization, batch.write_key)
-        caller.require(Scope.INGEST)
+            caller = await self._find(batch.write_key)
         entries: list[Entry] = []
         rejected: list[dict[str, Any]] = []
         for index, raw in enumerate(batch.batch):
@@ -143,12 +128,16 @@ class Edge:
         if entries:
             await self._keep(entries)
         if rejected:
-            start, end = _answer(200, _encode({"success": True, "accepted": len(entries), "rejected": rejected}))
-            await send(start)
-            await send(end)
+            told = _encode({"success": True, "accepted": len(entries), "rejected": rejected})
+            await answer(send, 200, [*json_headers(len(told)), _CORS[0]], told)
             return
-        await send(_START)
-        await send(_BODY)
+        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
+
+    async def _find(self, write_key: str | None) -> Caller:
+        """The caller of a key that stands in the body; Unauthorized for none."""
+        caller = await self._keyring.find(None, write_key)
+        caller.require(Scope.INGEST)
+        return caller
 
     async def _keep(self, entries: list[Entry]) -> None:
         try:
@@ -160,42 +149,9 @@ class Edge:
             raise Unavailable("The event could not be stored. Send it again.") from error
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body of a request; TooLarge past the limit."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if message["type"] == "http.disconnect":
-            raise Invalid("The request was cut off.", code="disconnected")
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Invalid("The request was cut off.", code="disconnected")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise TooLarge(f"A request is at most {limit} bytes. Send smaller batches.")
-    return b"".join(parts)
-
-
-def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """A gzip or deflate body in the clear; TooLarge when it would unfold past the limit."""
-    if encoding.strip().lower() not in (b"gzip", b"x-gzip", b"deflate"):
-        raise Invalid("The content-encoding must be gzip, deflate or none.", code="invalid_encoding")
-    decoder = zlib.decompressobj(47)
-    try:
-        plain = decoder.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise Invalid(
-            f"The body is not valid {encoding.decode('latin-1')}: {error}.", code="invalid_encoding"
-        ) from error
-    if len(plain) > limit:
-        raise TooLarge(f"A request is at most {limit} bytes when unpacked. Send smaller batches.")
-    if not decoder.eof:
-        raise Invalid("The compressed body ends too early.", code="invalid_encoding")
-    return plain
+def _refusal(error: Error, caller: Caller | None) -> Error:
+    """A body that cannot be read names no key: who sent it without one is unauthorized, whatever else is wrong."""
+    return Unauthorized() if caller is None else error
 
 
 def _fallback_id() -> str:

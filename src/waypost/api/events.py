@@ -1,6 +1,7 @@
 """What happened: events as they were recorded, and the catalogue of their types."""
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import msgspec
 from litestar import get
@@ -8,16 +9,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.calls import Call
-from waypost.api.paging import After, Limit, Page, before, cursor, page, position
-from waypost.clock import first_id, id_time, iso
+from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position, scan
+from waypost.clock import id_time, iso
 from waypost.domain.catalogue import SYSTEM_TYPES, EventType, tracked_type
 from waypost.domain.events import parse_time
 from waypost.domain.ids import internal, public
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
-
-#: Rows that one page looks at where it wants one type only; a page may then be short and have a next.
-SCAN = 5_000
 
 TypeFilter = Annotated[str | None, QueryParameter(name="type", max_length=512, description="Only events of this type.")]
 _TIME = {"format": "date-time"}
@@ -68,26 +66,27 @@ async def list_events(
     """The newest first. With `type`, a page may be short although another follows: go on until `next` is null."""
     first = before("events", after)
     if until is not None:
-        first = min(first, first_id(parse_time(until)))
-    stretch: dict[str, Any] = {
+        first = min(first, made_from(parse_time(until)))
+    place = {
         "workspace_id": call.workspace_id,
-        "before": first,
-        "since": 0 if since is None else first_id(parse_time(since)),
+        "since": 0 if since is None else made_from(parse_time(since)),
     }
     if type_ is not None and "\0" in type_:
         raise Invalid("A type may not hold a zero character.", code="invalid_parameter")
 
     async def work(tx: Tx) -> Page[EventShown]:
         if type_ is None:
-            rows = await tx.rows("events.list", n=limit + 1, **stretch)
+            rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
             return page("events", rows, limit, show_event, lambda row: int(row[0]))
-        rows = await tx.rows("events.stretch_of_type", type=type_, scan=SCAN, n=limit + 1, **stretch)
-        found = page("events", rows, limit, show_event, lambda row: int(row[0]))
-        if found.next is None:
-            end = await tx.row("events.stretch_end", scan=SCAN, **stretch)
-            if end is not None and end[1] == SCAN:
-                found.next = cursor("events", end[0])
-        return found
+        return await scan(
+            "events",
+            limit,
+            first,
+            partial(tx.rows, "events.stretch_of_type", type=type_, **place),
+            partial(tx.row, "events.stretch_end", **place),
+            show_event,
+            lambda row: int(row[0]),
+        )
 
     return await call.read(work)
 

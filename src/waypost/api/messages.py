@@ -1,31 +1,39 @@
 """Messages: send one, send many, see what became of them, repeat or cancel one by hand."""
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
-from waypost.api.calls import Call
-from waypost.api.events import SCAN
-from waypost.api.paging import After, Limit, Page, before, cursor, page
-from waypost.clock import id_time, iso
+from waypost.api.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.calls import BODY_BYTES, NAMES, Call, check_query, read_json, read_key
+from waypost.api.paging import After, Limit, Page, before, page, scan
+from waypost.api.problems import surprise
+from waypost.clock import id_time, iso, now_us
+from waypost.domain.accounts import Scope
 from waypost.domain.codes import describe
 from waypost.domain.ids import internal, public
 from waypost.domain.messages import Status
 from waypost.domain.standing import Note
 from waypost.domain.wanted import Wanted
 from waypost.engine import idempotency
-from waypost.engine.idempotency import Answer
-from waypost.engine.messages import MOST, BatchLine, MessageAccepted
-from waypost.errors import Conflict, Invalid, NotFound
+from waypost.engine.accounts import Keyring
+from waypost.engine.idempotency import Answer, Repeatable
+from waypost.engine.messages import MOST, BatchLine, MessageAccepted, Refusal
+from waypost.engine.worker import Engine
+from waypost.errors import Conflict, Error, Invalid, NotFound, TooLarge
 from waypost.storage.database import Tx
 
 #: A batch is at most this large.
 BATCH_BYTES = 8_000_000
+
+log = structlog.get_logger()
 
 _content = msgspec.json.Decoder(dict[str, Any])
 _notes = msgspec.json.Decoder(list[Note])
@@ -41,6 +49,15 @@ class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_duplicates: Annotated[
         bool, Meta(description="The same content to the same address goes out once; the others are skipped.")
     ] = True
+
+
+class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A MessageBatch whose messages are still to be read, each for itself."""
+
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST)]
+    defaults: Wanted | None = None
+    throttle: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    skip_duplicates: bool = True
 
 
 class BatchAccepted(msgspec.Struct, omit_defaults=True):
@@ -105,11 +122,12 @@ class MessageWhole(MessageShown, kw_only=True):
     content: dict[str, Any] | None
 
 
-@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted})
+@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": Wanted, **NAMES})
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
     """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
+    # `MessageRoute` answers this path without the framework; this is what it is described by, and held against.
     wanted, asked = await call.body(Wanted), await call.asked()
-    return await _answer(call, call.engine.messages.submit_one(call.workspace_id, wanted, asked, call.now))
+    return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
 
 
 @post(
@@ -117,42 +135,121 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
     summary="Send many messages",
     status_code=202,
     request_max_body_size=BATCH_BYTES,
-    opt={"body": MessageBatch},
+    opt={"body": MessageBatch, **NAMES},
 )
 async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
-    batch = await call.body(MessageBatch)
-    wanted = batch.messages
+    batch, wanted = await _read_batch(call)
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
-        wanted = [_with(one, common) for one in wanted]
-    return await _answer(
-        call,
-        call.engine.messages.submit_many(
-            call.workspace_id,
-            wanted,
-            await call.asked(),
-            call.now,
-            per_second=batch.throttle,
-            skip_duplicates=batch.skip_duplicates,
-        ),
+        wanted = [_with(one, common) if isinstance(one, Wanted) else one for one in wanted]
+    asked = await call.asked()
+    submitted = call.engine.messages.submit_many(
+        call.workspace_id,
+        wanted,
+        asked,
+        call.now,
+        per_second=batch.throttle,
+        skip_duplicates=batch.skip_duplicates,
     )
+    return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
 
 
-async def _answer(call: Call, submitted: Awaitable[Answer]) -> Response[Any]:
+async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[Wanted | Refusal]]:
+    """A batch and its messages; one that cannot be read is a refusal, and the others stay."""
+    try:
+        batch = await call.body(MessageBatch)
+        return batch, [*batch.messages]
+    except Invalid as error:
+        if error.code != "invalid_body":
+            raise
+    items = await call.body(_Items)
+    wanted: list[Wanted | Refusal] = []
+    for raw in items.messages:
+        try:
+            wanted.append(read_json(bytes(raw), Wanted))
+        except Invalid as error:
+            wanted.append(Refusal(error.code, error.detail))
+    return items, wanted
+
+
+async def accept_message(
+    engine: Engine, workspace_id: int, wanted: Wanted, asked: Repeatable | None, now: int
+) -> Answer:
+    """The answer to a wish for one message."""
+    submitted = engine.messages.submit_one(workspace_id, wanted, asked, now)
+    return await _answered(engine, workspace_id, asked, submitted)
+
+
+async def _answered(
+    engine: Engine, workspace_id: int, asked: Repeatable | None, submitted: Awaitable[Answer]
+) -> Answer:
     """The answer of a submission.
 
     One that was accepted before is answered as it was then, even if it would be refused by now: told otherwise, whoever
     repeats it would send the message by another way, and the person gets two.
     """
     try:
-        return call.respond(await submitted)
+        return await submitted
     except (Invalid, NotFound, Conflict):
-        engine = call.engine
-        known = await idempotency.recall(engine.database, engine.vault, call.workspace_id, await call.asked())
+        known = await idempotency.recall(engine.database, engine.vault, workspace_id, asked)
         if known is None:
             raise
-        return call.respond(known)
+        return known
+
+
+class MessageRoute:
+    """`POST /v1/messages` as raw ASGI: the answers of `send_message` without what the framework costs."""
+
+    PATH = "/v1/messages"
+
+    def __init__(self, engine: Engine, keyring: Keyring) -> None:
+        self._engine = engine
+        self._keyring = keyring
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            found = await self._accept(scope, receive)
+            await answer(send, found.status, json_headers(len(found.body)), found.body)
+        except Error as error:
+            await refuse(send, error, b"")
+        except Exception as error:
+            log.error("request failed", action="request_failed", path=self.PATH, exc_info=error)
+            await refuse(send, surprise(), b"")
+
+    async def _accept(self, scope: HttpScope, receive: Receive) -> Answer:
+        authorization = key = None
+        length = b"0"
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"idempotency-key":
+                key = value.decode("latin-1")
+            elif name == b"content-length":
+                length = value
+        caller = self._keyring.remember(authorization) if authorization else None
+        if caller is None:
+            caller = await self._keyring.find(authorization)
+        caller.require(Scope.MANAGE)
+        query = scope["query_string"]
+        check_query(query, frozenset())
+        now = now_us()
+        try:
+            if int(length) > BODY_BYTES:
+                raise TooLarge
+            body = await read_body(receive, b"", BODY_BYTES)
+        except TooLarge as error:
+            raise too_large(self.PATH) from error
+        wanted = read_json(body, Wanted)
+        asked = None if key is None else read_key(key, self.PATH, query, body)
+        return await accept_message(self._engine, caller.workspace_id, wanted, asked, now)
+
+
+def too_large(path: str) -> TooLarge:
+    """What is told of a body that is too large for a route of the control API."""
+    limit = BATCH_BYTES if path == "/v1/messages/batch" else BODY_BYTES
+    return TooLarge(f"A request to {path} is at most {limit} bytes.")
 
 
 def _with(one: Wanted, common: dict[str, Any]) -> Wanted:
@@ -187,7 +284,8 @@ async def list_messages(
     """The newest first. With a filter, a page may be short although another follows: go on until `next` is null."""
     if to is not None and "\0" in to:
         raise Invalid("An address may not hold a zero character.", code="invalid_parameter")
-    stretch: dict[str, Any] = {"workspace_id": call.workspace_id, "before": before("messages", after), "since": 0}
+    first = before("messages", after)
+    place = {"workspace_id": call.workspace_id, "since": 0}
     wanted = {
         "status": status or "",
         "connection_id": internal("con", connection_id) if connection_id else 0,
@@ -197,19 +295,21 @@ async def list_messages(
 
     async def work(tx: Tx) -> Page[MessageShown]:
         if not any(wanted.values()):
-            rows = await tx.records("messages.list", n=limit + 1, **stretch)
+            rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
             return page("messages", rows, limit, _show, lambda row: int(row["id"]))
         if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
             # These have to be looked at by somebody, however old they are: they have an index of their own.
-            rows = await tx.records("messages.list_unknown", n=limit + 1, **stretch)
+            rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
             return page("messages", rows, limit, _show, lambda row: int(row["id"]))
-        rows = await tx.records("messages.stretch", scan=SCAN, n=limit + 1, **stretch, **wanted)
-        found = page("messages", rows, limit, _show, lambda row: int(row["id"]))
-        if found.next is None:
-            end = await tx.row("messages.stretch_end", scan=SCAN, **stretch)
-            if end is not None and end[1] == SCAN:
-                found.next = cursor("messages", end[0])
-        return found
+        return await scan(
+            "messages",
+            limit,
+            first,
+            partial(tx.records, "messages.stretch", **place, **wanted),
+            partial(tx.row, "messages.stretch_end", **place),
+            _show,
+            lambda row: int(row["id"]),
+        )
 
     return await call.read(work)
 
@@ -223,23 +323,15 @@ async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> Message
 @post("/v1/messages/{id:str}/resend", summary="Repeat a message by hand", status_code=202)
 async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Queue a message again that failed, or that may have been sent: then it may reach the person twice."""
-    return await call.perform_outside(202, lambda: _resend(call, internal("msg", id)))
-
-
-async def _resend(call: Call, id_: int) -> MessageAccepted:
-    standing = await call.engine.messages.repeat(call.workspace_id, id_)
-    return MessageAccepted(public("msg", id_), standing.status.value)
+    engine = call.engine
+    return call.respond(await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.asked()))
 
 
 @post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
 async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Skip a message that waits to be sent."""
-    return await call.perform_outside(200, lambda: _cancel(call, internal("msg", id)))
-
-
-async def _cancel(call: Call, id_: int) -> MessageAccepted:
-    standing = await call.engine.messages.cancel(call.workspace_id, id_)
-    return MessageAccepted(public("msg", id_), standing.status.value, standing.reason)
+    engine = call.engine
+    return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
 
 
 async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:

@@ -136,8 +136,9 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
     if handler.opt.get("public"):
         operation["security"] = []
     else:
-        statuses |= {"400", "401", "403"} | ({"404"} if "{" in path else set())
-    if "POST" in handler.http_methods:
+        statuses |= {"400", "401", "403"} | ({"404"} if "{" in path or handler.opt.get("names") else set())
+        statuses |= handler.opt.get("statuses", set())
+    if "POST" in handler.http_methods and not handler.opt.get("keyless"):
         parameters.append(_IDEMPOTENCY_KEY)
         statuses |= {"422"}
     if handler.http_methods & {"POST", "PUT", "PATCH", "DELETE"}:

@@ -1,19 +1,26 @@
 """Lists in pages: `{"data": […], "next": cursor or null}`, cut by the key of the last row, never by an offset."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
 from litestar.params import QueryParameter
 
+from waypost.clock import first_id
 from waypost.errors import Invalid
+from waypost.storage.database import Row
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 #: Larger than every id: where a list starts that shows the newest first.
 NEWEST = (1 << 63) - 1
+
+#: Rows that one query looks at where a list is filtered without an index, and how many such queries make a page: then
+#: the page may be short and have a next.
+SCAN = 5_000
+STRETCHES = 100
 
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Rows of a page.")]
 After = Annotated[
@@ -55,6 +62,11 @@ def _storable(part: int | str) -> bool:
     return "\0" not in part if isinstance(part, str) else 0 <= part <= NEWEST
 
 
+def made_from(at: int) -> int:
+    """The first id that can have been made at this moment or later, as far as ids reach."""
+    return min(first_id(at), NEWEST)
+
+
 def before(name: str, after: str | None) -> int:
     """The id before which a page of a newest-first list begins."""
     return int(position(name, after, NEWEST)[0])
@@ -65,3 +77,27 @@ def page(name: str, rows: Sequence[R], limit: int, show: Callable[[R], T], key: 
     shown = rows[:limit]
     following = cursor(name, key(shown[-1])) if len(rows) > limit else None
     return Page([show(row) for row in shown], following)
+
+
+async def scan(
+    name: str,
+    limit: int,
+    first: int,
+    read: Callable[..., Awaitable[Sequence[R]]],
+    find_end: Callable[..., Awaitable[Row | None]],
+    show: Callable[[R], T],
+    key: Callable[[R], int],
+) -> Page[T]:
+    """A page of a newest-first list that is filtered without an index, read stretch by stretch of SCAN rows.
+
+    `read(before=…, scan=…, n=…)` gives the rows of one stretch that pass the filter, `find_end(before=…, scan=…)` its
+    last id and its length.
+    """
+    found: list[R] = []
+    for _ in range(STRETCHES):
+        found += await read(before=first, scan=SCAN, n=limit + 1 - len(found))
+        end = None if len(found) > limit else await find_end(before=first, scan=SCAN)
+        if end is None or end[1] < SCAN:
+            return page(name, found, limit, show, key)
+        first = end[0]
+    return Page([show(row) for row in found], cursor(name, first))

@@ -33,6 +33,12 @@ BY_CODE = {
 }
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+#: On every answer: it is what its content-type says, no page may frame it, and nothing in it is ever loaded or run.
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,9 +55,14 @@ def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         **error.extra,
     }
     body = _encode(document)
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body)), *SECURITY_HEADERS]
     if status in (429, 503):
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="waypost"'))
     return status, headers, body
+
+
+def surprise() -> Error:
+    """What is told of an error that nobody foresaw: the log has the rest."""
+    return Error("The server failed unexpectedly; its log says why.", code="internal")

@@ -1,14 +1,14 @@
 """Receipts in: the endpoint for Amazon Data Firehose and the one for every provider's callbacks, as raw ASGI."""
 
 import asyncio
-import zlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
 
-from waypost.api.problems import problem
+from waypost.api import asgi
+from waypost.api.asgi import JSON, Budget, HttpScope, Receive, Send, refuse
+from waypost.api.problems import SECURITY_HEADERS, problem, surprise
 from waypost.clock import now_us
 from waypost.domain import firehose
 from waypost.domain.callbacks import (
@@ -29,13 +29,9 @@ from waypost.domain.messages import Receipt
 from waypost.domain.receipts import Quarantined
 from waypost.engine.exchange import Request
 from waypost.engine.worker import Engine
-from waypost.errors import Error, Invalid, NotFound, TooLarge, Unauthorized, Unavailable
+from waypost.errors import Error, Invalid, NotFound, Unauthorized, Unavailable
 
 log = structlog.get_logger()
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TRACKER = "/tracking/amazon-pinpoint-events"
 CALLBACKS = "/receipts/"
@@ -50,12 +46,11 @@ SLICE_RECORDS, SLICE_BYTES = 1000, 1024 * 1024
 SLICE_CALLBACKS = 250
 #: Slices that wait for the store at the same time.
 _WAITING = 4
-_PIECE = 1024 * 1024
 #: An id of a request that is longer is none.
 _LONGEST_ID = 256
 _CONFIRM_MS = 10_000
 _EMPTY_TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
-_TEXT_XML, _JSON = b"text/xml", b"application/json"
+_TEXT_XML = b"text/xml"
 _OF_JSON = {"content-type": "application/json"}
 _NOT_GENUINE = (
     "This is not accepted. Either there is no such connection, or the callback does not prove that it comes from its "
@@ -81,9 +76,9 @@ class ReceiptRoutes:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._held = 0
+        self._budget = Budget(HELD_BYTES)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> bool:
         """Serve one request; False, with nothing done, when it is for somebody else."""
         if scope["type"] != "http":
             return False
@@ -96,36 +91,38 @@ class ReceiptRoutes:
             return True
         return False
 
-    async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_stream(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
         request_id = headers.get("x-amz-firehose-request-id", "")[:_LONGEST_ID]
         status, message = 200, None
         try:
             _require_post(scope)
             workspace_id, connection_id = await self._find(headers, scope["query_string"].decode("latin-1"))
-            async with _Body(self, STREAM_BYTES) as body:
-                data = await body.read(receive, headers)
+            with self._budget.claim() as claim:
+                data = await asgi.read_body(receive, _encoding(headers), STREAM_BYTES, claim)
                 named = await self._take_stream(data, headers, connection_id, workspace_id)
             request_id = request_id or named
         except Error as error:
             status, message = problem(error)[0], error.detail
         except Exception as error:
             log.error("request failed", action="request_failed", path=TRACKER, exc_info=error)
-            status, message = 500, "Something went wrong here; the server's log says what."
+            status, message = 500, surprise().detail
         # Firehose reads up to 8192 characters of it.
         answer = _StreamAnswer(request_id, now_us() // 1000, message[:2000] if message else None)
-        await _answer(send, status, _encode(answer), _JSON)
+        await _answer(send, status, _encode(answer), JSON)
 
-    async def _serve_callback(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_callback(self, name: str, scope: HttpScope, receive: Receive, send: Send) -> None:
         try:
             _require_post(scope)
             content = await self._take_callback(name, scope, receive)
-            await _answer(send, 200, content, _TEXT_XML if content is _EMPTY_TWIML else _JSON)
+            await _answer(send, 200, content, _TEXT_XML if content is _EMPTY_TWIML else JSON)
         except Error as error:
-            await _refuse(send, error)
+            await refuse(send, error, b"POST")
         except Exception as error:
             log.error("request failed", action="request_failed", path=CALLBACKS, exc_info=error)
-            await _refuse(send, Error("Something went wrong here; the server's log says what.", code="internal"))
+            await refuse(
+                send, Error("Something went wrong here; the server's log says what.", code="internal"), b"POST"
+            )
 
     async def _find(self, headers: dict[str, str], query: str) -> tuple[int, int]:
         """Workspace and connection of the key that a request comes with; Unauthorized for none."""
@@ -135,7 +132,7 @@ class ReceiptRoutes:
                 return found
         raise Unauthorized("The access key was not accepted. It is the connection's access_key_for_receipts.")
 
-    async def _take_callback(self, name: str, scope: Scope, receive: Receive) -> bytes:
+    async def _take_callback(self, name: str, scope: HttpScope, receive: Receive) -> bytes:
         """Verify and keep one callback, and give back the body of its answer."""
         headers, query = _headers(scope), scope["query_string"].decode("latin-1")
         connection = await self._connection(name)
@@ -145,8 +142,8 @@ class ReceiptRoutes:
             # Its key stands in the headers, so that nobody without one makes us read so much.
             await self._require_key(connection, headers, query)
         limit = {"firehose": STREAM_BYTES, "sendgrid": BATCH_BYTES}.get(scheme, BODY_BYTES)
-        async with _Body(self, limit) as body:
-            data = await body.read(receive, headers)
+        with self._budget.claim() as claim:
+            data = await asgi.read_body(receive, _encoding(headers), limit, claim)
             if connection is None or callback is None:
                 raise Unauthorized(_NOT_GENUINE)
             if scheme == "firehose":
@@ -252,93 +249,6 @@ class ReceiptRoutes:
                 future.add_done_callback(_look)
         return count
 
-    def hold(self, size: int) -> None:
-        """Count bytes as held; Unavailable when too many are."""
-        if self._held + size > HELD_BYTES:
-            raise Unavailable("Too much is being received. Send it again in a moment.", code="overloaded")
-        self._held += size
-
-    def let_go(self, size: int) -> None:
-        """Count them as held no more."""
-        self._held -= size
-
-
-class _Body:
-    """The body of one request, unpacked while it comes in, within what may be held."""
-
-    def __init__(self, routes: ReceiptRoutes, limit: int) -> None:
-        self._routes = routes
-        self._limit = limit
-        self._size = 0
-        self._parts: list[bytes] = []
-
-    async def __aenter__(self) -> "_Body":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._routes.let_go(self._size)
-
-    async def read(self, receive: Receive, headers: dict[str, str]) -> bytes:
-        """All of it; TooLarge past the limit, Invalid when it is cut off or not packed as it says."""
-        encoding = headers.get("content-encoding", "").strip().lower()
-        if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise Invalid("The content-encoding must be gzip, deflate or none.", code="invalid_encoding")
-        unpack = _Unpacking() if encoding not in ("", "identity") else None
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Invalid("The request was cut off.", code="disconnected")
-            chunk: bytes = message.get("body", b"")
-            more = message.get("more_body", False)
-            if unpack is None:
-                self._add(chunk)
-                continue
-            for part in unpack.feed(chunk):
-                self._add(part)
-                # A small chunk may unfold into much.
-                await asyncio.sleep(0)
-        if unpack is not None:
-            unpack.finish()
-        whole = b"".join(self._parts)
-        self._parts.clear()
-        return whole
-
-    def _add(self, part: bytes) -> None:
-        if self._size + len(part) > self._limit:
-            raise TooLarge(f"A request is at most {self._limit} bytes, unpacked. Send smaller batches.")
-        self._routes.hold(len(part))
-        self._size += len(part)
-        self._parts.append(part)
-
-
-class _Unpacking:
-    """A gzip or zlib stream, piece by piece, so that a small body never becomes a large one in one step."""
-
-    def __init__(self) -> None:
-        self._decoder = zlib.decompressobj(47)
-        self._begun = False
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk unfolds into."""
-        while chunk:
-            if self._decoder.eof:
-                # gzip files may be written one after another (RFC 1952).
-                self._decoder = zlib.decompressobj(47)
-            self._begun = True
-            try:
-                part = self._decoder.decompress(chunk, _PIECE)
-            except zlib.error as error:
-                raise Invalid(f"The body is not packed as it says: {error}.", code="invalid_encoding") from error
-            chunk = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
-            if part:
-                yield part
-
-    def finish(self) -> None:
-        """Invalid unless the stream came to its end."""
-        if not (self._begun and self._decoder.eof):
-            raise Invalid("The compressed body ends too early.", code="invalid_encoding")
-
 
 def _callback_slices(connection: Connection, posted: Posted, now: int) -> Iterator[Found]:
     """What a genuine callback says, a part at a time."""
@@ -369,17 +279,21 @@ def _holds_json(body: bytes) -> bool:
     return True
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def _headers(scope: HttpScope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _raw_path(scope: Scope) -> str:
+def _encoding(headers: dict[str, str]) -> bytes:
+    return headers.get("content-encoding", "").encode("latin-1")
+
+
+def _raw_path(scope: HttpScope) -> str:
     """The path as it stood in the URL, without the query."""
     raw = scope.get("raw_path")
     return raw.partition(b"?")[0].decode("latin-1") if raw else str(scope["path"])
 
 
-def _require_post(scope: Scope) -> None:
+def _require_post(scope: HttpScope) -> None:
     if scope["method"] != "POST":
         raise Invalid("Receipts come in by POST.", code="method_not_allowed")
 
@@ -400,19 +314,10 @@ def _look(future: "asyncio.Future[None]") -> None:
         future.exception()
 
 
-async def _refuse(send: Send, error: Error) -> None:
-    status, headers, body = problem(error)
-    if status == 405:
-        headers.append((b"allow", b"POST"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def _answer(send: Send, status: int, body: bytes, media_type: bytes) -> None:
-    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *SECURITY_HEADERS]
     if status == 405:
         headers.append((b"allow", b"POST"))
     if status == 503:
         headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await asgi.answer(send, status, headers, body)

@@ -36,7 +36,9 @@ class NewReplay(msgspec.Struct, forbid_unknown_fields=True):
         Wish | list[Wish],
         Meta(description="`missed` events have no delivery yet; `undelivered` is dead and missed, `all` everything."),
     ] = "undelivered"
-    types: Annotated[list[str], Meta(description="Only events of these types or globs.")] = []
+    types: Annotated[
+        list[Annotated[str, Meta(min_length=1)]], Meta(description="Only events of these types or globs.")
+    ] = []
 
 
 class ReplayShown(msgspec.Struct, kw_only=True):

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.calls import Call
+from waypost.api.calls import KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.ids import internal, public
@@ -30,6 +30,9 @@ from waypost.engine.templates import Template
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
+#: More than any template has; the largest whole number that both databases take in a column of any kind.
+MOST_VERSIONS = 2**31 - 1
+
 Name = Annotated[str, Meta(description="For you.", min_length=1, max_length=200)]
 Channel = Annotated[str, Meta(description="`sms`, `email` or `event`.", pattern="^(sms|email|event)$")]
 Weight = Annotated[float, Meta(description="How often it is taken, in proportion to the others.", ge=0, le=1_000_000)]
@@ -45,7 +48,9 @@ ReplyTo = Annotated[str, Meta(description="Where answers to a mail go.")]
 Headers = Annotated[dict[str, str], Meta(description="Headers of a mail beyond the usual ones.")]
 Metric = Annotated[str, Meta(description="The name of the event.")]
 Properties = Annotated[dict[str, Any], Meta(description="Its properties; each text in them is Liquid.")]
-Version = Annotated[int, QueryParameter(name="version", ge=0, description="Another version than the present one.")]
+Version = Annotated[
+    int, QueryParameter(name="version", ge=0, le=MOST_VERSIONS, description="Another version than the present one.")
+]
 
 
 class ContentFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -264,7 +269,12 @@ async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> Non
     await call.engine.database.transact(templates.delete_template, call.workspace_id, template_id(id), call.now)
 
 
-@post("/v1/templates/{id:str}/preview", status_code=200, summary="Preview a template", opt={"body": PreviewAsked})
+@post(
+    "/v1/templates/{id:str}/preview",
+    status_code=200,
+    summary="Preview a template",
+    opt={"body": PreviewAsked, **KEYLESS},
+)
 async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> PreviewShown:
     """What the message would say to this person about this event, and which variables are missing."""
     asked = await call.body(PreviewAsked)
@@ -272,7 +282,12 @@ async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> Pr
     return await _preview(call, asked, template.channel, template.variants)
 
 
-@post("/v1/templates/preview", status_code=200, summary="Preview content", opt={"body": UnsavedPreview})
+@post(
+    "/v1/templates/preview",
+    status_code=200,
+    summary="Preview content",
+    opt={"body": UnsavedPreview, **KEYLESS, **NAMES},
+)
 async def preview_content(call: NamedDependency[Call]) -> PreviewShown:
     """The same for content that is not saved."""
     asked = await call.body(UnsavedPreview)

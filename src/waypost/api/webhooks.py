@@ -20,7 +20,7 @@ from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
 EventTypes = Annotated[
-    list[str],
+    list[Annotated[str, Meta(min_length=1)]],
     Meta(description="Exact types or globs, such as `event.order_shipped`, `event.*` or `*`.", min_length=1),
 ]
 Description = Annotated[str, Meta(max_length=1000)]
@@ -32,6 +32,8 @@ Timeout = Annotated[
 ]
 Headers = Annotated[dict[str, str], Meta(description="Custom headers. Their values are credentials: shown masked.")]
 Filter = Annotated[dict[str, Any], Meta(description="A condition on the payload; only what passes is delivered.")]
+Url = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "uri"})]
+OwnerEmail = Annotated[str, Meta(min_length=3, max_length=320, extra_json_schema={"format": "email"})]
 Format = Annotated[str, Meta(description="Only `standard` (Standard Webhooks).", pattern="^standard$")]
 Signature = Annotated[
     str, Meta(description="`v1` (HMAC-SHA256, shared secret) or `v1a` (ed25519).", pattern="^(v1|v1a)$")
@@ -41,7 +43,7 @@ Signature = Annotated[
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A webhook endpoint to be made."""
 
-    url: str
+    url: Url
     event_types: EventTypes
     description: Description = ""
     headers: Headers = {}
@@ -50,14 +52,14 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     concurrency: Concurrency = 64
     timeout: Timeout = 5.0
     format: Format = "standard"
-    owner_email: str | None = None
+    owner_email: OwnerEmail | None = None
     signature: Signature = "v1"
 
 
 class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to change; null takes back a filter, a rate limit or an owner."""
 
-    url: str | UnsetType = UNSET
+    url: Url | UnsetType = UNSET
     event_types: EventTypes | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     headers: Headers | UnsetType = UNSET
@@ -66,7 +68,7 @@ class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     concurrency: Concurrency | UnsetType = UNSET
     timeout: Timeout | UnsetType = UNSET
     format: Format | UnsetType = UNSET
-    owner_email: str | UnsetType | None = UNSET
+    owner_email: OwnerEmail | UnsetType | None = UNSET
 
 
 class Counts(msgspec.Struct):
@@ -300,7 +302,7 @@ async def _change(call: Call, id: str) -> Response[WebhookShown]:
         if "headers" in given:
             # Whoever sends back what was shown to them means the value behind the mask.
             given["headers"] = {
-                name: webhook.headers[name] if value == mask(webhook.headers.get(name, "")) else value
+                name: known if (known := webhook.headers.get(name)) is not None and value == mask(known) else value
                 for name, value in given["headers"].items()
             }
         draft = webhooks.check_draft(
@@ -407,7 +409,11 @@ async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     return response
 
 
-@get("/v1/webhooks/{id:str}/public-key", summary="Get the public key of an endpoint with v1a signatures")
+@get(
+    "/v1/webhooks/{id:str}/public-key",
+    summary="Get the public key of an endpoint with v1a signatures",
+    opt={"statuses": {"409"}},
+)
 async def get_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
     """What receivers verify with; an endpoint with v1 signatures has none."""
     webhook = await call.read(webhooks.find_webhook, call.engine.vault, call.workspace_id, webhook_id(id))

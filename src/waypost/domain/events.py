@@ -119,6 +119,9 @@ class Entry(msgspec.Struct):
     data: bytes
 
 
+#: A plus sign, digits, and what people write between them.
+_PHONE = re.compile(r"\s*[+\uff0b][\d\s().\-\u2010-\u2015\u2060/]+")
+
 _encoder = msgspec.json.Encoder()
 _message = msgspec.json.Decoder(Message)
 _batch = msgspec.json.Decoder(Batch)
@@ -302,6 +305,9 @@ def normal_email(value: object) -> str | None:
 
 @lru_cache(maxsize=10_000)
 def _normal_phone(text: str) -> str | None:
+    if not _PHONE.fullmatch(text):
+        # The library would read letters as keys of a phone and drop extensions: a guess that may reach somebody else.
+        return None
     try:
         number = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:

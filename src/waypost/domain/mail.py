@@ -119,8 +119,18 @@ def check_mail_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise Invalid(f"{name[:60]!r} is not the name of a mail header.", code="invalid_header")
         if name.lower() in RESERVED_HEADERS or name.lower().startswith("content-"):
             raise Invalid(f"The header {name!r} is written by Waypost and cannot be replaced.", code="invalid_header")
-        _check_value(name, value)
+        check_header(name, value)
     return dict(headers)
+
+
+def check_header(name: str, value: str) -> None:
+    """Invalid for a value that would not stay one header of a mail."""
+    if _CONTROLS.search(value):
+        raise Invalid(
+            f"The header {name!r} holds a line break or a control character; take it out.", code="invalid_header"
+        )
+    if len(value) > LONGEST_HEADER:
+        raise Invalid(f"The header {name!r} is longer than {LONGEST_HEADER} characters.", code="invalid_header")
 
 
 def build_mail(
@@ -207,7 +217,7 @@ def _part(subtype: str, text: str, avoid: bytes) -> bytes:
 
 def _header(name: str, value: str) -> str:
     """A header with an unstructured value, in lines that are not too long (RFC 5322, 2.2.3; RFC 2047)."""
-    _check_value(name, value)
+    check_header(name, value)
     value = value.strip(" \t")
     room = LINE - len(name) - 2
     if _PLAIN_VALUE.match(value) and "=?" not in value:
@@ -268,15 +278,6 @@ def _date(second: int) -> str:
     """A moment as RFC 5322 writes it, in English whatever the machine speaks."""
     at = datetime.fromtimestamp(second, UTC)
     return f"{_WEEKDAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
-
-
-def _check_value(name: str, value: str) -> None:
-    if _CONTROLS.search(value):
-        raise Invalid(
-            f"The header {name!r} holds a line break or a control character; take it out.", code="invalid_header"
-        )
-    if len(value) > LONGEST_HEADER:
-        raise Invalid(f"The header {name!r} is longer than {LONGEST_HEADER} characters.", code="invalid_header")
 
 
 def _in_brackets(text: str) -> str:

@@ -1,5 +1,7 @@
 """A message as somebody asks for it: what can be said, and what is wrong with it."""
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -7,6 +9,7 @@ from msgspec import Meta
 
 from waypost.clock import DAY
 from waypost.domain.events import parse_time
+from waypost.domain.mail import check_address, check_header, check_mail_headers, parse_sender
 from waypost.domain.messages import Content
 from waypost.errors import Error, Invalid
 
@@ -16,6 +19,10 @@ LONGEST_VALIDITY_S = 7 * 86_400
 LONGEST_SMS = 1600
 LONGEST_ADDRESS = 320
 
+#: The texts of a content, which no database and no provider takes with a NUL in them.
+_TEXTS = ("text", "click_url", "subject", "preheader", "html", "metric")
+#: A time of day with its zone.
+_ZONED = re.compile(r".+[Tt ].+(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)")
 _encode = msgspec.json.Encoder().encode
 
 Text = Annotated[str, Meta(max_length=1_000_000)]
@@ -88,7 +95,12 @@ def is_verbatim(wanted: Wanted) -> bool:
 
 
 def check_content(channel: str, content: Content) -> None:
-    """Whether a channel can carry it; Invalid with the field that is missing or too long."""
+    """Whether a channel can carry it; Invalid with the field that is missing, malformed or too long."""
+    for field in _TEXTS:
+        if "\0" in getattr(content, field):
+            raise Invalid(f"{field} contains the character U+0000; remove it.", code="invalid_text", field=field)
+    if any("\0" in url for url in content.media_urls):
+        raise Invalid("media_urls contains the character U+0000; remove it.", code="invalid_text", field="media_urls")
     if channel == "sms":
         if not content.text.strip() and not content.media_urls:
             raise Invalid("A text message needs `text`.", code="invalid_message", field="text")
@@ -103,8 +115,27 @@ def check_content(channel: str, content: Content) -> None:
             raise Invalid("An email needs a `subject`.", code="invalid_message", field="subject")
         if not content.text and not content.html:
             raise Invalid("An email needs `html` or `text`.", code="invalid_message", field="html")
+        _check_field("subject", check_header, "Subject", content.subject)
+        if content.sender:
+            _check_field("sender", parse_sender, content.sender)
+        if content.reply_to:
+            _check_field("reply_to", parse_sender, content.reply_to)
+        if content.headers:
+            _check_field("headers", check_mail_headers, content.headers)
     elif not content.metric:
         raise Invalid("An event needs a `metric`.", code="invalid_message", field="metric")
+
+
+def check_mail_address(address: str) -> None:
+    """Invalid for an address that no mail server would be asked to take."""
+    _check_field("to", check_address, address)
+
+
+def _check_field(field: str, check: Callable[..., object], *given: Any) -> None:
+    try:
+        check(*given)
+    except Invalid as error:
+        raise Invalid(error.detail, code=error.code, field=field) from error
 
 
 def read_due_at(wanted: Wanted, now: int) -> int:
@@ -113,13 +144,21 @@ def read_due_at(wanted: Wanted, now: int) -> int:
         return now
     try:
         at = parse_time(wanted.send_at)
-    except (ValueError, OverflowError, Error) as error:
-        raise Invalid(
-            "send_at is a time such as 2026-12-24T18:00:00Z.", code="invalid_message", field="send_at"
-        ) from error
+    except Error as error:
+        raise _no_time() from error
+    if not _ZONED.fullmatch(wanted.send_at):
+        raise _no_time()
     if at > now + FARTHEST:
         raise Invalid("send_at is at most a year ahead.", code="invalid_message", field="send_at")
     return max(at, now)
+
+
+def _no_time() -> Invalid:
+    return Invalid(
+        "send_at is a time with its zone, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00.",
+        code="invalid_message",
+        field="send_at",
+    )
 
 
 def read_metadata(given: Tree | None) -> str:

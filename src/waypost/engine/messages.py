@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from waypost.domain.wanted import (
     read_due_at,
     read_metadata,
 )
+from waypost.engine import idempotency
 from waypost.engine.connections import Connections
 from waypost.engine.idempotency import Answer, Repeatable
 from waypost.engine.journal import Journal
@@ -29,6 +31,7 @@ from waypost.engine.orders import Effects, NewMessage, Submission
 from waypost.engine.reach import Person, Reach, describe_recipient, find_address, load_reach
 from waypost.engine.recorder import Recorder
 from waypost.engine.templates import Templates
+from waypost.engine.vault import Vault
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -81,6 +84,7 @@ class Messages:
         ids: Ids,
         connections: Connections,
         templates: Templates,
+        vault: Vault,
     ) -> None:
         self._database = database
         self._journal = journal
@@ -88,6 +92,7 @@ class Messages:
         self._ids = ids
         self._connections = connections
         self._templates = templates
+        self._vault = vault
 
     async def submit_one(self, workspace_id: int, wanted: Wanted, asked: Repeatable | None, now: int) -> Answer:
         """Accept one message; the answer to give, durable. Raises what is wrong with it."""
@@ -99,7 +104,7 @@ class Messages:
     async def submit_many(
         self,
         workspace_id: int,
-        wanted: list[Wanted],
+        wanted: Sequence[Wanted | Refusal],
         asked: Repeatable | None,
         now: int,
         *,
@@ -107,7 +112,8 @@ class Messages:
         skip_duplicates: bool,
     ) -> Answer:
         """Accept many messages; each is accepted or refused for itself. At most `per_second` of them are sent."""
-        reach, templates = await self._reach(workspace_id, wanted), await self._load(workspace_id, wanted)
+        readable = [one for one in wanted if isinstance(one, Wanted)]
+        reach, templates = await self._reach(workspace_id, readable), await self._load(workspace_id, readable)
         made: list[NewMessage] = []
         shown: list[BatchLine] = []
         seen: set[tuple[str, str, str]] = set()
@@ -116,6 +122,9 @@ class Messages:
             if number % TURN == TURN - 1:
                 # Others want the loop, too.
                 await asyncio.sleep(0)
+            if isinstance(one, Refusal):
+                shown.append(BatchLine(error=one))
+                continue
             try:
                 message = await self._prepare(workspace_id, one, reach, templates, now)
             except Error as error:
@@ -140,17 +149,32 @@ class Messages:
             counted["throttle_id"] = public("thr", throttle[0])
         return await self._keep(workspace_id, made, asked, Answer(202, _encode(counted)), throttle)
 
-    async def repeat(self, workspace_id: int, id_: int) -> Standing:
-        """A message queued again that failed or is unknown; Conflict when it is neither."""
-        return await self._recorder.perform(
-            lambda tx, now: take_by_hand(tx, workspace_id, id_, repeat(now), self._ids.node)
-        )
+    async def repeat(self, workspace_id: int, id_: int, asked: Repeatable | None = None) -> Answer:
+        """Queue a message again that failed or is unknown; Conflict when it is neither."""
+        return await self._change(workspace_id, id_, repeat, asked, 202)
 
-    async def cancel(self, workspace_id: int, id_: int) -> Standing:
-        """A message skipped that waited to be sent; Conflict when it does not wait."""
-        return await self._recorder.perform(
-            lambda tx, now: take_by_hand(tx, workspace_id, id_, cancel(now), self._ids.node)
-        )
+    async def cancel(self, workspace_id: int, id_: int, asked: Repeatable | None = None) -> Answer:
+        """Skip a message that waits to be sent; Conflict when it does not wait."""
+        return await self._change(workspace_id, id_, cancel, asked, 200)
+
+    async def _change(
+        self, workspace_id: int, id_: int, change: Callable[[int], Change], asked: Repeatable | None, status: int
+    ) -> Answer:
+        """The answer to a change by hand, kept in the transaction of the change."""
+        node = self._ids.node
+
+        async def work(tx: Tx, now: int) -> tuple[Answer, Effects]:
+            effects = Effects(Moves(node, now))
+
+            async def act(tx: Tx) -> Answer:
+                nonlocal effects
+                standing, effects = await take_by_hand(tx, workspace_id, id_, change(now), node)
+                reason = standing.reason if standing.status is Status.SKIPPED else None
+                return Answer(status, _encode(MessageAccepted(public("msg", id_), standing.status.value, reason)))
+
+            return await idempotency.once(tx, self._vault, workspace_id, asked, now, act), effects
+
+        return await self._recorder.perform(work)
 
     async def _keep(
         self,

@@ -8,7 +8,7 @@ from waypost.domain.events import normal_email, normal_phone
 from waypost.domain.ids import public
 from waypost.domain.profiles import Traits, current
 from waypost.domain.receipts import clean
-from waypost.domain.wanted import LONGEST_ADDRESS
+from waypost.domain.wanted import LONGEST_ADDRESS, check_mail_address
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
@@ -93,6 +93,8 @@ def find_address(channel: str, to: str | None, person: Person | None) -> tuple[s
             raise Invalid(f"{to[:80]!r} is not {what}.", code="invalid_number", field="to")
         if place is None:
             raise Invalid(f"{to[:80]!r} is not an address.", code="invalid_address", field="to")
+        if channel == "email":
+            check_mail_address(place[1])
         return place[1], None
     if person is None:
         raise Invalid("Say whom it goes to: `to` or `profile_id`.", code="invalid_message", field="to")

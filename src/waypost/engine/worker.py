@@ -69,7 +69,9 @@ class Engine:
             follow=self._follow,
         )
         self.sender = Sender(database, connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
-        self.messages = Messages(database, self.journal, self.recorder, self.ids, self.connections, self.templates)
+        self.messages = Messages(
+            database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.vault
+        )
         self._sends = sends
         self._recording: asyncio.Task[None] | None = None
 

@@ -64,11 +64,20 @@ SELECT count(*) FROM nodes WHERE seen_at >= :since AND sends = 1;
 DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < :before;
 
 -- name: idempotency.get
-SELECT request_hash, status, response FROM idempotency WHERE workspace_id = :workspace_id AND key = :key;
+SELECT request_hash, status, response, created_at FROM idempotency WHERE workspace_id = :workspace_id AND key = :key;
 
 -- name: idempotency.add
 INSERT INTO idempotency (workspace_id, key, request_hash, status, response, created_at)
 VALUES (:workspace_id, :key, :request_hash, :status, :response, :now);
+
+-- name: idempotency.finish
+-- The answer of a request that was in progress since then.
+UPDATE idempotency SET status = :status, response = :response
+WHERE workspace_id = :workspace_id AND key = :key AND status = 0 AND created_at = :since;
+
+-- name: idempotency.release
+-- A request is no longer in progress, and has no answer.
+DELETE FROM idempotency WHERE workspace_id = :workspace_id AND key = :key AND status = 0 AND created_at = :since;
 
 -- name: idempotency.prune
 DELETE FROM idempotency WHERE (workspace_id, key) IN (

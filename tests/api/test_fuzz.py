@@ -1,0 +1,196 @@
+"""Requests made from the OpenAPI document: none is answered with a 5xx, every answer is one that the document names."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.config import (
+    ChecksConfig,
+    CoveragePhaseConfig,
+    GenerationConfig,
+    PhasesConfig,
+    ProjectConfig,
+    ProjectsConfig,
+    SchemathesisConfig,
+)
+from schemathesis.config._checks import NegativeDataRejectionConfig
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from tests.api.calling import bearer
+from waypost.api.app import build_app, describe_api
+from waypost.clock import now_us
+from waypost.engine import accounts
+from waypost.engine.worker import Engine
+from waypost.settings import load_settings
+from waypost.storage.sqlite import SQLite
+
+#: What no schema can say: a request with one of these codes has the right shape, and is refused for its meaning.
+MEANING = frozenset(
+    {
+        "idempotency_key_reused",
+        "invalid_address",
+        "invalid_state",
+        "invalid_event_type",
+        "unknown_data_center",
+        "invalid_secret",
+        "invalid_owner_email",
+        "invalid_connector",
+        "invalid_cursor",
+        "invalid_event",
+        "invalid_event_name",
+        "invalid_event_types",
+        "invalid_events",
+        "invalid_headers",
+        "invalid_identifier",
+        "invalid_identity",
+        "invalid_message",
+        "invalid_messages",
+        "invalid_number",
+        "invalid_period",
+        "invalid_template",
+        "invalid_text",
+        "invalid_time",
+        "invalid_type",
+        "missing_event",
+        "missing_group_id",
+        "missing_identity",
+        "missing_previous_id",
+        "missing_since",
+        "several_identifiers",
+        "url_scheme",
+    }
+)
+
+load_all_checks()
+SCHEMA = schemathesis.openapi.from_dict(
+    describe_api(),
+    config=SchemathesisConfig(
+        projects=ProjectsConfig(
+            default=ProjectConfig(
+                generation=GenerationConfig(deterministic=True, with_security_parameters=False),
+                # Of methods that a path does not take, two stand for all.
+                phases=PhasesConfig(coverage=CoveragePhaseConfig(unexpected_methods={"OPTIONS", "TRACE"})),
+                checks=ChecksConfig(
+                    negative_data_rejection=NegativeDataRejectionConfig(
+                        expected_statuses=["400", "401", "403", "404", "409", "413", "422"]
+                    )
+                ),
+            )
+        )
+    ),
+)
+
+
+class Served(msgspec.Struct):
+    """A server with a workspace in it."""
+
+    url: str
+    key: str
+    numbers: Any = msgspec.field(default_factory=itertools.count)
+    #: Things that were made for an operation.
+    ids: dict[str, str] = {}
+
+    def make(self, path: str, body: dict[str, Any]) -> str:
+        answer = httpx.post(self.url + path, json=body, headers=bearer(self.key))
+        assert answer.status_code in (201, 202), answer.text
+        found: str = answer.json().get("id") or answer.json()["name"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server on a free port and a thread of its own."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    ready, stop, found = threading.Event(), asyncio.Event(), list[Any]()
+
+    async def serve() -> None:
+        database = SQLite(folder / "waypost.db")
+        await database.migrate()
+        engine = Engine(database, load_settings({}, data=str(folder), allow_private="127.0.0.0/8"))
+        await engine.start()
+        made = await database.transact(accounts.create_workspace, engine.ids, "fuzz", now_us())
+        server = uvicorn.Server(
+            uvicorn.Config(build_app(engine), port=0, log_config=None, lifespan="off", loop="none", http="httptools")
+        )
+        listening = asyncio.create_task(server._serve())
+        async with asyncio.timeout(30):
+            while not server.started:  # noqa: ASYNC110 the server says it no other way
+                await asyncio.sleep(0)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        found.extend((asyncio.get_running_loop(), Served(f"http://127.0.0.1:{port}", made["api_key"])))
+        ready.set()
+        await stop.wait()
+        server.should_exit = True
+        await listening
+        await engine.stop()
+        await database.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait()
+    yield found[1]
+    found[0].call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+#: Things that paths name, made for each operation.
+MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "webhooks": ("/v1/webhooks", {"url": "http://127.0.0.1:9/", "event_types": ["*"], "headers": {"X-Own": "value"}}),
+    "templates": ("/v1/templates", {"name": "Hi", "channel": "sms", "text": "Hi"}),
+    "connections": (
+        "/v1/connections",
+        {
+            "name": "text",
+            "connector": "http",
+            "config": {"url": "http://127.0.0.1:9/", "auth": "bearer", "token": "made-up"},
+            "skip_check": True,
+        },
+    ),
+}
+
+
+@schemathesis.check
+def valid_is_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
+    """What the document calls valid is accepted, or refused for what it means."""
+    if response.status_code == 400 and response.json()["code"] in MEANING:
+        return None
+    return bool(positive_data_acceptance(ctx, response, case))
+
+
+def fill(case: Any, served: Served) -> None:
+    """Put the id of a real thing into the path, and make an Idempotency-Key a new one."""
+    modes = {place: part.mode for place, part in case.meta.components.items()}
+    kind = (case.path + "//").split("/")[2]
+    if kind in MAKERS and modes.get(ParameterLocation.PATH) == GenerationMode.POSITIVE:
+        operation = f"{case.method} {case.path}"
+        if operation not in served.ids:
+            path, body = MAKERS[kind]
+            name = {"name": str(next(served.numbers))} if "name" in body else {}
+            served.ids[operation] = served.make(path, body | name)
+        case.path_parameters["id"] = served.ids[operation]
+    if modes.get(ParameterLocation.HEADER) == GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
+        case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}-{next(served.numbers)}"
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=4, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_documented(case: Any, served: Served) -> None:
+    fill(case, served)
+    case.call_and_validate(
+        base_url=served.url,
+        headers={"Authorization": f"Bearer {served.key}"},
+        timeout=20,
+        additional_checks=[valid_is_accepted],
+        excluded_checks=[positive_data_acceptance],
+    )
