@@ -1,6 +1,7 @@
 """Connectors are read from TOML, or refused with line and reason; what an account fills in is checked."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,9 @@ def test_these_are_shipped():
         ('name = "key"', 'name = "Key"', 16, "name"),
         ("secret = true", 'secret = "yes"', 18, "secret"),
         ("secret = true", "pattern = '('", 18, "regular"),
-        ("secret = true", "pattern = '(a+)+'", 18, "groups"),
-        ("secret = true", "pattern = '.*.*.*.*x'", 18, "too many"),
+        ("secret = true", "pattern = '(?x)(a+) +b'", 18, "(?x"),
+        ("secret = true", "pattern = '(?=a)b'", 18, "look-ahead"),
+        ("secret = true", "pattern = '(.{100}){100}'", 18, "repeats too often"),
         ("secret = true", 'kind = "choice"', 15, "choices"),
         ("secret = true", "default = 7", 18, "text"),
         ("secret = true", 'secret = true\n[[fields]]\nname = "key"\nlabel = "Key"', 20, "two fields"),
@@ -193,6 +195,32 @@ def test_lines_are_found_below_arrays_of_tables():
     assert tomltext.locate(text, ("x", 0, "nothing")) == 2
     assert tomltext.locate(text, ("q.r", "d", "e")) == 11
     assert tomltext.locate(text, ("nothing",)) is None
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('path = "/v1/send"', 'path = "/v1/send"\nx = [\n[ "a' + " " * 50_000 + 'b"],\n]'),
+        ('text = "{{ message.text }}"', 'text = "' + "{{" * 9_000 + '"'),
+        ('text = "{{ message.text }}"', 'text = "{{' + " " * 18_000 + '"'),
+        ('path = "/v1/send"', 'path = "' + "/" * 18_000 + '"\nx = 1'),
+        ('base_url = "https://api.acme.example"', 'base_url = "' + "{{a" * 6_000 + '"'),
+    ],
+    ids=["header", "braces", "spaces", "slashes", "base"],
+)
+def test_no_definition_takes_long_to_refuse(before, after):
+    started = time.perf_counter()
+    refusal(MINIMAL.replace(before, after))
+    assert time.perf_counter() - started < 2
+
+
+def test_a_pattern_that_would_backtrack_takes_no_time():
+    connector = parse_own_connector(MINIMAL.replace("secret = true", "pattern = '(a+)+b'"), "acme.toml")
+    started = time.perf_counter()
+    with pytest.raises(Invalid, match="does not look as it should"):
+        check_config(connector, {"key": "a" * 500})
+    assert time.perf_counter() - started < 1
 
 
 @given(st.text(max_size=300))

@@ -9,7 +9,6 @@ import msgspec
 from waypost.domain import tomltext
 from waypost.domain.bodies import ENCODINGS, Flaw, expressions
 from waypost.domain.connectors import (
-    LONGEST_MATCHED,
     STATUSES,
     Answer,
     Auth,
@@ -23,6 +22,7 @@ from waypost.domain.connectors import (
 )
 from waypost.domain.expressions import NotLiquid, check_expression, config_names, is_expression
 from waypost.domain.messages import Outcome, Status
+from waypost.domain.patterns import BadPattern, compile_pattern
 from waypost.domain.tomltext import Path, Wrong
 from waypost.errors import Invalid
 
@@ -56,11 +56,6 @@ TRANSPORT_ERRORS = frozenset(
 _MOST_FIELDS = 50
 _MOST_RULES = 200
 _LITERAL_BASE = re.compile(r"https?://[^/?#\s@]+\Z")
-_REPEAT = re.compile(r"(?<!\\)[*+?]|\{\d*,?(\d*)\}")
-#: Ways to match that a pattern may leave open, roughly: what it takes to try them all.
-_MOST_WAYS = 2e8
-_AFTER_GROUP = re.compile(r"\)(?:[*+]|\{)")
-_BACK_REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
 #: Set by what sends.
 _NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te"})
 
@@ -127,17 +122,9 @@ def _check_fields(connector: Connector) -> None:
 
 def _check_pattern(field: Field, path: Path) -> None:
     try:
-        re.compile(field.pattern)
-    except re.error as error:
-        raise Wrong(path, f"it is not a regular expression: {error}") from error
-    # A pattern runs over what somebody typed; one that can take very long would hold up everybody.
-    if _AFTER_GROUP.search(field.pattern) or _BACK_REFERENCE.search(field.pattern):
-        raise Wrong(path, "groups cannot be repeated or referred to")
-    ways = 1.0
-    for found in _REPEAT.finditer(field.pattern):
-        ways *= 2 if found[0] == "?" else min(int(found[1] or LONGEST_MATCHED), LONGEST_MATCHED)
-    if ways > _MOST_WAYS:
-        raise Wrong(path, "too many parts are repeated")
+        compile_pattern(field.pattern)
+    except BadPattern as error:
+        raise Wrong(path, str(error)) from error
     if field.kind != "text":
         raise Wrong(path, "only texts have a pattern")
 

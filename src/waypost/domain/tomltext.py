@@ -11,7 +11,7 @@ Path = tuple[str | int, ...]
 
 LONGEST = 65_536
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?\Z")
+_HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?\Z")
 _KEY = re.compile(r"""\s*((?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*'))*)\s*=""")
 _PART = re.compile(r"""[\w-]+|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -122,7 +122,7 @@ def _within(keys: list[str], counts: dict[Path, int]) -> Path:
 
 
 def _parts(text: str) -> list[str]:
-    return [found[1] or found[2] or found[0].strip("\"'") for found in _PART.finditer(text)] or [text]
+    return [found[1] or found[2] or found[0].strip("\"'") for found in _PART.finditer(text)] or [text.strip()]
 
 
 def _steps(place: str) -> Path:
