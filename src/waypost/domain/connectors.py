@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from waypost.domain.bodies import Flaw, expressions, read_text
+from waypost.domain.bodies import JSON_IN_TEXT, Flaw, expressions, holds_broken_json, read_text
 from waypost.domain.expressions import check_expression
 from waypost.domain.messages import Outcome, Status
-from waypost.domain.patterns import compile_pattern
+from waypost.domain.patterns import BadPattern, compile_pattern
 from waypost.errors import Invalid
 
 Short = Annotated[str, Meta(max_length=200)]
@@ -332,8 +332,13 @@ def check_value(connector: Connector, field: Field, value: Any) -> Any:
         raise refuse("is too long, or has a character that no text has")
     if field.kind == "choice" and value not in field.choices:
         raise refuse(f"is one of {', '.join(field.choices)}")
-    if field.pattern and not compile_pattern(field.pattern)(value):
-        raise refuse("does not look as it should" + (f". {field.help}" if field.help else ""))
+    if field.pattern:
+        try:
+            matches = compile_pattern(field.pattern)(value)
+        except BadPattern as error:
+            raise refuse(f"cannot be checked, correct its pattern in the definition: {error}") from error
+        if not matches:
+            raise refuse("does not look as it should" + (f". {field.help}" if field.help else ""))
     if field.format:
         try:
             _FORMATS[field.format](value)
@@ -392,8 +397,10 @@ def _check_headers(text: str) -> None:
 def _check_body(text: str) -> None:
     """Whether it can be read as JSON or as a form; which of the two it has to be, the request says."""
     tree = read_text(text, "json" if text.lstrip()[:1] in ("{", "[") else "form")
-    for _, value in expressions(tree):
+    for path, value in expressions(tree):
         check_expression(value)
+        if holds_broken_json(value):
+            raise Flaw(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
 
 
 _FORMATS: dict[str, Callable[[str], object]] = {

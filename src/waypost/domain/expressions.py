@@ -208,7 +208,8 @@ def check_expression(text: str) -> Any:
         raise _refuse(text, str(error.message), text.count("\n", 0, max(place, 0)) + 1) from error
     for name in found.filters:
         if name not in _ENVIRONMENT.filters:
-            raise _refuse(text, f"there is no filter {name!r}", _line(text, name))
+            known_filters = ", ".join(sorted(_ENVIRONMENT.filters))
+            raise _refuse(text, f"there is no filter {name!r}; there are {known_filters}", _line(text, name))
     for variables in found.globals.values():
         for variable in variables:
             head, *rest = [str(segment) for segment in variable.segments]

@@ -261,8 +261,8 @@ async def switch_connection(tx: Tx, vault: Vault, workspace_id: int, id_: int, e
     """The connection, enabled or disabled by its owner; nothing changes when it is so already."""
     account = await find_account(tx, vault, workspace_id, id_)
     if enabled:
-        # A connection whose connector cannot be read sends nothing, whatever its status says.
-        _ = account.usable
+        # Without a connector, or something that it needs, every message would fail.
+        check_config(account.usable, account.config)
         await move_connection(tx, workspace_id, id_, "enabled", now)
     else:
         await move_connection(tx, workspace_id, id_, "disabled", now, reason="by_owner")
