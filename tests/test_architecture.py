@@ -18,7 +18,6 @@ LONGEST = 500
 
 # A domain function is given what it needs to know; it never goes and looks.
 IMPURE = {
-    "aiosmtplib",
     "apsw",
     "asyncio",
     "asyncpg",

@@ -178,6 +178,37 @@ async def test_what_uses_a_connector_keeps_it(client, sink: Running):
     assert (await client.delete(f"/v1/connectors/{name}")).status_code == 204
 
 
+async def test_a_definition_that_live_connections_lack_something_for_pauses_them(client, engine, keys: Keys):
+    await ok(client.post("/v1/connectors", json=define(SMALL)), 201)
+    wanted = {"connector": "acme", "config": {}}
+    first, second, off = [
+        await ok(client.post("/v1/connections", json=wanted | {"name": name}), 201) for name in ("1st", "2nd", "off")
+    ]
+    await ok(client.post(f"/v1/connections/{off['id']}/disable"))
+    needing = SMALL + '[[fields]]\nname = "token"\nlabel = "Token"\n'
+    await ok(client.post("/v1/connectors", json=define(needing)))
+    for made in (first, second):
+        found = await ok(client.get(f"/v1/connections/{made['id']}"))
+        assert (found["status"], found["status_reason"]) == ("paused", "definition_changed")
+        assert found["last_error"] == "Token (token) is required."
+        await refused(client.post(f"/v1/connections/{made['id']}/enable"), 400, "invalid_config")
+    assert (await ok(client.get(f"/v1/connections/{off['id']}")))["status"] == "disabled"
+    assert engine.connections.for_channel(keys.workspace_id, "sms") == []
+    notices = (await ok(client.get("/v1/notices")))["data"]
+    assert len(notices) == 2
+    assert {one["subject"] for one in notices} == {f"The connection '{name}' was paused" for name in ("1st", "2nd")}
+    assert all("Token (token) is required" in one["body"] for one in notices)
+    # Mended one by one, by what is missing.
+    mended = await ok(client.patch(f"/v1/connections/{first['id']}", json={"config": {"token": "t"}}))
+    assert (mended["status"], mended["status_reason"]) == ("enabled", None)
+    assert len(engine.connections.for_channel(keys.workspace_id, "sms")) == 1
+    # And all together, by a definition that they have everything for.
+    await ok(client.post("/v1/connectors", json=define(needing + 'default = "none"\n')))
+    assert (await ok(client.get(f"/v1/connections/{second['id']}")))["status"] == "enabled"
+    assert (await ok(client.get(f"/v1/connections/{off['id']}")))["status"] == "disabled"
+    assert len(engine.connections.for_channel(keys.workspace_id, "sms")) == 2
+
+
 async def test_a_connection_can_be_asked_for_where_connectors_are_made(client, sink: Running):
     wanted = {"name": "Gateway", "connector": "http", "config": {"url": f"{sink.url}/hook/x"}}
     made = await ok(client.post("/v1/connectors", json=wanted), 201)

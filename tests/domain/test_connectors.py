@@ -1,6 +1,7 @@
 """Connectors are read from TOML, or refused with line and reason; what an account fills in is checked."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.domain import tomltext
+from waypost.domain.bodies import holds_broken_json
 from waypost.domain.connectors import (
     Answer,
     Auth,
@@ -24,7 +26,7 @@ from waypost.domain.connectors import (
     Verification,
     check_config,
 )
-from waypost.domain.definitions import parse_own_connector
+from waypost.domain.definitions import parse_own_connector, read_stored_connector
 from waypost.domain.expressions import Unbuildable, compile_text, compile_value
 from waypost.domain.paths import find, find_all, is_like
 from waypost.engine.catalogue import definitions, shipped
@@ -109,14 +111,34 @@ def test_these_are_shipped():
     [
         ('channel = "sms"', "channel = sms", 3, "TOML"),
         ('channel = "sms"', 'channel = "fax"', 3, "channel"),
-        ('label = "Acme"\n', "", None, "label"),
+        ('label = "Acme"\n', "", 1, "label"),
         ('label = "Acme"', "label = 7", 2, "label"),
         ('path = "/v1/send"', 'path = "v1/send"', 5, "slash"),
         ('path = "/v1/send"', 'pathh = "/v1/send"', 5, "pathh"),
         ('path = "/v1/send"', 'path = "/{{ config.account }}"', 5, "'account'"),
         ('base_url = "https://api.acme.example"', 'base_url = "ftp://api.acme.example"', 4, "http"),
         ('base_url = "https://api.acme.example"', 'base_url = "https://api.acme.example/v1"', 4, "path"),
-        ('base_url = "https://api.acme.example"', "", None, "base_url"),
+        ('base_url = "https://api.acme.example"', "", 1, "base_url"),
+        ('channel = "sms"', 'channel = "fax"', 3, "allowed are email, event, sms"),
+        ('path = "/v1/send"', 'pathh = "/v1/send"', 5, "base_url_field, path, query"),
+        ('path = "/v1/send"', 'path = "/{{ config.account }}"', 5, "fields are key"),
+        ('text = "{{ message.text }}"', 'text = "{{ message.text | shout }}"', 9, "upcase"),
+        ('text = "{{ message.text }}"', 'text = \'{"a": "{{ message.text }}"}\'', 9, "$json"),
+        ('outcome = "accepted"', 'outcome = "splendid"', 13, "allowed are accepted, misconfigured, rejected"),
+        ('outcome = "accepted"', 'outcome = "accepted"\ncode = 2010', 14, "allowed are 2000, 2003"),
+        ("secret = true", 'kind = "colour"', 18, "allowed are boolean, choice, number, text"),
+        ("[body]", 'errors = { "7" = { code = 2010 } }\n[body]', 7, "2010 is not a delivery failure code"),
+        ("[body]", 'headers = { "X-A" = "a\\nX-B: b" }\n[body]', 7, "in one line"),
+        ("[body]", 'headers = { "X-A" = "a{{ config.key }}\\r\\nX-B: b" }\n[body]', 7, "in one line"),
+        ("[body]", 'auth = { scheme = "header", value = "a\\nb: c" }\n[body]', 7, "in one line"),
+        ("[body]", 'auth = { scheme = "header", header = "X Y", value = "a" }\n[body]', 7, "'X Y'"),
+        (
+            "[body]",
+            'callback = { verify = { scheme = "none" }, unknown = { status = "failed", code = 2001 } }\n[body]',
+            7,
+            "2001",
+        ),
+        ("[body]", 'callback = { verify = { scheme = "magic" } }\n[body]', 7, "allowed are basic, firehose, header"),
         ('text = "{{ message.text }}"', 'text = "{{ message.txt }}"', 9, "'txt'"),
         ('text = "{{ message.text }}"', 'text = "{{ message.text"', 9, "Liquid"),
         ('text = "{{ message.text }}"', 'text = "{{ message.text | shout }}"', 9, "'shout'"),
@@ -133,8 +155,9 @@ def test_these_are_shipped():
         ('name = "key"', 'name = "Key"', 16, "name"),
         ("secret = true", 'secret = "yes"', 18, "secret"),
         ("secret = true", "pattern = '('", 18, "regular"),
-        ("secret = true", "pattern = '(a+)+'", 18, "groups"),
-        ("secret = true", "pattern = '.*.*.*.*x'", 18, "too many"),
+        ("secret = true", "pattern = '(?x)(a+) +b'", 18, "(?x"),
+        ("secret = true", "pattern = '(?=a)b'", 18, "look-ahead"),
+        ("secret = true", "pattern = '(.{100}){100}'", 18, "repeats too often"),
         ("secret = true", 'kind = "choice"', 15, "choices"),
         ("secret = true", "default = 7", 18, "text"),
         ("secret = true", 'secret = true\n[[fields]]\nname = "key"\nlabel = "Key"', 20, "two fields"),
@@ -193,6 +216,85 @@ def test_lines_are_found_below_arrays_of_tables():
     assert tomltext.locate(text, ("x", 0, "nothing")) == 2
     assert tomltext.locate(text, ("q.r", "d", "e")) == 11
     assert tomltext.locate(text, ("nothing",)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("secret = true", "pattern = '(?=a)b'"),
+        ('outcome = "accepted"', 'outcome = "accepted"\ncode = 2010'),
+        ("[body]", 'headers = { "X-A" = "a\\nX-B: b" }\n[body]'),
+        ('text = "{{ message.text }}"', 'text = \'{"a": "{{ message.text }}"}\''),
+    ],
+)
+def test_what_an_earlier_version_stored_is_still_read(before, after):
+    text = MINIMAL.replace(before, after, 1)
+    refusal(text)
+    assert read_stored_connector(text, "acme").name == "acme"
+
+
+def test_a_stored_pattern_that_cannot_run_is_named_when_a_value_is_checked():
+    connector = read_stored_connector(MINIMAL.replace("secret = true", "pattern = '(?=a)b'"), "acme")
+    with pytest.raises(Invalid, match="look-ahead"):
+        check_config(connector, {"key": "a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ('{"a": "{{ message.text }}"}', True),
+        ('["{{ message.text }}"]', True),
+        (' {"a": {"b": "x {{ message.text }} y"}, "c": {{ message.properties | json }}}', True),
+        ('{"a": "{{ message.text }}"{% if message.to %}, "b": 1{% endif %}}', True),
+        ('{"a": {{ message.text | json }}}', False),
+        ("{{ message.text }}", False),
+        ("{% if message.text %}a{% endif %}", False),
+        ('[Shop] He said "{{ message.text }}"', False),
+        ('{"a": "constant"}', False),
+        ('{"a \\" b": {{ message.text | json }}}', False),
+    ],
+)
+def test_json_written_as_a_text_is_found(text, broken):
+    assert holds_broken_json(text) is broken
+
+
+def test_a_body_template_with_json_as_a_text_is_refused():
+    config = {
+        "url": "https://x.example",
+        "encoding": "json",
+        "body_template": '{"p": "{\\"t\\": \\"{{ message.text }}\\"}"}',
+    }
+    with pytest.raises(Invalid, match=r"\$json") as caught:
+        check_config(shipped()["http"], config)
+    assert caught.value.extra["field"] == "body_template"
+    config["body_template"] = '{"p": {"$json": {"t": "{{ message.text }}"}}}'
+    check_config(shipped()["http"], config)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('path = "/v1/send"', 'path = "/v1/send"\nx = [\n[ "a' + " " * 50_000 + 'b"],\n]'),
+        ('text = "{{ message.text }}"', 'text = "' + "{{" * 9_000 + '"'),
+        ('text = "{{ message.text }}"', 'text = "{{' + " " * 18_000 + '"'),
+        ('path = "/v1/send"', 'path = "' + "/" * 18_000 + '"\nx = 1'),
+        ('base_url = "https://api.acme.example"', 'base_url = "' + "{{a" * 6_000 + '"'),
+    ],
+    ids=["header", "braces", "spaces", "slashes", "base"],
+)
+def test_no_definition_takes_long_to_refuse(before, after):
+    started = time.perf_counter()
+    refusal(MINIMAL.replace(before, after))
+    assert time.perf_counter() - started < 2
+
+
+def test_a_pattern_that_would_backtrack_takes_no_time():
+    connector = parse_own_connector(MINIMAL.replace("secret = true", "pattern = '(a+)+b'"), "acme.toml")
+    started = time.perf_counter()
+    with pytest.raises(Invalid, match="does not look as it should"):
+        check_config(connector, {"key": "a" * 500})
+    assert time.perf_counter() - started < 1
 
 
 @given(st.text(max_size=300))

@@ -114,11 +114,6 @@ def test_what_templates_give(source, expected):
         ("{{ event.$value }}", 10, "lookup"),
         ("{{ a|random }}", 6, "variants"),
         # what Liquid would take and mean otherwise
-        ("{% if 0 %}{% endif %}", 7, "comparison"),
-        ("{% if a or '' %}{% endif %}", 12, "comparison"),
-        ("{% if not 0.0 %}{% endif %}", 11, "comparison"),
-        ("{% unless '' %}{% endunless %}", 11, "comparison"),
-        ("{% if a %}{% elsif 0 %}{% endif %}", 20, "comparison"),
         ("{% if empty %}{% endif %}", 7, "compared"),
         ("{{ blank }}", 4, "compared"),
         ("{% if a and b or c %}{% endif %}", 15, "parentheses"),
@@ -420,3 +415,56 @@ def test_rendering_twice_gives_the_same(source):
         return
     assert program.render(Rendering(values)) == first
     assert values["x"] == [1, 2]
+
+
+EMPTY: dict[str, Any] = {"zero": 0, "none": None, "point": 0.0, "text": "", "list": [], "table": {}, "no": False}
+FULL: dict[str, Any] = {
+    "one": 1,
+    "minus": -0.5,
+    "word": "0",
+    "items": [0],
+    "pairs": {"a": None},
+    "yes": True,
+    "space": " ",
+}
+
+
+@pytest.mark.parametrize("name", [*EMPTY, "missing", "zero.member", *FULL])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if NAME %}yes{% else %}no{% endif %}",
+        "{% unless NAME %}no{% else %}yes{% endunless %}",
+        "{% if not NAME %}no{% else %}yes{% endif %}",
+        "{% if one == 2 %}{% elsif NAME %}yes{% else %}no{% endif %}",
+        "{% if NAME and yes %}yes{% else %}no{% endif %}",
+        "{% if yes and NAME %}yes{% else %}no{% endif %}",
+        "{% if NAME or no %}yes{% else %}no{% endif %}",
+        "{% if no or NAME %}yes{% else %}no{% endif %}",
+        "{% if (NAME or no) and (not zero) %}yes{% else %}no{% endif %}",
+        "{% for i in (1..1) %}{% if NAME %}yes{% else %}no{% endif %}{% endfor %}",
+        "{% capture x %}{% if NAME %}yes{% else %}no{% endif %}{% endcapture %}{{ x }}",
+        "{{ NAME | yesno: 'yes,no,no' }}",
+        "{% assign x = NAME | default: 'nothing' %}{% if x == 'nothing' %}no{% else %}yes{% endif %}",
+    ],
+)
+def test_truth_is_that_of_django(source, name):
+    expected = "yes" if name in FULL else "no"
+    program = compiled(source.replace("NAME", name))
+    assert program.render(Rendering({**EMPTY, **FULL})) == expected
+    if "yesno" not in source:
+        assert program.render(Rendering({**EMPTY, **FULL}, marking=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("literal", "expected"),
+    [("0", "no"), ("0.0", "no"), ("''", "no"), ("nil", "no"), ("false", "no"), ("1", "yes"), ("'a'", "yes")],
+)
+def test_literals_are_as_true_as_data(literal, expected):
+    assert rendered("{% if LITERAL %}yes{% else %}no{% endif %}".replace("LITERAL", literal)) == expected
+
+
+def test_a_missing_value_that_went_through_a_filter_stays_false_in_a_preview():
+    source = "{% assign x = nothing | upcase %}{% if x %}yes{% else %}no{% endif %}{{ x }}"
+    assert rendered(source) == "no"
+    assert gaps(source)[0] == "no⟦nothing⟧"

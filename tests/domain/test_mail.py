@@ -326,3 +326,10 @@ def test_an_address_beyond_ascii_makes_headers_of_utf8():
     mail = build(Content(subject="ü"), to="jörg@example.org")
     assert "To: jörg@example.org\r\n".encode() in mail
     assert recipient(mail) == "jörg@example.org"
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("sender", [" " * 50_000 + "x", "< " * 50_000, '"' + "\\a" * 50_000, "a" + " " * 50_000 + "<"])
+def test_no_sender_takes_long(sender):
+    with pytest.raises(Invalid):
+        parse_sender(sender)

@@ -14,7 +14,7 @@ from waypost.domain.definitions import parse_own_connector
 from waypost.domain.expressions import Unbuildable
 from waypost.domain.ids import public
 from waypost.domain.messages import Content, Outgoing
-from waypost.domain.requests import Draft, build_request
+from waypost.domain.requests import Draft, build_request, split_path
 from waypost.engine.catalogue import shipped
 
 NOW = 1_790_000_000_000_000
@@ -329,3 +329,24 @@ def test_an_object_is_given_as_it_is(properties):
     sent = message("event", "x", content=Content(metric="M", properties=properties))
     found = json.loads(build("klaviyo", {"api_key": "pk"}, sent).body)
     assert found["data"]["attributes"]["properties"] == properties
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        ("", ("",)),
+        ("/a/b", ("", "a", "b")),
+        ("/{{ message.to }}/b", ("", "{{ message.to }}", "b")),
+        ("/{{ message.to | replace: '/', '-' }}/b", ("", "{{ message.to | replace: '/', '-' }}", "b")),
+        ("/{% if config.a == '/' %}x{% endif %}/", ("", "{% if config.a == '/' %}x{% endif %}", "")),
+        ("/}}/%}/{a}", ("", "}}", "%}", "{a}")),
+    ],
+)
+def test_a_path_is_cut_at_its_slashes(path, steps):
+    assert split_path(path) == steps
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("path", ["/" * 20_000, "{{" * 10_000, "/{{ a }}" * 2_500])
+def test_no_path_takes_long(path):
+    assert "/".join(split_path(path)) == path

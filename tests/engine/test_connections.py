@@ -8,6 +8,7 @@ import pytest
 
 from waypost.clock import Ids, now_us
 from waypost.domain.connectors import check_config
+from waypost.domain.masking import Masker
 from waypost.domain.setup import Check, Report, Result
 from waypost.engine import connections as module
 from waypost.engine import providers
@@ -293,7 +294,7 @@ def test_no_status_is_a_dead_end_and_none_leads_to_itself():
 def test_a_provider_that_repeats_a_secret_is_not_repeated():
     words = "no such key auth-token-2, only auth-token"
     check = Check(name="key", call="GET /", result=Result.FAILED, detail=words, error="auth-token")
-    report = providers._redact(Report(checks=(check,)), ["auth-token", "auth-token-2", "no"])
+    report = providers._redact(Report(checks=(check,)), Masker(["auth-token", "auth-token-2"]))
     assert report.checks[0].detail == "no such key ***, only ***"
     assert report.checks[0].error == "***"
 

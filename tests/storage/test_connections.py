@@ -8,12 +8,13 @@ import pytest
 from tests.storage.conftest import Store
 from waypost.clock import Ids
 from waypost.engine import providers
-from waypost.engine.catalogue import shipped
+from waypost.engine.catalogue import definitions, shipped
 from waypost.engine.connections import Connections, move_connection, pause_connection
+from waypost.engine.connectors import delete_definition, save_definition
 from waypost.engine.providers import Account, Draft
 from waypost.engine.resealing import reseal_all
 from waypost.engine.vault import Vault
-from waypost.errors import Conflict, NotFound, Unavailable
+from waypost.errors import Conflict, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
 OLD, NEW = Vault([b"1" * 32]), Vault([b"2" * 32, b"1" * 32])
@@ -254,3 +255,27 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
     with pytest.raises(Unavailable) as caught:
         await reseal_all(workspaces, Vault([b"3" * 32]))
     assert caught.value.code == "wrong_secret_key"
+
+
+async def test_a_replaced_definition_pauses_what_lacks_something_and_its_end_resumes_it(workspaces):
+    made, other = await make(workspaces, "one"), await make(workspaces, "one", workspace=2)
+    text = definitions()["http"].replace('name = "http"', 'name = "twilio"', 1)
+    await workspaces.transact(save_definition, ids, OLD, 1, text, 2000)
+    found = await find(workspaces, made)
+    assert (found.status, found.status_reason, found.status_at) == ("paused", "definition_changed", 2000)
+    assert "is required" in (found.last_error or "")
+    assert found.version > made.version
+    with pytest.raises(Invalid):
+        await workspaces.transact(providers.switch_connection, OLD, 1, made.id, True, 2001)
+    assert (await find(workspaces, other)).status == "enabled"
+    # Twice the same changes nothing, and tells nobody again.
+    await workspaces.transact(save_definition, ids, OLD, 1, text, 2002)
+
+    async def notices(tx: Tx) -> int:
+        return len(await tx.rows("notices.list", workspace_id=1, before=1 << 62, n=10))
+
+    assert await workspaces.read(notices) == 1
+    await workspaces.transact(delete_definition, ids, OLD, 1, "twilio", 3000)
+    found = await find(workspaces, made)
+    assert (found.status, found.status_reason, found.status_at) == ("enabled", None, 3000)
+    assert found.config == made.config

@@ -111,7 +111,8 @@ async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> Con
 async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
     """Adds a connector (201), or replaces the workspace's own one of the same name (200).
 
-    Connections that are made with it use the new definition at once. A body that names a `connector` instead makes a
+    Connections that are made with it use the new definition at once; one that lacks something that it needs is paused
+    until that is given. A body that names a `connector` instead makes a
     connection, as POST /v1/connections does.
     """
     if "connector" in await call.body(dict[str, Any]):
@@ -121,7 +122,11 @@ async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
     known = await call.read(connectors.find_own, call.workspace_id, name)
 
     async def work(tx: Tx) -> ConnectorDefined:
-        return _defined(await connectors.save_definition(tx, call.workspace_id, asked.definition, call.now))
+        engine = call.engine
+        saved = await connectors.save_definition(
+            tx, engine.ids, engine.vault, call.workspace_id, asked.definition, call.now
+        )
+        return _defined(saved)
 
     response = await call.perform(201 if known is None else 200, work)
     await call.refresh()
@@ -131,7 +136,10 @@ async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
 @delete("/v1/connectors/{name:str}", summary="Delete a connector")
 async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> None:
     """Only one that the workspace added, and not while connections are made with it."""
-    await call.engine.database.transact(connectors.delete_definition, call.workspace_id, name, call.now)
+    engine = call.engine
+    await engine.database.transact(
+        connectors.delete_definition, engine.ids, engine.vault, call.workspace_id, name, call.now
+    )
     await call.refresh()
 
 

@@ -13,6 +13,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.ids import internal, public
 from waypost.domain.ledger import Balance
+from waypost.domain.masking import shown_part
 from waypost.domain.signing import public_key
 from waypost.engine import deliveries, webhooks
 from waypost.engine.webhooks import Draft, Webhook
@@ -192,7 +193,7 @@ def when(at: int | None) -> str | None:
 
 def mask(value: str) -> str:
     """What is shown of a header's value."""
-    return value[:2] + "…" if value else ""
+    return value[: shown_part(value, 2)] + "…" if value else ""
 
 
 def _fields(webhook: Webhook, totals: Balance) -> dict[str, Any]:

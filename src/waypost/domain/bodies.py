@@ -3,6 +3,7 @@
 Since every value is rendered by itself, a quote or a newline in a name cannot break what is around it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,13 @@ DEEPEST = 20
 
 _encode = msgspec.json.Encoder().encode
 _ABSENT = object()
+_PIECE = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
+#: A quote that is not escaped, if what is escaped before it is passed over.
+_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
+JSON_IN_TEXT = (
+    "this is JSON written as a text, which a quote in a value would break; write the JSON itself under "
+    '{"$json": …}, or each value without quotes as {{ … | json }}'
+)
 
 
 class Flaw(Exception):
@@ -54,6 +62,28 @@ def expressions(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[t
             yield from expressions(value, (*path, index))
     elif tree is not None and not isinstance(tree, bool | int | float):
         raise Flaw(path, "a body holds texts, numbers, truth values, lists and tables")
+
+
+def holds_broken_json(text: str) -> bool:
+    """Whether a text is JSON with an expression inside quotes: a quote in its value would end the string."""
+    head = text.lstrip()
+    if not head.startswith(("{", "[")) or head.startswith(("{{", "{%")):
+        return False
+    sample, quoted, inside = "", False, False
+    for piece in _PIECE.split(text):
+        if piece.startswith("{{"):
+            inside = inside or quoted
+            sample += "x" if quoted else "0"
+        elif not piece.startswith("{%"):
+            sample += piece
+            quoted ^= len(_QUOTE.findall(piece)) % 2 == 1
+    if not inside:
+        return False
+    try:
+        msgspec.json.decode(sample)
+    except (msgspec.DecodeError, RecursionError):
+        return head[1:].lstrip().startswith(('"', "{"))
+    return True
 
 
 def render(tree: Any, context: Context, drop_empty: bool = False) -> Any:

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from waypost.domain.bodies import Flaw, expressions, read_text
+from waypost.domain.bodies import JSON_IN_TEXT, Flaw, expressions, holds_broken_json, read_text
 from waypost.domain.expressions import check_expression
 from waypost.domain.messages import Outcome, Status
+from waypost.domain.patterns import BadPattern, compile_pattern
 from waypost.errors import Invalid
 
 Short = Annotated[str, Meta(max_length=200)]
@@ -34,7 +34,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Encrypted at rest and never shown again.
     secret: bool = False
     required: bool = True
-    #: A regular expression that all of the value has to match.
+    #: A regular expression (RE2) that must match all of the value.
     pattern: Short = ""
     help: Long = ""
     default: Long | int | float | bool | None = None
@@ -273,7 +273,7 @@ _STATUS = r"\s*(?:[1-5]xx|[1-5]\d\d(?:\s*-\s*[1-5]\d\d)?)\s*"
 STATUSES = re.compile(f"{_STATUS}(?:,{_STATUS})*\\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\Z")
-#: The longest value of a field with a pattern, so that no pattern takes long.
+#: The longest value of a field with a pattern.
 LONGEST_MATCHED = 512
 _LONGEST_VALUE = 20_000
 _LARGEST = 1e15
@@ -332,19 +332,19 @@ def check_value(connector: Connector, field: Field, value: Any) -> Any:
         raise refuse("is too long, or has a character that no text has")
     if field.kind == "choice" and value not in field.choices:
         raise refuse(f"is one of {', '.join(field.choices)}")
-    if field.pattern and not _pattern(field.pattern).fullmatch(value):
-        raise refuse("does not look as it should" + (f". {field.help}" if field.help else ""))
+    if field.pattern:
+        try:
+            matches = compile_pattern(field.pattern)(value)
+        except BadPattern as error:
+            raise refuse(f"cannot be checked, correct its pattern in the definition: {error}") from error
+        if not matches:
+            raise refuse("does not look as it should" + (f". {field.help}" if field.help else ""))
     if field.format:
         try:
             _FORMATS[field.format](value)
         except (ValueError, Flaw) as error:
             raise refuse(f"is not valid. {error}".rstrip(".")) from error
     return value
-
-
-@lru_cache(maxsize=1024)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
 
 
 def _wrong_config(name: str, detail: str) -> Invalid:
@@ -397,8 +397,10 @@ def _check_headers(text: str) -> None:
 def _check_body(text: str) -> None:
     """Whether it can be read as JSON or as a form; which of the two it has to be, the request says."""
     tree = read_text(text, "json" if text.lstrip()[:1] in ("{", "[") else "form")
-    for _, value in expressions(tree):
+    for path, value in expressions(tree):
         check_expression(value)
+        if holds_broken_json(value):
+            raise Flaw(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
 
 
 _FORMATS: dict[str, Callable[[str], object]] = {

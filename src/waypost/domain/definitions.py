@@ -7,15 +7,14 @@ from typing import Any
 import msgspec
 
 from waypost.domain import tomltext
-from waypost.domain.bodies import ENCODINGS, Flaw, expressions
+from waypost.domain.bodies import ENCODINGS, JSON_IN_TEXT, Flaw, expressions, holds_broken_json
+from waypost.domain.codes import FAILURE_CODES
 from waypost.domain.connectors import (
-    LONGEST_MATCHED,
     STATUSES,
     Answer,
     Auth,
     Connector,
     Fault,
-    Field,
     Source,
     Verification,
     check_value,
@@ -23,6 +22,7 @@ from waypost.domain.connectors import (
 )
 from waypost.domain.expressions import NotLiquid, check_expression, config_names, is_expression
 from waypost.domain.messages import Outcome, Status
+from waypost.domain.patterns import BadPattern, compile_pattern
 from waypost.domain.tomltext import Path, Wrong
 from waypost.errors import Invalid
 
@@ -55,12 +55,9 @@ TRANSPORT_ERRORS = frozenset(
 
 _MOST_FIELDS = 50
 _MOST_RULES = 200
+_EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LITERAL_BASE = re.compile(r"https?://[^/?#\s@]+\Z")
-_REPEAT = re.compile(r"(?<!\\)[*+?]|\{\d*,?(\d*)\}")
-#: Ways to match that a pattern may leave open, roughly: what it takes to try them all.
-_MOST_WAYS = 2e8
-_AFTER_GROUP = re.compile(r"\)(?:[*+]|\{)")
-_BACK_REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
 #: Set by what sends.
 _NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te"})
 
@@ -71,11 +68,19 @@ def parse_connector(text: str, source: str) -> Connector:
     Invalid (code `invalid_connector`, with `line` and `reason`) when the text does not describe one; `source` is
     what the error calls the text.
     """
-    return _read(text, source, ())
+    return _read(text, source, _STRICT)
 
 
 def parse_own_connector(text: str, source: str) -> Connector:
     """The same for a connector that an operator adds: without what only code that comes with Waypost can do."""
+    return _read(text, source, (*_STRICT, _check_own))
+
+
+def read_stored_connector(text: str, source: str) -> Connector:
+    """Read a connector that was added before, perhaps by a version of Waypost that refused less.
+
+    What harms nobody else is let pass, so that connections do not stop with an upgrade.
+    """
     return _read(text, source, (_check_own,))
 
 
@@ -86,8 +91,9 @@ def _read(text: str, source: str, further: tuple[Callable[[Connector], None], ..
             check(connector)
     except Wrong as wrong:
         line, reason = tomltext.explain(text, wrong)
-        place = f"{source}, line {line}" if line else source
-        raise Invalid(f"{place}: {reason}.", code="invalid_connector", line=line, reason=reason) from wrong
+        raise Invalid(
+            f"{source}, line {line}: {reason}.", code="invalid_connector", line=line, reason=reason
+        ) from wrong
     return connector
 
 
@@ -112,8 +118,8 @@ def _check_fields(connector: Connector) -> None:
         seen.add(field.name)
         if bool(field.choices) != (field.kind == "choice"):
             raise Wrong((*path, "choices"), "fields of the kind choice, and no others, have choices")
-        if field.pattern:
-            _check_pattern(field, (*path, "pattern"))
+        if field.pattern and field.kind != "text":
+            raise Wrong((*path, "pattern"), "only texts have a pattern")
         if field.default is not None:
             try:
                 check_value(connector, field, field.default)
@@ -122,24 +128,49 @@ def _check_fields(connector: Connector) -> None:
     for key in ("base_url_field", "headers_field", "body_field"):
         name = getattr(connector, key)
         if name and name not in seen:
-            raise Wrong((key,), f"there is no field {name!r}")
+            raise Wrong((key,), f"there is no field {name!r}; fields are {', '.join(sorted(seen)) or 'none'}")
 
 
-def _check_pattern(field: Field, path: Path) -> None:
-    try:
-        re.compile(field.pattern)
-    except re.error as error:
-        raise Wrong(path, f"it is not a regular expression: {error}") from error
-    # A pattern runs over what somebody typed; one that can take very long would hold up everybody.
-    if _AFTER_GROUP.search(field.pattern) or _BACK_REFERENCE.search(field.pattern):
-        raise Wrong(path, "groups cannot be repeated or referred to")
-    ways = 1.0
-    for found in _REPEAT.finditer(field.pattern):
-        ways *= 2 if found[0] == "?" else min(int(found[1] or LONGEST_MATCHED), LONGEST_MATCHED)
-    if ways > _MOST_WAYS:
-        raise Wrong(path, "too many parts are repeated")
-    if field.kind != "text":
-        raise Wrong(path, "only texts have a pattern")
+def _check_patterns(connector: Connector) -> None:
+    for index, field in enumerate(connector.fields):
+        try:
+            compile_pattern(field.pattern)
+        except BadPattern as error:
+            raise Wrong(("fields", index, "pattern"), str(error)) from error
+
+
+def _check_codes(connector: Connector) -> None:
+    """Wrong for a code that is not a delivery failure code, such as one of the codes of set-up checks."""
+    callback = connector.callback
+    codes: list[tuple[Path, int | None]] = [
+        *((("answers", index, "code"), answer.code) for index, answer in enumerate(connector.answers)),
+        *((("errors", name, "code"), fault.code) for name, fault in connector.errors.items()),
+    ]
+    if callback is not None:
+        codes += [(("callback", "statuses", index, "code"), one.code) for index, one in enumerate(callback.statuses)]
+        codes.append((("callback", "unknown", "code"), callback.unknown.code if callback.unknown else None))
+    for path, code in codes:
+        if code is not None and code not in FAILURE_CODES:
+            allowed = ", ".join(map(str, sorted(FAILURE_CODES)))
+            raise Wrong(path, f"{code} is not a delivery failure code; allowed are {allowed}")
+
+
+def _check_headers(connector: Connector) -> None:
+    """Wrong for a header that HTTP does not allow, as far as its text outside of expressions tells."""
+    name, value = connector.auth.header, connector.auth.value
+    if not is_expression(name) and not is_header_name(name):
+        raise Wrong(("auth", "header"), f"{name!r} is not the name of a header")
+    texts: list[tuple[Path, str]] = [(("headers", name), text) for name, text in connector.headers.items()]
+    for path, text in [*texts, (("auth", "value"), value)]:
+        if bad := _CONTROL.search(_EXPRESSION.sub("", text.strip())):
+            raise Wrong(path, f"a header cannot hold {bad[0]!r}; write it in one line")
+
+
+def _check_texts(connector: Connector) -> None:
+    for key in ("query", "body"):
+        for place, text in expressions(getattr(connector, key), (key,)):
+            if holds_broken_json(text):
+                raise Wrong(place, JSON_IN_TEXT)
 
 
 def _check_request(connector: Connector) -> None:
@@ -148,7 +179,7 @@ def _check_request(connector: Connector) -> None:
         raise Wrong(("base_url",), "it is missing")
     if connector.base_url:
         _check(connector, connector.base_url, ("base_url",))
-        literal = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "x", connector.base_url)
+        literal = _EXPRESSION.sub("x", connector.base_url)
         if not (_LITERAL_BASE.match(literal) or connector.base_url.startswith("{{")):
             raise Wrong(("base_url",), "it is http:// or https:// and a host; what follows goes into path")
     if connector.path and not connector.path.startswith("/"):
@@ -191,7 +222,8 @@ def _check(connector: Connector, text: str, path: Path) -> None:
         raise Wrong(path, str(error), further=error.line - 1) from error
     for name in sorted(names):
         if connector.field(name) is None:
-            raise Wrong(path, f"there is no field {name!r}")
+            known = ", ".join(field.name for field in connector.fields) or "none"
+            raise Wrong(path, f"there is no field {name!r}; fields are {known}")
 
 
 def _check_auth(connector: Connector) -> None:
@@ -290,3 +322,7 @@ def _check_own(connector: Connector) -> None:
         raise Wrong(("checks",), "only connectors that come with Waypost have set-up checks")
     if connector.callback and connector.callback.verify.scheme == "firehose":
         raise Wrong(("callback", "verify"), "only connectors that come with Waypost are told by Firehose")
+
+
+#: Checks of what is written now; what was stored by an earlier version is let pass by them.
+_STRICT: tuple[Callable[[Connector], None], ...] = (_check_patterns, _check_codes, _check_headers, _check_texts)

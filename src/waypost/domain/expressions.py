@@ -1,14 +1,16 @@
 """The Liquid that connectors are written in: a value of the request at a time, with few tags and hard limits."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 from liquid import Environment, Undefined
-from liquid.exceptions import LiquidError
+from liquid.exceptions import LiquidError, LiquidSyntaxError
+from liquid.token import TOKEN_ILLEGAL, Token
 
+from waypost.domain.liquid_lexer import Fault, tokenize_source
 from waypost.errors import Invalid
 
 #: The longest text that an expression may give.
@@ -93,6 +95,18 @@ class _Sandbox(Environment):
     shorthand_indexes = True
     logical_not_operator = True
     logical_parentheses = True
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        """Return the lexer of templates; python-liquid's own takes quadratic time for `{{{{{{`."""
+        return _tokens
+
+
+def _tokens(source: str) -> Iterator[Token]:
+    try:
+        return iter(tokenize_source(source))
+    except Fault as fault:
+        token = Token(TOKEN_ILLEGAL, "", fault.index, source)
+        raise LiquidSyntaxError(fault.message, token=token) from fault
 
 
 def _bounded(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +208,8 @@ def check_expression(text: str) -> Any:
         raise _refuse(text, str(error.message), text.count("\n", 0, max(place, 0)) + 1) from error
     for name in found.filters:
         if name not in _ENVIRONMENT.filters:
-            raise _refuse(text, f"there is no filter {name!r}", _line(text, name))
+            known_filters = ", ".join(sorted(_ENVIRONMENT.filters))
+            raise _refuse(text, f"there is no filter {name!r}; there are {known_filters}", _line(text, name))
     for variables in found.globals.values():
         for variable in variables:
             head, *rest = [str(segment) for segment in variable.segments]

@@ -105,9 +105,12 @@ class Missing(Undefined):
 
 
 class _Mark(str):
-    """The name of a missing variable, shown in its place; filters leave it as it is."""
+    """The name of a missing variable, shown in its place; filters leave it alone, conditions take it as false."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class _Output:

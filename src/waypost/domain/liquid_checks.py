@@ -21,14 +21,8 @@ from liquid.builtin.expressions import (
 )
 from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.logical import LogicalAndExpression, LogicalNotExpression, LogicalOrExpression
-from liquid.builtin.expressions.primitive import (
-    Blank,
-    Empty,
-    FloatLiteral,
-    IntegerLiteral,
-    RangeLiteral,
-    StringLiteral,
-)
+from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
+from liquid.context import RenderContext
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.expression import Expression
 from liquid.stream import TokenStream
@@ -262,6 +256,47 @@ class BoundedRange(RangeLiteral):
         return made
 
 
+# In conditions Django's truth holds, as in Klaviyo: 0, an empty text, an empty list and an empty object are false.
+
+
+class _Condition(BooleanExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return bool(self.expression.evaluate(context))
+
+
+class _Not(LogicalNotExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return not self.right.evaluate(context)
+
+
+class _And(LogicalAndExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return bool(self.left.evaluate(context)) and bool(self.right.evaluate(context))
+
+
+class _Or(LogicalOrExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return bool(self.left.evaluate(context)) or bool(self.right.evaluate(context))
+
+
+#: Expressions of python-liquid and what takes their place in a parsed template.
+_REPLACED: dict[type[Expression], type[Expression]] = {
+    RangeLiteral: BoundedRange,
+    BooleanExpression: _Condition,
+    LogicalNotExpression: _Not,
+    LogicalAndExpression: _And,
+    LogicalOrExpression: _Or,
+}
+
+
 def expressions_of(node: Node) -> Iterator[Expression]:
     """Every expression of a node, those inside others included, but not those of the nodes in it."""
     waiting = list(node.expressions())
@@ -288,10 +323,8 @@ def check_node(node: Node, filters: Mapping[str, Callable[..., Any]]) -> int:
                 work += 2
         elif isinstance(expression, Path):
             _check_path(expression)
-        elif isinstance(expression, BooleanExpression):
-            _check_truth(expression.expression)
-        elif isinstance(expression, RangeLiteral):
-            expression.__class__ = BoundedRange
+        elif (replacement := _REPLACED.get(type(expression))) is not None:
+            expression.__class__ = replacement
     return work
 
 
@@ -306,21 +339,6 @@ def _check_path(path: Path) -> None:
             raise Fault(f"forloop has no {name[:40]!r}{hint}", path.token.start_index)
         if segment != "parentloop":
             return
-
-
-def _check_truth(expression: Expression) -> None:
-    """Liquid takes 0, '' and [] for true; who writes them as a condition means something else."""
-    if isinstance(expression, LogicalAndExpression | LogicalOrExpression):
-        _check_truth(expression.left)
-        _check_truth(expression.right)
-    elif isinstance(expression, LogicalNotExpression):
-        _check_truth(expression.right)
-    elif (isinstance(expression, IntegerLiteral | FloatLiteral | StringLiteral) and not expression.value) or isinstance(
-        expression, Empty | Blank | RangeLiteral
-    ):
-        raise Fault(
-            "this is true in Liquid: only false and nil are not; write a comparison", expression.token.start_index
-        )
 
 
 def _check_filter(filter_: Filter, filters: Mapping[str, Callable[..., Any]]) -> None:

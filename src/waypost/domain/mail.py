@@ -46,7 +46,6 @@ _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-
 _NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\Z")
 # IDNA 2003 and 2008 send these letters to different domains, which different people may own.
 _AMBIGUOUS_LETTERS = frozenset("ßẞς\u200c\u200d")
-_MAILBOX = re.compile(r"(?s)\s*(.*?)\s*<([^<>]*)>\s*\Z")
 _QUOTED = re.compile(r'(?s)"((?:[^"\\]|\\.)*)"\Z')
 _ESCAPE = re.compile(r"(?s)\\(.)")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -94,8 +93,10 @@ def check_address(text: str) -> str:
 @lru_cache(maxsize=4096)
 def parse_sender(text: str) -> tuple[str, str]:
     """The name and the address in `Name <address>` or in a bare address; Invalid when it is neither."""
-    match = _MAILBOX.match(text)
-    name, address = (match[1], match[2]) if match else ("", text)
+    name, address = "", text
+    before, bracket, rest = text.rpartition("<")
+    if bracket and rest.rstrip().endswith(">") and ">" not in (inside := rest.rstrip()[:-1]):
+        name, address = before.strip(), inside
     if quoted := _QUOTED.match(name):
         name = _ESCAPE.sub(r"\1", quoted[1])
     elif set(name) & set('<>"'):

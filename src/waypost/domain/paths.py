@@ -1,9 +1,10 @@
 """Where something stands in JSON, written as `errors.0.message` or `Fields.*.Name`, and whether it is as wanted."""
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+from waypost.domain.patterns import Match, compile_glob
 
 #: Values that a path with `*` may lead to; more are not looked at.
 MOST = 1000
@@ -48,17 +49,9 @@ def is_like(value: Any, wanted: Any) -> bool:
         return str(value).lower() == str(wanted).lower()
     if value is None or isinstance(value, Mapping | list):
         return False
-    return _pattern(str(wanted)).match(str(value)[:2000]) is not None
+    return _glob(str(wanted))(str(value)[:2000])
 
 
 @lru_cache(maxsize=4096)
-def _pattern(text: str) -> re.Pattern[str]:
-    # Each part is taken where it stands first and never looked for again, so that no pattern takes long.
-    head, *parts = (re.escape(part) for part in text.split("*"))
-    if not parts:
-        return re.compile(head + r"\Z", re.IGNORECASE)
-    *middle, tail = parts
-    return re.compile(
-        head + "".join(f"(?>.*?{part})" for part in middle) + (f".*{tail}" if tail else ".*") + r"\Z",
-        re.IGNORECASE | re.DOTALL,
-    )
+def _glob(text: str) -> Match:
+    return compile_glob(text, ignore_case=True)

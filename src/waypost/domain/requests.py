@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Mapping
 from email.utils import parseaddr
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -16,8 +17,8 @@ from waypost.domain.expressions import Context, Unbuildable, as_text, compile_te
 from waypost.domain.ids import public
 from waypost.domain.messages import Outgoing
 
-#: A slash that stands in no expression.
-_SLASH = re.compile(r"/(?![^{}]*[%}]\})")
+#: What a path is cut at: a slash, unless an expression begins before it.
+_CUT = re.compile(r"\{[{%]|/")
 
 
 class Authorization(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,10 +153,26 @@ def _url(connector: Connector, context: Context, query: list[tuple[str, str]]) -
     return urlunsplit((parts.scheme, parts.netloc, path, asked, ""))
 
 
+@lru_cache(maxsize=1024)
+def split_path(path: str) -> tuple[str, ...]:
+    """Return the parts of a path between its slashes; a slash within an expression does not divide."""
+    steps, start, position = [], 0, 0
+    while (found := _CUT.search(path, position)) is not None:
+        position = found.end()
+        if found[0] == "/":
+            steps.append(path[start : found.start()])
+            start = position
+        elif (end := path.find("}}" if found[0] == "{{" else "%}", position)) >= 0:
+            position = end + 2
+        else:
+            break
+    return (*steps, path[start:])
+
+
 def _path(path: str, context: Context) -> str:
     """The path, what is put into each of its parts written so that it stays within the part."""
     steps = []
-    for step in _SLASH.split(path):
+    for step in split_path(path):
         text = compile_text(step)(context)
         if step != text and text in ("", ".", ".."):
             raise _refuse(f"the path {path!r} has a part that is {text!r}")

@@ -5,13 +5,14 @@ import tomllib
 from typing import Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
 
 LONGEST = 65_536
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?\Z")
+_HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?\Z")
 _KEY = re.compile(r"""\s*((?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*'))*)\s*=""")
 _PART = re.compile(r"""[\w-]+|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -57,7 +58,43 @@ def convert(data: Any, type_: type[T], path: Path = ()) -> T:
         named = _NAMED.search(reason)
         if named and "unknown" in reason:
             steps = (*steps, named[1])
-        raise Wrong((*path, *steps), reason[:1].lower() + reason[1:]) from error
+        allowed = _allowed(type_, steps, named is not None and "unknown" in reason)
+        choices = f"; allowed are {', '.join(allowed)}" if allowed else ""
+        raise Wrong((*path, *steps), reason[:1].lower() + reason[1:] + choices) from error
+
+
+def _allowed(type_: Any, path: Path, unknown_key: bool) -> list[str]:
+    """Return what may stand under a path of a type: the names of keys in place of an unknown one, or the choices."""
+    found = [msgspec.inspect.type_info(type_)]
+    for step in path[:-1] if unknown_key else path:
+        found = [inner for info in found for inner in _members(info, step)]
+    if unknown_key:
+        return [field.encode_name for info in found for one in _flat(info) for field in getattr(one, "fields", ())]
+    return sorted(str(choice) for info in found for one in _flat(info) for choice in _choices(one))
+
+
+def _flat(info: Any) -> list[Any]:
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _flat(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [inner for one in info.types for inner in _flat(one)]
+    return [info]
+
+
+def _members(info: Any, step: str | int) -> list[Any]:
+    found = []
+    for one in _flat(info):
+        if isinstance(one, msgspec.inspect.StructType):
+            found += [field.type for field in one.fields if field.encode_name == step]
+        elif isinstance(one, msgspec.inspect.VarTupleType | msgspec.inspect.ListType) and isinstance(step, int):
+            found.append(one.item_type)
+    return found
+
+
+def _choices(info: Any) -> list[Any]:
+    if isinstance(info, msgspec.inspect.EnumType):
+        return [member.value for member in info.cls]
+    return list(info.values) if isinstance(info, msgspec.inspect.LiteralType) else []
 
 
 def locate(text: str, path: Path) -> int | None:
@@ -69,11 +106,12 @@ def locate(text: str, path: Path) -> int | None:
     return None
 
 
-def explain(text: str, wrong: Wrong) -> tuple[int | None, str]:
-    """The line on which something is wrong, as far as it can be told, and what."""
-    line = wrong.line or locate(text, wrong.path)
+def explain(text: str, wrong: Wrong) -> tuple[int, str]:
+    """The line on which something is wrong, or the nearest that is there, and what."""
+    # What is missing altogether is missing from the table that begins the text.
+    line = wrong.line or locate(text, wrong.path) or 1
     where = ".".join(str(step) for step in wrong.path)
-    return line + wrong.further if line else None, f"{where}: {wrong.reason}" if where else wrong.reason
+    return line + wrong.further, f"{where}: {wrong.reason}" if where else wrong.reason
 
 
 def _lines(text: str) -> dict[Path, int]:
@@ -122,7 +160,7 @@ def _within(keys: list[str], counts: dict[Path, int]) -> Path:
 
 
 def _parts(text: str) -> list[str]:
-    return [found[1] or found[2] or found[0].strip("\"'") for found in _PART.finditer(text)] or [text]
+    return [found[1] or found[2] or found[0].strip("\"'") for found in _PART.finditer(text)] or [text.strip()]
 
 
 def _steps(place: str) -> Path:

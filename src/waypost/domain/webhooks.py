@@ -11,6 +11,7 @@ import msgspec
 from waypost.clock import iso
 from waypost.domain.filters import compile_filter
 from waypost.domain.ids import public
+from waypost.domain.patterns import compile_glob
 from waypost.domain.signing import Sign, signature_header, signer
 from waypost.errors import Invalid
 
@@ -104,17 +105,10 @@ class Subscriptions:
 def pattern_match(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     """A test for event types: exact names, or globs in which `*` stands for anything, dots included."""
     exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
-    globs = [_glob(pattern) for pattern in patterns if "*" in pattern]
+    globs = [compile_glob(pattern) for pattern in patterns if "*" in pattern]
     if not globs:
         return exact.__contains__
-    matcher = re.compile("|".join(globs)).fullmatch
-    return lambda type_: type_ in exact or matcher(type_) is not None
-
-
-def _glob(pattern: str) -> str:
-    # Each part is taken where it stands first and never looked for again, so that no pattern takes long.
-    head, *parts, tail = (re.escape(part) for part in pattern.split("*"))
-    return head + "".join(f"(?>.*?{part})" for part in parts) + ".*" + tail
+    return lambda type_: type_ in exact or any(glob(type_) for glob in globs)
 
 
 def _read_payload(body: bytes) -> dict[str, Any]:

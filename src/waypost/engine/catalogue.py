@@ -4,7 +4,7 @@ from functools import cache, lru_cache
 from importlib import resources
 
 from waypost.domain.connectors import Connector
-from waypost.domain.definitions import parse_connector, parse_own_connector
+from waypost.domain.definitions import parse_connector, read_stored_connector
 from waypost.errors import NotFound
 from waypost.storage.database import Tx
 
@@ -25,8 +25,8 @@ def definitions() -> dict[str, str]:
 
 @lru_cache(maxsize=1000)
 def read_own(definition: str, name: str) -> Connector:
-    """A workspace's own connector; the same text is read once. Invalid as `parse_own_connector`."""
-    return parse_own_connector(definition, name)
+    """A workspace's own connector; the same text is read once. Invalid as `read_stored_connector`."""
+    return read_stored_connector(definition, name)
 
 
 async def find_connector(tx: Tx, workspace_id: int, name: str) -> Connector:

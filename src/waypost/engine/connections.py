@@ -299,7 +299,7 @@ async def move_connection(
     error: str | None = None,
     version: int | None = None,
 ) -> bool:
-    """Bring a connection to a status; whether it came to it now. The only way there is.
+    """Bring a connection to a status; whether it came to it now.
 
     With a version, only the connection at that version moves.
     """

@@ -1,16 +1,24 @@
 """Connectors that a workspace added itself: kept as the TOML that describes them."""
 
+from typing import Any
+
 import msgspec
 import structlog
 
-from waypost.domain.connectors import Connector
+from waypost.clock import Ids
+from waypost.domain.connectors import Connector, check_config
 from waypost.domain.definitions import parse_own_connector
 from waypost.engine.catalogue import read_own, shipped
+from waypost.engine.connections import LONGEST_ERROR, SOURCES, complete, open_config
+from waypost.engine.notices import paused_notice
+from waypost.engine.vault import Vault
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()
 
+#: Why a connection is paused that lacks what a new definition of its connector needs.
+REDEFINED = "definition_changed"
 #: Connectors that a workspace may add.
 MOST_CONNECTORS = 100
 
@@ -29,10 +37,11 @@ def read_definition(definition: str) -> Connector:
     return parse_own_connector(definition, "the definition")
 
 
-async def save_definition(tx: Tx, workspace_id: int, definition: str, now: int) -> Own:
+async def save_definition(tx: Tx, ids: Ids, vault: Vault, workspace_id: int, definition: str, now: int) -> Own:
     """The connector, added or put in the place of the workspace's own one of the same name.
 
-    The connections that are made with it use the new definition at once. Conflict when there are too many (code
+    The connections that are made with it use the new definition at once; one that lacks something that it needs is
+    paused, and one that was paused for this reason and has all again resumes. Conflict when there are too many (code
     `too_many_connectors`), or when connections exist and the channel is another (code `connector_in_use`).
     """
     connector = read_definition(definition)
@@ -51,6 +60,7 @@ async def save_definition(tx: Tx, workspace_id: int, definition: str, now: int) 
             code="connector_in_use",
         )
     await tx.run("connectors.put", workspace_id=workspace_id, name=name, definition=definition, now=now)
+    await _adopt(tx, ids, vault, workspace_id, connector, now)
     await _touch(tx, workspace_id, name, now)
     return Own(connector=connector, definition=definition, created_at=row[1] if row else now, updated_at=now)
 
@@ -76,7 +86,7 @@ async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
     return Own(connector=read_own(row[0], name), definition=row[0], created_at=row[1], updated_at=row[2])
 
 
-async def delete_definition(tx: Tx, workspace_id: int, name: str, now: int) -> None:
+async def delete_definition(tx: Tx, ids: Ids, vault: Vault, workspace_id: int, name: str, now: int) -> None:
     """Forget one of the workspace's own.
 
     NotFound (code `unknown_connector`) when it has none of this name. Conflict (code `connector_in_use`) while
@@ -90,7 +100,46 @@ async def delete_definition(tx: Tx, workspace_id: int, name: str, now: int) -> N
         count = sum(number for _, number in used)
         raise Conflict(f"{count} connections are made with {name!r}; delete them first.", code="connector_in_use")
     await tx.run("connectors.delete", workspace_id=workspace_id, name=name)
+    if used:
+        await _adopt(tx, ids, vault, workspace_id, shipped()[name], now)
     await _touch(tx, workspace_id, name, now)
+
+
+async def _adopt(tx: Tx, ids: Ids, vault: Vault, workspace_id: int, connector: Connector, now: int) -> None:
+    """Pause the connections that lack what a connector needs from now on; resume those that have all again."""
+    lacking: dict[str, list[dict[str, Any]]] = {}
+    whole: list[int] = []
+    for record in await tx.records("connections.of_connector", workspace_id=workspace_id, name=connector.name):
+        try:
+            check_config(connector, complete(connector, open_config(record, vault)))
+        except Invalid as error:
+            if record["status"] == "enabled":
+                lacking.setdefault(error.detail, []).append(record)
+        else:
+            if (record["status"], record["status_reason"]) == ("paused", REDEFINED):
+                whole.append(record["id"])
+    # One statement for each thing that is missing, however many connections lack it.
+    for detail, records in lacking.items():
+        await _move(tx, workspace_id, [record["id"] for record in records], "paused", REDEFINED, detail, now)
+        rows = [paused_notice(ids.one(now), record, detail, now, redefined=True) for record in records]
+        await tx.insert("notices.add", rows)
+    if whole:
+        await _move(tx, workspace_id, whole, "enabled", None, None, now)
+
+
+async def _move(
+    tx: Tx, workspace_id: int, ids: list[int], status: str, reason: str | None, error: str | None, now: int
+) -> None:
+    await tx.run(
+        "connections.move_several",
+        workspace_id=workspace_id,
+        ids=ids,
+        status=status,
+        reason=reason,
+        error=error and error[:LONGEST_ERROR].replace("\0", ""),
+        sources=list(SOURCES[status]),
+        now=now,
+    )
 
 
 async def _touch(tx: Tx, workspace_id: int, name: str, now: int) -> None:

@@ -1,15 +1,21 @@
 """What people have to be told: kept in the transaction that caused it, mailed when there is a mail server."""
 
 import asyncio
-from email.message import EmailMessage
+import socket
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import aiosmtplib
 import structlog
 
 from waypost.clock import MINUTE, now_us
 from waypost.domain.ids import public
+from waypost.domain.mail import build_mail, check_address, parse_sender
+from waypost.domain.messages import Content
+from waypost.domain.smtp import Stage
+from waypost.engine.exchange import Envelope, Request
+from waypost.engine.handles import find_authorities
+from waypost.engine.relays import DEFAULT_PORTS, Relays, Unreached
+from waypost.errors import Invalid
 from waypost.settings import Settings
 from waypost.storage.database import Database, Row, Tx
 
@@ -19,6 +25,8 @@ log = structlog.get_logger()
 TRIES = 10
 #: While a mail is being handed over, nobody else takes it for so long.
 LEASE = 2 * MINUTE
+MAIL_TIMEOUT_MS = 60_000
+LONGEST_ERROR = 500
 _REASONS = {
     "exhausted": "a webhook was tried 11 times and never answered with 2xx",
     "gone": "it answered 410 Gone, which asks for no more webhooks",
@@ -54,12 +62,19 @@ def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str,
     )
 
 
-def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int) -> Row:
-    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed."""
+def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, redefined: bool = False) -> Row:
+    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed.
+
+    `redefined`: not its provider but a new definition of its connector is the cause.
+    """
     name = public("con", connection["id"])
+    cause = (
+        f"the new definition of its connector\nneeds what the connection does not have:\n{error}\n\n"
+        if redefined
+        else f"its provider refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
+    )
     body = (
-        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because its provider "
-        f"refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
+        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because {cause}"
         "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
         "connections of the channel take what they can.\n"
         f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
@@ -84,12 +99,12 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
             state, error = "shown", "no mail server is configured (WAYPOST_SMTP_URL)"
             log.warning("notice", action="notice_shown", notice=public("ntc", id_), subject=subject)
         else:
-            try:
-                signed = f"{body}\n-- \nWaypost at {settings.base_url}\n"
-                await send_mail(settings.smtp_url, settings.mail_from, recipient, subject, signed)
+            text = f"{body}\n-- \nWaypost at {settings.base_url}\n"
+            content = Content(sender=settings.mail_from, subject=subject, text=text)
+            error = await send_mail(settings.smtp_url, recipient, content, public("ntc", id_), now)
+            if error is None:
                 log.info("notice mailed", action="notice_sent", notice=public("ntc", id_))
-            except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as failure:
-                error = f"{type(failure).__name__}: {failure}"[:500]
+            else:
                 state = "pending" if tries + 1 < TRIES else "failed"
                 due_at = now + MINUTE * 2**tries if state == "pending" else None
                 log.warning("notice not mailed", action="notice_failed", notice=public("ntc", id_), error=error)
@@ -97,25 +112,63 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
     return len(rows)
 
 
-async def send_mail(smtp_url: str, mail_from: str, recipient: str, subject: str, body: str) -> None:
-    """Hand one mail to the server of an `smtp://` or `smtps://` URL."""
+async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> str | None:
+    """Hand one mail to the server of an `smtp://` or `smtps://` URL; return why it was not taken, or None.
+
+    The server is the operator's own choice: it may have any address, and no proxy stands before it. `name` is what
+    the Message-ID begins with.
+    """
+    relays = Relays(_connect, find_authorities())
+    try:
+        request = _mail_request(smtp_url, recipient, content, name, now)
+        response, _ = await relays.send(request)
+    except (Invalid, ValueError) as error:
+        return str(error)[:LONGEST_ERROR]
+    finally:
+        relays.close()
+    if response.status == 250 and response.stage == Stage.MESSAGE:
+        return None
+    words = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
+    return f"{response.stage}: {words}"[:LONGEST_ERROR]
+
+
+def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> Request:
     parts = urlsplit(smtp_url)
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = mail_from, recipient, subject
-    message.set_content(body)
-    secure = parts.scheme == "smtps"
-    await asyncio.wait_for(
-        aiosmtplib.send(
-            message,
-            hostname=parts.hostname or "localhost",
-            port=parts.port or (465 if secure else 25),
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            use_tls=secure,
-            timeout=20,
-        ),
-        60,
-    )
+    host = parts.hostname or "localhost"
+    url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
+    sender = parse_sender(content.sender)[1]
+    to = check_address(recipient)
+    message_id = f"{name}@{sender.rpartition('@')[2]}"
+    mail = build_mail(content, to=to, sender=content.sender, message_id=message_id, now=now)
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    # A password is never said in the clear; a notice alone may be.
+    tls = "required" if username else "opportunistic"
+    return Request(url, mail, [], MAIL_TIMEOUT_MS, envelope=Envelope(sender, (to,), username, password, tls))
+
+
+async def _connect(url: str, timeout_ms: int) -> socket.socket:
+    """Connect to the host and port of a URL; Unreached when there is no connection."""
+    loop, parts = asyncio.get_running_loop(), urlsplit(url)
+    try:
+        found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreached(f"dns: {error}") from error
+    reason: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 / len(found)):
+                await loop.sock_connect(connection, address)
+        except OSError as error:  # TimeoutError is one
+            connection.close()
+            reason = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise Unreached(f"connect: {reason or 'the name has no address'}")
 
 
 async def _due(tx: Tx, now: int) -> list[Row]:

@@ -8,6 +8,7 @@ import msgspec
 
 from waypost.clock import Ids
 from waypost.domain.connectors import Connector, check_config
+from waypost.domain.masking import Masker, secret_values
 from waypost.domain.setup import Check, Report, Result
 from waypost.engine.catalogue import find_connector
 from waypost.engine.connections import GLOBAL, absent, complete, move_connection, open_config, receipts_key_hash
@@ -23,8 +24,6 @@ LONGEST_NAME = 100
 KEY_BYTES = 32
 #: The checks of set-ups without which messages go out and nobody hears of their fate.
 VITAL_CHECKS = frozenset({"pinpoint", "end_user_messaging"})
-#: Shorter secrets would be found in everything; they are not taken out of a provider's words.
-SHORTEST_REDACTED = 4
 
 _encode = msgspec.json.Encoder().encode
 _report = msgspec.json.Decoder(Report)
@@ -112,7 +111,7 @@ async def prove(
     if not connector.checks:
         return None
     report = await check_setup(outbound, connector, config, tracker_url, now)
-    return _redact(report, [str(config[name]) for name in connector.secrets if config.get(name)])
+    return _redact(report, Masker(secret_values(connector, config)))
 
 
 def require(connector: Connector, report: Report | None) -> None:
@@ -262,8 +261,8 @@ async def switch_connection(tx: Tx, vault: Vault, workspace_id: int, id_: int, e
     """The connection, enabled or disabled by its owner; nothing changes when it is so already."""
     account = await find_account(tx, vault, workspace_id, id_)
     if enabled:
-        # A connection whose connector cannot be read sends nothing, whatever its status says.
-        _ = account.usable
+        # Without a connector, or something that it needs, every message would fail.
+        check_config(account.usable, account.config)
         await move_connection(tx, workspace_id, id_, "enabled", now)
     else:
         await move_connection(tx, workspace_id, id_, "disabled", now, reason="by_owner")
@@ -361,14 +360,11 @@ def _columns(draft: Draft, connector: Connector, vault: Vault) -> dict[str, Any]
     }
 
 
-def _redact(report: Report, hidden: list[str]) -> Report:
-    """The report, without the secrets that a provider may repeat in its words."""
-    longest_first = sorted((text for text in hidden if len(text) >= SHORTEST_REDACTED), key=len, reverse=True)
+def _redact(report: Report, masker: Masker) -> Report:
+    """Return the report without the secrets that a provider may repeat in its words."""
 
     def mask(words: str | None) -> str | None:
-        for text in longest_first:
-            words = words and words.replace(text, "***")
-        return words
+        return words and masker.mask(words)
 
     checks = tuple(
         msgspec.structs.replace(check, detail=mask(check.detail), error=mask(check.error)) for check in report.checks

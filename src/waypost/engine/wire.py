@@ -1,7 +1,6 @@
 """The way out for messages: the request of a connection's connector, what only the moment can add, and the verdict."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,6 +11,7 @@ import structlog
 from waypost.domain.answers import LONGEST_DETAIL, OTHER, Heard, judge
 from waypost.domain.connections import Connection
 from waypost.domain.expressions import Unbuildable
+from waypost.domain.masking import MASK, Masker, secret_values
 from waypost.domain.messages import Outcome, Outgoing, Verdict
 from waypost.domain.requests import Authorization, Draft, build_request
 from waypost.engine import aws, pinpoint, smtp
@@ -24,9 +24,6 @@ log = structlog.get_logger()
 
 #: Code for what data cannot say, by the driver that a connector names.
 DRIVERS: dict[str, ModuleType] = {"pinpoint": pinpoint, "smtp": smtp}
-MASK = "***"
-#: A shorter secret would be found in everything.
-SHORTEST_MASKED = 4
 #: Bytes of a body that are shown.
 SHOWN_BODY = 16_384
 #: Headers that prove whose a request is, whatever the connector calls its secrets.
@@ -103,7 +100,7 @@ class Wire:
         else:
             call = await self._call(driver, connection, [message], now)
         response = call.response
-        secrets = _secrets(connection)
+        masker = _masker(connection)
         return Trial(
             verdict=call.verdicts[0],
             request=None if call.request is None else self._show(connection, message, call.request, now),
@@ -111,10 +108,10 @@ class Wire:
             if response is None or response.status is None
             else ShownResponse(
                 status=response.status,
-                headers=[(name, _masked(value, secrets)) for name, value in response.headers],
-                body=_masked(response.body[:SHOWN_BODY].decode("utf-8", "replace"), secrets),
+                headers=[(name, masker.mask(value)) for name, value in response.headers],
+                body=masker.mask(response.body[:SHOWN_BODY].decode("utf-8", "replace")),
             ),
-            error=None if response is None or response.error is None else _masked(response.error, secrets),
+            error=None if response is None or response.error is None else masker.mask(response.error),
             timings=call.timings,
         )
 
@@ -199,16 +196,15 @@ class Wire:
         except Exception:
             # With a mask in its place, the value was not what the connector needs.
             return ShownRequest(method=sent.method, url="", headers=[], body="")
-        secrets = _secrets(connection)
+        masker = _masker(connection)
         pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in request.headers)]
         return ShownRequest(
             method="SMTP" if request.envelope is not None else request.method,
-            url=_masked(request.url, secrets),
+            url=masker.mask(request.url),
             headers=[
-                (name, _masked_proof(value) if name.lower() in _PROOFS else _masked(value, secrets))
-                for name, value in pairs
+                (name, _masked_proof(value) if name.lower() in _PROOFS else masker.mask(value)) for name, value in pairs
             ],
-            body=_masked(request.body[:SHOWN_BODY].decode("utf-8", "replace"), secrets),
+            body=masker.mask(request.body[:SHOWN_BODY].decode("utf-8", "replace")),
         )
 
 
@@ -259,7 +255,7 @@ def _unbuilt(connection: Connection, error: Exception) -> Verdict:
     if not isinstance(error, Invalid):
         log.error("a request could not be made", action="request_unmade", connection=connection.id, exc_info=error)
         return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason="cannot_build")
-    detail = _masked(error.detail, _secrets(connection))[:LONGEST_DETAIL]
+    detail = _masker(connection).mask(error.detail)[:LONGEST_DETAIL]
     reason = error.reason if isinstance(error, Unbuildable) else error.code
     if reason in ("configuration", "invalid_config"):
         return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration", detail=detail)
@@ -287,33 +283,17 @@ def _redact(verdicts: list[Verdict], connection: Connection) -> list[Verdict]:
     """The verdicts, without the secrets that a provider may repeat in its words."""
     if all(verdict.detail is None for verdict in verdicts):
         return verdicts
-    secrets = _secrets(connection)
+    masker = _masker(connection)
     return [
         verdict
-        if verdict.detail is None or (detail := _masked(verdict.detail, secrets)) == verdict.detail
+        if verdict.detail is None or (detail := masker.mask(verdict.detail)) == verdict.detail
         else msgspec.structs.replace(verdict, detail=detail[:LONGEST_DETAIL])
         for verdict in verdicts
     ]
 
 
-def _secrets(connection: Connection) -> list[str]:
-    """The secrets of a connection, the longest first, each as it is and as it stands in JSON."""
-    found: set[str] = set()
-    for field in connection.connector.fields:
-        value = connection.config.get(field.name)
-        if not field.secret or not isinstance(value, str):
-            continue
-        lines = [line.partition(":")[2].strip() for line in value.splitlines()] if field.format == "headers" else []
-        for part in (value, *lines):
-            if len(part) >= SHORTEST_MASKED:
-                found |= {part, json.dumps(part)[1:-1]}
-    return sorted(found, key=len, reverse=True)
-
-
-def _masked(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    return text
+def _masker(connection: Connection) -> Masker:
+    return Masker(secret_values(connection.connector, connection.config))
 
 
 def _masked_proof(value: str) -> str:

@@ -55,6 +55,19 @@ UPDATE connections SET status = :status, status_reason = :reason, status_at = :n
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL AND status IN @list(sources text)
     AND (CAST(:version AS bigint) IS NULL OR version = CAST(:version AS bigint));
 
+-- name: connections.move_several
+-- The same for several connections at once, whatever their version: their connector's definition changed.
+UPDATE connections SET status = :status, status_reason = :reason, status_at = :now,
+    last_error = coalesce(CAST(:error AS text), last_error),
+    last_error_at = CASE WHEN CAST(:error AS text) IS NULL THEN last_error_at ELSE :now END,
+    version = version + 1, updated_at = :now
+WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL
+    AND status IN @list(sources text);
+
+-- name: connections.of_connector
+-- The connections that are made with a connector; a workspace has two hundred at most.
+SELECT * FROM connections WHERE workspace_id = :workspace_id AND connector = :name AND deleted_at IS NULL ORDER BY id;
+
 -- name: connections.set_check
 -- What the last set-up check found. It changes nothing that is sent with.
 UPDATE connections SET check_report = :report, checked_at = :now
