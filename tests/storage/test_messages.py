@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from waypost.clock import HOUR, SECOND, Ids, now_us
 from waypost.domain.addresses import parse_networks
@@ -276,6 +278,64 @@ async def test_what_must_not_be_sent_is_found_out_in_the_last_moment(office: Off
     again = office.message(address="+12025550100")
     await office.submit(again)
     assert [m.id for m in (await office.claim()).messages] == [again.id]
+
+
+async def _consent(office: Office, address: str) -> tuple[str, str, int] | None:
+    async def work(tx: Tx) -> Row | None:
+        return await tx.row("consents.get", workspace_id=1, channel="sms", address=address)
+
+    found = await office.database.read(work)
+    return found[2:5] if found else None
+
+
+async def test_stop_wins_over_an_earlier_start_in_one_batch_and_over_a_late_one(office: Office):
+    now, address = now_us(), "+12025550101"
+    stop = receipt(kind="inbound", address=address, text="STOP", occurred_at=now)
+    start = receipt(kind="inbound", address=address, text="START", occurred_at=now - SECOND)
+    await office.hand_in([stop, start])
+    assert await _consent(office, address) == ("opted_out", "keyword", now)
+    await office.hand_in([receipt(kind="inbound", address=address, text="UNSTOP", occurred_at=now - 2)])
+    assert await _consent(office, address) == ("opted_out", "keyword", now)
+
+
+async def test_a_start_that_comes_again_after_a_stop_is_no_later_word(office: Office):
+    address = "+12025550101"
+    start = receipt(kind="inbound", address=address, text="START", receipt_id="i-1")
+    stop = receipt(kind="inbound", address=address, text="STOP", receipt_id="i-2", occurred_at=start.occurred_at + 1)
+    await office.hand_in([start])
+    await office.hand_in([stop])
+    # Some providers give no time: then the time of each arrival stands for it.
+    await office.hand_in([msgspec.structs.replace(start, occurred_at=start.occurred_at + 2)])
+    assert await _consent(office, address) == ("opted_out", "keyword", stop.occurred_at)
+
+
+_SAID = st.tuples(st.integers(0, 3), st.sampled_from(["STOP", "START", "opted_out", "END"]))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=st.lists(_SAID, min_size=1, max_size=6, unique=True), data=st.data())
+async def test_any_order_and_any_batches_of_words_lead_to_the_same_consent(office: Office, said: Any, data: Any):
+    base = now_us()
+    ends = []
+    for _ in range(2):
+        number = office.ids.one(now_us()) % 10_000_000
+        address = f"+1202{number:07}"
+        heard = [
+            receipt(address=address, suppress="opted_out", occurred_at=base + at)
+            if word == "opted_out"
+            else receipt(kind="inbound", address=address, text=word, occurred_at=base + at)
+            for at, word in data.draw(st.permutations(said))
+        ]
+        while heard:
+            size = data.draw(st.integers(1, len(heard)))
+            await office.hand_in(heard[:size])
+            heard = heard[size:]
+        ends.append(await _consent(office, address))
+    assert ends[0] == ends[1]
+    last = max(at for at, _ in said)
+    stopped = any(word != "START" for at, word in said if at == last)
+    assert ends[0] is not None
+    assert (ends[0][0], ends[0][2]) == ("opted_out" if stopped else "opted_in", base + last)
 
 
 async def test_what_a_person_writes_or_does_is_told_once(office: Office):

@@ -18,6 +18,11 @@ _encode = msgspec.json.Encoder().encode
 _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 _known = msgspec.json.Decoder(list[tuple[int, int, str]])
 
+#: Workspace, channel, address.
+_Address = tuple[int, str, str]
+#: What a person wants: when they said so (microseconds), `opted_in` or `opted_out`, and how it is known.
+_Said = tuple[int, str, str]
+
 
 async def apply_receipts(
     tx: Tx,
@@ -42,9 +47,11 @@ async def apply_receipts(
     await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
-    consents: dict[tuple[int, str, str], tuple[Any, ...]] = {}
+    consents: dict[_Address, _Said] = {}
     unmatched: list[tuple[Any, ...]] = []
     told: list[Any] = []
+    #: Keywords that people wrote, by the event that tells of them.
+    words: list[tuple[Any, _Address, _Said]] = []
     for receipt in receipts:
         standing = _about(receipt, moves, found, named)
         address = standing.address if standing else _normal(receipt.address)
@@ -58,23 +65,42 @@ async def apply_receipts(
             moves.apply(standing, _known_by(receipt, standing))
         elif receipt.kind == "inbound":
             word = keyword(receipt.text or "")
-            told.append(received(receipt, word, profile_id, *_identity(receipt)))
+            event = received(receipt, word, profile_id, *_identity(receipt))
+            told.append(event)
             if word in ("stop", "start") and address:
                 state = "opted_out" if word == "stop" else "opted_in"
-                consents[(receipt.workspace_id, channel, address)] = (state, "keyword", receipt.occurred_at)
+                words.append((event, (receipt.workspace_id, channel, address), (receipt.occurred_at, state, "keyword")))
         elif receipt.kind == "engagement":
             told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
         if receipt.suppress is not None and address:
             if receipt.suppress == "opted_out":
-                consents[(receipt.workspace_id, channel, address)] = ("opted_out", "provider", receipt.occurred_at)
+                _note_consent(
+                    consents, (receipt.workspace_id, channel, address), (receipt.occurred_at, "opted_out", "provider")
+                )
             else:
                 suppressed.append(
                     (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
                 )
     await suppress(tx, suppressed, now)
-    await tx.insert("consents.set", [(*key, *said) for key, said in sorted(consents.items())])
+    fresh = await _unheard(tx, told)
+    heard = {id(event) for event in fresh}
+    for event, address_key, said in words:
+        # A repeat has no date of its own where the provider gives none: it must not count as a later word.
+        if id(event) in heard:
+            _note_consent(consents, address_key, said)
+    await _set_consents(tx, consents)
     await tx.insert("unmatched.add", unmatched)
-    moves.happened.extend(await _unheard(tx, told))
+    moves.happened.extend(fresh)
+
+
+def _note_consent(consents: dict[_Address, _Said], key: _Address, said: _Said) -> None:
+    """Keep the latest word of an address; at the same time `opted_out` wins, since it sorts after `opted_in`."""
+    consents[key] = max(said, consents.get(key, said))
+
+
+async def _set_consents(tx: Tx, consents: dict[_Address, _Said]) -> None:
+    rows = [(*key, state, source, at) for key, (at, state, source) in sorted(consents.items())]
+    await tx.insert("consents.set", rows)
 
 
 def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
@@ -140,7 +166,9 @@ async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]
 
 async def suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
     """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
-    consents = {row[:3]: (*row[:3], "opted_out", "provider", now) for row in found if row[3] == "opted_out"}
+    consents: dict[_Address, _Said] = {
+        row[:3]: (now, "opted_out", "provider") for row in found if row[3] == "opted_out"
+    }
     rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
     await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
-    await tx.insert("consents.set", [consents[key] for key in sorted(consents)])
+    await _set_consents(tx, consents)

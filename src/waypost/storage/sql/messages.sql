@@ -190,11 +190,11 @@ WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address
 DELETE FROM suppressions WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: consents.set
--- The later word counts, whoever is recorded last.
+-- The later word counts, whichever is recorded last. Of two at the same time `opted_out` wins: it sorts after `opted_in`.
 INSERT INTO consents (workspace_id, channel, address, state, source, changed_at) VALUES :rows
 ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
     changed_at = excluded.changed_at
-WHERE excluded.changed_at >= consents.changed_at;
+WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
 
 -- name: consents.get
 SELECT channel, address, state, source, changed_at FROM consents
