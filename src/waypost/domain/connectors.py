@@ -215,6 +215,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     channel: Literal["sms", "email", "event"]
     driver: Literal["http", "pinpoint", "smtp"] = "http"
     fields: tuple[Field, ...] = ()
+    #: The fields that identify the account at the provider. Empty: every field that is required or secret.
+    account: tuple[Short, ...] = ()
     #: Regions that the provider is known in; a field named `region` offers them.
     regions: tuple[Short, ...] = ()
 
@@ -262,6 +264,11 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def field(self, name: str) -> Field | None:
         """The field of this name."""
         return next((field for field in self.fields if field.name == name), None)
+
+    @property
+    def account_fields(self) -> tuple[str, ...]:
+        """The names of the fields that identify the account at the provider."""
+        return self.account or tuple(field.name for field in self.fields if field.required or field.secret)
 
     @property
     def secrets(self) -> frozenset[str]:

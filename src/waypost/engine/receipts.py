@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import Ids
 from waypost.domain.events import message_key, normal_email, normal_phone
 from waypost.domain.happenings import engaged, received
 from waypost.domain.ids import public
 from waypost.domain.keywords import keyword
 from waypost.domain.messages import Receipt
 from waypost.domain.standing import Change, Standing, from_receipt
+from waypost.engine.matching import SameAccount, match
 from waypost.engine.moves import Moves
 from waypost.storage.database import Tx
 
@@ -28,38 +28,28 @@ async def apply_receipts(
     tx: Tx,
     receipts: list[Receipt],
     moves: Moves,
-    ids: Ids,
     now: int,
     *,
-    named: dict[int, Standing] | None = None,
-) -> None:
+    same_account: SameAccount,
+    named: dict[int, list[Standing]] | None = None,
+) -> list[Receipt]:
     """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
 
-    `named` are messages whose provider's id is not written yet.
+    `named` are messages whose provider's id is not written yet. Return the receipts whose message is not known.
     """
-    named = named or {}
-    keys = {
-        message_key(r.workspace_id, r.provider_message_id)
-        for r in receipts
-        if r.message_id is None and r.provider_message_id is not None
-    }
-    found = await moves.find(tx, sorted(keys - named.keys()))
-    await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
+    matched = await match(tx, receipts, moves, named or {}, same_account)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
     consents: dict[_Address, _Said] = {}
-    unmatched: list[tuple[Any, ...]] = []
+    unmatched: list[Receipt] = []
     told: list[Any] = []
     #: Keywords that people wrote, by the event that tells of them.
     words: list[tuple[Any, _Address, _Said]] = []
-    for receipt in receipts:
-        standing = _about(receipt, moves, found, named)
+    for receipt, standing in zip(receipts, matched, strict=True):
         address = standing.address if standing else _normal(receipt.address)
         profile_id = people.get((receipt.workspace_id, address or ""))
         if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
-            key = message_key(receipt.workspace_id, receipt.provider_message_id)
-            text = _encode(receipt).decode()
-            unmatched.append((ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now))
+            unmatched.append(receipt)
         channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
         if receipt.kind == "status" and standing is not None:
             moves.apply(standing, _known_by(receipt, standing))
@@ -89,8 +79,18 @@ async def apply_receipts(
         if id(event) in heard:
             _note_consent(consents, address_key, said)
     await _set_consents(tx, consents)
-    await tx.insert("unmatched.add", unmatched)
     moves.happened.extend(fresh)
+    return unmatched
+
+
+async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], moves: Moves, now: int, **known: Any) -> int:
+    """Apply receipts that were stored without a message and delete those that have one; return how many had."""
+    left = await apply_receipts(tx, [receipt for _, receipt in found], moves, now, **known)
+    strangers = {id(receipt) for receipt in left}
+    done = [id_ for id_, receipt in found if id(receipt) not in strangers]
+    if done:
+        await tx.run("unmatched.delete", ids=done)
+    return len(done)
 
 
 def _note_consent(consents: dict[_Address, _Said], key: _Address, said: _Said) -> None:
@@ -101,18 +101,6 @@ def _note_consent(consents: dict[_Address, _Said], key: _Address, said: _Said) -
 async def _set_consents(tx: Tx, consents: dict[_Address, _Said]) -> None:
     rows = [(*key, state, source, at) for key, (at, state, source) in sorted(consents.items())]
     await tx.insert("consents.set", rows)
-
-
-def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
-    """The message that a receipt is about, if this workspace has it."""
-    if receipt.message_id is not None:
-        standing = moves.standings.get(receipt.message_id)
-    elif receipt.provider_message_id is not None:
-        key = message_key(receipt.workspace_id, receipt.provider_message_id)
-        standing = named.get(key) or moves.standings.get(found.get(key, -1))
-    else:
-        return None
-    return standing if standing is not None and standing.workspace_id == receipt.workspace_id else None
 
 
 def _known_by(receipt: Receipt, standing: Standing) -> Change:
