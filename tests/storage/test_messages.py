@@ -413,6 +413,13 @@ async def test_stop_wins_over_an_earlier_start_in_one_batch_and_over_a_late_one(
     assert await _consent(office, address) == ("opted_out", "keyword", now)
 
 
+async def test_a_keyword_of_the_providers_own_opts_out(office: Office):
+    stop = receipt(kind="inbound", address="+12025550101", text="Laissez-moi tranquille", keyword="stop")
+    await office.hand_in([stop])
+    assert await _consent(office, "+12025550101") == ("opted_out", "keyword", stop.occurred_at)
+    assert [data["keyword"] for type_, data in await office.events() if type_ == "message.received"] == ["stop"]
+
+
 async def test_a_start_that_comes_again_after_a_stop_is_no_later_word(office: Office):
     address = "+12025550101"
     start = receipt(kind="inbound", address=address, text="START", receipt_id="i-1")

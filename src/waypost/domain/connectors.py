@@ -163,6 +163,8 @@ class CallbackReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     carrier: Short = ""
     country: Short = ""
     text: Short = ""
+    #: The provider's own word for what a person wrote: STOP, START or HELP, whatever the text is.
+    keyword: Short = ""
     receipt_id: Short = ""
     #: Whatever else is kept with the event, by the name that it gets there.
     properties: dict[Key, Short] = {}

@@ -7,7 +7,7 @@ import msgspec
 from waypost.domain.events import message_key, normal_email, normal_phone
 from waypost.domain.happenings import engaged, received
 from waypost.domain.ids import public
-from waypost.domain.keywords import keyword
+from waypost.domain.keywords import meant
 from waypost.domain.messages import Receipt
 from waypost.domain.standing import Change, Standing, from_receipt
 from waypost.engine.matching import SameAccount, match
@@ -54,7 +54,7 @@ async def apply_receipts(
         if receipt.kind == "status" and standing is not None:
             moves.apply(standing, _known_by(receipt, standing))
         elif receipt.kind == "inbound":
-            word = keyword(receipt.text or "")
+            word = meant(receipt.text or "", receipt.keyword)
             event = received(receipt, word, profile_id, *_identity(receipt))
             told.append(event)
             if word in ("stop", "start") and address:
