@@ -31,6 +31,7 @@ from waypost.domain.callbacks import (
 from waypost.domain.connectors import Callback, Connector, UnknownStatus, Verification
 from waypost.domain.definitions import parse_connector
 from waypost.domain.ids import public
+from waypost.domain.keywords import meant
 from waypost.domain.messages import Receipt, Status
 from waypost.domain.receipts import Quarantined
 from waypost.engine.catalogue import shipped
@@ -673,3 +674,22 @@ def test_only_pages_of_sns_are_fetched(url: str, ours: bool):
     found = read_notification(json.dumps(TOPIC | {"Type": "SubscriptionConfirmation", "SubscribeURL": url}).encode())
     assert found is not None
     assert confirmation(found) == (Confirm(url) if ours else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "expected"),
+    [
+        ("Laissez-moi tranquille", "STOP", "stop"),
+        ("Me revoila", "START", "start"),
+        ("STOP", "START", "stop"),
+        ("START", "STOP", "stop"),
+        ("hello", "", None),
+        ("hello", "SOMETHING", None),
+        ("Stop", "", "stop"),
+    ],
+)
+def test_the_keyword_that_twilio_names_counts_whatever_the_text_is(text, named, expected):
+    fields = {"MessageSid": "SM9", "From": "+12025550101", "To": "+18335550100", "Body": text, "OptOutType": named}
+    (found,) = read("twilio", urlencode(fields).encode(), FORM)
+    assert isinstance(found, Receipt)
+    assert meant(found.text or "", found.keyword) == expected

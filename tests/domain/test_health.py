@@ -49,3 +49,13 @@ def test_any_other_answer_shows_that_it_is_there(outcome):
     assert not note(health, [TROUBLE, Verdict(outcome=outcome)], NOW, 1.0)
     assert not health.failing(NOW)
     assert health.failures == 0
+
+
+def test_an_error_of_the_providers_own_counts_although_nobody_knows_what_became_of_the_message():
+    health = Health()
+    broken = Verdict(outcome=Outcome.UNKNOWN, reason="provider_5xx", detail="503")
+    for _ in range(PATIENCE):
+        note(health, [broken, TROUBLE], NOW, 1.0)
+    assert health.failing(NOW)
+    note(health, [Verdict(outcome=Outcome.UNKNOWN, reason="no_answer")], NOW, 1.0)
+    assert not health.failing(NOW)

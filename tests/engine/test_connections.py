@@ -335,3 +335,33 @@ def test_data_centers_that_are_none_are_refused(text):
     with pytest.raises(Invalid, match="data_centers") as caught:
         load_settings({"WAYPOST_DATA_CENTERS": text})
     assert caught.value.code == "invalid_setting"
+
+
+async def test_the_same_account_is_the_same_connector_and_the_same_identity_in_one_workspace(database, known):
+    one, other = await make(database, "one"), await make(database, "two")
+    elsewhere = await make(database, "elsewhere", workspace=2)
+    draft = Draft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
+    draft = providers.check_draft(draft, TWILIO, CENTERS)
+    rotated = await database.transact(
+        providers.create_connection, ids, VAULT, 1, TWILIO, draft, "key rotated", None, now_us()
+    )
+    draft = Draft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
+    draft = providers.check_draft(draft, TWILIO, CENTERS)
+    stranger = await database.transact(
+        providers.create_connection, ids, VAULT, 1, TWILIO, draft, "key stranger", None, now_us()
+    )
+    await known.refresh()
+    assert known.same_account(one.id, other.id)
+    assert known.same_account(one.id, rotated.id)
+    assert not known.same_account(one.id, elsewhere.id)
+    assert not known.same_account(one.id, stranger.id)
+    assert not known.same_account(one.id, 12345)
+
+
+def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secret():
+    assert TWILIO.account_fields == ("account_sid",)
+    assert set(shipped()["http"].account_fields) >= {"url", "password", "token", "auth_value"}
+    for connector in shipped().values():
+        fields = [connector.field(name) for name in connector.account_fields]
+        # Without an identity no receipt could be told from another account's.
+        assert any(field is not None and (field.required or field.secret) for field in fields)

@@ -249,9 +249,9 @@ def test_a_success_without_an_answer_is_an_unknown_fate(body):
         (429, "TooManyRequestsException", Outcome.RETRY, 2020, "throttled"),
         (429, None, Outcome.RETRY, 2020, "throttled"),
         (400, "ThrottlingException", Outcome.RETRY, 2020, "throttled"),
-        (500, "InternalServerErrorException", Outcome.RETRY, 9988, "provider_5xx"),
-        (500, None, Outcome.RETRY, 9988, "provider_5xx"),
-        (503, None, Outcome.RETRY, 9988, "provider_5xx"),
+        (500, "InternalServerErrorException", Outcome.UNKNOWN, 9988, "provider_5xx"),
+        (500, None, Outcome.UNKNOWN, 9988, "provider_5xx"),
+        (503, None, Outcome.UNKNOWN, 9988, "provider_5xx"),
         (502, None, Outcome.UNKNOWN, 9988, "no_answer"),
         (504, None, Outcome.UNKNOWN, 9988, "no_answer"),
         (202, None, Outcome.UNKNOWN, 9988, "no_answer"),
@@ -299,9 +299,9 @@ def test_what_becomes_of_a_call_without_an_answer(trouble, sent, outcome, reason
 
 
 def test_a_wait_that_was_asked_for():
-    (verdict,) = read([message(1)], answer(503, headers=[("retry-after", "30")]))
+    (verdict,) = read([message(1)], answer(429, headers=[("retry-after", "30")]))
     assert verdict.retry_after == 30_000_000
-    (verdict,) = read([message(1)], answer(503, headers=[("retry-after", "soon")]))
+    (verdict,) = read([message(1)], answer(429, headers=[("retry-after", "soon")]))
     assert verdict.retry_after is None
 
 
@@ -403,13 +403,13 @@ async def test_one_call_with_every_fate(outbound, sink):
     [
         (14, {}, "unknown", "no_answer"),
         (15, {}, "unknown", "no_answer"),
-        (16, {}, "retry", "provider_5xx"),
+        (16, {}, "unknown", "provider_5xx"),
         (101, {"secret_key": "another"}, "misconfigured", "configuration"),
         (101, {"access_key": "AKIAOTHER"}, "misconfigured", "configuration"),
         (101, {"project_id": "missing"}, "misconfigured", "configuration"),
         (101, {"project_id": "denied"}, "misconfigured", "configuration"),
         (101, {"project_id": "busy"}, "retry", "throttled"),
-        (101, {"project_id": "broken"}, "retry", "provider_5xx"),
+        (101, {"project_id": "broken"}, "unknown", "provider_5xx"),
         (101, {"endpoint_url": "http://127.0.0.1:1"}, "retry", "unreachable"),
     ],
 )

@@ -304,8 +304,24 @@ async def test_what_is_too_fast_is_tried_until_its_time_is_over(post: Post, digi
     assert len([call for call in post.calls() if fated(digits) in addresses_of(call)]) == record["tries"]
 
 
-@pytest.mark.parametrize(("status", "code", "reason"), [(500, 9988, "provider_5xx"), (429, 2020, "throttled")])
-async def test_a_call_that_is_not_taken_as_a_whole_is_made_again(post: Post, status: int, code: int, reason: str):
+@pytest.mark.parametrize("status", [500, 503])
+async def test_in_an_outage_nothing_is_sent_twice(post: Post, status: int):
+    await post.connect(concurrency=1)
+    post.fate(error_rate=1, error_status=status)
+    first = [await post.send(number(n)) for n in range(PATIENCE)]
+
+    async def unknown(ids: list[int]) -> bool:
+        return all([(await post.look(id_))["status"] == "unknown" for id_ in ids])
+
+    await eventually(lambda: unknown(first))
+    asked = Counter(address for call in post.calls() for address in addresses_of(call))
+    assert asked == {number(n): 1 for n in range(PATIENCE)}
+    rows = [await post.look(id_) for id_ in first]
+    assert {(row["code"], row["reason"], row["tries"]) for row in rows} == {(9988, "provider_5xx", 1)}
+
+
+async def test_a_call_that_is_not_taken_as_a_whole_is_made_again(post: Post):
+    status, code, reason = 429, 2020, "throttled"
     await post.connect()
     post.fate(error_rate=1, error_status=status)
     await post.send_many([number(n) for n in range(20)])
@@ -1149,6 +1165,7 @@ def test_whatever_happens_in_whatever_order_nobody_gets_two_and_the_books_are_ri
 
 
 async def _forget(tx: Tx) -> None:
-    ids = [row[0] for row in await tx.rows("messages.oldest", before=1 << 62, n=1000)]
-    await tx.run("messages.delete", ids=ids)
+    rows = await tx.rows("messages.aged", after=0, before=1 << 62, settled_before=1 << 62, n=1000)
+    ids = [row[0] for row in rows]
+    await tx.run("messages.delete", ids=ids, settled_before=1 << 62)
     await tx.run("message_contents.delete", ids=ids)

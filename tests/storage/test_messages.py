@@ -8,13 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.clock import DAY, HOUR, SECOND, Ids, now_us
 from waypost.domain.addresses import parse_networks
 from waypost.domain.connections import Connection
 from waypost.domain.connectors import Connector
 from waypost.domain.messages import Content, Outcome, Receipt, Status, Verdict
 from waypost.domain.receipts import Quarantined
+from waypost.domain.standing import Change
+from waypost.engine import retention
 from waypost.engine.catalogue import shipped
 from waypost.engine.claims import Claim, claim, clear_out, settle_stranded
 from waypost.engine.dispatcher import Dispatcher
@@ -65,6 +69,8 @@ class Office:
         self.order = [connection(FIRST), connection(SECOND_ONE)]
         self.due: dict[int, int] = {}
         self.failing: set[int] = set()
+        #: Connections of the same account.
+        self.accounts: set[int] = set()
         dispatcher = Dispatcher(
             self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
         )
@@ -76,10 +82,20 @@ class Office:
             self.ids,
             self.vault,
             retry_base=80.0,
-            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: self.order, self.failing.__contains__),
+            desk=Desk(
+                self.ids,
+                self.vault,
+                1.0,
+                lambda workspace_id, channel: self.order,
+                self.failing.__contains__,
+                self.same_account,
+            ),
             wake_at=lambda due_at: None,
             follow=self._follow,
         )
+
+    def same_account(self, one: int, other: int) -> bool:
+        return {one, other} <= self.accounts
 
     def _follow(self, effects: Effects) -> None:
         self.due |= effects.moves.due
@@ -221,6 +237,107 @@ async def test_a_receipt_before_our_own_record_is_kept_for_it(office: Office):
     assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "delivered"])
 
 
+async def test_a_receipt_recorded_together_with_the_providers_id_finds_its_message(office: Office):
+    message = office.message()
+    await office.submit(message)
+    found = await office.claim()
+    verdict = Verdict(outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    tried = [Tried(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages]
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)], tried)
+    assert (await office.look(message.id))["status"] == "delivered"
+
+
+@pytest.mark.parametrize("first", ["receipt", "result"])
+async def test_a_receipt_that_races_our_own_record_finds_its_message(
+    office: Office, store: Any, monkeypatch: pytest.MonkeyPatch, first: str
+):
+    if store.dialect == "sqlite":
+        pytest.skip("SQLite has one writer")
+    other = Office(store.open(), 2)
+    message = office.message()
+    await office.submit(message)
+    found = await office.claim()
+    by_first, by_second = (other, office) if first == "receipt" else (office, other)
+    done, ready = asyncio.Event(), asyncio.Event()
+    apply = by_second.recorder._apply
+
+    async def held(*args: Any) -> Any:
+        recorded = await apply(*args)
+        ready.set()
+        await done.wait()
+        return recorded
+
+    monkeypatch.setattr(by_second.recorder, "_apply", held)
+
+    async def hand_in(by: Office) -> None:
+        if by is office:
+            await by.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+        else:
+            await by.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)])
+
+    later = asyncio.create_task(hand_in(by_second))
+    await ready.wait()
+    await hand_in(by_first)
+    done.set()
+    await later
+    assert (await office.look(message.id))["status"] == "sent"
+    monkeypatch.setattr("waypost.engine.matching.AGES", (0, 60))
+    monkeypatch.setattr("waypost.engine.recorder.now_us", lambda: now_us() + SECOND)
+    # Both processes look, one of them applies it.
+    await asyncio.gather(office.recorder.rematch(), other.recorder.rematch())
+    record = await office.look(message.id)
+    assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "sent", "delivered"])
+    assert not await other.recorder.rematch()
+    await other.outbound.stop()
+
+
+async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: Office, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("waypost.engine.matching.PAGE", 2)
+    await office.hand_in([receipt(provider_message_id=f"p-{n}", status=Status.DELIVERED) for n in range(5)])
+    # One of them has a message by now, of another connection: it is none of its business.
+    message = office.message(connection_id=SECOND_ONE)
+    await office.submit(message)
+    found = await office.claim(by=connection(SECOND_ONE))
+    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-3")
+    assert not await office.recorder.rematch()
+    for later in (2, 61):
+        monkeypatch.setattr("waypost.engine.recorder.now_us", lambda later=later: now_us() + later * SECOND)
+        assert [await office.recorder.rematch() for _ in range(4)] == [True, True, True, False]
+    assert (await office.look(message.id))["status"] == "sent"
+
+    async def left(tx: Tx) -> int:
+        return len(await tx.rows("unmatched.again", after=0, upto=1 << 62, n=100))
+
+    assert await office.database.read(left) == 5
+
+
+async def test_a_receipt_moves_only_messages_of_its_own_account(office: Office):
+    one, other = office.message(), office.message(connection_id=SECOND_ONE, address="+12025550102")
+    await office.submit(one, other)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="1")
+    # Gateways that count from 1 use the same ids.
+    await office.settle(
+        await office.claim(by=connection(SECOND_ONE)), outcome=Outcome.ACCEPTED, provider_message_id="1"
+    )
+    await office.hand_in([receipt(connection_id=73, provider_message_id="1", status=Status.DELIVERED)])
+    await office.hand_in([receipt(connection_id=SECOND_ONE, message_id=one.id, status=Status.DELIVERED)])
+    assert [(await office.look(m.id))["status"] for m in (one, other)] == ["sent", "sent"]
+    await office.hand_in([receipt(connection_id=SECOND_ONE, provider_message_id="1", status=Status.DELIVERED)])
+    assert [(await office.look(m.id))["status"] for m in (one, other)] == ["sent", "delivered"]
+    office.accounts = {FIRST, 73}
+    await office.hand_in([receipt(connection_id=73, message_id=one.id, status=Status.DELIVERED)])
+    assert (await office.look(one.id))["status"] == "delivered"
+
+
+async def test_a_receipt_of_an_earlier_try_through_another_connection_counts(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    assert (await office.look(message.id))["connection_id"] == SECOND_ONE
+    await office.hand_in([receipt(message_id=message.id, status=Status.DELIVERED)])
+    assert (await office.look(message.id))["status"] == "delivered"
+
+
 async def test_receipts_of_strangers_move_nothing(office: Office):
     message = office.message()
     await office.submit(message)
@@ -276,6 +393,71 @@ async def test_what_must_not_be_sent_is_found_out_in_the_last_moment(office: Off
     again = office.message(address="+12025550100")
     await office.submit(again)
     assert [m.id for m in (await office.claim()).messages] == [again.id]
+
+
+async def _consent(office: Office, address: str) -> tuple[str, str, int] | None:
+    async def work(tx: Tx) -> Row | None:
+        return await tx.row("consents.get", workspace_id=1, channel="sms", address=address)
+
+    found = await office.database.read(work)
+    return found[2:5] if found else None
+
+
+async def test_stop_wins_over_an_earlier_start_in_one_batch_and_over_a_late_one(office: Office):
+    now, address = now_us(), "+12025550101"
+    stop = receipt(kind="inbound", address=address, text="STOP", occurred_at=now)
+    start = receipt(kind="inbound", address=address, text="START", occurred_at=now - SECOND)
+    await office.hand_in([stop, start])
+    assert await _consent(office, address) == ("opted_out", "keyword", now)
+    await office.hand_in([receipt(kind="inbound", address=address, text="UNSTOP", occurred_at=now - 2)])
+    assert await _consent(office, address) == ("opted_out", "keyword", now)
+
+
+async def test_a_keyword_of_the_providers_own_opts_out(office: Office):
+    stop = receipt(kind="inbound", address="+12025550101", text="Laissez-moi tranquille", keyword="stop")
+    await office.hand_in([stop])
+    assert await _consent(office, "+12025550101") == ("opted_out", "keyword", stop.occurred_at)
+    assert [data["keyword"] for type_, data in await office.events() if type_ == "message.received"] == ["stop"]
+
+
+async def test_a_start_that_comes_again_after_a_stop_is_no_later_word(office: Office):
+    address = "+12025550101"
+    start = receipt(kind="inbound", address=address, text="START", receipt_id="i-1")
+    stop = receipt(kind="inbound", address=address, text="STOP", receipt_id="i-2", occurred_at=start.occurred_at + 1)
+    await office.hand_in([start])
+    await office.hand_in([stop])
+    # Some providers give no time: then the time of each arrival stands for it.
+    await office.hand_in([msgspec.structs.replace(start, occurred_at=start.occurred_at + 2)])
+    assert await _consent(office, address) == ("opted_out", "keyword", stop.occurred_at)
+
+
+_SAID = st.tuples(st.integers(0, 3), st.sampled_from(["STOP", "START", "opted_out", "END"]))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=st.lists(_SAID, min_size=1, max_size=6, unique=True), data=st.data())
+async def test_any_order_and_any_batches_of_words_lead_to_the_same_consent(office: Office, said: Any, data: Any):
+    base = now_us()
+    ends = []
+    for _ in range(2):
+        number = office.ids.one(now_us()) % 10_000_000
+        address = f"+1202{number:07}"
+        heard = [
+            receipt(address=address, suppress="opted_out", occurred_at=base + at)
+            if word == "opted_out"
+            else receipt(kind="inbound", address=address, text=word, occurred_at=base + at)
+            for at, word in data.draw(st.permutations(said))
+        ]
+        while heard:
+            size = data.draw(st.integers(1, len(heard)))
+            await office.hand_in(heard[:size])
+            heard = heard[size:]
+        ends.append(await _consent(office, address))
+    assert ends[0] == ends[1]
+    last = max(at for at, _ in said)
+    stopped = any(word != "START" for at, word in said if at == last)
+    assert ends[0] is not None
+    assert (ends[0][0], ends[0][2]) == ("opted_out" if stopped else "opted_in", base + last)
 
 
 async def test_what_a_person_writes_or_does_is_told_once(office: Office):
@@ -442,3 +624,46 @@ async def test_messages_for_trial_are_not_counted(office: Office):
     await office.submit(office.message(test=True))
     assert await office.counts() == {}
     assert [type_ for type_, _ in await office.events()] == ["message.queued"]
+
+
+async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_change(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "PAGE", 2)
+    now = now_us()
+    scheduled = [office.message(due_at=now + 120 * DAY, expires_at=now + 121 * DAY) for _ in range(3)]
+    late = office.message(expires_at=now + 121 * DAY)
+    done = office.message(address="+12025550102")
+    await office.submit(*scheduled, late, done)
+    found = await office.claim()
+    await office.settle(found, outcome=Outcome.ACCEPTED)
+
+    async def change(tx: Tx) -> None:
+        # `late` got its receipt a day before the horizon, `done` long before it.
+        moves = Moves(1, now + 60 * DAY)
+        await moves.load(tx, [late.id])
+        moves.apply(moves.standings[late.id], Change(status=Status.DELIVERED, at=0))
+        await moves.write(tx)
+
+    await office.database.transact(change)
+
+    async def left(tx: Tx) -> tuple[list[Row], list[Row]]:
+        contents = await tx.rows("messages.list", workspace_id=1, before=1 << 62, since=0, n=100)
+        return contents, await tx.rows("messages.get", workspace_id=1, id=done.id)
+
+    assert await retention.prune(office.database, 1, now + 91 * DAY, 90, 30) > 0
+    messages, gone = await office.database.read(left)
+    assert sorted(row[0] for row in messages) == sorted(m.id for m in (*scheduled, late))
+    assert gone == []
+    for m in scheduled:
+        assert (await office.look(m.id))["content"] is not None
+    await retention.prune(office.database, 1, now + 151 * DAY, 90, 30)
+    messages, _ = await office.database.read(left)
+    assert sorted(row[0] for row in messages) == sorted(m.id for m in scheduled)
+
+
+async def test_a_message_that_was_queued_again_meanwhile_is_not_deleted(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.database.transact(retention._delete_messages, [message.id], now_us() + DAY)
+    assert (await office.look(message.id))["content"] is not None

@@ -53,7 +53,9 @@ class Parts:
             self.ids,
             self.vault,
             retry_base=80.0,
-            desk=Desk(self.ids, self.vault, 1.0, lambda workspace_id, channel: [], lambda id_: False),
+            desk=Desk(
+                self.ids, self.vault, 1.0, lambda workspace_id, channel: [], lambda id_: False, lambda one, other: False
+            ),
             wake_at=lambda due_at: None,
             follow=lambda effects: None,
         )

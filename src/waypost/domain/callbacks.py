@@ -19,7 +19,7 @@ from waypost.clock import SECOND
 from waypost.domain.codes import OTHER, unrecognised
 from waypost.domain.connectors import CallbackReading, CallbackStatus, Connector, Verification
 from waypost.domain.expressions import as_text, compile_text
-from waypost.domain.keywords import inbound_receipt
+from waypost.domain.keywords import inbound_receipt, keyword
 from waypost.domain.messages import Receipt, Status
 from waypost.domain.paths import find, find_all, is_like
 from waypost.domain.receipts import (
@@ -353,6 +353,7 @@ def _read_inbound(read: CallbackReading, record: Any, workspace_id: int, connect
         connection_id,
         read_moment(find(record, read.at), read.at_unit, now) if read.at else now,
         text=_text(record, read.text) or "",
+        word=keyword(_text(record, read.keyword) or ""),
         address=address,
         own_address=_text(record, read.address),
         receipt_id=_text(record, read.receipt_id) or _text(record, read.id),

@@ -34,3 +34,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     def channel(self) -> str:
         """sms, email or event."""
         return self.connector.channel
+
+
+def same_account(one: Connection, other: Connection) -> bool:
+    """Whether two connections belong to the same account at a provider, in the same workspace.
+
+    They use the same connector, and the fields that identify the account have the same values and are not all empty.
+    """
+    if one.workspace_id != other.workspace_id or one.connector.name != other.connector.name:
+        return False
+    names = one.connector.account_fields
+    values = [(one.config.get(name), other.config.get(name)) for name in names]
+    return any(first not in (None, "") for first, _ in values) and all(first == second for first, second in values)

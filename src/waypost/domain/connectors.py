@@ -163,6 +163,8 @@ class CallbackReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     carrier: Short = ""
     country: Short = ""
     text: Short = ""
+    #: The provider's own word for what a person wrote: STOP, START or HELP, whatever the text is.
+    keyword: Short = ""
     receipt_id: Short = ""
     #: Whatever else is kept with the event, by the name that it gets there.
     properties: dict[Key, Short] = {}
@@ -215,6 +217,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     channel: Literal["sms", "email", "event"]
     driver: Literal["http", "pinpoint", "smtp"] = "http"
     fields: tuple[Field, ...] = ()
+    #: The fields that identify the account at the provider. Empty: every field that is required or secret.
+    account: tuple[Short, ...] = ()
     #: Regions that the provider is known in; a field named `region` offers them.
     regions: tuple[Short, ...] = ()
 
@@ -262,6 +266,11 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def field(self, name: str) -> Field | None:
         """The field of this name."""
         return next((field for field in self.fields if field.name == name), None)
+
+    @property
+    def account_fields(self) -> tuple[str, ...]:
+        """The names of the fields that identify the account at the provider."""
+        return self.account or tuple(field.name for field in self.fields if field.required or field.secret)
 
     @property
     def secrets(self) -> frozenset[str]:

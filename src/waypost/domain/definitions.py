@@ -108,6 +108,9 @@ def _convert(data: dict[str, Any]) -> Connector:
 
 
 def _check_fields(connector: Connector) -> None:
+    for name in connector.account:
+        if connector.field(name) is None:
+            raise Wrong(("account",), f"there is no field {name!r}")
     if len(connector.fields) > _MOST_FIELDS:
         raise Wrong(("fields",), f"at most {_MOST_FIELDS} fields are allowed")
     seen: set[str] = set()

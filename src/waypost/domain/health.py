@@ -30,10 +30,11 @@ class Health(msgspec.Struct):
 def note(health: Health, verdicts: list[Verdict], now: int, base_s: float) -> bool:
     """Take note of what a call came to; whether the connection came to fail by it.
 
-    Only what surely was not taken counts, and only when nothing of the call was: a provider that refuses a number, or
-    keeps its answer to itself, is there. One call after each rest finds out whether it recovered.
+    A call counts when all of its messages were surely not taken, or the provider answered with an error of its own
+    (5xx): in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or
+    does not answer, is there. One call after each rest finds out whether it recovered.
     """
-    if any(verdict.outcome is not Outcome.RETRY for verdict in verdicts):
+    if not all(verdict.outcome is Outcome.RETRY or _is_outage(verdict) for verdict in verdicts):
         health.failures = health.rests_until = 0
         return False
     if now < health.rests_until:
@@ -46,3 +47,7 @@ def note(health: Health, verdicts: list[Verdict], now: int, base_s: float) -> bo
     rest = min(FIRST_REST_S * base_s * 2 ** min(health.failures - PATIENCE, 20), LONGEST_REST_S)
     health.rests_until = now + int(rest * SECOND)
     return health.failures == PATIENCE
+
+
+def _is_outage(verdict: Verdict) -> bool:
+    return verdict.outcome is Outcome.UNKNOWN and verdict.reason == "provider_5xx"

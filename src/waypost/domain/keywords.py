@@ -36,6 +36,12 @@ def keyword(text: str) -> str | None:
     return _WORDS.get(" ".join(word.casefold().split()))
 
 
+def meant(text: str, word: str | None) -> str | None:
+    """Return the keyword of a text, or the one that the provider found in it; STOP wins when either says so."""
+    own = keyword(text)
+    return own if own == "stop" else word or own
+
+
 class Inbound(msgspec.Struct, rename="camel"):
     """A text message that came in, as AWS tells of it: the `Message` of a two-way number's SNS topic."""
 
@@ -82,9 +88,13 @@ def inbound_receipt(
     own_address: str | None,
     receipt_id: str | None,
     answers: str | None = None,
+    word: str | None = None,
     properties: dict[str, Any] | None = None,
 ) -> Receipt:
-    """The receipt of what a person wrote; `answers` is the provider's id of the message that it answers."""
+    """Return the receipt of what a person wrote.
+
+    `answers` is the provider's id of the message that it answers, `word` the keyword that the provider found in it.
+    """
     return tidy(
         Receipt(
             workspace_id=workspace_id,
@@ -96,6 +106,7 @@ def inbound_receipt(
             address=address,
             own_address=own_address or None,
             text=text,
+            keyword=word,
             properties=properties or {},
         )
     )

@@ -134,5 +134,7 @@ class Receipt(msgspec.Struct, omit_defaults=True, kw_only=True):
     #: For `inbound`: what the person wrote, and what it was written to.
     text: str | None = None
     own_address: str | None = None
+    #: stop, start or help, where the provider itself says that the person wrote such a word.
+    keyword: str | None = None
     #: Whatever else is worth keeping with the event.
     properties: dict[str, Any] = {}

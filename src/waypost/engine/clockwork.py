@@ -60,6 +60,7 @@ class Clockwork:
             ("notice", self._notices),
             ("heartbeat", self._heartbeat),
             ("refresh", self._refresh),
+            ("rematch", self._rematch),
             ("tend", self._tend),
             ("prune", self._prune),
         ]
@@ -182,6 +183,10 @@ class Clockwork:
         if self._connections is not None:
             await self._connections.refresh()
         return POLL_S
+
+    async def _rematch(self) -> float:
+        busy = self._recorder is not None and await self._recorder.rematch()
+        return 0.0 if busy else POLL_S
 
     async def _tend(self) -> float:
         return 0.0 if await self._database.tend() else POLL_S

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from waypost.clock import SECOND, now_us
-from waypost.domain.connections import Connection
+from waypost.domain.connections import Connection, same_account
 from waypost.domain.connectors import Connector
 from waypost.domain.health import Health, note
 from waypost.domain.ids import public
@@ -104,6 +104,11 @@ class Connections:
     def by_number(self, connection_id: int) -> Connection | None:
         """A connection of any workspace."""
         return self._by_number.get(connection_id)
+
+    def same_account(self, one: int, other: int) -> bool:
+        """Whether two connections belong to the same account at a provider, in the same workspace."""
+        first, second = self._by_number.get(one), self._by_number.get(other)
+        return first is not None and second is not None and same_account(first, second)
 
     def for_channel(self, workspace_id: int, channel: str) -> list[Connection]:
         """The enabled connections of a channel in the order in which they are tried; not to be changed."""

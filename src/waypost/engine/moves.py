@@ -38,10 +38,13 @@ class Moves:
             for standing in _standings.decode(row[0] if row else "[]"):
                 self.standings[standing.id] = standing
 
-    async def find(self, tx: Tx, keys: Sequence[int]) -> dict[int, int]:
-        """The messages behind the keys of providers' ids."""
+    async def find(self, tx: Tx, keys: Sequence[int]) -> dict[int, list[int]]:
+        """The messages behind the keys of providers' ids; two providers of a workspace may use the same id."""
         row = await tx.row("messages.by_provider", keys=list(keys)) if keys else None
-        return dict(_pairs.decode(row[0])) if row else {}
+        found: dict[int, list[int]] = {}
+        for key, id_ in sorted(_pairs.decode(row[0])) if row else ():
+            found.setdefault(key, []).append(id_)
+        return found
 
     def apply(self, standing: Standing, change: Change) -> bool:
         """Let a message know news of it; whether its status changed."""

@@ -16,8 +16,9 @@ from waypost.domain.receipts import Quarantined
 from waypost.domain.standing import Note, Standing, after_verdict
 from waypost.engine.connections import pause_connection
 from waypost.engine.idempotency import Answer, Repeatable
+from waypost.engine.matching import SameAccount, unmatched_row
 from waypost.engine.moves import Moves
-from waypost.engine.receipts import apply_receipts, suppress
+from waypost.engine.receipts import apply_receipts, apply_stored, suppress
 from waypost.engine.vault import Vault
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
@@ -101,6 +102,8 @@ class Desk(msgspec.Struct):
     for_channel: Callable[[int, str], list[Connection]]
     #: Whether a connection took nothing lately.
     failing: Callable[[int], bool]
+    #: Whether two connections belong to the same account at a provider.
+    same_account: SameAccount
 
 
 class Effects(msgspec.Struct):
@@ -119,10 +122,12 @@ async def take_in(tx: Tx, orders: dict[type, list[Any]], desk: Desk, now: int) -
     moves = effects.moves
     if submissions := orders.get(Submission):
         await _submit(tx, submissions, moves, desk, now)
+    named: dict[int, list[Standing]] = {}
     if tried := orders.get(Tried):
-        await _settle(tx, tried, effects, desk, now)
+        named = await _settle(tx, tried, effects, desk, now)
     if receipts := orders.get(Receipt):
-        await apply_receipts(tx, receipts, moves, desk.ids, now)
+        strangers = await apply_receipts(tx, receipts, moves, now, same_account=desk.same_account, named=named)
+        await tx.insert("unmatched.add", [unmatched_row(desk.ids, receipt, now) for receipt in strangers])
     await moves.write(tx)
     if unreadable := orders.get(Quarantined):
         ids = desk.ids.take(len(unreadable), now)
@@ -247,10 +252,11 @@ async def _unrepeated(tx: Tx, submissions: list[Submission], desk: Desk, now: in
     return fresh
 
 
-async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now: int) -> None:
+async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now: int) -> dict[int, list[Standing]]:
+    """Move messages by what their tries came to. Return those that got a provider's id, by its key."""
     moves = effects.moves
     await moves.load(tx, [t.message_id for t in tried])
-    named: dict[int, Standing] = {}
+    named: dict[int, list[Standing]] = {}
     suppressed: list[tuple[Any, ...]] = []
     broken: dict[int, tuple[Standing, Tried]] = {}
     orders = cache(lambda workspace_id, channel: [c.id for c in desk.for_channel(workspace_id, channel)])
@@ -270,7 +276,7 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
         )
         if verdict.provider_message_id is not None:
             change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
-            named[change.provider_key] = standing
+            named.setdefault(change.provider_key, []).append(standing)
         before = standing.connection_id
         moves.apply(standing, change)
         if verdict.suppress is not None:
@@ -290,10 +296,10 @@ async def _settle(tx: Tx, tried: list[Tried], effects: Effects, desk: Desk, now:
     if named and await tx.row("unmatched.any") is not None:
         # The provider was faster than our own record of its answer.
         rows = await tx.rows("unmatched.find", keys=list(named))
-        early = [_receipt.decode(row[1]) for row in rows]
+        early = [(row[0], _receipt.decode(row[1])) for row in rows]
         if early:
-            await apply_receipts(tx, early, moves, desk.ids, now, named=named)
-            await tx.run("unmatched.delete", ids=[row[0] for row in rows])
+            await apply_stored(tx, early, moves, now, same_account=desk.same_account, named=named)
+    return named
 
 
 def _others(standing: Standing, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]) -> list[int]:

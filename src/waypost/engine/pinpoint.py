@@ -248,7 +248,9 @@ def _judge_call(response: Response, now: int) -> Verdict:
     if status == 429 or error in THROTTLED:
         outcome, code, reason = Outcome.RETRY, codes.THROTTLED, "throttled"
     elif error in BROKEN or status in (500, 503):
-        outcome, code, reason = Outcome.RETRY, codes.OTHER, "provider_5xx"
+        # "Unexpected internal errors" (reference of the API): that nothing was sent, AWS does not say, and SendMessages
+        # takes no idempotency token.
+        outcome, code, reason = Outcome.UNKNOWN, codes.OTHER, "provider_5xx"
     elif status >= 500 or status < 300:
         # Somebody in between lost patience, or says that it is done: whether Pinpoint took it, nobody knows.
         outcome, code, reason = Outcome.UNKNOWN, codes.OTHER, "no_answer"

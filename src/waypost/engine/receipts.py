@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import Ids
 from waypost.domain.events import message_key, normal_email, normal_phone
 from waypost.domain.happenings import engaged, received
 from waypost.domain.ids import public
-from waypost.domain.keywords import keyword
+from waypost.domain.keywords import meant
 from waypost.domain.messages import Receipt
 from waypost.domain.standing import Change, Standing, from_receipt
+from waypost.engine.matching import SameAccount, match
 from waypost.engine.moves import Moves
 from waypost.storage.database import Tx
 
@@ -18,75 +18,89 @@ _encode = msgspec.json.Encoder().encode
 _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 _known = msgspec.json.Decoder(list[tuple[int, int, str]])
 
+#: Workspace, channel, address.
+_Address = tuple[int, str, str]
+#: What a person wants: when they said so (microseconds), `opted_in` or `opted_out`, and how it is known.
+_Said = tuple[int, str, str]
+
 
 async def apply_receipts(
     tx: Tx,
     receipts: list[Receipt],
     moves: Moves,
-    ids: Ids,
     now: int,
     *,
-    named: dict[int, Standing] | None = None,
-) -> None:
+    same_account: SameAccount,
+    named: dict[int, list[Standing]] | None = None,
+) -> list[Receipt]:
     """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
 
-    `named` are messages whose provider's id is not written yet.
+    `named` are messages whose provider's id is not written yet. Return the receipts whose message is not known.
     """
-    named = named or {}
-    keys = {
-        message_key(r.workspace_id, r.provider_message_id)
-        for r in receipts
-        if r.message_id is None and r.provider_message_id is not None
-    }
-    found = await moves.find(tx, sorted(keys - named.keys()))
-    await moves.load(tx, [*(r.message_id for r in receipts if r.message_id is not None), *found.values()])
+    matched = await match(tx, receipts, moves, named or {}, same_account)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
-    consents: dict[tuple[int, str, str], tuple[Any, ...]] = {}
-    unmatched: list[tuple[Any, ...]] = []
+    consents: dict[_Address, _Said] = {}
+    unmatched: list[Receipt] = []
     told: list[Any] = []
-    for receipt in receipts:
-        standing = _about(receipt, moves, found, named)
+    #: Keywords that people wrote, by the event that tells of them.
+    words: list[tuple[Any, _Address, _Said]] = []
+    for receipt, standing in zip(receipts, matched, strict=True):
         address = standing.address if standing else _normal(receipt.address)
         profile_id = people.get((receipt.workspace_id, address or ""))
         if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
-            key = message_key(receipt.workspace_id, receipt.provider_message_id)
-            text = _encode(receipt).decode()
-            unmatched.append((ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now))
+            unmatched.append(receipt)
         channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
         if receipt.kind == "status" and standing is not None:
             moves.apply(standing, _known_by(receipt, standing))
         elif receipt.kind == "inbound":
-            word = keyword(receipt.text or "")
-            told.append(received(receipt, word, profile_id, *_identity(receipt)))
+            word = meant(receipt.text or "", receipt.keyword)
+            event = received(receipt, word, profile_id, *_identity(receipt))
+            told.append(event)
             if word in ("stop", "start") and address:
                 state = "opted_out" if word == "stop" else "opted_in"
-                consents[(receipt.workspace_id, channel, address)] = (state, "keyword", receipt.occurred_at)
+                words.append((event, (receipt.workspace_id, channel, address), (receipt.occurred_at, state, "keyword")))
         elif receipt.kind == "engagement":
             told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
         if receipt.suppress is not None and address:
             if receipt.suppress == "opted_out":
-                consents[(receipt.workspace_id, channel, address)] = ("opted_out", "provider", receipt.occurred_at)
+                _note_consent(
+                    consents, (receipt.workspace_id, channel, address), (receipt.occurred_at, "opted_out", "provider")
+                )
             else:
                 suppressed.append(
                     (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
                 )
     await suppress(tx, suppressed, now)
-    await tx.insert("consents.set", [(*key, *said) for key, said in sorted(consents.items())])
-    await tx.insert("unmatched.add", unmatched)
-    moves.happened.extend(await _unheard(tx, told))
+    fresh = await _unheard(tx, told)
+    heard = {id(event) for event in fresh}
+    for event, address_key, said in words:
+        # A repeat has no date of its own where the provider gives none: it must not count as a later word.
+        if id(event) in heard:
+            _note_consent(consents, address_key, said)
+    await _set_consents(tx, consents)
+    moves.happened.extend(fresh)
+    return unmatched
 
 
-def _about(receipt: Receipt, moves: Moves, found: dict[int, int], named: dict[int, Standing]) -> Standing | None:
-    """The message that a receipt is about, if this workspace has it."""
-    if receipt.message_id is not None:
-        standing = moves.standings.get(receipt.message_id)
-    elif receipt.provider_message_id is not None:
-        key = message_key(receipt.workspace_id, receipt.provider_message_id)
-        standing = named.get(key) or moves.standings.get(found.get(key, -1))
-    else:
-        return None
-    return standing if standing is not None and standing.workspace_id == receipt.workspace_id else None
+async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], moves: Moves, now: int, **known: Any) -> int:
+    """Apply receipts that were stored without a message and delete those that have one; return how many had."""
+    left = await apply_receipts(tx, [receipt for _, receipt in found], moves, now, **known)
+    strangers = {id(receipt) for receipt in left}
+    done = [id_ for id_, receipt in found if id(receipt) not in strangers]
+    if done:
+        await tx.run("unmatched.delete", ids=done)
+    return len(done)
+
+
+def _note_consent(consents: dict[_Address, _Said], key: _Address, said: _Said) -> None:
+    """Keep the latest word of an address; at the same time `opted_out` wins, since it sorts after `opted_in`."""
+    consents[key] = max(said, consents.get(key, said))
+
+
+async def _set_consents(tx: Tx, consents: dict[_Address, _Said]) -> None:
+    rows = [(*key, state, source, at) for key, (at, state, source) in sorted(consents.items())]
+    await tx.insert("consents.set", rows)
 
 
 def _known_by(receipt: Receipt, standing: Standing) -> Change:
@@ -140,7 +154,9 @@ async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]
 
 async def suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
     """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
-    consents = {row[:3]: (*row[:3], "opted_out", "provider", now) for row in found if row[3] == "opted_out"}
+    consents: dict[_Address, _Said] = {
+        row[:3]: (now, "opted_out", "provider") for row in found if row[3] == "opted_out"
+    }
     rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
     await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
-    await tx.insert("consents.set", [consents[key] for key in sorted(consents)])
+    await _set_consents(tx, consents)

@@ -17,8 +17,11 @@ from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Dispatcher, Task
 from waypost.engine.endpoints import Configuration, load_configurations
 from waypost.engine.journal import Batch, Journal, settle_futures
+from waypost.engine.matching import Rematching, take_unmatched
+from waypost.engine.moves import Moves
 from waypost.engine.orders import Desk, Effects, take_in
 from waypost.engine.people import resolve_people
+from waypost.engine.receipts import apply_stored
 from waypost.engine.settling import Lost, settle_attempts
 from waypost.engine.vault import Vault
 from waypost.errors import Conflict, Error, Unavailable
@@ -87,6 +90,7 @@ class Recorder:
         self._follow = follow
         self._configurations: dict[int, Configuration] = {}
         self._types: set[tuple[int, str]] = set()
+        self._rematching = Rematching()
         self.events = 0
         self.duplicates = 0
         self.batches = 0
@@ -153,6 +157,24 @@ class Recorder:
                 await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S * conflicts))  # noqa: S311 no secret
         self._hand_on(recorded)
         return result
+
+    async def rematch(self) -> bool:
+        """Apply stored receipts whose message is known by now, a page at a time; whether there was a page."""
+        page = await self._database.read(self._rematching.find, now_us())
+        if page is None:
+            return False
+
+        async def write(tx: Tx, now: int) -> tuple[None, Effects]:
+            effects = Effects(Moves(self._ids.node, now))
+            taken = await take_unmatched(tx, page.known)
+            await apply_stored(tx, taken, effects.moves, now, same_account=self._desk.same_account)
+            await effects.moves.write(tx)
+            return None, effects
+
+        if page.known:
+            await self.perform(write)
+        self._rematching.passed(page)
+        return True
 
     def _hand_on(self, recorded: Recorded) -> None:
         """Give what a commit brought to the rest of the engine."""

@@ -7,6 +7,8 @@ from waypost.storage.database import Database, Tx
 
 #: Rows that one transaction deletes.
 STEP = 500
+#: Messages past the age that one query looks at.
+PAGE = 4 * STEP
 #: Days for which a receipt waits for its message, and for which a throttle that nothing draws on is kept.
 UNMATCHED_DAYS = 7
 #: Days for which the hourly counts of messages are kept: long enough to compare with the same week a year ago.
@@ -25,8 +27,8 @@ async def prune(database: Database, node: int, now: int, event_days: int, attemp
             gone += count
     while count := await database.transact(_prune_events, events_before):
         gone += count
+    gone += await _prune_messages(database, events_before, now - event_days * DAY)
     for work, before in (
-        (_prune_messages, events_before),
         (_prune_quarantine, events_before),
         (_prune_unmatched, first_id(now - UNMATCHED_DAYS * DAY)),
         (_prune_buckets, now - UNMATCHED_DAYS * DAY),
@@ -78,12 +80,29 @@ async def _prune_events(tx: Tx, before: int) -> int:
     return await tx.run("events.delete", ids=ids) if ids else 0
 
 
-async def _prune_messages(tx: Tx, before: int) -> int:
-    ids = [row[0] for row in await tx.rows("messages.oldest", before=before, n=STEP)]
-    if not ids:
-        return 0
+async def _prune_messages(database: Database, accepted_before: int, settled_before: int) -> int:
+    """Delete messages that owe nothing any more and have not changed since `settled_before`.
+
+    Messages that are still owed may be older than that by far. They are passed by outside the writer's transaction.
+    """
+    gone = after = 0
+    while page := await database.read(_page, after, accepted_before, settled_before):
+        after = page[-1][0]
+        settled = [id_ for id_, is_settled in page if is_settled]
+        for start in range(0, len(settled), STEP):
+            gone += await database.transact(_delete_messages, settled[start : start + STEP], settled_before)
+    return gone
+
+
+async def _page(tx: Tx, after: int, accepted_before: int, settled_before: int) -> list[tuple[int, bool]]:
+    rows = await tx.rows("messages.aged", after=after, before=accepted_before, settled_before=settled_before, n=PAGE)
+    return [(row[0], bool(row[1])) for row in rows]
+
+
+async def _delete_messages(tx: Tx, ids: list[int], settled_before: int) -> int:
+    gone = await tx.run("messages.delete", ids=ids, settled_before=settled_before)
     await tx.run("message_contents.delete", ids=ids)
-    return await tx.run("messages.delete", ids=ids)
+    return gone
 
 
 async def _prune_quarantine(tx: Tx, before: int) -> int:

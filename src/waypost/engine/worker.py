@@ -56,7 +56,9 @@ class Engine:
         self.clockwork = Clockwork(database, self.dispatcher, self.ids, settings, self.node)
         # In proportion to the retries of webhooks, as above: a second unless tests and demos shrink those.
         connections, retry_s = self.connections, settings.retry_base / 80
-        desk = Desk(self.ids, self.vault, retry_s, connections.for_channel, connections.failing)
+        desk = Desk(
+            self.ids, self.vault, retry_s, connections.for_channel, connections.failing, connections.same_account
+        )
         self.recorder = Recorder(
             database,
             self.journal,

@@ -30,6 +30,9 @@ SELECT json_group_array(json_array(m.provider_key, m.id)) FROM json_each(:keys) 
 -- name: messages.by_provider (postgres)
 SELECT coalesce(json_agg(json_build_array(provider_key, id)), '[]')::text FROM messages WHERE provider_key IN @list(keys bigint);
 
+-- name: messages.histories
+SELECT id, history FROM messages WHERE id IN @list(ids bigint);
+
 -- name: messages.write (sqlite)
 -- Where messages stand from now on, and what is added to their history.
 WITH v (id, status, status_at, code, reason, provider_code, provider_message_id, provider_key, connection_id, tries, due_at, node,
@@ -133,14 +136,18 @@ SELECT min(id), count(*) FROM (
     SELECT id FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) stretch;
 
--- name: messages.oldest
-SELECT id FROM messages WHERE id < :before ORDER BY id LIMIT :n;
+-- name: messages.aged
+-- Messages accepted before a moment, and whether each owes nothing any more and has not changed since `settled_before`.
+SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before THEN 1 ELSE 0 END FROM messages
+WHERE id > :after AND id < :before ORDER BY id LIMIT :n;
 
 -- name: messages.delete
-DELETE FROM messages WHERE id IN @list(ids bigint);
+-- Somebody may have queued one again since it was looked at: then it stays.
+DELETE FROM messages WHERE id IN @list(ids bigint) AND status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before;
 
 -- name: message_contents.delete
-DELETE FROM message_contents WHERE message_id IN @list(ids bigint);
+DELETE FROM message_contents WHERE message_id IN @list(ids bigint)
+    AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = message_contents.message_id);
 
 -- name: message_counts.add
 INSERT INTO message_counts (workspace_id, hour, connection_id, campaign, template_id, status, code, node, n) VALUES :rows
@@ -190,11 +197,11 @@ WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address
 DELETE FROM suppressions WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: consents.set
--- The later word counts, whoever is recorded last.
+-- The later word counts, whichever is recorded last. Of two at the same time `opted_out` wins: it sorts after `opted_in`.
 INSERT INTO consents (workspace_id, channel, address, state, source, changed_at) VALUES :rows
 ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
     changed_at = excluded.changed_at
-WHERE excluded.changed_at >= consents.changed_at;
+WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
 
 -- name: consents.get
 SELECT channel, address, state, source, changed_at FROM consents
@@ -224,6 +231,18 @@ INSERT INTO unmatched_receipts (id, workspace_id, connection_id, provider_key, r
 
 -- name: unmatched.find
 SELECT id, receipt FROM unmatched_receipts WHERE provider_key IN @list(keys bigint) ORDER BY id;
+
+-- name: unmatched.again
+-- Receipts stored between two moments, and whether their message is known by now.
+SELECT u.id, u.receipt, CASE WHEN EXISTS (SELECT 1 FROM messages m WHERE m.provider_key = u.provider_key) THEN 1 ELSE 0 END
+FROM unmatched_receipts u WHERE u.id > :after AND u.id <= :upto ORDER BY u.id LIMIT :n;
+
+-- name: unmatched.take (sqlite)
+SELECT id FROM unmatched_receipts WHERE id IN @list(ids bigint) ORDER BY id;
+
+-- name: unmatched.take (postgres)
+-- Each receipt is applied by one process.
+SELECT id FROM unmatched_receipts WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
 
 -- name: unmatched.any
 SELECT 1 FROM unmatched_receipts LIMIT 1;
