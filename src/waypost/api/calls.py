@@ -12,6 +12,7 @@ from litestar.handlers import BaseRouteHandler
 
 from waypost.clock import now_us
 from waypost.domain.accounts import Caller, Scope
+from waypost.domain.json_numbers import check_numbers
 from waypost.engine import idempotency
 from waypost.engine.accounts import Keyring
 from waypost.engine.idempotency import Answer, Repeatable
@@ -50,7 +51,7 @@ class Call:
         raw = await self._request.body() or b"{}"
         try:
             # Decoding strictly: "5" is no number, and a field that is not known is a mistake somebody wants to hear of.
-            return msgspec.json.decode(raw, type=type_)
+            decoded = msgspec.json.decode(raw, type=type_)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at ")
             field = path.strip("`").removeprefix("$").removeprefix(".") or _named(reason)
@@ -58,6 +59,9 @@ class Call:
             raise Invalid(f"The body is not valid: {reason}{where}.", code="invalid_body", field=field) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
+        # Whatever is kept of it is delivered to others later, who may read strictly.
+        check_numbers(raw, code="invalid_body")
+        return decoded
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(tx, …)` reads."""
