@@ -167,6 +167,37 @@ async def test_what_comes_before_the_answer_is_no_answer(outbound):
     assert ("x-early", "1") not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"HTTP/1.1 200", 200),
+        (b"HTTP/1.0 204 ", 204),
+        (b"HTTP/1.1 299 \xe4nything 2000", 299),
+        (b"HTTP/1.1 2000 OK", None),
+        (b"HTTP/1.1 2000", None),
+        (b"HTTP/1.1 200000000000000000000 OK", None),
+        (b"HTTP/1.1 200.5 OK", None),
+        (b"HTTP/1.1 200OK", None),
+        (b"HTTP/1.1 20 OK", None),
+        (b"HTTP/1.1 0200 OK", None),
+        (b"HTTP/1.1 +200 OK", None),
+    ],
+)
+async def test_a_status_has_three_digits(outbound, line, status):
+    async def serve(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" + line + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with listening(serve) as port:
+        response = await fetch(outbound, f"http://127.0.0.1:{port}/")
+    assert response.status == status
+    assert (response.error is None) == (status is not None)
+    if status is None:
+        assert response.seen_status in (None, 20, 100)
+        assert response.sent
+
+
 async def test_nobody_listens(outbound):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

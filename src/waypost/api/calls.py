@@ -15,6 +15,7 @@ from litestar.params import QueryParameter
 
 from waypost.clock import now_us
 from waypost.domain.accounts import Caller, Scope
+from waypost.domain.json_numbers import check_numbers
 from waypost.engine import idempotency
 from waypost.engine.accounts import Keyring
 from waypost.engine.idempotency import Answer, Repeatable
@@ -111,13 +112,16 @@ def read_json(body: bytes, type_: type[T]) -> T:
     """A body read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`."""
     try:
         # Decoding strictly: "5" is no number, and a field that is not known is a mistake somebody wants to hear of.
-        return msgspec.json.decode(body or b"{}", type=type_)
+        decoded = msgspec.json.decode(body or b"{}", type=type_)
     except msgspec.ValidationError as error:
         if _FLOAT in str(error) and (whole := _whole_numbers(body)) != body:
             return read_json(whole, type_)
         raise invalid_body(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
+    # Whatever is kept of it is delivered to others later, who may read strictly.
+    check_numbers(body, code="invalid_body")
+    return decoded
 
 
 def invalid_body(error: msgspec.ValidationError) -> Invalid:

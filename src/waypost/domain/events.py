@@ -12,6 +12,7 @@ import msgspec
 import phonenumbers
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost.domain.json_numbers import LARGEST, check_numbers
 from waypost.errors import Error, Invalid, TooLarge
 
 #: Limits as Segment documents them for its HTTP tracking API.
@@ -152,6 +153,7 @@ def read_message(raw: bytes | Raw) -> Message:
             body.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The event cannot be read: {error}.", code="invalid_event") from error
+    check_numbers(body)
     if len(body.translate(None, _NOT_BRACKETS)) > 2 * DEEPEST and _depth(body) > DEEPEST:
         raise Invalid(f"The event has more than {DEEPEST} objects inside each other.", code="invalid_event")
     return message
@@ -269,6 +271,9 @@ def metric_type(metric: str) -> str:
 
 def parse_time(value: str | float) -> int:
     """Microseconds since 1970 for an ISO-8601 text, or a number of seconds or milliseconds since 1970."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        # The decimal text of such a number may be more than Python makes.
+        raise Invalid("The time is a number that does not fit in 64 bits.", code="invalid_time")
     try:
         if isinstance(value, str) and value.isdigit() and len(value) > 8:
             # More digits than a date has; `fromisoformat` would read some of them as a time long ago.
@@ -364,7 +369,6 @@ def _traits(kind: str, contents: Contents) -> dict[str, Any] | None:
             inner = _object.decode(contents.context).get("traits")
             return inner if isinstance(inner, dict) else None
     except msgspec.DecodeError as error:
-        # All that is left to be wrong is a number that is larger than a double can be.
         raise Invalid(f"The traits cannot be read: {error}.", code="invalid_event") from error
     return None
 

@@ -1,5 +1,6 @@
 """A request to somebody else's server and what comes of it, as values, and libcurl's words in ours."""
 
+import re
 from functools import lru_cache
 
 import msgspec
@@ -30,6 +31,7 @@ ERRORS = {
     pycurl.E_UNSUPPORTED_PROTOCOL: "not_http",
     pycurl.E_BAD_CONTENT_ENCODING: "bad_encoding",
 }
+_STATUS_LINE = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +[1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
 _PHASES = (
     ("dns", pycurl.NAMELOOKUP_TIME),
     ("connect", pycurl.CONNECT_TIME),
@@ -108,6 +110,12 @@ def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
         elif line.startswith(b"HTTP/"):
             found.clear()
     return found
+
+
+@lru_cache(maxsize=1024)
+def is_status_line(line: bytes) -> bool:
+    """Whether a status line has a status of three digits. libcurl reads the first three of any number of them."""
+    return _STATUS_LINE.fullmatch(line) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ import pycurl
 
 from waypost import __version__
 from waypost.domain.addresses import Networks, forbidden
-from waypost.engine.exchange import ERRORS, KEPT_HEADERS, READ_BODY, Request, Response, read_headers
+from waypost.engine.exchange import ERRORS, KEPT_HEADERS, READ_BODY, Request, Response, is_status_line, read_headers
 
 #: A connection that was idle for longer is not used for a request that must not be sent twice.
 IDLE_BEFORE_ONCE_S = 20
@@ -53,6 +53,7 @@ class Handle:
         "_read",
         "_refused",
         "_started_at",
+        "_status_line",
         "_unread",
         "connection",
         "curl",
@@ -79,6 +80,8 @@ class Handle:
         #: Whether this is the second try of a request, nothing of the first having been sent.
         self._again = False
         self._heads: list[bytes] = []
+        #: The last one; before it there may be those of a proxy or of interim answers.
+        self._status_line = b""
         self._body: list[bytes] = []
         self._read = self._kept = 0
         self._keep = 0
@@ -160,6 +163,9 @@ class Handle:
         if failure == pycurl.E_WRITE_ERROR and self._read > READ_BODY:
             # It said more than anybody will read. What it said first counts.
             failure = None
+        if failure is None and seen is not None and not is_status_line(self._status_line):
+            line = self._status_line[:60].decode("latin-1").rstrip()
+            seen, error = None, f"not_http: the status of {line!r} is not a number of three digits"
         if failure is not None:
             if self._proxy and failure == pycurl.E_COULDNT_CONNECT:
                 # The proxy is all that is ever connected to, or it refused to connect any further.
@@ -188,11 +194,14 @@ class Handle:
 
     def _clear(self) -> None:
         self._heads, self._body = [], []
+        self._status_line = b""
         self._read = self._kept = 0
         self._refused = None
         self._opened = False
 
     def _take_header(self, line: bytes) -> None:
+        if line[:5] == b"HTTP/":
+            self._status_line = line
         self._kept += len(line)
         if self._kept <= KEPT_HEADERS:
             self._heads.append(line)
