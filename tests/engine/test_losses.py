@@ -83,7 +83,7 @@ async def limit_pages(world: World, pages: int) -> int:
 
 async def test_a_full_disk_refuses_what_is_new_and_loses_nothing_old(world: World, outside: Outside):
     outside.behave("full", delay=0.3)
-    id_ = await world.endpoint(outside.hook("full"))
+    id_ = await world.endpoint(outside.hook("full"), timeout_ms=30_000)
     await world.post(200)
     await limit_pages(world, await limit_pages(world, 0))
     refused = 0

@@ -358,7 +358,7 @@ async def test_a_handshake_that_hangs(outbound):
 
     async with listening(serve) as port:
         for url in (f"smtp://127.0.0.1:{port}", f"smtps://127.0.0.1:{port}"):
-            response = await send(outbound, mail(url, tls="required", timeout_ms=200))
+            response = await send(outbound, mail(url, tls="required", timeout_ms=1000))
             assert (word(response) in ("timeout", "tls"), response.sent, response.stage) == (True, False, "tls")
 
 
