@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from schemathesis.config import (
 from schemathesis.config._checks import NegativeDataRejectionConfig
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
+from schemathesis.generation.meta import TestPhase
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.api.calling import bearer
@@ -71,6 +73,9 @@ MEANING = frozenset(
         "url_scheme",
     }
 )
+
+#: Of so many cases one is tried.
+SHARE = 3
 
 load_all_checks()
 SCHEMA = schemathesis.openapi.from_dict(
@@ -168,6 +173,12 @@ def valid_is_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
     return bool(positive_data_acceptance(ctx, response, case))
 
 
+def left_out(case: Any) -> bool:
+    """Whether a case of the many that stand for every rule of a schema is left out, always the same ones."""
+    said = (case.operation.label, case.path_parameters, case.query, case.headers, case.body)
+    return case.meta.phase.name == TestPhase.COVERAGE and bool(zlib.crc32(repr(said).encode()) % SHARE)
+
+
 def fill(case: Any, served: Served) -> None:
     """Put the id of a real thing into the path, and make an Idempotency-Key a new one."""
     modes = {place: part.mode for place, part in case.meta.components.items()}
@@ -184,8 +195,10 @@ def fill(case: Any, served: Served) -> None:
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=4, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_documented(case: Any, served: Served) -> None:
+    if left_out(case):
+        return
     fill(case, served)
     case.call_and_validate(
         base_url=served.url,
