@@ -70,7 +70,7 @@ async def world(client, hook, sink):
         202,
     )
     key = await ok(client.post("/v1/keys", json={"name": "spare", "scopes": ["ingest"]}), 201)
-    config = {"region": "us-east-1", "project_id": "shop", "access_key": "AKIA1234", "secret_key": "secret"}
+    config = {"region": "us-east-1", "project_id": "shop", "access_key": "AKIAIOSFODNN7EXAMPLE", "secret_key": "secret"}
     asked = {"name": "Pinpoint", "connector": "aws-pinpoint", "config": config | {"endpoint_url": sink.url}}
     connection = await ok(client.post("/v1/connections", json=asked | {"skip_check": True}), 201)
     await ok(client.post("/v1/connectors", json={"definition": DEFINITION}), 201)

@@ -315,7 +315,7 @@ def test_a_definition_has_a_largest_size():
 
 # Configurations
 
-PINPOINT = {"region": "eu-west-1", "project_id": "abc", "access_key": "AKIAEXAMPLE", "secret_key": "s3cret"}
+PINPOINT = {"region": "eu-west-1", "project_id": "abc", "access_key": "AKIAIOSFODNN7EXAMPLE", "secret_key": "s3cret"}
 
 
 def test_defaults_are_filled_in():
@@ -518,3 +518,13 @@ def test_every_connector_stands_in_the_reference_with_its_figures():
         safe = "yes" if connector.idempotent else "no"
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | {connector.channel} |"))
         assert [cell.strip() for cell in row.split("|")[4:7]] == [str(connector.batch_size), rate, safe]
+
+
+@pytest.mark.parametrize(
+    "key", ["AKIA", "akiaiosfodnn7example", "AKIA IOSFODNN7EXAMPLE", "arn:aws:iam::1:user/x", "A" * 129]
+)
+@pytest.mark.parametrize("name", ["aws-pinpoint", "aws-end-user-messaging"])
+def test_an_access_key_of_an_impossible_form_is_refused(name, key):
+    with pytest.raises(Invalid) as caught:
+        check_config(shipped()[name], {"access_key": key}, partial=True)
+    assert caught.value.extra["field"] == "access_key"

@@ -196,7 +196,7 @@ def test_klaviyo_has_properties_even_where_there_are_none():
 def test_end_user_messaging():
     config = {
         "region": "eu-west-1",
-        "access_key": "AKIAEXAMPLE",
+        "access_key": "AKIAIOSFODNN7EXAMPLE",
         "secret_key": "secret",
         "configuration_set": "msgplat",
         "origination_identity": "pool-0123abcd",

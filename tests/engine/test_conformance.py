@@ -15,7 +15,12 @@ from waypost.engine.catalogue import shipped
 from waypost.engine.outbound import Outbound
 from waypost.engine.wire import Wire
 
-AWS = {"region": "eu-west-1", "access_key": "AKIAEXAMPLE", "secret_key": "secret-example", "endpoint_url": "{}"}
+AWS = {
+    "region": "eu-west-1",
+    "access_key": "AKIAIOSFODNN7EXAMPLE",
+    "secret_key": "secret-example",
+    "endpoint_url": "{}",
+}
 CONFIGS: dict[str, dict[str, Any]] = {
     "aws-pinpoint": AWS | {"project_id": "abc"},
     "aws-end-user-messaging": AWS,

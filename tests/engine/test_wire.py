@@ -333,16 +333,16 @@ async def test_a_trial_with_signature_does_not_show_it(wire):
         chosen = connection(
             shipped()["aws-end-user-messaging"],
             region="eu-west-1",
-            access_key="AKIAEXAMPLE",
+            access_key="AKIAIOSFODNN7EXAMPLE",
             secret_key="very-secret",
             endpoint_url=url,
         )
         trial = await wire.try_out(chosen, message(), now_us())
     assert trial.verdict.outcome is Outcome.ACCEPTED
     signed = asked[0].headers["authorization"]
-    assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/")
+    assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
     assert signed.rpartition("=")[2] not in repr(trial)
-    assert "AKIAEXAMPLE" not in repr(trial)
+    assert "AKIAIOSFODNN7EXAMPLE" not in repr(trial)
     assert trial.request is not None
     assert dict(trial.request.headers)["X-Amz-Target"] == "PinpointSMSVoiceV2.SendTextMessage"
 
@@ -362,7 +362,7 @@ def pinpoint(url: str) -> Connection:
         shipped()["aws-pinpoint"],
         region="eu-west-1",
         project_id="abc",
-        access_key="AKIAEXAMPLE",
+        access_key="AKIAIOSFODNN7EXAMPLE",
         secret_key="very-secret",
         endpoint_url=url,
     )
