@@ -1,9 +1,13 @@
 """Messages on both stores: taken in once, claimed once, moved up, and counted as they move."""
 
 import asyncio
+import contextlib
 import json
+import re
+import sqlite3
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +24,7 @@ from waypost.domain.receipts import Quarantined
 from waypost.domain.standing import Change
 from waypost.engine import retention
 from waypost.engine.catalogue import shipped
-from waypost.engine.claims import Claim, claim, clear_out, settle_stranded
+from waypost.engine.claims import Claim, claim, clear_out, is_stuck, settle_stranded
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.idempotency import Answer, Repeatable
 from waypost.engine.journal import Journal
@@ -30,7 +34,8 @@ from waypost.engine.orders import Desk, Effects, NewMessage, Submission, Tried
 from waypost.engine.outbound import Outbound
 from waypost.engine.recorder import Recorder
 from waypost.engine.vault import Vault
-from waypost.storage.database import Database, Row, Tx
+from waypost.storage.database import Database, Row, Tx, load_queries, number_parameters
+from waypost.storage.sqlite import SQLite
 
 FIRST, SECOND_ONE = 71, 72
 
@@ -667,3 +672,37 @@ async def test_a_message_that_was_queued_again_meanwhile_is_not_deleted(office: 
     await office.submit(message)
     await office.database.transact(retention._delete_messages, [message.id], now_us() + DAY)
     assert (await office.look(message.id))["content"] is not None
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_what_is_stuck_at_a_connection_that_does_not_send(office: Office, pinned: bool):
+    message = office.message(pinned=pinned)
+    await office.submit(message)
+    now = now_us()
+
+    async def stuck(gone: bool, elsewhere: bool, at: int, id_: int = FIRST) -> bool:
+        return await office.database.read(is_stuck, id_, gone, elsewhere, at)
+
+    # What is pinned to it waits; the others may go elsewhere.
+    assert await stuck(False, True, now) != pinned
+    assert not await stuck(False, False, now)
+    assert await stuck(True, False, now)
+    assert await stuck(False, False, message.expires_at)
+    assert not await stuck(True, True, message.expires_at, SECOND_ONE)
+
+
+@pytest.mark.parametrize("name", ["messages.expired", "messages.waiting", "messages.stuck"])
+def test_a_long_queue_is_not_read_to_find_what_is_stuck_in_it(tmp_path: Path, name: str):
+    path = tmp_path / "waypost.db"
+    store = SQLite(path)
+    asyncio.run(store.migrate())
+    asyncio.run(store.close())
+    text = load_queries("sqlite")[name]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(number_parameters(text)[1])).fetchall()
+    reads = [step[-1] for step in plan if "messages" in step[-1]]
+    assert reads
+    for step in reads:
+        assert re.search(r"SEARCH messages USING (COVERING )?INDEX messages_(waiting|queued) ", step), step
+        assert "messages_queued" not in step or name == "messages.stuck", step
+    assert not any("TEMP B-TREE" in step[-1] for step in plan)

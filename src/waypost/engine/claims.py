@@ -192,6 +192,12 @@ async def settle_forgotten(tx: Tx, moves: Moves, before: int, held: set[int]) ->
     return count
 
 
+async def is_stuck(tx: Tx, connection_id: int, gone: bool, elsewhere: bool, now: int) -> bool:
+    """Whether `clear_out` has anything to do; to be asked outside the writer's transaction."""
+    row = await tx.row("messages.stuck", connection_id=connection_id, gone=int(gone), free=int(elsewhere), now=now)
+    return row is not None and bool(row[0])
+
+
 async def clear_out(tx: Tx, connection_id: int, gone: bool, instead: int | None, moves: Moves, n: int) -> int:
     """Messages queued at a connection that cannot send them, some at a time; gives back how many were moved.
 
@@ -228,10 +234,10 @@ async def clear_out(tx: Tx, connection_id: int, gone: bool, instead: int | None,
                 moves,
             )
     else:
-        rows = await tx.rows("messages.expired", connection_id=connection_id, now=now, n=n)
-        moved += await _fail(
-            tx, [row[0] for row in rows], Change(status=Status.FAILED, at=now, code=EXPIRED, reason="expired"), moves
-        )
+        for pinned in (1, 0):
+            rows = await tx.rows("messages.expired", connection_id=connection_id, pinned=pinned, now=now, n=n)
+            expired = Change(status=Status.FAILED, at=now, code=EXPIRED, reason="expired")
+            moved += await _fail(tx, [row[0] for row in rows], expired, moves)
     return moved
 
 

@@ -15,7 +15,7 @@ from waypost.domain.health import PATIENCE
 from waypost.domain.ids import public
 from waypost.domain.messages import Outcome, Outgoing, Verdict
 from waypost.domain.receipts import ID, WORDS, clean
-from waypost.engine.claims import Claim, claim, clear_out, settle_forgotten, settle_stranded
+from waypost.engine.claims import Claim, claim, clear_out, is_stuck, settle_forgotten, settle_stranded
 from waypost.engine.connections import Connections
 from waypost.engine.journal import Journal
 from waypost.engine.moves import Moves
@@ -194,6 +194,8 @@ class Sender:
         if idle.gives:
             order = self._connections.preferred(idle.workspace_id, idle.channel)
             instead = next((other.id for other in order if other.id != idle.id), None)
+        if not await self._database.read(is_stuck, idle.id, idle.gone, instead is not None, now_us()):
+            return 0
         return await self._move(lambda tx, moves: clear_out(tx, idle.id, idle.gone, instead, moves, STEP))
 
     async def _move(self, work: Callable[[Tx, Moves], Awaitable[T]]) -> T:

@@ -98,15 +98,29 @@ UPDATE messages SET node = 0 WHERE status = 'sending';
 
 -- name: messages.expired
 -- Queued messages of a connection that sends nothing, past their time.
-SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND expires_at <= :now ORDER BY due_at, id LIMIT :n;
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned AND expires_at <= :now
+ORDER BY expires_at, id LIMIT :n;
 
 -- name: messages.waiting (sqlite)
--- Queued messages of a connection that cannot send them.
-SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned ORDER BY due_at, id LIMIT :n;
+-- Queued messages of a connection that cannot send them, those first whose time is over first.
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned
+ORDER BY expires_at, id LIMIT :n;
 
 -- name: messages.waiting (postgres)
-SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned ORDER BY due_at, id LIMIT :n
-FOR UPDATE SKIP LOCKED;
+SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned
+ORDER BY expires_at, id LIMIT :n FOR UPDATE SKIP LOCKED;
+
+-- name: messages.stuck
+-- Whether a connection that does not send has messages that may go elsewhere (`free`), that nothing will ever send (`gone`), or
+-- that are past their time.
+SELECT CASE WHEN (:free = 1 AND EXISTS (SELECT 1 FROM messages
+        WHERE connection_id = :connection_id AND status = 'queued' AND pinned = 0))
+    OR (:gone = 1 AND EXISTS (SELECT 1 FROM messages WHERE connection_id = :connection_id AND status = 'queued'))
+    OR EXISTS (SELECT 1 FROM messages
+        WHERE connection_id = :connection_id AND status = 'queued' AND pinned = 0 AND expires_at <= :now)
+    OR EXISTS (SELECT 1 FROM messages
+        WHERE connection_id = :connection_id AND status = 'queued' AND pinned = 1 AND expires_at <= :now)
+    THEN 1 ELSE 0 END;
 
 -- name: messages.extend
 UPDATE messages SET expires_at = :expires_at WHERE id = :id;
