@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, pages, routes
+from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
 from waypost.api import edge
 from waypost.api.addresses import Consent, Suppression
 from waypost.api.messages import HistoryLine, MessageBatch, MessageWhole
@@ -220,6 +220,29 @@ def test_error_codes_have_the_status_that_is_told():
             for code in NAMED.findall(names):
                 known = {BY_CODE[code][0]} if code in BY_CODE else {kinds[kind] for kind in raised()[code]}
                 assert known == {int(status)}, code
+
+
+def test_every_metric_that_is_named_exists():
+    made = set(re.findall(r"`(waypost_\w+)`", make_metrics()))
+    for path in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
+        # A provider calls a field of ours so.
+        named_here = set(re.findall(r"\bwaypost_[a-z_]+", path.read_text("utf-8"))) - {"waypost_id"}
+        assert named_here <= made, path
+
+
+#: What a line of the log calls by its id.
+WITH_IDS = {"endpoint", "connection", "workspace", "event", "profile", "notice", "key", "delivery", "webhook"}
+
+
+def test_logs_name_things_by_their_public_ids():
+    for path, tree in trees.items():
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call) or not ast.unparse(call.func).startswith("log."):
+                continue
+            for keyword in call.keywords:
+                told = ast.unparse(keyword.value)
+                inner = keyword.arg in WITH_IDS or re.search(r"\bid_?$|_ids?$", told)
+                assert not inner or told.startswith(("public(", "[public(")), f"{path}:{call.lineno}: {told}"
 
 
 def test_every_log_action_is_explained():

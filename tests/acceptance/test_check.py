@@ -52,7 +52,7 @@ def changed(stopped: Server) -> Iterator[Callable[..., None]]:
     """Changes the database of the stopped server, and puts everything back afterwards."""
     file = stopped.data / "waypost.db"
 
-    def run(statement: str, values: tuple[int, ...] = ()) -> None:
+    def run(statement: str, values: tuple[Any, ...] = ()) -> None:
         database = apsw.Connection(str(file))
         database.execute(statement, values)
         database.close()
@@ -109,7 +109,8 @@ def test_unknown_messages_are_a_warning(stopped: Server, changed: Callable[..., 
 @pytest.mark.parametrize(
     ("seen", "others_live", "code", "said"),
     [
-        (0, False, 0, "1 under way"),
+        # Seen in the future, so that the check may take its time.
+        (-MINUTE * 5, False, 0, "1 under way"),
         (MINUTE * 5, False, 0, "1 were when a process died"),
         (MINUTE // 2, True, 0, "1 were when a process died"),
         (MINUTE * 5, True, 1, "1 are held by processes that died"),
@@ -127,7 +128,44 @@ def test_messages_of_dead_processes(
     if seen is not None:
         changed(add, (node, now - seen))
     if others_live:
-        changed(add, (8, now))
+        changed(add, (8, now + 5 * MINUTE))
     found_code, found = look(stopped)
     assert found_code == code
     assert said in found["messages"]["detail"]
+
+
+def test_overdue_deliveries_are_a_warning(stopped: Server, changed: Callable[..., None]) -> None:
+    _owe(stopped, changed, due_at=now_us() - 5 * MINUTE)
+    assert look(stopped)[1]["deliveries"]["detail"] == "none is overdue"
+    changed("UPDATE deliveries SET due_at = ?", (now_us() - 11 * MINUTE,))
+    code, found = look(stopped)
+    assert (code, found["deliveries"]["ok"], found["deliveries"]["warning"]) == (0, True, True)
+    assert "1 were due more than 10 minutes ago" in found["deliveries"]["detail"]
+    assert "1 of them are held by a process" in found["deliveries"]["detail"]
+
+
+def test_overdue_deliveries_of_a_dead_process_are_an_error(stopped: Server, changed: Callable[..., None]) -> None:
+    _owe(stopped, changed, due_at=now_us() - 11 * MINUTE)
+    now = now_us()
+    changed(
+        "INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (8, 'x', 'one', 1, 1, ?)",
+        (now + 5 * MINUTE,),
+    )
+    code, found = look(stopped)
+    assert (code, found["deliveries"]["ok"]) == (1, False)
+    assert "1 are held by processes that died" in found["deliveries"]["detail"]
+
+
+def _owe(server: Server, changed: Callable[..., None], due_at: int) -> None:
+    """A delivery that a process holds which is not there any more, and its place in the ledger."""
+    database = apsw.Connection(str(server.data / "waypost.db"))
+    ((sealed,),) = database.execute("SELECT secrets FROM connections LIMIT 1").fetchall()
+    database.close()
+    changed(
+        """INSERT INTO endpoints (id, workspace_id, url, description, event_types, headers, concurrency, timeout_ms,
+               format, signature, secrets, status, version, created_at, updated_at)
+           VALUES (9, 1, 'http://127.0.0.1:9/', '', '[]', ?, 1, 1000, 'standard', 'v1', ?, 'enabled', 1, 0, 0)""",
+        (sealed, sealed),
+    )
+    changed("INSERT INTO endpoint_counts VALUES (9, 1, 1, 1, 0, 1, 0)")
+    changed("INSERT INTO deliveries VALUES (9, 1, 'pending', 0, 0, ?, 7, NULL, NULL)", (due_at,))

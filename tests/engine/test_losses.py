@@ -16,6 +16,7 @@ from waypost.engine.dispatcher import Attempt
 from waypost.engine.exchange import Response
 from waypost.engine.journal import Batch, Journal
 from waypost.errors import Error, Unavailable
+from waypost.storage.database import Tx
 
 
 def more_than(outside: Outside, name: str, count: int) -> bool:
@@ -252,23 +253,28 @@ async def test_a_stale_410_does_not_disable_what_was_mended(world: World, outsid
     await world.check_ledger()
 
 
+async def unseen(tx: Tx, node: int, age: int) -> None:
+    """Make a process one that nobody has seen for so long."""
+    tx._connection.execute("UPDATE nodes SET seen_at = seen_at - ? WHERE id = ?", (age, node))  # type: ignore[attr-defined]
+
+
 async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Outside):
     ids = world.engine.ids
     own = ids.node
     id_ = await world.endpoint(outside.hook("takeover"))
     await world.engine.clockwork.stop()
     # What another process holds when it dies.
-    now = now_us()
-    await world.change("nodes.add", id=77, token="other", host="elsewhere", sends=1, now=now - MINUTE)
-    await world.change("nodes.add", id=78, token="alive", host="elsewhere", sends=1, now=now)
+    await world.change("nodes.add", id=77, token="other", host="elsewhere", sends=1)
+    await world.database.transact(unseen, 77, MINUTE)
+    await world.change("nodes.add", id=78, token="alive", host="elsewhere", sends=1)
     ids.node = 77
     outside.behave("takeover", hang=True)
     await world.post(10)
     await eventually(lambda: outside.count("takeover") == 10)
     ids.node = own
-    assert await world.engine.node.count_live(now) == 2
-    assert await world.database.transact(nodes._bury, now - 10 * SECOND) is True
-    assert await world.database.transact(nodes._bury, now - 10 * SECOND) is False
+    assert await world.engine.node.count_live() == 2
+    assert await world.database.transact(nodes._bury, 10 * SECOND) is True
+    assert await world.database.transact(nodes._bury, 10 * SECOND) is False
     assert {row["id"] for row in await world.ask("nodes.list")} == {own, 78}
     outside.behave("takeover")
     engine = world.engine
@@ -289,8 +295,8 @@ async def test_a_process_that_was_declared_dead_starts_again(world: World, outsi
     await world.post(20)
     await eventually(lambda: outside.count("rejoin") >= 2)
     # Somebody else buried it and took its number for itself.
-    await world.database.transact(nodes._bury, now_us() + MINUTE)
-    await world.change("nodes.add", id=first, token="somebody else", host="elsewhere", sends=1, now=now_us())
+    await world.database.transact(nodes._bury, -MINUTE)
+    await world.change("nodes.add", id=first, token="somebody else", host="elsewhere", sends=1)
     await world.engine.clockwork._heartbeat()
     assert ids.node != first
     rows = {row["id"]: row["token"] for row in await world.ask("nodes.list")}
@@ -306,4 +312,4 @@ async def test_numbers_run_out():
             return [(number, "", 0) for number in range(1, 4096)]
 
     with pytest.raises(Unavailable, match="Too many processes"):
-        await nodes._join(Full(), "token", True, False, 0)  # type: ignore[arg-type]
+        await nodes._join(Full(), "token", True, False)  # type: ignore[arg-type]

@@ -595,7 +595,7 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
 async def test_the_next_process_takes_over_from_one_that_died(office: Office):
     await office.submit(office.message())
     await office.claim(node=3)
-    await Node(office.database, Ids(0)).join(now_us())
+    await Node(office.database, Ids(0)).join()
 
     async def work(tx: Tx) -> list[Row]:
         return await tx.rows("messages.stranded", n=10)

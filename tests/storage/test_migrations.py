@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.storage.conftest import Store
+from waypost.errors import Conflict
 from waypost.storage import postgres as postgres_store
 from waypost.storage import sqlite as sqlite_store
 from waypost.storage.database import Database, Tx, load_migrations
@@ -79,6 +80,23 @@ async def test_a_migration_that_fails_leaves_nothing(bare: Database, monkeypatch
         await bare.migrate()
     assert await bare.read(catalog) == before
     assert len(await bare.pending_migrations()) == len(bad)
+
+
+async def test_a_database_of_a_newer_version_is_refused(store: Store):
+    database = store.open()
+
+    async def upgrade(tx: Tx) -> None:
+        done = tx._connection.execute("INSERT INTO migrations (name) VALUES ('9001_future')")  # type: ignore[attr-defined]
+        if store.dialect == "postgres":
+            await done
+
+    await database.transact(upgrade)
+    before = await database.read(catalog)
+    for refuse in (database.migrate, database.pending_migrations):
+        with pytest.raises(Conflict, match=r"newer version of Waypost.*9001_future") as caught:
+            await refuse()
+        assert caught.value.code == "database_too_new"
+    assert await database.read(catalog) == before
 
 
 async def test_processes_that_migrate_at_once_do_it_once(bare: Database, place: Store):

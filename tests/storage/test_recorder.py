@@ -337,6 +337,52 @@ def attempt(endpoint_id: int, event_id: int, tries: int, attempts: int, outcome:
     )
 
 
+async def test_a_failed_attempt_says_why_and_all_endpoints_are_noted_at_once(parts: Parts):
+    database, endpoints = parts.database, range(7, 12)
+    await database.transact(add_workspace)
+    for id_ in endpoints:
+        await database.transact(add_endpoint, parts.vault, id_)
+    await parts.send([entry("m1", user_id="u1")])
+    (event_id,) = {row[1] for row in await database.read(lambda tx: tx.rows("deliveries.list", **PAGE))}
+    answers = [(500, None), (None, "timeout: nothing came"), (410, None), (302, None), (200, None)]
+    attempts = []
+    for id_, (status, error) in zip(endpoints, answers, strict=True):
+        await database.transact(claim, id_, 1, 10)
+        outcome = Outcome.DELIVERED if status == 200 else Outcome.GONE if status == 410 else Outcome.FAILED
+        one = attempt(id_, event_id, 0, 0, outcome)
+        attempts.append(msgspec.structs.replace(one, response=Response(status, [], b"", error, 900)))
+    queries: list[str] = []
+
+    async def watch(tx: Tx) -> None:
+        # The transaction of the recorder, with its statements by name.
+        run = tx.run
+
+        async def noted(query: str, **values: Any) -> int:
+            queries.append(query)
+            return await run(query, **values)
+
+        tx.run = noted  # type: ignore[method-assign]
+        await parts.recorder._apply(tx, Batch([], attempts, []), START, False)
+
+    await database.transact(watch)
+    assert queries.count("endpoints.note_errors") == 1
+    found = []
+    for id_ in endpoints:
+        rows = await database.read(_attempts, id_)
+        found.append(rows[0][-1])
+    assert found == ["status_500", "timeout: nothing came", "status_410", "status_302", None]
+    records = await database.read(lambda tx: tx.records("endpoints.by_ids", ids=list(endpoints)))
+    told = {record["id"]: (record["last_error"] or "")[:10] for record in records}
+    assert told == {7: "status_500", 8: "timeout: n", 9: "status_410", 10: "status_302", 11: ""}
+
+
+async def _attempts(tx: Tx, endpoint_id: int) -> list[Row]:
+    return await tx.rows("attempts.list", endpoint_id=endpoint_id, before=BIG, n=9)
+
+
+PAGE = {"endpoint_id": 7, "before": BIG, "n": 10}
+
+
 async def claim(tx: Tx, endpoint_id: int, node: int, n: int) -> list[tuple[int, int, int]]:
     rows = await tx.rows("deliveries.claim", endpoint_id=endpoint_id, node=node, now=1 << 60, n=n)
     return [(row[0], row[1], row[2]) for row in rows]

@@ -85,7 +85,7 @@ async def metrics(state: State) -> Response[bytes]:
 
 
 async def _ping(tx: Tx) -> Any:
-    return await tx.row("nodes.live", since=0)
+    return await tx.row("nodes.live", within=0)
 
 
 async def _totals(tx: Tx) -> Balance:

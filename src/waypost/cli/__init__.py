@@ -63,7 +63,7 @@ for _command in (
     demo.demo,
 ):
     main.add_command(_runs(_command))
-for _group in (accounts.keys, connectors.connectors):
+for _group in (accounts.workspaces, accounts.keys, connectors.connectors):
     main.add_command(_group)
     for _command in _group.commands.values():
         _runs(_command)

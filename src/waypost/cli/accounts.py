@@ -1,19 +1,22 @@
-"""`waypost init`, `waypost keys` and `waypost reseal`: the first workspace, its keys, and the key of all secrets."""
+"""`waypost init`, `workspaces`, `keys` and `reseal`: workspaces, their keys, and the key of all secrets."""
+
+from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
 from waypost.cli.options import data_option, json_option, opened
 from waypost.clock import Ids, iso, now_us
 from waypost.domain.accounts import Scope
 from waypost.domain.ids import internal, public
-from waypost.engine.accounts import create_key, create_workspace, delete_key, list_keys
+from waypost.engine.accounts import create_key, create_workspace, delete_key, list_keys, require_workspace
 from waypost.engine.nodes import COMMAND_LINE
 from waypost.engine.resealing import reseal_all
 from waypost.engine.vault import open_vault
-from waypost.errors import Conflict
-from waypost.storage.database import Tx
+from waypost.errors import Conflict, Invalid
+from waypost.storage.database import Row, Tx
 
 LAST = (1 << 63) - 1
 
@@ -32,18 +35,56 @@ async def init(data: str | None, name: str, as_json: bool) -> None:
     async with opened(data) as (database, settings):
         open_vault(settings.secret_key, settings.data_dir)
         made = await database.transact(_first_workspace, name, now_us())
+    _print_workspace(made, name, as_json, "Next: [bold]waypost serve[/bold]")
+
+
+def _print_workspace(made: dict[str, str], name: str, as_json: bool, then: str) -> None:
+    """Show a new workspace and the texts of its keys, this once."""
     if as_json:
         print_json(made)
         return
     console = Console()
-    console.print(f"[bold]Workspace[/bold]  {made['workspace']} ({name})", highlight=False)
+    console.print(f"[bold]Workspace[/bold]  {made['workspace']} ({escape(name)})", highlight=False)
     console.print(
         f"[bold]API key[/bold]    {made['api_key']}   for everything: /v1/webhooks, /v1/ledger, …", highlight=False
     )
     console.print(
         f"[bold]Write key[/bold]  {made['write_key']}   for Segment clients: they may only send events", highlight=False
     )
-    console.print("\nKeep them now: they are not shown again. Next: [bold]waypost serve[/bold]")
+    console.print(f"\nKeep them now: they are not shown again. {then}")
+
+
+@click.group()
+def workspaces() -> None:
+    """Workspaces: list, add. Each has its own keys, events, people, webhooks and connections."""
+
+
+@workspaces.command("list")
+@data_option
+@json_option
+async def list_workspaces(data: str | None, as_json: bool) -> None:
+    """List the workspaces."""
+    async with opened(data) as (database, _):
+        rows = await database.read(_workspaces)
+    shown = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, _, at in rows]
+    if as_json:
+        print_json({"data": shown, "next": None})
+        return
+    for row in shown:
+        click.echo(f"{row['id']}  {row['created_at'][:10]}  {row['name']}")
+
+
+@workspaces.command("add")
+@data_option
+@click.option("--name", required=True, help="What to call the workspace.")
+@json_option
+async def add_workspace(data: str | None, name: str, as_json: bool) -> None:
+    """Make another workspace with an API key and a write key. They are shown this once."""
+    if not name.strip() or not name.isprintable():
+        raise Invalid("A workspace name must have at least one character and only printable ones.", code="invalid_name")
+    async with opened(data) as (database, _):
+        made = await database.transact(_another_workspace, name, now_us())
+    _print_workspace(made, name, as_json, "A running `waypost serve` takes them at once.")
 
 
 @click.group()
@@ -58,7 +99,7 @@ def keys() -> None:
 async def list_(data: str | None, workspace: str, as_json: bool) -> None:
     """List the keys of a workspace, without their texts."""
     async with opened(data) as (database, _):
-        rows = await database.read(list_keys, internal("ws", workspace), LAST, 1000)
+        rows = await database.read(_keys_of, internal("ws", workspace))
     shown = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
     if as_json:
         print_json({"data": shown, "next": None})
@@ -108,6 +149,21 @@ async def reseal(data: str | None, as_json: bool) -> None:
         print_json(done)
         return
     click.echo(f"{done.changed} of {done.seen} rows with secrets were encrypted anew")
+
+
+async def _workspaces(tx: Tx) -> list[Row]:
+    return await tx.rows("workspaces.list")
+
+
+async def _keys_of(tx: Tx, workspace_id: int) -> list[dict[str, Any]]:
+    await require_workspace(tx, workspace_id)
+    return await list_keys(tx, workspace_id, LAST, 1000)
+
+
+async def _another_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
+    if not await tx.rows("workspaces.list"):
+        raise Conflict("There is no workspace yet. `waypost init` makes the first one.", code="not_initialised")
+    return await create_workspace(tx, Ids(COMMAND_LINE), name, now)
 
 
 async def _first_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from waypost.cli.accounts import print_json
 from waypost.cli.ledger import balances
 from waypost.cli.options import data_option, json_option
-from waypost.clock import SECOND, now_us
+from waypost.clock import SECOND, iso, now_us
 from waypost.domain.addresses import parse_networks
 from waypost.domain.ids import public
 from waypost.domain.ledger import Balance, disagreements
@@ -25,6 +25,8 @@ from waypost.storage.open import open_database
 
 #: Rows that are read at a time.
 STEP = 500
+#: A delivery that was due so long ago and is still pending is overdue.
+OVERDUE = 10 * 60 * SECOND
 #: For so long the living processes may take to settle what a dead one was sending.
 TAKEOVER = DEAD_AFTER + 60 * SECOND
 #: What is wrong is named up to so many times.
@@ -77,7 +79,7 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Prove the settings, the database, the ledger, connections, secrets and messages. Exit 0 when all is well."""
+    """Prove the settings, database, ledger, deliveries, connections, secrets and messages. Exit 0 when all is well."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):
@@ -97,6 +99,7 @@ async def check(data: str | None, as_json: bool) -> None:
         if await sheet.step("migrations", lambda: _migrations(database)):
             await sheet.step("database", lambda: _database(database))
             await sheet.step("ledger", lambda: _ledger(database))
+            await sheet.step("deliveries", lambda: _deliveries(database))
             await sheet.step("connections", lambda: _connections(database))
             await sheet.step("secrets", lambda: _secrets(database, vault))
             await sheet.step("messages", lambda: _messages(database))
@@ -138,6 +141,47 @@ async def _ledger(database: Database) -> Found:
 async def _ledger_and_rows(tx: Tx) -> tuple[list[tuple[int, int, Balance]], list[tuple[int, str, int]]]:
     rows = await tx.rows("deliveries.counts")
     return await balances(tx), [(endpoint, state, count) for endpoint, state, count in rows]
+
+
+async def _deliveries(database: Database) -> Found:
+    """No delivery is overdue: neither one that waits for its endpoint nor one that a process holds and forgot."""
+    now = now_us()
+    rows, unseen = await database.read(_overdue, now - OVERDUE)
+    if not rows:
+        return Found("none is overdue")
+    overdue, held, lost = sum(row[2] for row in rows), 0, 0
+    oldest = min(row[3] for row in rows)
+    for _, node, count, _ in rows:
+        if node is not None:
+            held += count
+            lost += count if unseen.get(node, TAKEOVER + 1) > TAKEOVER else 0
+    alive = any(age <= DEAD_AFTER for age in unseen.values())
+    text = (
+        f"{overdue} were due more than {OVERDUE // SECOND // 60} minutes ago, the oldest at {iso(oldest)}; "
+        f"{held} of them are held by a process. By endpoint: "
+        + _few([f"{public('whk', endpoint)} {count}" for endpoint, count in _by_endpoint(rows)])
+    )
+    if lost and alive:
+        raise Error(
+            f"{text}. {lost} are held by processes that died, and nobody has released them. "
+            "Look for chore_failed in the log of the processes that live."
+        )
+    return Found(text, warning=True)
+
+
+def _by_endpoint(rows: list[Row]) -> list[tuple[int, int]]:
+    counts: dict[int, int] = {}
+    for endpoint, _, count, _ in rows:
+        counts[endpoint] = counts.get(endpoint, 0) + count
+    return sorted(counts.items(), key=lambda found: -found[1])
+
+
+async def _overdue(tx: Tx, before: int) -> tuple[list[Row], dict[int, int]]:
+    """Overdue deliveries by endpoint and holder; and how long ago each process was seen."""
+    return (
+        await tx.rows("checks.overdue", before=before),
+        {row[0]: row[2] for row in await tx.rows("nodes.list")},
+    )
 
 
 async def _connections(database: Database) -> Found:
@@ -211,12 +255,13 @@ def _opens(vault: Vault, sealed: Row) -> bool:
 async def _messages(database: Database) -> Found:
     """No message is stuck with a process that died, although others live; those that are unknown are told."""
     now = now_us()
-    sending, seen, alive, unknown = await database.read(_sending, now)
+    sending, unseen, alive, unknown = await database.read(_sending)
     under_way = left = stuck = 0
     for node, count, since in sending:
-        if seen.get(node, 0) >= now - DEAD_AFTER:
+        age = unseen.get(node)
+        if age is not None and age <= DEAD_AFTER:
             under_way += count
-        elif alive and seen.get(node, since) < now - TAKEOVER:
+        elif alive and (now - since if age is None else age) > TAKEOVER:
             stuck += count
         else:
             left += count
@@ -233,9 +278,9 @@ async def _messages(database: Database) -> Found:
     return Found(", ".join(said), warning=bool(left or unknown))
 
 
-async def _sending(tx: Tx, now: int) -> tuple[list[Row], dict[int, int], bool, int]:
-    """Who sends how many since when; when each process was last seen; whether any lives; how many are unknown."""
-    live = await tx.row("nodes.live", since=now - DEAD_AFTER)
+async def _sending(tx: Tx) -> tuple[list[Row], dict[int, int], bool, int]:
+    """Who sends how many since when; how long ago each process was seen; whether any lives; how many are unknown."""
+    live = await tx.row("nodes.live", within=DEAD_AFTER)
     unknown = await tx.row("checks.unknown")
     return (
         await tx.rows("checks.sending"),

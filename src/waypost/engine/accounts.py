@@ -81,9 +81,22 @@ async def create_workspace(tx: Tx, ids: Ids, name: str, now: int) -> dict[str, s
     return {"workspace": public("ws", workspace_id), "api_key": api_key["key"], "write_key": write_key["key"]}
 
 
+async def require_workspace(tx: Tx, workspace_id: int) -> None:
+    """NotFound unless the workspace exists."""
+    if await tx.row("workspaces.get", id=workspace_id) is None:
+        raise NotFound(
+            f"There is no workspace {public('ws', workspace_id)}. `waypost workspaces list` shows the workspaces.",
+            code="no_such_workspace",
+        )
+
+
 async def create_key(tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: list[str], now: int) -> dict[str, Any]:
-    """A new key with its text, which is given back this once and kept only as a digest."""
+    """A new key with its text, which is given back this once and kept only as a digest.
+
+    NotFound when the workspace does not exist: what is sent with such a key would be stored where nobody can read it.
+    """
     scopes = check_scopes(scopes)
+    await require_workspace(tx, workspace_id)
     key = make_key(os.urandom(KEY_BYTES), write=scopes == [Scope.INGEST.value])
     key_id = ids.one(now)
     await tx.run(

@@ -15,6 +15,7 @@ from waypost.engine import nodes
 from waypost.engine.connections import Connections
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Dispatcher, Task
+from waypost.engine.holdings import LOOK_BACK_S, LookBack
 from waypost.engine.notices import send_notices
 from waypost.engine.recorder import Recorder
 from waypost.engine.replays import advance_replays
@@ -47,6 +48,7 @@ class Clockwork:
         self._recorder: Recorder | None = None
         self._connections: Connections | None = None
         self._sender: Sender | None = None
+        self._look_back = LookBack(database, ids, dispatcher.holdings)
         self._due_at: int | None = None
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,6 +61,7 @@ class Clockwork:
             ("replay", self._replay),
             ("notice", self._notices),
             ("heartbeat", self._heartbeat),
+            ("look_back", self._release_forgotten),
             ("refresh", self._refresh),
             ("rematch", self._rematch),
             ("tend", self._tend),
@@ -166,16 +169,21 @@ class Clockwork:
 
     async def _heartbeat(self) -> float:
         number = self._ids.node
-        await self._node.beat(now_us())
+        await self._node.beat()
         if self._ids.node != number:
             # What this process held under its old number is held by others now.
             self._dispatcher.forget()
-        self._dispatcher.share = await self._node.count_live(now_us())
+        self._dispatcher.share = await self._node.count_live()
         if self._sender is not None:
             self._sender.share = self._dispatcher.share
-        if await self._node.bury_dead(now_us()):
+        if await self._node.bury_dead():
             self.wake_at(now_us())
         return nodes.BEAT_S
+
+    async def _release_forgotten(self) -> float:
+        if await self._look_back.look():
+            self.wake_at(now_us())
+        return LOOK_BACK_S
 
     async def _refresh(self) -> float:
         if self._recorder is not None:

@@ -12,6 +12,7 @@ from waypost.domain.deliveries import SLOW_DOWN, Outcome, judge, retry_after
 from waypost.domain.ids import public
 from waypost.domain.webhooks import Endpoint, request_headers
 from waypost.engine.exchange import Request, Response
+from waypost.engine.holdings import Holdings
 from waypost.engine.outbound import Outbound
 
 #: Deliveries that one lane holds in memory; what is beyond stays in the database until there is room.
@@ -110,6 +111,8 @@ class Dispatcher:
         #: Endpoints of which some deliveries had to stay in the database.
         self._spilled: set[int] = set()
         self._draining = False
+        #: What was offered and is not settled or released yet. The event loop's own.
+        self.holdings = Holdings()
         self.held = 0
         self.held_bytes = 0
         self.in_flight = 0
@@ -154,6 +157,7 @@ class Dispatcher:
     def offer(self, tasks: list[Task]) -> None:
         """Take over deliveries that are committed as held by this process."""
         if tasks:
+            self.holdings.take((task.endpoint.id, task.event_id) for task in tasks)
             self._outbound.run(lambda: self._take(tasks))
 
     def configure(self, endpoints: Iterable[Endpoint], gone: Iterable[int] = ()) -> None:

@@ -12,7 +12,7 @@ from waypost.storage.database import Database, Tx
 log = structlog.get_logger()
 
 BEAT_S = 2.0
-#: Not seen for so long is dead: what it held is taken over.
+#: Not seen for so long, by the database's clock, is dead: what it held is taken over.
 DEAD_AFTER = 10 * SECOND
 #: Node 0 is the command line, which makes few rows and holds nothing.
 COMMAND_LINE = 0
@@ -27,29 +27,38 @@ class Node:
         self._sends = sends
         self._token = secrets.token_hex(16)
 
-    async def join(self, now: int) -> None:
+    async def join(self) -> None:
         """Take a number. SQLite belongs to one process: whatever another one held there, it held when it died."""
         alone = self._database.dialect == "sqlite"
         if alone:
             # Ids go on rising even if the clock was set back since the last event.
             self._ids.start_after(await self._database.read(_newest))
-        self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, now)
+        self._ids.node = await self._database.transact(_join, self._token, self._sends, alone)
 
-    async def beat(self, now: int) -> None:
+    async def beat(self) -> None:
         """Say that this process lives; takes a new number when it was declared dead meanwhile."""
-        if not await self._database.transact(_beat, self._ids.node, self._token, now):
-            log.error("this process was declared dead and starts again under a new number", action="node_rejoined")
-            await self.join(now)
+        old = self._ids.node
+        if await self._database.transact(_beat, old, self._token):
+            return
+        await self.join()
+        # What it recorded under the old number since it was declared dead is held by nobody, and nobody else looks.
+        await self._database.transact(_orphan, old)
+        log.error(
+            "this process was declared dead and starts again under a new number",
+            action="node_rejoined",
+            node=self._ids.node,
+            before=old,
+        )
 
-    async def count_live(self, now: int) -> int:
+    async def count_live(self) -> int:
         """How many living processes send."""
-        return max(1, await self._database.read(_count, now - DEAD_AFTER))
+        return max(1, await self._database.read(_count, DEAD_AFTER))
 
-    async def bury_dead(self, now: int) -> bool:
+    async def bury_dead(self) -> bool:
         """Take over what dead processes held; whether there were any."""
-        if self._database.dialect == "sqlite" or not await self._database.read(_dead, now - DEAD_AFTER):
+        if self._database.dialect == "sqlite" or not await self._database.read(_dead, DEAD_AFTER):
             return False
-        return await self._database.transact(_bury, now - DEAD_AFTER)
+        return await self._database.transact(_bury, DEAD_AFTER)
 
     async def leave(self) -> None:
         """Give the number back, and whatever is still held with it."""
@@ -61,7 +70,7 @@ async def _newest(tx: Tx) -> int:
     return row[0] if row else 0
 
 
-async def _join(tx: Tx, token: str, sends: bool, alone: bool, now: int) -> int:
+async def _join(tx: Tx, token: str, sends: bool, alone: bool) -> int:
     rows = await tx.rows("nodes.list")
     taken = {row[0] for row in rows}
     # A number of chance where there are others: one that was declared dead and does not know it yet shall not meet its
@@ -73,36 +82,44 @@ async def _join(tx: Tx, token: str, sends: bool, alone: bool, now: int) -> int:
     if alone:
         await tx.run("deliveries.release_others")
         await tx.run("messages.strand_all")
-        if taken:
-            await tx.run("nodes.bury", ids=sorted(taken), before=now + 3600 * SECOND)
-    await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), sends=int(sends), now=now)
+        await tx.run("nodes.clear")
+    await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), sends=int(sends))
     return number
 
 
-async def _beat(tx: Tx, node: int, token: str, now: int) -> bool:
-    return await tx.run("nodes.seen", id=node, token=token, now=now) == 1
+async def _beat(tx: Tx, node: int, token: str) -> bool:
+    return await tx.run("nodes.seen", id=node, token=token) == 1
 
 
-async def _count(tx: Tx, since: int) -> int:
-    row = await tx.row("nodes.live", since=since)
+async def _count(tx: Tx, within: int) -> int:
+    row = await tx.row("nodes.live", within=within)
     return row[0] if row else 0
 
 
-async def _dead(tx: Tx, before: int) -> list[int]:
-    return [row[0] for row in await tx.rows("nodes.dead", before=before)]
+async def _dead(tx: Tx, unseen: int) -> list[int]:
+    return [row[0] for row in await tx.rows("nodes.dead", unseen=unseen)]
 
 
-async def _bury(tx: Tx, before: int) -> bool:
-    ids = await _dead(tx, before)
-    if not ids or await tx.run("nodes.bury", ids=ids, before=before) != len(ids):
+async def _bury(tx: Tx, unseen: int) -> bool:
+    ids = await _dead(tx, unseen)
+    if not ids or await tx.run("nodes.bury", ids=ids, unseen=unseen) != len(ids):
         return False
-    await tx.run("deliveries.release_all", nodes=ids)
-    await tx.run("messages.strand", nodes=ids)
+    await _give_up(tx, ids)
     log.warning("took over from dead processes", action="nodes_buried", nodes=ids)
     return True
 
 
 async def _leave(tx: Tx, node: int, token: str) -> None:
     if await tx.run("nodes.remove", id=node, token=token):
-        await tx.run("deliveries.release_all", nodes=[node])
-        await tx.run("messages.strand", nodes=[node])
+        await _give_up(tx, [node])
+
+
+async def _orphan(tx: Tx, node: int) -> None:
+    """Give up what is held under a number that this process had, unless another one has taken the number."""
+    if node not in {row[0] for row in await tx.rows("nodes.list")}:
+        await _give_up(tx, [node])
+
+
+async def _give_up(tx: Tx, nodes: list[int]) -> None:
+    await tx.run("deliveries.release_all", nodes=nodes)
+    await tx.run("messages.strand", nodes=nodes)

@@ -88,11 +88,11 @@ def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *,
 
 async def send_notices(database: Database, settings: Settings, now: int) -> int:
     """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
-    rows = await database.read(_due, now)
+    rows = await database.read(_due)
     for id_, recipient, subject, body, tries in rows:
         # Those before it may have taken their time, and a lease runs from now.
         now = max(now, now_us())
-        if not await database.transact(_claim, id_, now):
+        if not await database.transact(_claim, id_):
             continue
         state, error, due_at = "sent", None, None
         if not settings.smtp_url:
@@ -171,12 +171,12 @@ async def _connect(url: str, timeout_ms: int) -> socket.socket:
     raise Unreached(f"connect: {reason or 'the name has no address'}")
 
 
-async def _due(tx: Tx, now: int) -> list[Row]:
-    return await tx.rows("notices.due", now=now, n=20)
+async def _due(tx: Tx) -> list[Row]:
+    return await tx.rows("notices.due", n=20)
 
 
-async def _claim(tx: Tx, id_: int, now: int) -> bool:
-    return await tx.run("notices.claim", id=id_, now=now, until=now + LEASE) == 1
+async def _claim(tx: Tx, id_: int) -> bool:
+    return await tx.run("notices.claim", id=id_, lease=LEASE) == 1
 
 
 async def _settle(tx: Tx, id_: int, state: str, due_at: int | None, error: str | None) -> None:

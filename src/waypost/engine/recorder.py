@@ -141,6 +141,7 @@ class Recorder:
         for attempt in batch.attempts:
             self.attempts[attempt.outcome] += 1
         settle_futures(batch, None)
+        self._drop_holdings(batch)
         self._hand_on(recorded)
 
     async def perform(self, work: Callable[[Tx, int], Awaitable[tuple[T, Effects]]]) -> T:
@@ -175,6 +176,12 @@ class Recorder:
             await self.perform(write)
         self._rematching.passed(page)
         return True
+
+    def _drop_holdings(self, batch: Batch) -> None:
+        if batch.attempts:
+            self._dispatcher.holdings.drop((attempt.endpoint_id, attempt.event_id) for attempt in batch.attempts)
+        if batch.released:
+            self._dispatcher.holdings.drop(batch.released)
 
     def _hand_on(self, recorded: Recorded) -> None:
         """Give what a commit brought to the rest of the engine."""
@@ -234,6 +241,8 @@ class Recorder:
             for part in parts:
                 await self.record(part)
             return
+        # The look-back releases what can never be settled.
+        self._drop_holdings(batch)
         log.error("this cannot be recorded", action="record_failed", error=str(error), attempts=len(batch.attempts))
         settle_futures(
             batch, error if isinstance(error, Error) else Unavailable("It could not be stored. Send it again.")

@@ -253,7 +253,7 @@ class Sender:
                         self._wake_at(connection_id, found.due_at)
                     return
         except Exception:
-            log.exception("a line broke", action="line_failed", connection=connection_id)
+            log.exception("a line broke", action="line_failed", connection=public("con", connection_id))
             await asyncio.sleep(PAUSE_S)
         finally:
             self._lines.pop(connection_id, None)
@@ -284,7 +284,7 @@ class Sender:
             verdicts = await self._wire.send(connection, messages, now_us())
         except Exception:
             # Nobody can tell how far it came.
-            log.exception("a call broke", action="call_failed", connection=connection.id)
+            log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
             verdicts = [Verdict(outcome=Outcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
         self._connections.note(connection, verdicts, now, self._retry_s)

@@ -7,6 +7,7 @@ import structlog
 
 from waypost.clock import Ids
 from waypost.domain.deliveries import Outcome, State, settle
+from waypost.domain.ids import public
 from waypost.engine.counts import Counts
 from waypost.engine.dispatcher import Attempt
 from waypost.engine.exchange import Response
@@ -62,7 +63,7 @@ async def settle_attempts(
                 response.status or response.seen_status,
                 _encode(response.headers).decode(),
                 response.body,
-                response.error,
+                error_code(attempt),
             )
         )
         if careful:
@@ -97,37 +98,51 @@ async def settle_attempts(
     if changed != len(settled):
         # Somebody else settled some of them; count again, looking first.
         raise Lost
-    for endpoint_id, attempt in failed.items():
-        await tx.run("endpoints.note_error", id=endpoint_id, error=explain(attempt.response), now=attempt.ended_at)
-    for endpoint_id, (attempt, reason) in disable.items():
-        await _disable(tx, endpoint_id, attempt, reason, ids, now, settlement)
+    if failed:
+        # In the order of their ids, so that two processes do not wait for each other.
+        errors = [(id_, explain(attempt.response), attempt.ended_at) for id_, attempt in sorted(failed.items())]
+        await tx.run("endpoints.note_errors", rows=_encode(errors).decode())
+    if disable:
+        await _disable(tx, disable, ids, now, settlement)
     return settlement
 
 
-async def _disable(
-    tx: Tx, endpoint_id: int, attempt: Attempt, reason: str, ids: Ids, now: int, settlement: Settlement
-) -> None:
-    """Disable an endpoint and put the notice to its owner in the same transaction."""
-    workspace_id = attempt.workspace_id
-    records = await tx.records("endpoints.by_ids", ids=[endpoint_id])
-    if not records or records[0]["version"] != attempt.version:
-        # The endpoint was changed meanwhile, perhaps to mend this: what it is now has not failed yet.
-        return
-    if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
-        return
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
-    error = explain(attempt.response)
-    settlement.disabled.append(endpoint_id)
-    notice = disabled_notice(ids.one(now), records[0], reason, error, now)
-    await tx.insert("notices.add", [notice])
-    settlement.due_at = now
-    log.warning(
-        "endpoint disabled",
-        action="endpoint_disabled",
-        endpoint=endpoint_id,
-        reason=reason,
-        error=error,
-    )
+async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], ids: Ids, now: int, settlement: Settlement) -> None:
+    """Disable endpoints and put the notices to their owners in the same transaction."""
+    records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}
+    workspaces: set[int] = set()
+    notices = []
+    for endpoint_id, (attempt, reason) in sorted(disable.items()):
+        record = records.get(endpoint_id)
+        if record is None or record["version"] != attempt.version:
+            # The endpoint was changed meanwhile, perhaps to mend this: what it is now has not failed yet.
+            continue
+        workspace_id = attempt.workspace_id
+        if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
+            continue
+        error = explain(attempt.response)
+        workspaces.add(workspace_id)
+        notices.append(disabled_notice(ids.one(now), record, reason, error, now))
+        settlement.disabled.append(endpoint_id)
+        settlement.due_at = now
+        log.warning(
+            "endpoint disabled",
+            action="endpoint_disabled",
+            endpoint=public("whk", endpoint_id),
+            workspace=public("ws", workspace_id),
+            reason=reason,
+            error=error,
+        )
+    for workspace_id in sorted(workspaces):
+        await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.insert("notices.add", notices)
+
+
+def error_code(attempt: Attempt) -> str | None:
+    """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
+    if attempt.response.error is not None or attempt.outcome is Outcome.DELIVERED:
+        return attempt.response.error
+    return f"status_{attempt.response.status}"
 
 
 def explain(response: Response) -> str:

@@ -11,6 +11,7 @@ import structlog
 from waypost.domain.answers import LONGEST_DETAIL, OTHER, Heard, judge
 from waypost.domain.connections import Connection
 from waypost.domain.expressions import Unbuildable
+from waypost.domain.ids import public
 from waypost.domain.masking import MASK, Masker, secret_values
 from waypost.domain.messages import Outcome, Outgoing, Verdict
 from waypost.domain.requests import Authorization, Draft, build_request
@@ -253,7 +254,12 @@ def _heard(response: Response) -> Heard:
 def _unbuilt(connection: Connection, error: Exception) -> Verdict:
     """What it means that there is no request: nothing was sent, and the same message will not be."""
     if not isinstance(error, Invalid):
-        log.error("a request could not be made", action="request_unmade", connection=connection.id, exc_info=error)
+        log.error(
+            "a request could not be made",
+            action="request_unmade",
+            connection=public("con", connection.id),
+            exc_info=error,
+        )
         return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason="cannot_build")
     detail = _masker(connection).mask(error.detail)[:LONGEST_DETAIL]
     reason = error.reason if isinstance(error, Unbuildable) else error.code

@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from waypost.clock import Ids, now_us
+from waypost.clock import Ids
 from waypost.domain.addresses import parse_networks
 from waypost.engine import nodes
 from waypost.engine.clockwork import Clockwork
@@ -85,7 +85,7 @@ class Engine:
         workspaces = await self.database.read(_workspaces)
         await self.recorder.refresh(workspaces)
         await self.connections.refresh(workspaces)
-        await self.node.join(now_us())
+        await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
         self._recording = asyncio.create_task(self.recorder.run(), name="recorder")

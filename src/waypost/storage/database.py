@@ -6,12 +6,21 @@ from functools import cache
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from waypost.errors import Conflict
+
 Row = tuple[Any, ...]
 T = TypeVar("T")
 P = ParamSpec("P")
 
 _HEADER = re.compile(r"^-- name: ([a-z_.]+)(?: \((sqlite|postgres)\))?$", re.MULTILINE)
 _LIST = re.compile(r"\bIN @list\((\w+) (\w+)\)")
+#: The database's own clock in microseconds since 1970. What several processes compare goes by it: the clocks of their
+#: machines may differ by hours.
+_NOW = re.compile(r"@now\b")
+_CLOCKS = {
+    "sqlite": "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    "postgres": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|::|:(\w+)")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WORDS = {
@@ -70,7 +79,7 @@ class Database(Protocol):
         ...
 
     async def pending_migrations(self) -> list[str]:
-        """The names of the migrations that have not been run."""
+        """The names of the migrations that have not been run. Raises Conflict when a newer version has been here."""
         ...
 
     async def check(self) -> None:
@@ -90,7 +99,8 @@ class Database(Protocol):
 def load_queries(dialect: str) -> dict[str, str]:
     """All queries for one dialect; a dialect's own version wins over the shared one.
 
-    `IN @list(name type)` becomes the dialect's way to ask for the elements of a list parameter by an index.
+    `IN @list(name type)` becomes the dialect's way to ask for the elements of a list parameter by an index, and `@now`
+    its way to read the database's clock.
     """
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
@@ -109,6 +119,7 @@ def load_queries(dialect: str) -> dict[str, str]:
 
 
 def _spell(query: str, dialect: str) -> str:
+    query = _NOW.sub(_CLOCKS[dialect], query)
     if dialect == "sqlite":
         return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", query)
     return _LIST.sub(r"= ANY(:\1::\2[])", query)
@@ -129,6 +140,16 @@ def load_migrations(dialect: str) -> list[tuple[str, str]]:
         for file in files
         if not file.name.endswith(others)
     ]
+
+
+def refuse_unknown(done: set[str], known: list[str]) -> None:
+    """Refuse a database with migrations that this version does not know: it belongs to a newer one."""
+    if newer := sorted(done - set(known)):
+        raise Conflict(
+            f"The database was made by a newer version of Waypost: this version does not know the migrations "
+            f"{', '.join(newer)}. Run the newer version, or restore a backup from before the upgrade.",
+            code="database_too_new",
+        )
 
 
 def number_parameters(text: str) -> tuple[str, list[str]]:

@@ -11,7 +11,7 @@ import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from waypost.errors import Conflict, Error, Invalid, Unavailable
-from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters
+from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters, refuse_unknown
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -27,6 +27,9 @@ MIGRATE_TIMEOUT_S = 3600.0
 #: How often a transaction is run again when others got in its way, and the longest first pause before that.
 RETRIES = 5
 PAUSE_S = 0.01
+#: What the driver raises when a connection is lost. The last one comes when the server ended the session between two
+#: statements: the driver has read the reason, has not seen the end of the connection, and cannot begin a statement.
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 #: Rows per INSERT statement.
 INSERT_ROWS = 10_000
 #: The advisory lock that whoever migrates holds ("waypost" in ASCII).
@@ -181,7 +184,9 @@ class Postgres:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK, timeout=wait)
             await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY NOT NULL)")
             done = {row[0] for row in await connection.fetch(_APPLIED)}
-            fresh = [(name, text) for name, text in load_migrations("postgres") if name not in done]
+            known = load_migrations("postgres")
+            refuse_unknown(done, [name for name, _ in known])
+            fresh = [(name, text) for name, text in known if name not in done]
             for name, text in fresh:
                 await connection.execute(text, timeout=wait)
                 await connection.execute("INSERT INTO migrations (name) VALUES ($1)", name)
@@ -197,7 +202,9 @@ class Postgres:
         async def work(tx: Tx, connection: Connection) -> list[str]:
             exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
             done = {row[0] for row in await connection.fetch(_APPLIED)} if exists else set()
-            return [name for name, _ in load_migrations("postgres") if name not in done]
+            known = [name for name, _ in load_migrations("postgres")]
+            refuse_unknown(done, known)
+            return [name for name in known if name not in done]
 
         return await self._with_connection(_BEGIN_READ, work)
 
@@ -216,7 +223,7 @@ class Postgres:
                     ready = await self._queries.bulk(connection, name) if bulk else number_parameters(text)[0]
                     await connection.prepare(ready)
                 except (asyncpg.PostgresError, KeyError) as error:
-                    if _ours(error, connection) is not None:
+                    if _ours(error, connection, False) is not None:
                         raise
                     broken.append(f"{name}: {error}")
                     await connection.execute("ROLLBACK TO one")
@@ -250,14 +257,16 @@ class Postgres:
     async def _with_connection(self, begin: str, work: Callable[[Tx, Connection], Awaitable[T]]) -> T:
         pool = self._open_pool()
         connection = await self._acquire(pool)
+        committing = False
         try:
             await connection.execute(begin)
             result = await work(PostgresTx(connection, self._queries), connection)
             # A transaction that failed inside and was carried on regardless is rolled back by COMMIT, without an error.
+            committing = begin is _BEGIN
             if await connection.execute("COMMIT") != "COMMIT":
                 raise RuntimeError("a transaction went on after one of its statements had failed")
         except Exception as error:
-            failure = _ours(error, connection)
+            failure = _ours(error, connection, committing)
             await _abandon(connection, lost=isinstance(failure, Unavailable) and failure is not error)
             if failure is None or failure is error:
                 raise
@@ -299,7 +308,7 @@ class Postgres:
             return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         except asyncpg.exceptions.ClientConfigurationError as error:
             raise Invalid(f"The setting database_url cannot be used: {error}", code="invalid_setting") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except _LOST as error:
             reason = str(error) or type(error).__name__
             raise Unavailable(f"The database cannot be reached ({reason}). Nothing was kept.") from error
 
@@ -317,8 +326,9 @@ async def _abandon(connection: Connection, *, lost: bool) -> None:
     elif connection.is_in_transaction():
         try:
             await connection.execute("ROLLBACK", timeout=CONNECT_TIMEOUT_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            connection.terminate()
+        except _LOST:
+            if not _is_gone(connection):
+                connection.terminate()
 
 
 def _is_gone(connection: Connection) -> bool:
@@ -332,12 +342,12 @@ def _is_gone(connection: Connection) -> bool:
 async def _release(pool: "asyncpg.Pool[asyncpg.Record]", connection: Connection) -> None:
     try:
         await pool.release(connection)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except _LOST:
         # The pool has given this connection up and makes another one; what was committed is committed.
         return
 
 
-def _ours(error: Exception, connection: Connection) -> Error | None:
+def _ours(error: Exception, connection: Connection, committing: bool) -> Error | None:
     """The error of ours that a driver's error means; None where it is a mistake in the program."""
     if isinstance(error, Error):
         return error
@@ -345,9 +355,15 @@ def _ours(error: Exception, connection: Connection) -> Error | None:
         return Conflict(f"This is taken already ({error.constraint_name}).", code="taken")
     state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
     state = state or ""
-    away = state[:2] in _AWAY_CLASSES or state in _AWAY_STATES or isinstance(error, OSError | TimeoutError)
+    away = state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
+    away = away or isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
     if away or (isinstance(error, asyncpg.InterfaceError) and _is_gone(connection)):
         reason = str(error) or f"no answer within {COMMAND_TIMEOUT_S:g} s"
+        if committing:
+            return Unavailable(
+                f"The database was lost while it confirmed a commit ({reason}). The data may have been stored. "
+                "Retry with the same message id or Idempotency-Key."
+            )
         return Unavailable(f"The store cannot take this now ({reason}). Nothing was kept.")
     if state in _BAD_TEXT:
         return Invalid("Text cannot contain the character U+0000.", code="invalid_text")

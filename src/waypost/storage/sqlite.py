@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from waypost.errors import Conflict, Unavailable
-from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters
+from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters, refuse_unknown
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -164,7 +164,9 @@ class SQLite:
         def job(connection: apsw.Connection) -> list[str]:
             with connection:
                 done = _applied(connection)
-                fresh = [(name, text) for name, text in load_migrations("sqlite") if name not in done]
+                known = load_migrations("sqlite")
+                refuse_unknown(done, [name for name, _ in known])
+                fresh = [(name, text) for name, text in known if name not in done]
                 for name, text in fresh:
                     connection.execute(text)
                     connection.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
@@ -179,7 +181,9 @@ class SQLite:
         def job(connection: apsw.Connection) -> list[str]:
             exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchone()
             done = {row[0] for row in connection.execute("SELECT name FROM migrations")} if exists else set()
-            return [name for name, _ in load_migrations("sqlite") if name not in done]
+            known = [name for name, _ in load_migrations("sqlite")]
+            refuse_unknown(done, known)
+            return [name for name in known if name not in done]
 
         return await self._submit(self._reads, job)
 

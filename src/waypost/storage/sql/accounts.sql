@@ -41,27 +41,33 @@ DELETE FROM keys WHERE workspace_id = :workspace_id AND id = :id;
 SELECT count(*) FROM keys WHERE workspace_id = :workspace_id AND id <> :id AND scopes LIKE '%"manage"%';
 
 -- name: nodes.list
-SELECT id, token, seen_at FROM nodes ORDER BY id;
+-- Here and below, the times are those of the database's clock: processes on several machines compare them.
+SELECT id, token, @now - seen_at AS unseen FROM nodes ORDER BY id;
 
 -- name: nodes.add
-INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (:id, :token, :host, :sends, :now, :now);
+INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (:id, :token, :host, :sends, @now, @now);
 
 -- name: nodes.seen
 -- This process is alive. Changes nothing when it was declared dead meanwhile.
-UPDATE nodes SET seen_at = :now WHERE id = :id AND token = :token;
+UPDATE nodes SET seen_at = @now WHERE id = :id AND token = :token;
 
 -- name: nodes.remove
 DELETE FROM nodes WHERE id = :id AND token = :token;
 
 -- name: nodes.dead
-SELECT id FROM nodes WHERE seen_at < :before;
+-- Processes that nobody has seen for so long.
+SELECT id FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint);
 
 -- name: nodes.live
 -- How many processes share the limits of the endpoints.
-SELECT count(*) FROM nodes WHERE seen_at >= :since AND sends = 1;
+SELECT count(*) FROM nodes WHERE seen_at >= @now - CAST(:within AS bigint) AND sends = 1;
 
 -- name: nodes.bury
-DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < :before;
+DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < @now - CAST(:unseen AS bigint);
+
+-- name: nodes.clear
+-- At the start of the only process on this database.
+DELETE FROM nodes;
 
 -- name: idempotency.get
 SELECT request_hash, status, response, created_at FROM idempotency WHERE workspace_id = :workspace_id AND key = :key;

@@ -9,3 +9,9 @@ SELECT node, count(*), min(updated_at) FROM messages WHERE status = 'sending' GR
 
 -- name: checks.unknown
 SELECT count(*) FROM messages WHERE status = 'unknown';
+
+-- name: checks.overdue
+-- What enabled endpoints were owed long ago, and which process holds it.
+SELECT d.endpoint_id, d.node, count(*), min(d.due_at) FROM endpoints e
+JOIN deliveries d ON d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at < :before
+WHERE e.status = 'enabled' AND e.deleted_at IS NULL GROUP BY d.endpoint_id, d.node ORDER BY d.endpoint_id, d.node;

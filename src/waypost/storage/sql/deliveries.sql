@@ -73,12 +73,34 @@ UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IN @list(node
 -- At the start of the only process on this database: whatever is held is held by one that died.
 UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IS NOT NULL;
 
--- name: deliveries.give_up
--- Pending deliveries of one endpoint that nobody holds, some at a time.
+-- name: deliveries.give_up (sqlite)
+-- Pending deliveries of one endpoint become dead, some at a time, whoever holds them.
 UPDATE deliveries SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
 WHERE endpoint_id = :endpoint_id AND event_id IN (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' ORDER BY due_at LIMIT :n
 );
+
+-- name: deliveries.give_up (postgres)
+-- Several processes may do this at once: each skips the rows that another one changes, so that each row is counted once.
+WITH owed AS MATERIALIZED (
+    SELECT endpoint_id, event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending'
+    ORDER BY due_at, event_id LIMIT :n FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
+FROM owed WHERE d.endpoint_id = owed.endpoint_id AND d.event_id = owed.event_id;
+
+-- name: deliveries.stretch_pending
+-- The last of the next so many pending deliveries, in the order of their index.
+SELECT endpoint_id, due_at, event_id FROM deliveries
+WHERE state = 'pending' AND (endpoint_id, due_at, event_id) > (:endpoint_id, :due_at, :event_id)
+ORDER BY endpoint_id, due_at, event_id LIMIT 1 OFFSET :n;
+
+-- name: deliveries.unknown_to_holder
+-- In one stretch of what is pending: what one process holds, and what is held under a number that no process has.
+SELECT d.endpoint_id, d.event_id, d.node FROM deliveries d
+WHERE d.state = 'pending' AND (d.endpoint_id, d.due_at, d.event_id) > (:endpoint_id, :due_at, :event_id)
+    AND (d.endpoint_id, d.due_at, d.event_id) <= (:to_endpoint, :to_due, :to_event)
+    AND d.node IS NOT NULL AND (d.node = :node OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = d.node));
 
 -- name: deliveries.get
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
@@ -102,8 +124,14 @@ FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.state = 'pending' AND (d.due_at, d.event_id) > (:due_at, :event_id)
 ORDER BY d.due_at, d.event_id LIMIT :n;
 
--- name: deliveries.states
+-- name: deliveries.states (sqlite)
+-- Where deliveries stand, before they are changed; one writer at a time keeps them as they were read.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);
+
+-- name: deliveries.states (postgres)
+-- Locked, so that nobody requeues or settles what is about to be counted.
+SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint)
+ORDER BY event_id FOR UPDATE;
 
 -- name: deliveries.requeue
 -- Put deliveries that ended back in the queue, with all their tries before them.
@@ -180,11 +208,11 @@ INSERT INTO notices (id, workspace_id, kind, about, recipient, subject, body, st
 SELECT * FROM notices WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
 
 -- name: notices.due
-SELECT id, recipient, subject, body, tries FROM notices WHERE state = 'pending' AND due_at <= :now ORDER BY due_at LIMIT :n;
+SELECT id, recipient, subject, body, tries FROM notices WHERE state = 'pending' AND due_at <= @now ORDER BY due_at LIMIT :n;
 
 -- name: notices.claim
--- A mail is about to be handed to the server: nobody else takes it until the lease ends.
-UPDATE notices SET due_at = :until WHERE id = :id AND state = 'pending' AND due_at <= :now;
+-- A mail is about to be handed to the server: nobody else takes it until the lease ends, by the database's clock.
+UPDATE notices SET due_at = @now + CAST(:lease AS bigint) WHERE id = :id AND state = 'pending' AND due_at <= @now;
 
 -- name: notices.settle
 UPDATE notices SET state = :state, tries = tries + 1, due_at = :due_at, error = :error WHERE id = :id;

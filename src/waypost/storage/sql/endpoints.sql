@@ -43,8 +43,16 @@ WHERE workspace_id = :workspace_id AND id = :id AND status = 'disabled' AND dele
 UPDATE endpoints SET status = 'disabled', disabled_reason = :reason, disabled_at = :now, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND status = 'enabled' AND deleted_at IS NULL;
 
--- name: endpoints.note_error
-UPDATE endpoints SET last_error = :error, last_error_at = :now WHERE id = :id;
+-- name: endpoints.note_errors (sqlite)
+-- The last error of each of some endpoints: [endpoint, error, when].
+UPDATE endpoints SET last_error = r.value ->> 1, last_error_at = r.value ->> 2
+FROM json_each(:rows) r WHERE endpoints.id = r.value ->> 0;
+
+-- name: endpoints.note_errors (postgres)
+WITH noted AS MATERIALIZED (
+    SELECT (r ->> 0)::bigint AS id, r ->> 1 AS error, (r ->> 2)::bigint AS at FROM json_array_elements(:rows::json) r
+)
+UPDATE endpoints e SET last_error = noted.error, last_error_at = noted.at FROM noted WHERE e.id = noted.id;
 
 -- name: endpoints.delete
 UPDATE endpoints SET deleted_at = :now, status = 'disabled', version = version + 1, updated_at = :now
