@@ -60,7 +60,7 @@ class Call:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
         # Whatever is kept of it is delivered to others later, who may read strictly.
-        check_numbers(raw, code="invalid_body")
+        check_numbers(raw, "invalid_body")
         return decoded
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
