@@ -35,6 +35,7 @@ class Settings:
     attempt_days: int
     max_in_flight: int
     max_waiting: int
+    max_connections: int
     log_format: str
     log_level: str
 
@@ -115,7 +116,7 @@ def _check(settings: Settings) -> Settings:
         raise refuse("port", "from 0 to 65535")
     if not 0 < settings.retry_base <= 80:
         raise refuse("retry_base", "more than 0 and at most 80 seconds, so that ten retries fit in 24 hours")
-    for name in ("event_days", "attempt_days", "max_in_flight", "max_waiting"):
+    for name in ("event_days", "attempt_days", "max_in_flight", "max_waiting", "max_connections"):
         if getattr(settings, name) < 1:
             raise refuse(name, "1 or more")
     if settings.log_format not in ("console", "json"):

@@ -26,6 +26,8 @@ STATUS: dict[type[Error], tuple[int, str]] = {
 }
 #: Errors whose status is finer than that of their kind.
 BY_CODE = {
+    "request_timeout": (408, "Request timeout"),
+    "head_too_large": (431, "Request header fields too large"),
     "method_not_allowed": (405, "Method not allowed"),
     "idempotency_key_reused": (422, "Idempotency key reused"),
     "setup_check_failed": (422, "Set-up check failed"),

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,9 @@ import structlog
 import uvicorn
 
 from waypost.api.app import build_app
+from waypost.api.http_protocol import Limits, limited
 from waypost.cli.options import data_option, set_up_logs
+from waypost.engine.outbound import KEPT_CONNECTIONS
 from waypost.engine.worker import Engine
 from waypost.errors import Conflict, Unavailable
 from waypost.settings import Settings, load_settings
@@ -29,6 +32,10 @@ log = structlog.get_logger()
 SWITCH_S = 0.0005
 #: Objects made before the collector looks for cycles. A batch makes thousands, and hardly any of them in cycles.
 COLLECT_AFTER = 50_000
+#: Descriptors for the database, its files and everything else of our own.
+OWN_DESCRIPTORS = 256
+#: What a process without a limit counts with.
+MOST_DESCRIPTORS = 1 << 20
 
 
 class Server(uvicorn.Server):
@@ -88,8 +95,9 @@ async def worker(data: str | None) -> None:
         await stop.wait()
 
 
-def make_server(engine: Engine, settings: Settings) -> Server:
+def make_server(engine: Engine, settings: Settings, limits: Limits | None = None) -> Server:
     """The HTTP server of an engine, not started yet."""
+    limits = limits or find_limits(settings, raise_descriptors())
     return Server(
         uvicorn.Config(
             build_app(engine),
@@ -98,16 +106,33 @@ def make_server(engine: Engine, settings: Settings) -> Server:
             log_config=None,
             access_log=False,
             loop="none",
-            http="httptools",
+            http=limited(limits),
             ws="none",
             lifespan="off",
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
+            timeout_keep_alive=int(limits.idle_s),
             timeout_graceful_shutdown=10,
             backlog=4096,
         )
     )
+
+
+def raise_descriptors() -> int:
+    """Let the process have as many descriptors as the system allows it, and return their number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def find_limits(settings: Settings, descriptors: int) -> Limits:
+    """The limits for clients, with descriptors kept for the database and for what the process sends."""
+    own = min(descriptors // 2, settings.max_in_flight + KEPT_CONNECTIONS + OWN_DESCRIPTORS)
+    most = min(settings.max_connections, descriptors - own)
+    return Limits(connections=most, per_address=max(1, most * 3 // 4))
 
 
 def tune() -> None:
