@@ -17,16 +17,16 @@ import msgspec
 from litestar.routes import HTTPRoute
 
 from waypost.api.app import build_control, describe_api
+from waypost.api.control.operations import Gauges
 from waypost.api.openapi import build_document
-from waypost.api.operations import Gauges
 from waypost.cli import main
-from waypost.domain.accounts import Scope
-from waypost.domain.addresses import FORBIDDEN_IPV4, FORBIDDEN_IPV6
-from waypost.domain.catalogue import SYSTEM_TYPES
-from waypost.domain.deliveries import JITTER, RETRIES, delay
-from waypost.domain.ledger import Balance
-from waypost.domain.webhooks import RESERVED_HEADERS
-from waypost.engine.worker import Engine
+from waypost.domain.accounts.api_keys import Scope
+from waypost.domain.events.event_types import SYSTEM_TYPES
+from waypost.domain.values.egress_guard import FORBIDDEN_IPV4, FORBIDDEN_IPV6
+from waypost.domain.webhooks.delivery import JITTER, RETRIES, delay
+from waypost.domain.webhooks.endpoint import RESERVED_HEADERS
+from waypost.domain.webhooks.ledger import Balance
+from waypost.engine.process import Engine
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
 

@@ -30,21 +30,21 @@ import coverage
 
 #: What is mutated: packages or modules below src/waypost.
 TARGETS = [
-    "domain/messages.py",
-    "domain/standing.py",
-    "domain/receipts.py",
-    "domain/wanted.py",
-    "engine/claims.py",
-    "engine/clockwork.py",
-    "engine/dispatcher.py",
-    "engine/endpoints.py",
-    "engine/journal.py",
-    "engine/moves.py",
-    "engine/nodes.py",
-    "engine/orders.py",
-    "engine/recorder.py",
-    "engine/sending.py",
-    "engine/settling.py",
+    "domain/messaging/message.py",
+    "domain/messaging/status.py",
+    "domain/messaging/receipt.py",
+    "domain/messaging/request.py",
+    "engine/messaging/queue.py",
+    "engine/runtime/scheduler.py",
+    "engine/webhooks/dispatcher.py",
+    "engine/webhooks/endpoint_snapshot.py",
+    "engine/runtime/journal.py",
+    "engine/messaging/transitions.py",
+    "engine/runtime/nodes.py",
+    "engine/messaging/recording.py",
+    "engine/runtime/recorder.py",
+    "engine/messaging/sending.py",
+    "engine/webhooks/attempts.py",
 ]
 #: The tests that may notice.
 TESTS = ["tests/domain", "tests/engine", "tests/storage", "tests/api"]
@@ -160,7 +160,7 @@ def sample(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Recipients:
     """What the tests say without any change: which ones reach a line, and how long each takes."""
 
     tests: dict[str, dict[int, set[str]]]
@@ -212,7 +212,7 @@ class Tree:
             return None, printed
         return process.returncode, printed
 
-    def reach(self, tests: list[str], modules: list[str]) -> Reach:
+    def reach(self, tests: list[str], modules: list[str]) -> Recipients:
         """Run the tests without a change, and see which lines each of them reaches."""
         options = ["-n", "2", "--dist", "worksteal", "-rfE", "--cov=waypost", "--cov-context=test", "--cov-report="]
         code, printed = self.run(*tests, *options, "--durations=0", "--durations-min=0.001", within=3600)
@@ -234,9 +234,9 @@ class Tree:
             reached[module] = {
                 line: {name.rpartition("|")[0] for name in names if name} - failed for line, names in contexts.items()
             }
-        return Reach(reached, seconds)
+        return Recipients(reached, seconds)
 
-    def test(self, mutant: Mutant, reach: Reach, budget: float) -> str:
+    def test(self, mutant: Mutant, reach: Recipients, budget: float) -> str:
         """Return what became of a mutant, in one line that begins with the verdict."""
         tests, reaching = reach.choose(mutant, budget)
         if not tests:

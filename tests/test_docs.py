@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
-from waypost.api import edge
-from waypost.api.addresses import Consent, Suppression
-from waypost.api.messages import HistoryLine, MessageBatch, MessageWhole
+from waypost.api.control.messages import HistoryLine, MessageBatch, MessageWhole
+from waypost.api.control.suppressions import Consent, Suppression
+from waypost.api.control.webhooks import WebhookCreated
+from waypost.api.edge import ingest
 from waypost.api.problems import BY_CODE, STATUS
-from waypost.api.webhooks import WebhookCreated
-from waypost.domain import filters
-from waypost.domain.deliveries import State
-from waypost.domain.messages import Status
-from waypost.domain.wanted import Wanted
-from waypost.engine import exchange, replays
+from waypost.domain.messaging.message import Status
+from waypost.domain.messaging.request import MessageRequest
+from waypost.domain.webhooks import filter
+from waypost.domain.webhooks.delivery import State
+from waypost.engine.net import request
+from waypost.engine.webhooks import replays
 from waypost.settings import Settings
 from waypost.sink.behaviour import MAIL_OPTIONS, Behaviour
 from waypost.sink.server import ROUTES as SINK_ROUTES
@@ -135,7 +136,7 @@ def test_variables_that_are_named_exist(page: Path):
 @each_page
 def test_routes_that_are_named_exist(page: Path):
     known = [(method, re.sub(r"\{\w+\}", "[^/]+", path)) for method, path, _, _ in routes()]
-    known += [("POST", path) for path in edge._ROUTES] + [("GET", "/openapi.json")]
+    known += [("POST", path) for path in ingest._ROUTES] + [("GET", "/openapi.json")]
     known += [(method, re.sub(r"(?<=.)/$", "/[^/]+", path)) for method, path in SINK_ROUTES]
     text = page.read_text("utf-8")
     told = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[\w/{}$.-]*)", text)
@@ -171,7 +172,7 @@ def test_every_route_stands_in_the_reference():
         body = schema.get("$ref", "").rpartition("/")[2]
         told = f"fields {body}" in names or body in ("", "Message", "Batch", "WebhookChange")
         assert told, f"the fields of {body} are not in the reference"
-    for extra in edge._ROUTES.keys() - {path for _, path, *_ in routes()}:
+    for extra in ingest._ROUTES.keys() - {path for _, path, *_ in routes()}:
         assert extra in read("reference/api.md")
 
 
@@ -281,7 +282,7 @@ def test_every_field_of_an_endpoint_is_explained():
 
 def test_every_field_of_a_message_is_explained():
     page = read("reference/messages.md")
-    assert named(section(page, "Send one"), "field") == set(Wanted.__struct_fields__)
+    assert named(section(page, "Send one"), "field") == set(MessageRequest.__struct_fields__)
     assert named(section(page, "Send many"), "field") == set(MessageBatch.__struct_fields__)
     assert named(section(page, "A message"), "shown") == set(MessageWhole.__struct_fields__)
     assert named(section(page, "Status"), "status") == {status.value for status in Status}
@@ -305,15 +306,15 @@ def test_every_reason_of_our_own_is_explained():
 
 def test_every_operator_of_a_filter_is_explained():
     text = section(read("reference/webhooks.md"), "Filters")
-    assert {*filters.OPERATORS, *filters.JOINERS} <= set(NAMED.findall(FENCE.sub("", text)))
+    assert {*filter.OPERATORS, *filter.JOINERS} <= set(NAMED.findall(FENCE.sub("", text)))
     example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
     assert example
-    assert filters.compile_filter(json.loads(example[1]))(
+    assert filter.compile_filter(json.loads(example[1]))(
         {"type": "event.order_shipped", "data": {"properties": {"total": 100}}}
     )
     for condition in re.findall(r'\{"filter": (.*)\}\'', read("howto/filter-events.md")):
         if condition != "null":
-            filters.compile_filter(json.loads(condition))
+            filter.compile_filter(json.loads(condition))
 
 
 def test_every_error_of_an_attempt_is_explained():
@@ -324,8 +325,8 @@ def test_every_error_of_an_attempt_is_explained():
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 start = re.match(r"([a-z_]+): ", str(node.values[0].value))
                 made |= {start[1]} if start else set()
-    assert set(exchange.ERRORS.values()) | made <= told
-    assert told - set(exchange.ERRORS.values()) - made == {"status_500", "curl_92"}
+    assert set(request.ERRORS.values()) | made <= told
+    assert told - set(request.ERRORS.values()) - made == {"status_500", "curl_92"}
 
 
 def checks(table: str) -> list[set[str]]:

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.mutate import ROOT, SOURCE, TARGETS, Mutant, Reach, modules_of, mutants, sample
+from tests.mutate import ROOT, SOURCE, TARGETS, Mutant, Recipients, modules_of, mutants, sample
 
 
 def changes(body):
@@ -59,7 +59,7 @@ def test_the_same_mutants_every_time_and_others_by_another_seed():
 
 def test_the_tests_of_a_mutant_reach_its_lines_and_fit_the_budget():
     mutant = Mutant("m.py", 3, 0, "delete", (4, 1), "pass")
-    reach = Reach({"m.py": {3: {"a", "b"}, 4: {"c"}, 5: {"d"}}}, {"a": 3.0, "b": 1.0, "c": 1.0})
+    reach = Recipients({"m.py": {3: {"a", "b"}, 4: {"c"}, 5: {"d"}}}, {"a": 3.0, "b": 1.0, "c": 1.0})
     assert reach.choose(mutant, 10) == (["b", "c", "a"], 3)
     assert reach.choose(mutant, 2) == (["b", "c"], 3)
     assert reach.choose(mutant, 0) == (["b"], 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.programs import Server, serving
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,9 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def sink() -> Iterator[beside.Running]:
+def sink() -> Iterator[thread_runner.Running]:
     """A sink that takes webhooks and mail."""
-    with beside.running(smtp=True) as running:
+    with thread_runner.running(smtp=True) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.programs import Server, eventually
 from waypost.clock import now_us
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 MINUTE = 60_000_000
 
@@ -18,7 +18,7 @@ MINUTE = 60_000_000
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that sent a text and was stopped in good order."""
-    with beside.running() as sink:
+    with thread_runner.running() as sink:
         server = Server(tmp_path_factory.mktemp("data"))
         server.init()
         server.start()

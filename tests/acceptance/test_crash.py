@@ -9,7 +9,7 @@ import apsw
 from standardwebhooks import Webhook
 
 from tests.acceptance.programs import Load, Server, all_received, delivered_ids, eventually
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 ROUNDS = 6
 
@@ -21,7 +21,7 @@ def subscribe(server: Server, url: str, **wish: object) -> dict[str, object]:
     return made
 
 
-def test_killed_again_and_again_under_load(tmp_path: Path, sink: beside.Running) -> None:
+def test_killed_again_and_again_under_load(tmp_path: Path, sink: thread_runner.Running) -> None:
     dice = random.Random(20261121)
     server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"})
     server.init()
@@ -51,7 +51,7 @@ def test_killed_again_and_again_under_load(tmp_path: Path, sink: beside.Running)
     assert json.loads(checked.stdout)["ok"] is True
 
 
-def test_a_ledger_that_was_tampered_with_is_found_out(server: Server, sink: beside.Running) -> None:
+def test_a_ledger_that_was_tampered_with_is_found_out(server: Server, sink: thread_runner.Running) -> None:
     subscribe(server, f"{sink.url}/hook/orders")
     server.tracker().post("/v1/track", {"userId": "u", "event": "Order Shipped"})
     server.settled()
@@ -66,7 +66,7 @@ def test_a_ledger_that_was_tampered_with_is_found_out(server: Server, sink: besi
     server.start()
 
 
-def test_sigterm_drains(tmp_path: Path, sink: beside.Running) -> None:
+def test_sigterm_drains(tmp_path: Path, sink: thread_runner.Running) -> None:
     server = Server(tmp_path)
     server.init()
     server.start()
@@ -87,7 +87,7 @@ def test_sigterm_drains(tmp_path: Path, sink: beside.Running) -> None:
     server.stop()
 
 
-def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, sink: beside.Running) -> None:
+def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, sink: thread_runner.Running) -> None:
     """Files of the process may not grow past a few megabytes, which the store meets as a full disk."""
     room = 6 * 1024 * 1024
     server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"})

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.programs import Client, Server, eventually, free_port
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LIBRARY = Path(__file__).parent / "node"
@@ -54,7 +54,7 @@ def listening(*words: str) -> Iterator[None]:
         process.communicate(timeout=30)
 
 
-def received(sink: beside.Running, name: str) -> str:
+def received(sink: thread_runner.Running, name: str) -> str:
     """What the sink lists, as text."""
     return json.dumps(Client(sink.port).get(f"/received?name={name}"))
 
@@ -97,7 +97,7 @@ def test_events_are_sent_from_a_browser(server: Server) -> None:
 
 
 @pytest.mark.parametrize("program", ["verify_webhook.py", "verify_with_library.py"])
-def test_a_webhook_is_verified(server: Server, sink: beside.Running, program: str) -> None:
+def test_a_webhook_is_verified(server: Server, sink: thread_runner.Running, program: str) -> None:
     endpoint = subscribe(server, f"{sink.url}/hook/orders")
     track(server, "one", "two")
     server.settled()
@@ -111,7 +111,7 @@ def test_a_webhook_is_verified(server: Server, sink: beside.Running, program: st
     assert run(program, endpoint["secret"], given=changed).returncode != 0, "a changed body"
 
 
-def test_a_rotated_secret_still_verifies(server: Server, sink: beside.Running) -> None:
+def test_a_rotated_secret_still_verifies(server: Server, sink: thread_runner.Running) -> None:
     endpoint = subscribe(server, f"{sink.url}/hook/orders")
     rotated = server.api().post(f"/v1/webhooks/{endpoint['id']}/secret/rotate", {"overlap": 60})
     track(server, "one")
@@ -120,7 +120,7 @@ def test_a_rotated_secret_still_verifies(server: Server, sink: beside.Running) -
         assert run("verify_webhook.py", secret, given=received(sink, "orders")).returncode == 0
 
 
-def test_a_public_key_verifies(server: Server, sink: beside.Running) -> None:
+def test_a_public_key_verifies(server: Server, sink: thread_runner.Running) -> None:
     endpoint = subscribe(server, f"{sink.url}/hook/orders", signature="v1a")
     key = server.api().get(f"/v1/webhooks/{endpoint['id']}/public-key")["public_key"]
     track(server, "one")

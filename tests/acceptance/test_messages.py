@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.programs import Client, Server, eventually
 from tests.services import postgres_server
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 CONFIG = {
     "region": "us-east-1",
@@ -24,7 +24,7 @@ CONFIG = {
 SETTLED = {"delivered", "failed", "skipped", "unknown"}
 
 
-def connect(server: Server, sink: beside.Running) -> dict[str, Any]:
+def connect(server: Server, sink: thread_runner.Running) -> dict[str, Any]:
     """A Pinpoint connection to the sink, whose receipts come back."""
     outside = Client(sink.port)
     tracker = f"http://127.0.0.1:{server.port}/tracking/amazon-pinpoint-events"
@@ -45,12 +45,12 @@ def all_messages(server: Server) -> dict[str, dict[str, Any]]:
     return {message["id"]: message for message in server.api().pages("/v1/messages")}
 
 
-def taken(sink: beside.Running) -> list[dict[str, Any]]:
+def taken(sink: thread_runner.Running) -> list[dict[str, Any]]:
     """Every message that the provider took."""
     return Client(sink.port).pages("/sent?provider=pinpoint")
 
 
-def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: beside.Running) -> None:
+def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: thread_runner.Running) -> None:
     made = connect(server, sink)
     assert (made["name"], made["connector"], made["status"]) == ("Pinpoint Promo", "aws-pinpoint", "enabled")
     api = server.api()
@@ -140,7 +140,7 @@ def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]])
 
 
 def test_killed_in_the_middle_of_sends_nobody_gets_two_and_nothing_vanishes(
-    tmp_path: Path, sink: beside.Running
+    tmp_path: Path, sink: thread_runner.Running
 ) -> None:
     dice = random.Random(20261121)
     server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.8"})
@@ -171,7 +171,7 @@ def test_killed_in_the_middle_of_sends_nobody_gets_two_and_nothing_vanishes(
     assert checked.returncode == 0, checked.stdout
 
 
-def test_what_waits_survives_a_stop_and_leaves_afterwards(server: Server, sink: beside.Running) -> None:
+def test_what_waits_survives_a_stop_and_leaves_afterwards(server: Server, sink: thread_runner.Running) -> None:
     connect(server, sink)
     api = server.api()
     batch = {"messages": [{"channel": "sms", "to": number(n), "text": "Hi"} for n in range(50)], "throttle": 20}
@@ -192,7 +192,7 @@ def test_what_waits_survives_a_stop_and_leaves_afterwards(server: Server, sink: 
 
 @pytest.mark.postgres
 def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
-    tmp_path: Path, sink: beside.Running
+    tmp_path: Path, sink: thread_runner.Running
 ) -> None:
     with postgres_server() as postgres:
         environment = {
@@ -248,7 +248,7 @@ def came_to(server: Server, id_: str, status: str) -> dict[str, Any]:
     return found
 
 
-def test_signed_callbacks_of_twilio(server: Server, sink: beside.Running) -> None:
+def test_signed_callbacks_of_twilio(server: Server, sink: thread_runner.Running) -> None:
     api, outside = server.api(), Client(sink.port)
     config = {"account_sid": "AC" + "0" * 32, "auth_token": "made-up", "from": "+18335550100"}
     wish = {"name": "Twilio", "connector": "twilio", "config": config | {"host": f"{sink.url}/twilio"}}
@@ -283,7 +283,7 @@ def test_signed_callbacks_of_twilio(server: Server, sink: beside.Running) -> Non
     assert came_to(server, send(number(1)), "skipped")["reason"] == "not_consented"
 
 
-def test_signed_events_of_sendgrid(server: Server, sink: beside.Running) -> None:
+def test_signed_events_of_sendgrid(server: Server, sink: thread_runner.Running) -> None:
     api, outside = server.api(), Client(sink.port)
     key = outside.get("/sendgrid/settings")["public_key"]
     config = {"api_key": "SG.made-up.key", "from_email": "shop@example.com", "webhook_public_key": key}

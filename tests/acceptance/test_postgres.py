@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.programs import Load, Server, all_received, delivered_ids, eventually
 from tests.services import PostgresServer, postgres_server
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 pytestmark = pytest.mark.postgres
 
@@ -44,7 +44,7 @@ def two(tmp_path: Path, postgres: PostgresServer) -> Iterator[tuple[Server, Serv
 
 
 def test_the_database_is_killed_under_load(
-    two: tuple[Server, Server], postgres: PostgresServer, sink: beside.Running
+    two: tuple[Server, Server], postgres: PostgresServer, sink: thread_runner.Running
 ) -> None:
     first, second = two
     first.api().post("/v1/webhooks", {"url": f"{sink.url}/hook/orders", "event_types": ["event.*"]}, status=201)
@@ -68,7 +68,7 @@ def test_the_database_is_killed_under_load(
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_work_of_a_dead_process_is_taken_over(two: tuple[Server, Server], sink: beside.Running) -> None:
+def test_the_work_of_a_dead_process_is_taken_over(two: tuple[Server, Server], sink: thread_runner.Running) -> None:
     first, second = two
     first.api().post(
         "/v1/webhooks",
@@ -86,7 +86,7 @@ def test_the_work_of_a_dead_process_is_taken_over(two: tuple[Server, Server], si
 
 
 def test_a_worker_sends_what_an_edge_takes_in(
-    tmp_path: Path, two: tuple[Server, Server], postgres: PostgresServer, sink: beside.Running
+    tmp_path: Path, two: tuple[Server, Server], postgres: PostgresServer, sink: thread_runner.Running
 ) -> None:
     first, second = two
     second.stop()
@@ -105,7 +105,7 @@ def test_a_worker_sends_what_an_edge_takes_in(
     assert worker.stop() == 0
 
 
-def test_a_wrong_secret_key_is_found_out_at_the_start(two: tuple[Server, Server], sink: beside.Running) -> None:
+def test_a_wrong_secret_key_is_found_out_at_the_start(two: tuple[Server, Server], sink: thread_runner.Running) -> None:
     first, second = two
     first.api().post("/v1/webhooks", {"url": f"{sink.url}/hook/orders", "event_types": ["event.*"]}, status=201)
     second.stop()

@@ -8,15 +8,15 @@ import pytest
 import segment.analytics as segment
 
 from tests.acceptance.programs import Server, all_received, eventually
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 
-def subscribe(server: Server, sink: beside.Running) -> None:
+def subscribe(server: Server, sink: thread_runner.Running) -> None:
     server.api().post("/v1/webhooks", {"url": f"{sink.url}/hook/all", "event_types": ["*"]}, status=201)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_the_python_library(server: Server, sink: beside.Running, compressed: bool) -> None:
+def test_the_python_library(server: Server, sink: thread_runner.Running, compressed: bool) -> None:
     subscribe(server, sink)
     failures: list[object] = []
     client = segment.Client(
@@ -51,7 +51,7 @@ def test_the_python_library(server: Server, sink: beside.Running, compressed: bo
     assert len(api.get(f"/v1/profiles/{profile['id']}/events")["data"]) == 6
 
 
-def test_a_repeat_takes_effect_once(server: Server, sink: beside.Running) -> None:
+def test_a_repeat_takes_effect_once(server: Server, sink: thread_runner.Running) -> None:
     subscribe(server, sink)
     tracker = server.tracker()
     event = {"userId": "ada", "event": "Order Shipped", "messageId": "once"}
@@ -67,7 +67,7 @@ def test_a_repeat_takes_effect_once(server: Server, sink: beside.Running) -> Non
     assert len(all_received(sink.url, "all")) == 1
 
 
-def test_a_bad_event_does_not_spoil_its_batch(server: Server, sink: beside.Running) -> None:
+def test_a_bad_event_does_not_spoil_its_batch(server: Server, sink: thread_runner.Running) -> None:
     subscribe(server, sink)
     batch = {
         "batch": [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.programs import Server, all_received, delivered_ids
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 HERE = Path(__file__).parent / "node"
 
@@ -38,7 +38,7 @@ def send(program: Path, server: Server, count: int) -> "subprocess.Popen[str]":
     )
 
 
-def test_every_kind_of_event(server: Server, sink: beside.Running, program: Path) -> None:
+def test_every_kind_of_event(server: Server, sink: thread_runner.Running, program: Path) -> None:
     server.api().post("/v1/webhooks", {"url": f"{sink.url}/hook/all", "event_types": ["*"]}, status=201)
     said, _ = send(program, server, 50).communicate(timeout=90)
     assert said == ""
@@ -60,7 +60,7 @@ def test_every_kind_of_event(server: Server, sink: beside.Running, program: Path
     assert len(history) == 54, "what the visitor did before the alias belongs to the same person"
 
 
-def test_its_retries_bridge_a_kill(server: Server, sink: beside.Running, program: Path) -> None:
+def test_its_retries_bridge_a_kill(server: Server, sink: thread_runner.Running, program: Path) -> None:
     server.api().post("/v1/webhooks", {"url": f"{sink.url}/hook/all", "event_types": ["*"]}, status=201)
     server.kill()
     client = send(program, server, 200)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.programs import Client, Server, all_received, eventually, serving
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 SPELLINGS = [
     "http://127.0.0.1/",
@@ -78,7 +78,7 @@ def test_no_spelling_of_a_private_address_is_taken(closed: Server, url: str) -> 
     assert answer[1]["detail"]
 
 
-def test_a_name_that_leads_home_is_refused_when_connecting(closed: Server, sink: beside.Running) -> None:
+def test_a_name_that_leads_home_is_refused_when_connecting(closed: Server, sink: thread_runner.Running) -> None:
     """What a name leads to is looked up once, for the connection that is then made, and judged there."""
     name = socket.gethostname()
     leads_to = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
@@ -96,7 +96,7 @@ def test_a_name_that_leads_home_is_refused_when_connecting(closed: Server, sink:
     assert all_received(sink.url, "home") == []
 
 
-def test_a_redirect_is_not_followed(server: Server, sink: beside.Running) -> None:
+def test_a_redirect_is_not_followed(server: Server, sink: thread_runner.Running) -> None:
     api = server.api()
     url = f"{sink.url}/hook/first?redirect={sink.url}/hook/second"
     made = api.post("/v1/webhooks", {"url": url, "event_types": ["*"]}, status=201)
@@ -159,7 +159,7 @@ def test_a_deleted_key_is_refused(server: Server) -> None:
     assert answer[0] == 401
 
 
-def test_the_log_tells_no_secret(server: Server, sink: beside.Running, tmp_path: Path) -> None:
+def test_the_log_tells_no_secret(server: Server, sink: thread_runner.Running, tmp_path: Path) -> None:
     api = server.api()
     made = api.post(
         "/v1/webhooks",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.programs import Server, eventually, free_port, serving
-from waypost.sink import beside
+from waypost.sink import thread_runner
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -80,14 +80,17 @@ def test_the_tutorial_of_messages(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, beside.Running]]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, thread_runner.Running]]:
     """A server and a sink for all guides."""
-    with beside.running() as sink, serving(tmp_path_factory.mktemp("data"), {"WAYPOST_RETRY_BASE": "0.001"}) as server:
+    with (
+        thread_runner.running() as sink,
+        serving(tmp_path_factory.mktemp("data"), {"WAYPOST_RETRY_BASE": "0.001"}) as server,
+    ):
         yield server, sink
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, beside.Running]) -> None:
+def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, thread_runner.Running]) -> None:
     server, sink = world
     environment = prepare(server, sink, page.stem)
     script = commands(page, {"8080": server.port, "8090": sink.port})
@@ -99,7 +102,7 @@ def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, beside.Running
     assert "Traceback" not in said, said
 
 
-def prepare(server: Server, sink: beside.Running, name: str) -> dict[str, str]:
+def prepare(server: Server, sink: thread_runner.Running, name: str) -> dict[str, str]:
     """What the guides take for granted: a running server, an endpoint that got an event, a connection, a message."""
     api = server.api()
     wish = {"url": f"{sink.url}/hook/{name}", "event_types": ["event.*"], "description": name}
@@ -118,7 +121,7 @@ def prepare(server: Server, sink: beside.Running, name: str) -> dict[str, str]:
     }
 
 
-def prepare_messages(server: Server, sink: beside.Running, name: str) -> dict[str, str]:
+def prepare_messages(server: Server, sink: thread_runner.Running, name: str) -> dict[str, str]:
     """A connection to a Twilio that the sink plays, a template, a person, and a message whose fate is unknown."""
     api = server.api()
     config = {"account_sid": "AC" + "1" * 32, "auth_token": "made-up", "from": "+12025550100"}

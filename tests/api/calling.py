@@ -10,8 +10,8 @@ from litestar import Litestar
 
 from tests.waiting import eventually as eventually
 from waypost.api.app import build_app, build_control
-from waypost.api.asgi import App
-from waypost.engine.worker import Engine
+from waypost.api.edge.asgi import App
+from waypost.engine.process import Engine
 
 
 class Keys(msgspec.Struct, frozen=True):

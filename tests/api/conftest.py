@@ -8,18 +8,19 @@ import pytest
 
 from tests.api.calling import Keys, bearer, serve
 from waypost.clock import now_us
-from waypost.domain.ids import internal
-from waypost.engine import accounts, worker
-from waypost.engine.worker import Engine
+from waypost.domain.values.ids import internal
+from waypost.engine import process
+from waypost.engine.accounts import workspaces
+from waypost.engine.process import Engine
 from waypost.settings import load_settings
-from waypost.sink.beside import Running, running
+from waypost.sink.thread_runner import Running, running
 from waypost.storage.sqlite import SQLite
 
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
     # Some of these tests leave a receiver hanging.
-    monkeypatch.setattr(worker, "DRAIN_S", 0.5)
+    monkeypatch.setattr(process, "DRAIN_S", 0.5)
     settings = load_settings({}, data=str(tmp_path), allow_private="127.0.0.0/8", retry_base=0.001)
     database = SQLite(tmp_path / "waypost.db")
     await database.migrate()
@@ -32,10 +33,10 @@ async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 @pytest.fixture
 async def keys(engine: Engine) -> Keys:
-    first = await engine.database.transact(accounts.create_workspace, engine.ids, "first", now_us())
-    second = await engine.database.transact(accounts.create_workspace, engine.ids, "second", now_us())
+    first = await engine.database.transact(workspaces.create_workspace, engine.ids, "first", now_us())
+    second = await engine.database.transact(workspaces.create_workspace, engine.ids, "second", now_us())
     workspace_id = internal("ws", first["workspace"])
-    read = await engine.database.transact(accounts.create_key, engine.ids, workspace_id, "reader", ["read"], now_us())
+    read = await engine.database.transact(workspaces.create_key, engine.ids, workspace_id, "reader", ["read"], now_us())
     return Keys(first["api_key"], read["key"], first["write_key"], second["api_key"], workspace_id)
 
 

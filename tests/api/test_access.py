@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.calling import bearer, eventually, make_webhook, ok, refused, settled, track
 from waypost.api.app import describe_api
-from waypost.api.webhooks import mask
+from waypost.api.control.webhooks import mask
 
 DOCUMENT = describe_api()
 OPERATIONS = [

@@ -32,8 +32,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.api.calling import bearer
 from waypost.api.app import build_app, describe_api
 from waypost.clock import now_us
-from waypost.engine import accounts
-from waypost.engine.worker import Engine
+from waypost.engine.accounts import workspaces
+from waypost.engine.process import Engine
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
 
@@ -124,7 +124,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         await database.migrate()
         engine = Engine(database, load_settings({}, data=str(folder), allow_private="127.0.0.0/8"))
         await engine.start()
-        made = await database.transact(accounts.create_workspace, engine.ids, "fuzz", now_us())
+        made = await database.transact(workspaces.create_workspace, engine.ids, "fuzz", now_us())
         server = uvicorn.Server(
             uvicorn.Config(build_app(engine), port=0, log_config=None, lifespan="off", loop="none", http="httptools")
         )

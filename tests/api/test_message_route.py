@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from tests.api.calling import Keys, bearer, ok, refused
-from tests.api.test_messages import LATER, PROBE, REFUSED
+from tests.api.control.test_messages import LATER, PROBE, REFUSED
 from waypost.api.app import Guarded, build_control
-from waypost.api.messages import MessageRoute
-from waypost.engine.accounts import Keyring
-from waypost.engine.worker import Engine
+from waypost.api.control.messages import MessageRoute
+from waypost.engine.accounts.workspaces import Keyring
+from waypost.engine.process import Engine
 from waypost.errors import Unavailable
-from waypost.sink.beside import Running
+from waypost.sink.thread_runner import Running
 
 Api = httpx.AsyncClient
 GOOD = {"channel": "sms", "to": PROBE, "text": "Hi", "send_at": LATER}

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from tests.api.calling import make_webhook, ok, settled, track
 from waypost.api.app import describe_api
-from waypost.domain.events import KINDS
+from waypost.domain.events.segment import KINDS
 
 DOCUMENT = describe_api()
 OPERATIONS = [(path, method, op) for path, item in DOCUMENT["paths"].items() for method, op in item.items()]

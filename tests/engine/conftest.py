@@ -15,15 +15,15 @@ import pytest
 
 from tests.waiting import eventually as eventually
 from waypost.clock import now_us
-from waypost.domain.events import Entry, read_entry, read_message
-from waypost.domain.ledger import Balance, disagreements
-from waypost.domain.signing import encode_secret
-from waypost.domain.webhooks import Secret
-from waypost.engine.exchange import Request, Response
-from waypost.engine.outbound import Outbound
-from waypost.engine.worker import Engine
+from waypost.domain.events.segment import Entry, read_entry, read_message
+from waypost.domain.webhooks.endpoint import Secret
+from waypost.domain.webhooks.ledger import Balance, disagreements
+from waypost.domain.webhooks.signing import encode_secret
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.net.request import Request, Response
+from waypost.engine.process import Engine
 from waypost.settings import load_settings
-from waypost.sink.beside import Running, running
+from waypost.sink.thread_runner import Running, running
 from waypost.storage.database import Tx
 from waypost.storage.sqlite import SQLite
 
@@ -100,14 +100,14 @@ class World:
             "description": "",
             "event_types": json.dumps(types),
             "filter": None,
-            "headers": engine.vault.seal("{}"),
+            "headers": engine.encryption.encrypt("{}"),
             "rate_limit": None,
             "concurrency": 64,
             "timeout_ms": 2000,
             "format": "standard",
             "signature": "v1",
             "owner_email": None,
-            "secrets": engine.vault.seal(msgspec.json.encode((Secret(SECRET),)).decode()),
+            "secrets": engine.encryption.encrypt(msgspec.json.encode((Secret(SECRET),)).decode()),
             "now": now_us(),
         } | changes
         await self.change("endpoints.add", workspace=workspace, **values)
@@ -220,7 +220,7 @@ async def close_world(world: World) -> None:
 async def abandon_world(world: World) -> None:
     """Leave an engine as `kill -9` would: nothing is finished, settled or given back."""
     engine = world.engine
-    for task in [*engine.clockwork._tasks, engine._recording]:
+    for task in [*engine.scheduler._tasks, engine._recording]:
         if task is not None:
             task.cancel()
     await engine.outbound.stop()

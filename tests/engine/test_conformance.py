@@ -7,13 +7,13 @@ import pytest
 
 from tests.engine.conftest import LOOPBACK, Outside
 from waypost.clock import now_us
-from waypost.domain.addresses import parse_networks
-from waypost.domain.connections import Connection
-from waypost.domain.connectors import check_config
-from waypost.domain.messages import Content, Outgoing
-from waypost.engine.catalogue import shipped
-from waypost.engine.outbound import Outbound
-from waypost.engine.wire import Wire
+from waypost.domain.messaging.message import Content, Outgoing
+from waypost.domain.providers.connection import Connection
+from waypost.domain.providers.connector import check_config
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.providers.connectors import shipped
+from waypost.engine.providers.provider_client import ProviderClient
 
 AWS = {
     "region": "eu-west-1",
@@ -45,9 +45,9 @@ REFUSED = ("rejected", 9988, "refused", None)
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
+async def wire() -> AsyncIterator[ProviderClient]:
     outbound = Outbound(parse_networks(LOOPBACK))
-    yield Wire(outbound, lambda connection: "http://127.0.0.1:9/receipts/con_0000000000000001")
+    yield ProviderClient(outbound, lambda connection: "http://127.0.0.1:9/receipts/con_0000000000000001")
     await outbound.stop()
 
 
@@ -99,9 +99,9 @@ def test_every_provider_is_here():
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
-async def test_a_message_is_taken(wire: Wire, outside: Outside, name: str):
+async def test_a_message_is_taken(wire: ProviderClient, outside: Outside, name: str):
     address = "+447700900123" if shipped()[name].channel == "sms" else "ines@example.test"
-    trial = await wire.try_out(connection(name, outside), message(name, address), now_us())
+    trial = await wire.send_test(connection(name, outside), message(name, address), now_us())
     assert trial.verdict.outcome == "accepted", trial
     # Klaviyo answers with nothing at all.
     assert bool(trial.verdict.provider_message_id) == (name != "klaviyo")
@@ -140,7 +140,7 @@ async def test_a_message_is_taken(wire: Wire, outside: Outside, name: str):
     ],
 )
 async def test_a_number_with_a_fate_gets_its_verdict(
-    wire: Wire, outside: Outside, name: str, digits: str, expected: tuple[Any, ...]
+    wire: ProviderClient, outside: Outside, name: str, digits: str, expected: tuple[Any, ...]
 ):
     chosen = connection(name, outside)
     (found,) = await wire.send(chosen, [message(name, f"+120255500{digits}")], now_us())
@@ -164,7 +164,7 @@ async def test_a_number_with_a_fate_gets_its_verdict(
     ],
 )
 async def test_an_address_with_a_fate_gets_its_verdict(
-    wire: Wire, outside: Outside, name: str, fate: str, expected: tuple[Any, ...]
+    wire: ProviderClient, outside: Outside, name: str, fate: str, expected: tuple[Any, ...]
 ):
     chosen = connection(name, outside)
     (found,) = await wire.send(chosen, [message(name, f"fate-{fate}@example.test")], now_us())

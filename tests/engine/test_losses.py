@@ -10,11 +10,11 @@ import pytest
 
 from tests.engine.conftest import Outside, World, abandon_world, close_world, eventually, open_world
 from waypost.clock import MINUTE, SECOND, now_us
-from waypost.domain.deliveries import Outcome
-from waypost.engine import nodes
-from waypost.engine.dispatcher import Attempt
-from waypost.engine.exchange import Response
-from waypost.engine.journal import Batch, Journal
+from waypost.domain.webhooks.delivery import Outcome
+from waypost.engine.net.request import Response
+from waypost.engine.runtime import nodes
+from waypost.engine.runtime.journal import Batch, Journal
+from waypost.engine.webhooks.dispatcher import Attempt
 from waypost.errors import Error, Unavailable
 from waypost.storage.database import Tx
 
@@ -114,7 +114,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away(tmp_path, outside
     world = await open_world(tmp_path)
     id_ = await world.endpoint(outside.hook("away", delay=0.2))
     await world.post(200)
-    await asyncio.wait_for(world.engine.clockwork.stop(), 5)
+    await asyncio.wait_for(world.engine.scheduler.stop(), 5)
     await eventually(lambda: outside.count("away") > 60)
 
     def refuse(connection: apsw.Connection) -> None:
@@ -262,7 +262,7 @@ async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Out
     ids = world.engine.ids
     own = ids.node
     id_ = await world.endpoint(outside.hook("takeover"))
-    await world.engine.clockwork.stop()
+    await world.engine.scheduler.stop()
     # What another process holds when it dies.
     await world.change("nodes.add", id=77, token="other", host="elsewhere", sends=1)
     await world.database.transact(unseen, 77, MINUTE)
@@ -278,7 +278,7 @@ async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Out
     assert {row["id"] for row in await world.ask("nodes.list")} == {own, 78}
     outside.behave("takeover")
     engine = world.engine
-    engine.clockwork.start(engine.recorder, engine.connections, engine.sender)
+    engine.scheduler.start(engine.recorder, engine.connections, engine.sender)
     balance = await eventually(lambda: world.settled(id_))
     assert balance.delivered == 10
     # The requests of the dead one end late, and change nothing any more.
@@ -297,7 +297,7 @@ async def test_a_process_that_was_declared_dead_starts_again(world: World, outsi
     # Somebody else buried it and took its number for itself.
     await world.database.transact(nodes._bury, -MINUTE)
     await world.change("nodes.add", id=first, token="somebody else", host="elsewhere", sends=1)
-    await world.engine.clockwork._heartbeat()
+    await world.engine.scheduler._heartbeat()
     assert ids.node != first
     rows = {row["id"]: row["token"] for row in await world.ask("nodes.list")}
     assert rows[ids.node] == world.engine.node._token

@@ -10,9 +10,9 @@ import pytest
 
 from tests.engine.conftest import LOOPBACK, eventually, listening, send_all
 from tests.engine.mailserver import make_certificate
-from waypost.domain.addresses import parse_networks
-from waypost.engine.exchange import READ_BODY, Request, Response
-from waypost.engine.outbound import Outbound
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.net.request import READ_BODY, Request, Response
 
 BODY = b'{"to":"+15550100","text":"hello"}'
 

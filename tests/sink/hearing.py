@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from waypost.sink.beside import Running
-from waypost.sink.fates import SPECIAL
+from waypost.sink.scenarios import SPECIAL
+from waypost.sink.thread_runner import Running
 
 PATIENCE_S = 10
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.errors import Invalid
-from waypost.sink.answers import Answer, Ending, build
 from waypost.sink.behaviour import Behaviour, behave, failing, fails, for_mail, from_json, from_query
+from waypost.sink.faulty_response import Answer, Ending, build
 
 
 def body_of(answer: Answer) -> bytes:

@@ -16,12 +16,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waypost.sink import mail
-from waypost.sink.beside import running
-from waypost.sink.heads import read_head
-from waypost.sink.hooks import Hooks
+from waypost.sink.context import Context
 from waypost.sink.mail import LARGEST_MAIL, LONGEST_LINE, MOST_ERRORS, MOST_RECIPIENTS, Postbox
-from waypost.sink.received import Received
-from waypost.sink.world import World
+from waypost.sink.mail_headers import read_head
+from waypost.sink.receivers import Hooks
+from waypost.sink.request_log import Received
+from waypost.sink.thread_runner import running
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -356,7 +356,7 @@ class Told(asyncio.Transport):
 def replies_to(pieces: list[bytes]) -> tuple[bytes, bool, list[bytes]]:
     """What is replied to a stream that comes in these pieces, whether it ends, and the mails that are kept."""
     received = Received()
-    connection = Postbox(Hooks(received), World(received)).connect()
+    connection = Postbox(Hooks(received), Context(received)).connect()
     transport = Told()
     connection.connection_made(transport)
     for piece in pieces:

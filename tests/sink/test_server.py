@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from waypost.sink import wire
+from waypost.sink import http_connection
 from waypost.sink.behaviour import Behaviour
-from waypost.sink.beside import Running, running
 from waypost.sink.server import serve
+from waypost.sink.thread_runner import Running, running
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -117,11 +117,11 @@ async def test_a_connection_is_kept_and_pipelined_answers_come_in_order(port):
 
 async def test_more_requests_than_may_wait_are_all_answered(port):
     async with connected(port) as client:
-        for _ in range(10 * wire.WAITING):
+        for _ in range(10 * http_connection.WAITING):
             client.send("POST", "/hook/a?delay=0.001", b"x" * 20_000)
-        for _ in range(10 * wire.WAITING):
+        for _ in range(10 * http_connection.WAITING):
             assert (await client.answer())[0] == 200
-    assert (await told(port, "/received/count?name=a"))["count"] == 10 * wire.WAITING
+    assert (await told(port, "/received/count?name=a"))["count"] == 10 * http_connection.WAITING
 
 
 async def test_a_chunked_body_is_put_together(port):
@@ -166,13 +166,13 @@ async def test_what_is_not_http_is_refused_after_what_was_owed(port, first):
 
 
 async def test_a_body_that_is_too_large_is_refused(port, monkeypatch):
-    monkeypatch.setattr(wire, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(http_connection, "LARGEST_BODY", 1000)
     assert (await ask(port, "/hook/a", body=b"x" * 1000))[0] == 200
     assert (await ask(port, "/hook/a", body=b"x" * 1001))[0] == 413
 
 
 async def test_headers_that_never_end_are_refused(port, monkeypatch):
-    monkeypatch.setattr(wire, "LARGEST_HEAD", 1000)
+    monkeypatch.setattr(http_connection, "LARGEST_HEAD", 1000)
     async with connected(port) as client:
         client.writer.write(b"GET /hook/a HTTP/1.1\r\n" + b"x-more: and more\r\n" * 100)
         assert (await client.answer())[0] == 413

@@ -3,7 +3,7 @@
 import pytest
 
 from waypost.clock import Ids
-from waypost.engine.accounts import create_key, create_workspace, list_keys
+from waypost.engine.accounts.workspaces import create_key, create_workspace, list_keys
 from waypost.errors import NotFound
 from waypost.storage.database import Database
 

@@ -7,17 +7,17 @@ import pytest
 
 from tests.storage.conftest import Store
 from waypost.clock import Ids
-from waypost.engine import providers
-from waypost.engine.catalogue import definitions, shipped
-from waypost.engine.connections import Connections, move_connection, pause_connection
-from waypost.engine.connectors import delete_definition, save_definition
-from waypost.engine.providers import Account, Draft
-from waypost.engine.resealing import reseal_all
-from waypost.engine.vault import Vault
+from waypost.engine.providers import connection_records
+from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connectors import definitions, shipped
+from waypost.engine.providers.own_connectors import delete_definition, save_definition
+from waypost.engine.providers.registry import ConnectionRegistry, move_connection, pause_connection
+from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.runtime.key_rotation import reseal_all
 from waypost.errors import Conflict, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
-OLD, NEW = Vault([b"1" * 32]), Vault([b"2" * 32, b"1" * 32])
+OLD, NEW = Encryption([b"1" * 32]), Encryption([b"2" * 32, b"1" * 32])
 TWILIO = shipped()["twilio"]
 CENTERS = {"global": "https://waypost.example", "india": "https://in.waypost.example"}
 ids = Ids(1)
@@ -35,14 +35,14 @@ async def workspaces(database: Database) -> Database:
 
 def draft(name: str, **changes: Any) -> Draft:
     config = {"account_sid": "AC" + "0" * 32, "auth_token": "auth-token-in-the-clear", "from": "+12025550100"}
-    return providers.check_draft(
+    return connection_records.check_draft(
         Draft(name=name, config=config | changes.pop("config", {}), **changes), TWILIO, CENTERS
     )
 
 
-async def make(database: Database, name: str, *, workspace: int = 1, key: str = "", **changes: Any) -> Account:
+async def make(database: Database, name: str, *, workspace: int = 1, key: str = "", **changes: Any) -> ConnectionRecord:
     return await database.transact(
-        providers.create_connection,
+        connection_records.create_connection,
         ids,
         OLD,
         workspace,
@@ -54,8 +54,8 @@ async def make(database: Database, name: str, *, workspace: int = 1, key: str = 
     )
 
 
-async def find(database: Database, account: Account, vault: Vault = OLD) -> Account:
-    return await database.read(providers.find_account, vault, account.workspace_id, account.id)
+async def find(database: Database, account: ConnectionRecord, encryption: Encryption = OLD) -> ConnectionRecord:
+    return await database.read(connection_records.find_account, encryption, account.workspace_id, account.id)
 
 
 async def test_what_is_made_is_found_listed_and_kept_from_others(workspaces):
@@ -68,10 +68,10 @@ async def test_what_is_made_is_found_listed_and_kept_from_others(workspaces):
     assert (first.status, first.version, first.channel) == ("enabled", 1, "sms")
     assert await find(workspaces, first) == first
     with pytest.raises(NotFound):
-        await workspaces.read(providers.find_account, OLD, 2, first.id)
-    listed = await workspaces.read(providers.list_accounts, OLD, 1, 1 << 62, 10)
+        await workspaces.read(connection_records.find_account, OLD, 2, first.id)
+    listed = await workspaces.read(connection_records.list_accounts, OLD, 1, 1 << 62, 10)
     assert [account.id for account in listed] == [second.id, first.id]
-    assert await workspaces.read(providers.list_accounts, OLD, 1, second.id, 10) == [first]
+    assert await workspaces.read(connection_records.list_accounts, OLD, 1, second.id, 10) == [first]
 
 
 async def test_nothing_secret_stands_in_the_row(workspaces):
@@ -90,13 +90,13 @@ async def test_a_name_is_taken_once_and_again_after_its_end(workspaces):
     with pytest.raises(Conflict) as caught:
         await make(workspaces, "one", key="another")
     assert caught.value.code == "name_taken"
-    await workspaces.transact(providers.delete_connection, 1, first.id, 2000)
+    await workspaces.transact(connection_records.delete_connection, 1, first.id, 2000)
     again = await make(workspaces, "one")
     assert again.id != first.id
     with pytest.raises(NotFound):
-        await workspaces.transact(providers.delete_connection, 1, first.id, 2000)
+        await workspaces.transact(connection_records.delete_connection, 1, first.id, 2000)
     with pytest.raises(NotFound):
-        await workspaces.transact(providers.delete_connection, 2, again.id, 2000)
+        await workspaces.transact(connection_records.delete_connection, 2, again.id, 2000)
 
 
 async def test_of_two_with_one_name_at_the_same_time_one_is_made(workspaces, store: Store):
@@ -104,12 +104,12 @@ async def test_of_two_with_one_name_at_the_same_time_one_is_made(workspaces, sto
     results = await asyncio.gather(
         *(make(databases[n % 2], "one", key=f"key {n}") for n in range(6)), return_exceptions=True
     )
-    assert sum(isinstance(result, Account) for result in results) == 1
+    assert sum(isinstance(result, ConnectionRecord) for result in results) == 1
     assert {result.code for result in results if isinstance(result, Conflict)} == {"name_taken"}
 
 
 async def test_there_is_room_for_so_many(workspaces, monkeypatch):
-    monkeypatch.setattr(providers, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_records, "MOST_CONNECTIONS", 2)
     await make(workspaces, "one")
     await make(workspaces, "two")
     with pytest.raises(Conflict) as caught:
@@ -168,39 +168,39 @@ async def test_new_ones_stand_behind_and_an_order_is_kept(workspaces):
     made = [await make(workspaces, name) for name in ("a", "b", "c", "d")]
     assert [account.position for account in made] == [0, 1, 2, 3]
     ordered = await workspaces.transact(
-        providers.order_connections, OLD, 1, "sms", [made[2].id, made[0].id, made[2].id], 9000
+        connection_records.order_connections, OLD, 1, "sms", [made[2].id, made[0].id, made[2].id], 9000
     )
     assert [account.name for account in ordered] == ["c", "a", "b", "d"]
     assert [account.position for account in ordered] == [0, 1, 2, 3]
     # The last one stood there already: nothing of it changed.
     assert [account.version for account in ordered] == [2, 2, 2, 1]
-    connections = Connections(workspaces, OLD, CENTERS)
+    connections = ConnectionRegistry(workspaces, OLD, CENTERS)
     await connections.load_all()
     assert [connection.name for connection in connections.for_channel(1, "sms")] == ["c", "a", "b", "d"]
     for channel, workspace in (("email", 1), ("sms", 2)):
         with pytest.raises(NotFound):
-            await workspaces.transact(providers.order_connections, OLD, workspace, channel, [made[0].id], 9000)
+            await workspaces.transact(connection_records.order_connections, OLD, workspace, channel, [made[0].id], 9000)
 
 
 async def test_a_key_for_receipts_leads_to_its_connection_until_it_is_rotated_or_gone(workspaces):
     made = await make(workspaces, "one", key="first")
 
     async def holder(key: str) -> tuple[int, int] | None:
-        return await Connections(workspaces, OLD, CENTERS).by_receipts_key(key)
+        return await ConnectionRegistry(workspaces, OLD, CENTERS).by_receipts_key(key)
 
     assert await holder("first") == (1, made.id)
-    await workspaces.transact(providers.rotate_receipts_key, OLD, 1, made.id, "second", 2000)
+    await workspaces.transact(connection_records.rotate_receipts_key, OLD, 1, made.id, "second", 2000)
     assert [await holder("first"), await holder("second")] == [None, (1, made.id)]
     with pytest.raises(NotFound):
-        await workspaces.transact(providers.rotate_receipts_key, OLD, 2, made.id, "third", 2000)
-    await workspaces.transact(providers.delete_connection, 1, made.id, 2000)
+        await workspaces.transact(connection_records.rotate_receipts_key, OLD, 2, made.id, "third", 2000)
+    await workspaces.transact(connection_records.delete_connection, 1, made.id, 2000)
     assert await holder("second") is None
 
 
 async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspaces, monkeypatch):
-    monkeypatch.setattr("waypost.engine.resealing.STEP", 3)
+    monkeypatch.setattr("waypost.engine.runtime.key_rotation.STEP", 3)
     made = [await make(workspaces, f"connection {n}") for n in range(7)]
-    await workspaces.transact(providers.delete_connection, 1, made[3].id, 2000)
+    await workspaces.transact(connection_records.delete_connection, 1, made[3].id, 2000)
 
     async def others(tx: Tx) -> None:
         for n in range(7):
@@ -212,14 +212,14 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
                 description="",
                 event_types="[]",
                 filter=None,
-                headers=OLD.seal(f"headers {n}"),
+                headers=OLD.encrypt(f"headers {n}"),
                 rate_limit=None,
                 concurrency=1,
                 timeout_ms=1,
                 format="standard",
                 signature="v1",
                 owner_email=None,
-                secrets=OLD.seal(f"secret {n}"),
+                secrets=OLD.encrypt(f"secret {n}"),
                 now=1,
             )
             await tx.run(
@@ -228,7 +228,7 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
                 key=f"key {n}",
                 request_hash="x",
                 status=200,
-                response=(NEW if n == 0 else OLD).seal(f"answer {n}"),
+                response=(NEW if n == 0 else OLD).encrypt(f"answer {n}"),
                 now=1,
             )
 
@@ -237,7 +237,7 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
     assert (done.seen, done.changed) == (20, 19)
     done = await reseal_all(workspaces, NEW)
     assert (done.seen, done.changed) == (20, 0)
-    new = Vault([b"2" * 32])
+    new = Encryption([b"2" * 32])
     assert (await find(workspaces, made[6], new)).config["auth_token"] == "auth-token-in-the-clear"
 
     async def opened(tx: Tx) -> set[str]:
@@ -253,7 +253,7 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
         f"{word} {n}" for n in range(7) for word in ("headers", "secret", "answer")
     }
     with pytest.raises(Unavailable) as caught:
-        await reseal_all(workspaces, Vault([b"3" * 32]))
+        await reseal_all(workspaces, Encryption([b"3" * 32]))
     assert caught.value.code == "wrong_secret_key"
 
 
@@ -266,7 +266,7 @@ async def test_a_replaced_definition_pauses_what_lacks_something_and_its_end_res
     assert "is required" in (found.last_error or "")
     assert found.version > made.version
     with pytest.raises(Invalid):
-        await workspaces.transact(providers.switch_connection, OLD, 1, made.id, True, 2001)
+        await workspaces.transact(connection_records.switch_connection, OLD, 1, made.id, True, 2001)
     assert (await find(workspaces, other)).status == "enabled"
     # Twice the same changes nothing, and tells nobody again.
     await workspaces.transact(save_definition, ids, OLD, 1, text, 2002)

@@ -92,7 +92,7 @@ async def test_in_any_order_of_events_steps_and_crashes(
             there -= set(ids)
             gone |= set(ids)
         elif step == "tend":
-            assert await database.tend() is False
+            assert await database.maintain() is False
         else:
             # As after a crash: another process opens the file, and nothing was tidied up before.
             abandoned.append(database)
@@ -106,7 +106,7 @@ async def test_a_large_tail_takes_several_steps(database: SQLite, monkeypatch: p
     monkeypatch.setattr("waypost.storage.sqlite.LATE_STEP", 10)
     await database.transact(add, [event(number) for number in range(1, 36)])
     steps = 1
-    while await database.tend():
+    while await database.maintain():
         steps += 1
         await check(database, set(range(1, 36)), set())
     assert steps == 4

@@ -13,8 +13,8 @@ from tests.storage.pgproxy import Proxy, proxied
 from tests.storage.test_deliveries import owe
 from tests.storage.test_recorder import Parts, add_endpoint, add_workspace, entry, owed
 from waypost.clock import Ids
-from waypost.engine import holdings
-from waypost.engine.holdings import Holdings, LookBack
+from waypost.engine.webhooks import holdings
+from waypost.engine.webhooks.holdings import Holdings, LookBack
 from waypost.errors import Unavailable
 from waypost.storage.database import Database, Row, Tx
 from waypost.storage.postgres import Postgres
@@ -51,7 +51,7 @@ async def test_a_commit_that_was_not_confirmed_leaves_no_delivery_behind(cut):
     parts = Parts(database)
     parts.dispatcher._draining = False
     await database.transact(add_workspace)
-    await database.transact(add_endpoint, parts.vault, 7)
+    await database.transact(add_endpoint, parts.encryption, 7)
     clock = Clock()
     look_back = LookBack(database, parts.ids, parts.dispatcher.holdings, clock)
     proxy.cut_next_commit = True

@@ -16,24 +16,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waypost.clock import DAY, HOUR, SECOND, Ids, now_us
-from waypost.domain.addresses import parse_networks
-from waypost.domain.connections import Connection
-from waypost.domain.connectors import Connector
-from waypost.domain.messages import Content, Outcome, Receipt, Status, Verdict
-from waypost.domain.receipts import Quarantined
-from waypost.domain.standing import Change
-from waypost.engine import retention
-from waypost.engine.catalogue import shipped
-from waypost.engine.claims import Claim, claim, clear_out, is_stuck, settle_stranded
-from waypost.engine.dispatcher import Dispatcher
-from waypost.engine.idempotency import Answer, Repeatable
-from waypost.engine.journal import Journal
-from waypost.engine.moves import Moves
-from waypost.engine.nodes import Node
-from waypost.engine.orders import Desk, Effects, NewMessage, Submission, Tried
-from waypost.engine.outbound import Outbound
-from waypost.engine.recorder import Recorder
-from waypost.engine.vault import Vault
+from waypost.domain.messaging.message import Content, Outcome, Receipt, Status, Verdict
+from waypost.domain.messaging.receipt import Quarantined
+from waypost.domain.messaging.status import Transition
+from waypost.domain.providers.connection import Connection
+from waypost.domain.providers.connector import Connector
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.messaging.queue import Claim, claim, is_stuck, recover_orphaned, reroute_queued
+from waypost.engine.messaging.recording import Desk, Effects, MessageBatch, NewMessage, SendResult
+from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.providers.connectors import shipped
+from waypost.engine.runtime import retention
+from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
+from waypost.engine.runtime.journal import Journal
+from waypost.engine.runtime.nodes import Node
+from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.storage.database import Database, Row, Tx, load_queries, number_parameters
 from waypost.storage.sqlite import SQLite
 
@@ -68,7 +68,7 @@ class Office:
     def __init__(self, database: Database, node: int = 1) -> None:
         self.database = database
         self.ids = Ids(node)
-        self.vault = Vault([b"k" * 32])
+        self.encryption = Encryption([b"k" * 32])
         self.outbound = Outbound(parse_networks(""))
         self.journal = Journal(100_000)
         self.order = [connection(FIRST), connection(SECOND_ONE)]
@@ -85,11 +85,11 @@ class Office:
             self.journal,
             dispatcher,
             self.ids,
-            self.vault,
+            self.encryption,
             retry_base=80.0,
             desk=Desk(
                 self.ids,
-                self.vault,
+                self.encryption,
                 1.0,
                 lambda workspace_id, channel: self.order,
                 self.failing.__contains__,
@@ -103,7 +103,7 @@ class Office:
         return {one, other} <= self.accounts
 
     def _follow(self, effects: Effects) -> None:
-        self.due |= effects.moves.due
+        self.due |= effects.transitions.due
 
     async def hand_in(self, *groups: Any) -> None:
         """Record groups as one batch."""
@@ -131,25 +131,25 @@ class Office:
 
     async def submit(
         self, *messages: NewMessage, key: str | None = None, digest: str = "d", **changes: Any
-    ) -> Submission:
-        asked = Repeatable(key, digest) if key else None
+    ) -> MessageBatch:
+        asked = IdempotencyKey(key, digest) if key else None
         answer = Answer(202, json.dumps([m.id for m in messages]).encode())
-        made = Submission(workspace_id=1, messages=list(messages), asked=asked, answer=answer, **changes)
+        made = MessageBatch(workspace_id=1, messages=list(messages), asked=asked, answer=answer, **changes)
         await self.hand_in(made)
         return made
 
     async def claim(self, wanted: int = 100, *, by: Connection | None = None, node: int = 1) -> Claim:
         async def work(tx: Tx, now: int) -> tuple[Claim, Effects]:
-            moves = Moves(node, now)
-            found = await claim(tx, by or connection(), wanted, moves)
-            await moves.write(tx)
-            return found, Effects(moves)
+            transitions = Transitions(node, now)
+            found = await claim(tx, by or connection(), wanted, transitions)
+            await transitions.write(tx)
+            return found, Effects(transitions)
 
         return await self.recorder.perform(work)
 
     async def settle(self, found: Claim, **said: Any) -> None:
         verdict = Verdict(**said)
-        await self.hand_in([Tried(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages])
+        await self.hand_in([SendResult(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages])
 
     async def look(self, id_: int) -> dict[str, Any]:
         async def work(tx: Tx) -> dict[str, Any]:
@@ -247,7 +247,7 @@ async def test_a_receipt_recorded_together_with_the_providers_id_finds_its_messa
     await office.submit(message)
     found = await office.claim()
     verdict = Verdict(outcome=Outcome.ACCEPTED, provider_message_id="p-1")
-    tried = [Tried(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages]
+    tried = [SendResult(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages]
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)], tried)
     assert (await office.look(message.id))["status"] == "delivered"
 
@@ -286,7 +286,7 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
     done.set()
     await later
     assert (await office.look(message.id))["status"] == "sent"
-    monkeypatch.setattr("waypost.engine.matching.AGES", (0, 60))
+    monkeypatch.setattr("waypost.engine.messaging.matching.AGES", (0, 60))
     monkeypatch.setattr("waypost.engine.recorder.now_us", lambda: now_us() + SECOND)
     # Both processes look, one of them applies it.
     await asyncio.gather(office.recorder.rematch(), other.recorder.rematch())
@@ -297,7 +297,7 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
 
 
 async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: Office, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("waypost.engine.matching.PAGE", 2)
+    monkeypatch.setattr("waypost.engine.messaging.matching.PAGE", 2)
     await office.hand_in([receipt(provider_message_id=f"p-{n}", status=Status.DELIVERED) for n in range(5)])
     # One of them has a message by now, of another connection: it is none of its business.
     message = office.message(connection_id=SECOND_ONE)
@@ -366,7 +366,7 @@ async def test_the_same_request_is_taken_once(office: Office):
     assert three.refused.code == "idempotency_key_reused"
     # Two of them in one batch, too.
     twins = [
-        Submission(workspace_id=1, messages=[m], asked=Repeatable("t", "d"), answer=Answer(202, b"%d" % m.id))
+        MessageBatch(workspace_id=1, messages=[m], asked=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id))
         for m in (office.message(), office.message())
     ]
     await office.hand_in(*twins)
@@ -578,10 +578,10 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
         return await tx.run("messages.strand", nodes=[5])
 
     async def work(tx: Tx, now: int) -> tuple[int, Effects]:
-        moves = Moves(1, now)
-        count = await settle_stranded(tx, moves, {SECOND_ONE}, 100)
-        await moves.write(tx)
-        return count, Effects(moves)
+        transitions = Transitions(1, now)
+        count = await recover_orphaned(tx, transitions, {SECOND_ONE}, 100)
+        await transitions.write(tx)
+        return count, Effects(transitions)
 
     assert await office.database.transact(strand) == 2
     assert await office.recorder.perform(work) == 2
@@ -611,10 +611,10 @@ async def test_what_waits_at_a_connection_that_cannot_send(office: Office, gone:
     await office.submit(free, pinned, late)
 
     async def work(tx: Tx, now: int) -> tuple[int, Effects]:
-        moves = Moves(1, now)
-        count = await clear_out(tx, FIRST, gone, SECOND_ONE, moves, 100)
-        await moves.write(tx)
-        return count, Effects(moves)
+        transitions = Transitions(1, now)
+        count = await reroute_queued(tx, FIRST, gone, SECOND_ONE, transitions, 100)
+        await transitions.write(tx)
+        return count, Effects(transitions)
 
     while await office.recorder.perform(work):
         pass
@@ -645,10 +645,10 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
 
     async def change(tx: Tx) -> None:
         # `late` got its receipt a day before the horizon, `done` long before it.
-        moves = Moves(1, now + 60 * DAY)
-        await moves.load(tx, [late.id])
-        moves.apply(moves.standings[late.id], Change(status=Status.DELIVERED, at=0))
-        await moves.write(tx)
+        transitions = Transitions(1, now + 60 * DAY)
+        await transitions.load(tx, [late.id])
+        transitions.apply(transitions.standings[late.id], Transition(status=Status.DELIVERED, at=0))
+        await transitions.write(tx)
 
     await office.database.transact(change)
 

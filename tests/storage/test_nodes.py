@@ -7,7 +7,7 @@ import pytest
 from tests.storage.conftest import Store
 from tests.storage.test_deliveries import ENDPOINT, owe, settle
 from waypost.clock import HOUR, SECOND, Ids
-from waypost.engine.nodes import Node
+from waypost.engine.runtime.nodes import Node
 from waypost.storage.database import Database, Tx
 from waypost.storage.postgres import Postgres
 
@@ -45,11 +45,11 @@ async def test_a_clock_that_is_wrong_kills_nobody(store: Store, two, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("time.time_ns", lambda: REAL() + skew * 1000)
         await other.join()
-        assert not await other.bury_dead()
+        assert not await other.evict_expired()
         assert await other.count_live() == 2
     await one.beat()
     await other.beat()
-    assert not await one.bury_dead()
+    assert not await one.evict_expired()
     assert await one.count_live() == 2
 
 
@@ -73,7 +73,7 @@ async def test_one_that_thaws_after_a_minute_settles_nothing_that_others_hold(po
     old = frozen_ids.node
     await here.transact(owe, (1, 5, old), (2, 5, old))
     await there.transact(age, old, MINUTE)
-    assert await other.bury_dead()
+    assert await other.evict_expired()
 
     async def claim(tx: Tx) -> int:
         return len(await tx.rows("deliveries.claim", endpoint_id=ENDPOINT, node=other_ids.node, now=10, n=1))

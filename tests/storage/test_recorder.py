@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waypost.clock import Ids, now_us
-from waypost.domain.addresses import parse_networks
-from waypost.domain.deliveries import Outcome
-from waypost.domain.events import Entry, Message, message_key, read_entry
-from waypost.domain.profiles import current
-from waypost.engine.dispatcher import Attempt, Dispatcher
-from waypost.engine.exchange import Response
-from waypost.engine.journal import Batch, Journal
-from waypost.engine.orders import Desk
-from waypost.engine.outbound import Outbound
-from waypost.engine.recorder import Recorder
-from waypost.engine.vault import Vault
+from waypost.domain.audience.profiles import current
+from waypost.domain.events.segment import Entry, Message, message_key, read_entry
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.domain.webhooks.delivery import Outcome
+from waypost.engine.messaging.recording import Desk
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.net.request import Response
+from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.runtime.journal import Batch, Journal
+from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.webhooks.dispatcher import Attempt, Dispatcher
 from waypost.storage.database import Database, Row, Tx
 from waypost.storage.postgres import Postgres
 
@@ -39,7 +39,7 @@ class Parts:
     def __init__(self, database: Database, node: int = 1) -> None:
         self.database = database
         self.ids = Ids(node)
-        self.vault = Vault([b"k" * 32])
+        self.encryption = Encryption([b"k" * 32])
         self.outbound = Outbound(parse_networks(""))
         self.journal = Journal(100_000)
         self.dispatcher = Dispatcher(
@@ -51,10 +51,15 @@ class Parts:
             self.journal,
             self.dispatcher,
             self.ids,
-            self.vault,
+            self.encryption,
             retry_base=80.0,
             desk=Desk(
-                self.ids, self.vault, 1.0, lambda workspace_id, channel: [], lambda id_: False, lambda one, other: False
+                self.ids,
+                self.encryption,
+                1.0,
+                lambda workspace_id, channel: [],
+                lambda id_: False,
+                lambda one, other: False,
             ),
             wake_at=lambda due_at: None,
             follow=lambda effects: None,
@@ -132,7 +137,9 @@ async def add_workspace(tx: Tx, id_: int = 1) -> None:
     await tx.run("workspaces.add", id=id_, name="test", now=START)
 
 
-async def add_endpoint(tx: Tx, vault: Vault, id_: int, workspace_id: int = 1, event_types: str = '["*"]') -> None:
+async def add_endpoint(
+    tx: Tx, encryption: Encryption, id_: int, workspace_id: int = 1, event_types: str = '["*"]'
+) -> None:
     await tx.run(
         "endpoints.add",
         id=id_,
@@ -141,21 +148,21 @@ async def add_endpoint(tx: Tx, vault: Vault, id_: int, workspace_id: int = 1, ev
         description="",
         event_types=event_types,
         filter=None,
-        headers=vault.seal("{}"),
+        headers=encryption.encrypt("{}"),
         rate_limit=None,
         concurrency=10,
         timeout_ms=5000,
         format="standard",
         signature="hmac",
         owner_email="owner@example.com",
-        secrets=vault.seal('[{"text": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]'),
+        secrets=encryption.encrypt('[{"text": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]'),
         now=START,
     )
 
 
 async def test_a_message_takes_effect_once_in_a_batch_and_across_batches(parts: Parts):
     await parts.database.transact(add_workspace)
-    await parts.database.transact(add_endpoint, parts.vault, 7)
+    await parts.database.transact(add_endpoint, parts.encryption, 7)
     first = entry("m1", 1, type="identify", user_id="u1", traits={"plan": "free"})
     other = entry("m2", 2, user_id="u1")
     changed = entry("m1", 9, type="identify", user_id="u9", traits={"plan": "gold"})
@@ -290,7 +297,7 @@ async def test_recorders_at_once_record_each_message_once(
     entries = crowd(150, seed)
     await databases[0].transact(add_workspace)
     for id_ in (7, 8):
-        await databases[0].transact(add_endpoint, Vault([b"k" * 32]), id_)
+        await databases[0].transact(add_endpoint, Encryption([b"k" * 32]), id_)
 
     async def send_all(parts: Parts, number: int) -> None:
         mine = random.Random(number).sample(entries, len(entries))
@@ -341,7 +348,7 @@ async def test_a_failed_attempt_says_why_and_all_endpoints_are_noted_at_once(par
     database, endpoints = parts.database, range(7, 12)
     await database.transact(add_workspace)
     for id_ in endpoints:
-        await database.transact(add_endpoint, parts.vault, id_)
+        await database.transact(add_endpoint, parts.encryption, id_)
     await parts.send([entry("m1", user_id="u1")])
     (event_id,) = {row[1] for row in await database.read(lambda tx: tx.rows("deliveries.list", **PAGE))}
     answers = [(500, None), (None, "timeout: nothing came"), (410, None), (302, None), (200, None)]
@@ -405,7 +412,7 @@ async def test_the_ledger_is_what_the_deliveries_say(parts: Parts, seed: int):
     chance = random.Random(seed)
     await parts.database.transact(add_workspace)
     for id_, types in ((7, '["*"]'), (8, '["event.*"]'), (9, '["profile.identified"]')):
-        await parts.database.transact(add_endpoint, parts.vault, id_, 1, types)
+        await parts.database.transact(add_endpoint, parts.encryption, id_, 1, types)
     entries = crowd(200, seed)
     reported: list[Attempt] = []
     for batch in batches_of(entries, 20):
@@ -448,7 +455,7 @@ async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
         assert recorded.events == 200
 
     await parts.database.transact(add_workspace)
-    await parts.database.transact(add_endpoint, parts.vault, 7)
+    await parts.database.transact(add_endpoint, parts.encryption, 7)
     for round_ in range(2):
         entries = [entry(f"{round_}-{n}", user_id=f"u{n}") for n in range(200)]
         await parts.send(entries)

@@ -11,9 +11,8 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 
-from waypost.api import (
+from waypost.api.control import (
     accounts,
-    addresses,
     audience,
     connection_setup,
     connections,
@@ -24,17 +23,18 @@ from waypost.api import (
     messages,
     operations,
     replays,
+    suppressions,
     templates,
     webhooks,
 )
-from waypost.api.asgi import App, HttpScope, Receive, Send
-from waypost.api.calls import BODY_BYTES, Call, authorize
-from waypost.api.edge import Edge
+from waypost.api.control.calls import BODY_BYTES, Call, authorize
+from waypost.api.edge.asgi import App, HttpScope, Receive, Send
+from waypost.api.edge.ingest import Edge
+from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.openapi import CONFIG, build_document, serve_document
 from waypost.api.problems import SECURITY_HEADERS, problem, surprise
-from waypost.api.receipts import ReceiptRoutes
-from waypost.engine.accounts import Keyring
-from waypost.engine.worker import Engine
+from waypost.engine.accounts.workspaces import Keyring
+from waypost.engine.process import Engine
 from waypost.errors import Error, Invalid, NotFound
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ ROUTES = [
     *connection_setup.ROUTES,
     *messages.ROUTES,
     *templates.ROUTES,
-    *addresses.ROUTES,
+    *suppressions.ROUTES,
     *insights.ROUTES,
     *operations.ROUTES,
     serve_document,

@@ -12,9 +12,9 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.routes import HTTPRoute
 
 from waypost import __version__
-from waypost.api.calls import LONGEST_KEY, PUBLIC
+from waypost.api.control.calls import LONGEST_KEY, PUBLIC
 from waypost.api.problems import MEDIA_TYPE
-from waypost.domain.events import KINDS, Batch, Message
+from waypost.domain.events.segment import KINDS, Batch, Message
 
 Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, kw_only=True):
     detail: str
 
 
-class Taken(msgspec.Struct, kw_only=True):
+class EventsAccepted(msgspec.Struct, kw_only=True):
     """Events were taken and will not be lost; a repeat of a `messageId` gets the same answer."""
 
     success: bool
@@ -81,7 +81,7 @@ _PAGE = re.compile(r"Page_(?:[\w]+\.)*(\w+)_")
 def build_document(app: Litestar) -> Json:
     """The document as plain JSON values."""
     document = app.openapi_schema.to_schema()
-    types: list[Any] = [Problem, Taken, Message, Batch]
+    types: list[Any] = [Problem, EventsAccepted, Message, Batch]
     for path, handler, operation in _operations(app, document["paths"]):
         types += [_answer(handler)] if _answer(handler) else []
         body = handler.opt.get("body")
@@ -174,7 +174,7 @@ def _edge(kind: str) -> Json:
             "content": {"application/json": {"schema": _ref(Batch if kind == "batch" else Message)}},
         },
         "responses": {
-            "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(Taken)}}},
+            "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(EventsAccepted)}}},
             **{status: _problem(status) for status in ("400", "401", "403", "413", "503")},
         },
     }

@@ -54,7 +54,7 @@ for _command in (
     serve.serve,
     serve.worker,
     accounts.init,
-    accounts.reseal,
+    accounts.reencrypt,
     ledger.ledger,
     check.check,
     ledger.migrate,

@@ -12,12 +12,12 @@ from waypost.cli.accounts import print_json
 from waypost.cli.ledger import balances
 from waypost.cli.options import data_option, json_option
 from waypost.clock import SECOND, iso, now_us
-from waypost.domain.addresses import parse_networks
-from waypost.domain.ids import public
-from waypost.domain.ledger import Balance, disagreements
-from waypost.engine.catalogue import find_connector
-from waypost.engine.nodes import DEAD_AFTER
-from waypost.engine.vault import Vault, open_vault
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.domain.values.ids import public
+from waypost.domain.webhooks.ledger import Balance, disagreements
+from waypost.engine.providers.connectors import find_connector
+from waypost.engine.runtime.encryption import Encryption, open_encryption
+from waypost.engine.runtime.nodes import DEAD_AFTER
 from waypost.errors import Error
 from waypost.settings import Settings, load_settings
 from waypost.storage.database import Database, Row, Tx
@@ -94,14 +94,14 @@ async def check(data: str | None, as_json: bool) -> None:
     if not await sheet.step("store", database_opens):
         sheet.finish()
     database = opened[0]
-    vault = open_vault(settings.secret_key, settings.data_dir)
+    encryption = open_encryption(settings.secret_key, settings.data_dir)
     try:
         if await sheet.step("migrations", lambda: _migrations(database)):
             await sheet.step("database", lambda: _database(database))
             await sheet.step("ledger", lambda: _ledger(database))
             await sheet.step("deliveries", lambda: _deliveries(database))
             await sheet.step("connections", lambda: _connections(database))
-            await sheet.step("secrets", lambda: _secrets(database, vault))
+            await sheet.step("secrets", lambda: _secrets(database, encryption))
             await sheet.step("messages", lambda: _messages(database))
     finally:
         await database.close()
@@ -110,7 +110,7 @@ async def check(data: str | None, as_json: bool) -> None:
 
 async def _settings(settings: Settings) -> Found:
     parse_networks(settings.allow_private)
-    open_vault(settings.secret_key, settings.data_dir)
+    open_encryption(settings.secret_key, settings.data_dir)
     return Found(f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}")
 
 
@@ -210,7 +210,7 @@ async def _connections_and_wrong(tx: Tx) -> tuple[list[Row], list[str]]:
     ]
 
 
-async def _secrets(database: Database, vault: Vault) -> Found:
+async def _secrets(database: Database, encryption: Encryption) -> Found:
     """Everything that is encrypted can be read with the keys there are."""
     seen, wrong = 0, []
     for what, prefix, query, names, width, start in _SEALED:
@@ -219,7 +219,7 @@ async def _secrets(database: Database, vault: Vault) -> Found:
             rows = await database.read(_rows, query, dict(zip(names, after, strict=True)))
             for row in rows:
                 seen += 1
-                if not _opens(vault, row[width:]):
+                if not _opens(encryption, row[width:]):
                     wrong.append(f"{what} {public(prefix, row[0])}")
             after = tuple(rows[-1][:width]) if len(rows) == STEP else None
     if wrong:
@@ -243,10 +243,10 @@ async def _rows(tx: Tx, query: str, values: dict[str, object]) -> list[Row]:
     return await tx.rows(query, **values, n=STEP)
 
 
-def _opens(vault: Vault, sealed: Row) -> bool:
+def _opens(encryption: Encryption, sealed: Row) -> bool:
     try:
         for text in sealed:
-            vault.open(text)
+            encryption.open(text)
     except Error:
         return False
     return True

@@ -8,11 +8,11 @@ from rich.console import Console
 from waypost.cli.accounts import print_json
 from waypost.cli.options import data_option, json_option, opened
 from waypost.clock import Ids, now_us
-from waypost.domain.ids import internal
-from waypost.engine.catalogue import shipped
-from waypost.engine.connectors import list_own, read_definition, save_definition
-from waypost.engine.nodes import COMMAND_LINE
-from waypost.engine.vault import open_vault
+from waypost.domain.values.ids import internal
+from waypost.engine.providers.connectors import shipped
+from waypost.engine.providers.own_connectors import list_own, read_definition, save_definition
+from waypost.engine.runtime.encryption import open_encryption
+from waypost.engine.runtime.nodes import COMMAND_LINE
 
 file_argument = click.argument("file", type=click.File("r", encoding="utf-8"))
 
@@ -64,9 +64,11 @@ async def add(data: str | None, workspace: str, file: TextIO, as_json: bool) -> 
     """Add a connector from a TOML file, or replace the workspace's own one of the same name."""
     definition = file.read()
     async with opened(data) as (database, settings):
-        vault = open_vault(settings.secret_key, settings.data_dir)
+        encryption = open_encryption(settings.secret_key, settings.data_dir)
         workspace_id = internal("ws", workspace)
-        made = await database.transact(save_definition, Ids(COMMAND_LINE), vault, workspace_id, definition, now_us())
+        made = await database.transact(
+            save_definition, Ids(COMMAND_LINE), encryption, workspace_id, definition, now_us()
+        )
     if as_json:
         print_json({"name": made.connector.name, "channel": made.connector.channel})
         return

@@ -18,8 +18,8 @@ from waypost.cli.demo_traffic import send_traffic
 from waypost.cli.options import set_up_logs
 from waypost.cli.serve import make_server, on_stop, running
 from waypost.clock import Ids, now_us
-from waypost.engine.accounts import create_workspace
-from waypost.engine.nodes import COMMAND_LINE
+from waypost.engine.accounts.workspaces import create_workspace
+from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Unavailable
 from waypost.settings import Settings, load_settings
 from waypost.sink.server import serve as serve_sink

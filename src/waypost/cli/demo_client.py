@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from waypost.domain.addresses import parse_networks
-from waypost.engine.exchange import READ_BODY, Request
-from waypost.engine.outbound import Outbound
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.net.request import READ_BODY, Request
 from waypost.errors import Unavailable
 
 

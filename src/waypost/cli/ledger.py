@@ -7,8 +7,8 @@ from rich.table import Table
 from waypost.api.app import describe_api
 from waypost.cli.accounts import print_json
 from waypost.cli.options import data_option, json_option, opened
-from waypost.domain.ids import public
-from waypost.domain.ledger import Balance
+from waypost.domain.values.ids import public
+from waypost.domain.webhooks.ledger import Balance
 from waypost.settings import load_settings
 from waypost.storage.database import Tx
 from waypost.storage.open import open_database

@@ -16,10 +16,10 @@ import structlog
 import uvicorn
 
 from waypost.api.app import build_app
-from waypost.api.http_protocol import Limits, limited
+from waypost.api.edge.http_protocol import Limits, limited
 from waypost.cli.options import data_option, set_up_logs
-from waypost.engine.outbound import KEPT_CONNECTIONS
-from waypost.engine.worker import Engine
+from waypost.engine.net.outbound import KEPT_CONNECTIONS
+from waypost.engine.process import Engine
 from waypost.errors import Conflict, Unavailable
 from waypost.settings import Settings, load_settings
 from waypost.storage.database import Tx

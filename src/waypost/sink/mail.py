@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from waypost.sink.behaviour import Behaviour
-from waypost.sink.fates import EMAIL_MARK, FATES, Fate, Reply
-from waypost.sink.heads import read_head
-from waypost.sink.hooks import Hooks
-from waypost.sink.world import World
+from waypost.sink.context import Context
+from waypost.sink.mail_headers import read_head
+from waypost.sink.receivers import Hooks
+from waypost.sink.scenarios import EMAIL_MARK, FATES, Fate, Reply
 
 LARGEST_MAIL = 32 * 1024 * 1024
 #: RFC 5321, section 4.5.3.1, asks for 512 and 1,000 bytes; extensions and credentials make lines longer.
@@ -83,7 +83,7 @@ FAILURES = ("bounced", "blocked")
 class Postbox:
     """Every SMTP connection of a sink, and what they share."""
 
-    def __init__(self, hooks: Hooks, world: World) -> None:
+    def __init__(self, hooks: Hooks, world: Context) -> None:
         self.hooks = hooks
         self.taken = world.taken
         self.dice = world.fates.declare("smtp", FAILURES)

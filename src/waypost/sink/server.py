@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waypost.errors import Error, Invalid, NotFound
-from waypost.sink.answers import Answer, json, problem, text
 from waypost.sink.behaviour import from_json
-from waypost.sink.fates import SPECIAL
-from waypost.sink.hooks import Hooks, hook_name
+from waypost.sink.context import Context, Routes, body, number, path, query
+from waypost.sink.faulty_response import Answer, json, problem, text
+from waypost.sink.http_connection import Connection, Request
 from waypost.sink.mail import Postbox
-from waypost.sink.providers import PLAYED
-from waypost.sink.received import KEEP, KEEP_BYTES, Received, show
-from waypost.sink.wire import Connection, Request
-from waypost.sink.world import Routes, World, body, number, path, query
+from waypost.sink.providers.registry import PLAYED
+from waypost.sink.receivers import Hooks, hook_name
+from waypost.sink.request_log import KEEP, KEEP_BYTES, Received, show
+from waypost.sink.scenarios import SPECIAL
 
 HOME = """\
 Waypost sink: the outside world in a box.
@@ -64,7 +64,7 @@ class Sink:
     def __init__(self, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
         self.received = Received(keep, keep_bytes)
         self.hooks = Hooks(self.received)
-        self.world = World(self.received)
+        self.world = Context(self.received)
         self.postbox = Postbox(self.hooks, self.world)
         self._players = {name: self.world.player(kind) for name, (kind, _) in PLAYED.items()}
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {}

@@ -86,7 +86,7 @@ class Database(Protocol):
         """Prove the store sound: integrity, and every named query can be prepared. Raises when it is not."""
         ...
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Do the store's own housekeeping, about once a second; whether there is more to do right away."""
         ...
 
@@ -104,9 +104,9 @@ def load_queries(dialect: str) -> dict[str, str]:
     """
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
-    for file in sorted(resources.files("waypost.storage").joinpath("sql").iterdir(), key=lambda f: f.name):
-        if not file.name.endswith(".sql"):
-            continue
+    folder = resources.files("waypost.storage").joinpath("sql")
+    rooms = [room for room in folder.iterdir() if room.is_dir() and room.name != "migrations"]
+    for file in sorted((file for room in rooms for file in room.iterdir()), key=lambda file: file.name):
         parts = _HEADER.split(file.read_text("utf-8"))[1:]
         for name, only, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             found = shared if only is None else own

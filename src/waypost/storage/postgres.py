@@ -232,7 +232,7 @@ class Postgres:
         if broken := await self._with_connection(_BEGIN_READ, work):
             raise Unavailable(f"These queries cannot be prepared: {'; '.join(broken)}", code="broken_queries")
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Nothing: PostgreSQL keeps its own house."""
         return False
 

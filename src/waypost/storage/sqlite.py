@@ -187,7 +187,7 @@ class SQLite:
 
         return await self._submit(self._reads, job)
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Bring the late indexes up to date; whether there is more to do right away."""
         return await self.transact(_index_late)
 

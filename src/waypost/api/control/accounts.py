@@ -1,0 +1,83 @@
+"""Who may call: API keys."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from waypost.api.control.calls import Call
+from waypost.api.paging import After, Limit, Page, before, page
+from waypost.clock import iso
+from waypost.domain.accounts.api_keys import Scope, check_scopes
+from waypost.domain.values.ids import internal, public
+from waypost.engine.accounts import workspaces
+from waypost.errors import Invalid
+from waypost.storage.database import Tx
+
+
+class NewKey(msgspec.Struct, forbid_unknown_fields=True):
+    """A key to be made."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    scopes: Annotated[list[Scope], Meta(description="What the key may do; `manage` includes the others.", min_length=1)]
+
+
+class ApiKey(msgspec.Struct, kw_only=True):
+    """A key, without its text."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    hint: str
+    created_at: str
+
+
+class KeyCreated(ApiKey, kw_only=True):
+    """A new key with its text, which is shown this once."""
+
+    key: str
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": public("key", record["id"]),
+        "name": record["name"],
+        "scopes": [Scope(scope) for scope in record["scopes"]],
+        "hint": record["hint"],
+        "created_at": iso(record["created_at"]),
+    }
+
+
+@post("/v1/keys", summary="Create an API key", opt={"body": NewKey})
+async def create_key(call: NamedDependency[Call]) -> Response[KeyCreated]:
+    """The text of the key is in this answer and nowhere else."""
+    asked = await call.body(NewKey)
+    if "\0" in asked.name:
+        raise Invalid("The name may not hold a zero character.", code="invalid_name")
+    scopes = check_scopes([scope.value for scope in asked.scopes])
+
+    async def work(tx: Tx) -> KeyCreated:
+        record = await workspaces.create_key(tx, call.engine.ids, call.workspace_id, asked.name, scopes, call.now)
+        return KeyCreated(key=record["key"], **_fields(record))
+
+    return await call.perform(201, work)
+
+
+@get("/v1/keys", summary="List API keys")
+async def list_keys(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[ApiKey]:
+    """The newest first, without their texts."""
+    records = await call.read(workspaces.list_keys, call.workspace_id, before("keys", after), limit + 1)
+    return page("keys", records, limit, lambda record: ApiKey(**_fields(record)), lambda record: int(record["id"]))
+
+
+@delete("/v1/keys/{id:str}", summary="Delete an API key")
+async def delete_key(call: NamedDependency[Call], id: FromPath[str]) -> None:
+    """This process refuses it at once, others within five seconds. The last key that may manage cannot be deleted."""
+    await call.engine.database.transact(workspaces.delete_key, call.workspace_id, internal("key", id))
+    call.forget_keys()
+
+
+ROUTES = [create_key, list_keys, delete_key]

@@ -1,0 +1,169 @@
+"""Who it happened to: profiles and their events."""
+
+import heapq
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from waypost.api.control.calls import Call
+from waypost.api.control.events import Event, show_event
+from waypost.api.paging import After, Limit, Page, before, page
+from waypost.clock import iso
+from waypost.domain.audience.profiles import Traits, current
+from waypost.domain.events.segment import normal_email, normal_phone
+from waypost.domain.values.ids import internal, public
+from waypost.errors import Invalid, NotFound
+from waypost.storage.database import Row, Tx
+
+_traits = msgspec.json.Decoder(Traits)
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """A person."""
+
+    id: str
+    #: Of each kind of identifier the one that was given last, and all of them.
+    user_id: str | None
+    email: str | None
+    phone: str | None
+    user_ids: list[str]
+    anonymous_ids: list[str]
+    emails: list[str]
+    phones: list[str]
+    traits: dict[str, Any]
+    created_at: str
+    updated_at: str
+    #: Profiles that turned out to be this person; their ids lead here.
+    merged_ids: list[str]
+
+
+def _identifier(name: str, description: str) -> Any:
+    return QueryParameter(name=name, max_length=512, description=description)
+
+
+UserId = Annotated[str | None, _identifier("user_id", "The person with this userId.")]
+AnonymousId = Annotated[str | None, _identifier("anonymous_id", "The person with this anonymousId.")]
+Email = Annotated[str | None, _identifier("email", "The person with this email address.")]
+Phone = Annotated[str | None, _identifier("phone", "The person with this number, with its country code.")]
+
+
+@get("/v1/profiles", summary="List profiles, or find one by an identifier")
+async def list_profiles(
+    call: NamedDependency[Call],
+    user_id: UserId = None,
+    anonymous_id: AnonymousId = None,
+    email: Email = None,
+    phone: Phone = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Profile]:
+    """The newest first; with an identifier, the one profile it leads to, or none."""
+    given = {"user_id": user_id, "anonymous_id": anonymous_id, "email": email, "phone": phone}
+    wanted = [(kind, value) for kind, value in given.items() if value is not None]
+    if len(wanted) > 1:
+        raise Invalid("Give one of user_id, anonymous_id, email and phone.", code="several_identifiers")
+    identifier = _normal(*wanted[0]) if wanted else None
+
+    async def work(tx: Tx) -> Page[Profile]:
+        if identifier is None:
+            records = await tx.records(
+                "profiles.list", workspace_id=call.workspace_id, before=before("profiles", after), n=limit + 1
+            )
+        else:
+            kind, value = identifier
+            records = await tx.records("profiles.find", workspace_id=call.workspace_id, kind=kind, value=value)
+        shown = {profile.id: profile for profile in await _show(tx, records[:limit])}
+        return page(
+            "profiles", records, limit, lambda record: shown[public("pro", record["id"])], lambda record: record["id"]
+        )
+
+    return await call.read(work)
+
+
+@get("/v1/profiles/{id:str}", summary="Get a profile")
+async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> Profile:
+    """The person with this id, also where the profile was merged into another."""
+
+    async def work(tx: Tx) -> Profile:
+        return (await _show(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
+
+    return await call.read(work)
+
+
+@get("/v1/profiles/{id:str}/events", summary="List the events of a profile")
+async def list_profile_events(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[Event]:
+    """The newest first, those of merged profiles included."""
+
+    async def work(tx: Tx) -> list[Row]:
+        profile = await _find(tx, call.workspace_id, internal("pro", id))
+        members = [profile["id"], *(row[0] for row in await tx.rows("profiles.merged", id=profile["id"]))]
+        first = before("profile_events", after)
+        found = [await tx.rows("events.of_profile", profile_id=member, before=first, n=limit + 1) for member in members]
+        merged = heapq.merge(*found, key=lambda row: row[0], reverse=True)
+        return [row for _, row in zip(range(limit + 1), merged, strict=False)]
+
+    return page("profile_events", await call.read(work), limit, show_event, lambda row: int(row[0]))
+
+
+def _normal(kind: str, value: str) -> tuple[str, str]:
+    """An identifier as it is kept."""
+    normal = {"email": normal_email, "phone": normal_phone}.get(kind, str.strip)(value)
+    if not normal or "\0" in normal:
+        raise Invalid(f"{value[:80]!r} cannot be a value of {kind}.", code="invalid_identifier")
+    return kind, normal
+
+
+async def _find(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
+    """The record of a profile, or of the one that it was merged into."""
+    seen: set[int] = set()
+    while id_ not in seen:
+        seen.add(id_)
+        records = await tx.records("profiles.get", workspace_id=workspace_id, id=id_)
+        if not records:
+            break
+        if records[0]["merged_into"] is None:
+            return records[0]
+        id_ = records[0]["merged_into"]
+    raise NotFound("There is no such profile in this workspace.")
+
+
+async def _show(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
+    ids = [record["id"] for record in records]
+    identities: dict[tuple[int, str], list[str]] = {}
+    for profile_id, kind, value in await tx.rows("identities.of_many", ids=ids):
+        identities.setdefault((profile_id, kind), []).append(value)
+    merged: dict[int, list[str]] = {}
+    for profile_id, id_ in await tx.rows("profiles.merged_into_many", ids=ids):
+        merged.setdefault(profile_id, []).append(public("pro", id_))
+    found = []
+    for record in records:
+        user_ids, anonymous_ids, emails, phones = (
+            identities.get((record["id"], kind), []) for kind in ("user_id", "anonymous_id", "email", "phone")
+        )
+        # What an alias calls previous is kept as either kind of id; the person's own name is the other one.
+        user_ids.sort(key=anonymous_ids.__contains__)
+        found.append(
+            Profile(
+                id=public("pro", record["id"]),
+                user_id=next(iter(user_ids), None),
+                email=next(iter(emails), None),
+                phone=next(iter(phones), None),
+                user_ids=user_ids,
+                anonymous_ids=anonymous_ids,
+                emails=emails,
+                phones=phones,
+                traits=current(_traits.decode(record["traits"])),
+                created_at=iso(record["created_at"]),
+                updated_at=iso(record["updated_at"]),
+                merged_ids=merged.get(record["id"], []),
+            )
+        )
+    return found
+
+
+ROUTES = [list_profiles, get_profile, list_profile_events]

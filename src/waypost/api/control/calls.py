@@ -1,0 +1,203 @@
+"""What all routes of the control API share: who calls, what the body says, and answering a repeat alike."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request, Response
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+
+from waypost.clock import now_us
+from waypost.domain.accounts.api_keys import Caller, Scope
+from waypost.domain.values.json_numbers import check_numbers
+from waypost.engine.accounts.workspaces import Keyring
+from waypost.engine.process import Engine
+from waypost.engine.runtime import idempotency
+from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
+from waypost.errors import Invalid
+from waypost.storage.database import Tx
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: A control request is at most this large.
+BODY_BYTES = 1_000_000
+LONGEST_KEY = 255
+#: Routes that anybody may call carry this in their `opt`.
+PUBLIC = {"public": True}
+#: Routes whose query or body names other things carry this in their `opt`: what they name may not exist.
+NAMES = {"names": True}
+#: POST routes that change nothing carry this in their `opt`: an Idempotency-Key means nothing to them.
+KEYLESS = {"keyless": True}
+#: GET routes that give away secrets carry this in their `opt`.
+SECRET = {"scope": Scope.MANAGE}
+
+#: Up to here every whole number has a double of its own.
+_EXACT = 2**53
+_FLOAT = ", got `float`"
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_encode = msgspec.json.Encoder().encode
+
+
+class Call:
+    """One request of a caller who may make it."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, caller: Caller, request: Request[Any, Any, Any]) -> None:
+        self.engine = engine
+        self.caller = caller
+        self.workspace_id = caller.workspace_id
+        self.now = now_us()
+        self._keyring = keyring
+        self._request = request
+
+    async def body(self, type_: type[T]) -> T:
+        """The body, read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`."""
+        return read_json(await self._request.body(), type_)
+
+    async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work(tx, …)` reads."""
+        return await self.engine.database.read(work, *args, **kwargs)
+
+    async def perform(self, status: int, work: Callable[[Tx], Awaitable[Any]]) -> Response[Any]:
+        """The answer that `work` makes in one transaction; a repeat under one Idempotency-Key gets the first answer."""
+
+        async def answer(tx: Tx) -> Answer:
+            return Answer(status, _encode(await work(tx)))
+
+        engine, asked = self.engine, await self.asked()
+        done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, asked, self.now, answer)
+        return self.respond(done)
+
+    async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
+        """The same for work that is in no transaction."""
+
+        async def answer() -> Answer:
+            return Answer(status, _encode(await work()))
+
+        engine, asked = self.engine, await self.asked()
+        done = await idempotency.perform_outside(
+            engine.database, engine.encryption, self.workspace_id, asked, self.now, answer
+        )
+        return self.respond(done)
+
+    def respond(self, answer: Answer) -> Response[Any]:
+        """An answer that is JSON already."""
+        return Response(answer.body, status_code=answer.status, media_type="application/json")
+
+    async def refresh(self) -> None:
+        """Let this process know of changed endpoints and connections at once; other processes ask every second."""
+        await self.engine.recorder.refresh([self.workspace_id])
+        await self.engine.connections.refresh([self.workspace_id])
+
+    def forget_keys(self) -> None:
+        """Ask the store again for every key: one was deleted."""
+        self._keyring.forget()
+
+    async def asked(self) -> IdempotencyKey | None:
+        """The Idempotency-Key of a POST, with a digest of what it asks for; None without one."""
+        request = self._request
+        given = request.headers.get("idempotency-key")
+        if given is None or request.method != "POST":
+            return None
+        return read_key(given, request.scope["path"], request.scope["query_string"], await request.body())
+
+
+def read_json(body: bytes, type_: type[T]) -> T:
+    """A body read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`."""
+    try:
+        # Decoding strictly: "5" is no number, and a field that is not known is a mistake somebody wants to hear of.
+        decoded = msgspec.json.decode(body or b"{}", type=type_)
+    except msgspec.ValidationError as error:
+        if _FLOAT in str(error) and (whole := _whole_numbers(body)) != body:
+            return read_json(whole, type_)
+        raise invalid_body(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
+    # Whatever is kept of it is delivered to others later, who may read strictly.
+    check_numbers(body, code="invalid_body")
+    return decoded
+
+
+def invalid_body(error: msgspec.ValidationError) -> Invalid:
+    """What is wrong with a body, and in which field."""
+    reason, _, path = str(error).partition(" - at ")
+    field = path.strip("`").removeprefix("$").removeprefix(".") or _named(reason)
+    where = f" (field {field!r})" if field else ""
+    return Invalid(f"The body is not valid: {reason}{where}.", code="invalid_body", field=field)
+
+
+def _whole_numbers(body: bytes) -> bytes:
+    """The body with 5.0 written as 5: JSON Schema calls both an integer, and some clients write every number so."""
+
+    def mended(value: Any) -> Any:
+        if isinstance(value, float):
+            return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+        if isinstance(value, dict):
+            return {name: mended(inner) for name, inner in value.items()}
+        return [mended(inner) for inner in value] if isinstance(value, list) else value
+
+    try:
+        return _encode(mended(msgspec.json.decode(body)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+
+
+def read_key(given: str, path: str, query: bytes, body: bytes) -> IdempotencyKey:
+    """The Idempotency-Key of a POST, with a digest of what the request asks for; Invalid for a key that is none."""
+    # The draft standard writes the key as a quoted string; most clients do not.
+    key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if len(key) > LONGEST_KEY or not _PRINTABLE.fullmatch(key):
+        raise Invalid(
+            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.", code="invalid_idempotency_key"
+        )
+    digest = hashlib.sha256(b"POST\n%b\n%b\n" % (path.encode(), query))
+    digest.update(body)
+    return IdempotencyKey(key, digest.hexdigest())
+
+
+async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Find the caller of every route that is not public, and refuse a key that may not call it."""
+    method = connection.scope.get("method")
+    if handler.opt.get("public") or method == "OPTIONS":
+        return
+    keyring: Keyring = connection.app.state.keyring
+    header = connection.headers.get("authorization")
+    caller = (keyring.remember(header) if header else None) or await keyring.find(header)
+    caller.require(handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE))
+    connection.state.caller = caller
+    check_query(connection.scope["query_string"], _query_names(handler))
+
+
+def check_query(query: bytes, known: frozenset[str]) -> None:
+    """Invalid for a query parameter that a route does not know, or one given twice: ignored, it would show too much."""
+    if not query:
+        return
+    seen = set[str]()
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name not in known:
+            allowed = f"allowed are {', '.join(sorted(known))}" if known else "this route takes none"
+            raise Invalid(
+                f"There is no query parameter {name[:80]!r} here; {allowed}.", code="unknown_parameter", parameter=name
+            )
+        if name in seen:
+            raise Invalid(f"The query parameter {name} is given twice.", code="invalid_parameter", parameter=name)
+        seen.add(name)
+
+
+@cache
+def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
+    """The query parameters that a route declares."""
+    declared = (parameter.kwarg_definition for parameter in handler.parsed_fn_signature.parameters.values())
+    return frozenset(found.name for found in declared if isinstance(found, QueryParameter) and found.name)
+
+
+def _named(reason: str) -> str:
+    """The field that a reason names: msgspec says which one is missing or unknown in words."""
+    found = re.search(r"field `([^`]*)`", reason)
+    return found[1] if found else ""

@@ -1,0 +1,259 @@
+"""Whether a connection works: its set-up check, a test message, and what has to be done at the provider."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from waypost.api.control.calls import Call
+from waypost.api.control.connection_view import SetupCheck, connection_id, show_check, uses_firehose
+from waypost.clock import SECOND
+from waypost.domain.messaging.failure_codes import describe
+from waypost.domain.messaging.message import Content, Outcome, Outgoing
+from waypost.domain.messaging.request import check_content
+from waypost.domain.providers.aws.iam import iam_policy, setup_steps
+from waypost.domain.providers.connection import Connection
+from waypost.domain.providers.setup_checks import Report
+from waypost.domain.templates.liquid.expressions import compile_text
+from waypost.domain.values.ids import public
+from waypost.engine.audience.recipients import describe_recipient, find_address
+from waypost.engine.providers import connection_records
+from waypost.engine.providers.connection_records import ConnectionRecord
+from waypost.engine.providers.registry import GLOBAL
+from waypost.storage.database import Tx
+
+Text = Annotated[str, Meta(max_length=500_000)]
+Line = Annotated[str, Meta(max_length=2000)]
+
+
+class ConnectionTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A message to try a connection with, sent as it is: without a template, and whatever consent says."""
+
+    to: Annotated[
+        str,
+        Meta(
+            description="A number, an address, or for events an id, of somebody of your own.",
+            min_length=1,
+            max_length=320,
+        ),
+    ]
+    #: sms, and the plain part of an email.
+    text: Text = ""
+    media_urls: Annotated[list[Line], Meta(max_length=10)] = []
+    subject: Line = ""
+    preheader: Line = ""
+    html: Text = ""
+    sender: Line = ""
+    reply_to: Line = ""
+    metric: Line = ""
+    properties: dict[str, Any] = {}
+    purpose: Annotated[str, Meta(pattern="^(transactional|promotional)$")] = "transactional"
+
+
+class TriedRequest(msgspec.Struct, kw_only=True):
+    """The request as it went out, secrets masked."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: str
+
+
+class GivenResponse(msgspec.Struct, kw_only=True):
+    """What the provider answered."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: str
+
+
+class TestMessageResult(msgspec.Struct, kw_only=True):
+    """What the answer means."""
+
+    #: accepted, rejected, retry, unknown or misconfigured.
+    outcome: str
+    code: int | None
+    #: The name of the code.
+    failure: str | None
+    reason: str | None
+    provider_code: str | None
+    detail: str | None
+    provider_message_id: str | None
+    #: Seconds that the provider asked to wait.
+    retry_after: float | None
+
+
+class ConnectionTested(msgspec.Struct, kw_only=True):
+    """What came of a test message."""
+
+    #: The id that it had at the provider's; it is not among the messages.
+    message_id: str
+    accepted: bool
+    request: TriedRequest | None
+    response: GivenResponse | None
+    verdict: TestMessageResult
+    #: When each phase was over, in milliseconds since the start.
+    timings: dict[str, float]
+    error: str | None
+
+
+class SetupStep(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One thing to be done at the provider."""
+
+    title: str
+    text: str
+    #: To be opened or copied.
+    url: str = ""
+
+
+class ConnectionSetup(msgspec.Struct, kw_only=True):
+    """What has to be done at the provider, in order."""
+
+    connector: str
+    data_center: str
+    #: For connectors of AWS: the URL that the Firehose stream sends to.
+    tracker_url: str | None
+    callback_url: str
+    #: The same URL of every data center: the tracker URL of connectors of AWS, the callback URL of others.
+    data_centers: dict[str, str]
+    steps: list[SetupStep]
+
+
+async def _find(call: Call, id: str) -> ConnectionRecord:
+    return await call.read(
+        connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
+    )
+
+
+@post("/v1/connections/{id:str}/check", status_code=200, summary="Check the set-up of a connection now")
+async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[SetupCheck]:
+    """Asks the provider. A connection that is paused goes on when everything is as it should be."""
+    engine = call.engine
+
+    async def work() -> SetupCheck:
+        account = await _find(call, id)
+        tracker_url = engine.connections.tracker_url(account.data_center)
+        report = await connection_records.prove(engine.outbound, account.usable, account.config, tracker_url, call.now)
+        if report is not None:
+            await engine.database.transact(_settle, call, account, report)
+        return show_check(report, call.now)
+
+    response = await call.perform_outside(200, work)
+    await call.refresh()
+    return response
+
+
+async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report) -> None:
+    await connection_records.settle_check(
+        tx, call.engine.encryption, call.workspace_id, account.id, account.version, report, call.now
+    )
+
+
+@post("/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": ConnectionTest})
+async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionTested]:
+    """Sends one message, past the queue and whatever the connection's status, and shows what went over the wire."""
+    asked = await call.body(ConnectionTest)
+    engine = call.engine
+
+    async def work() -> ConnectionTested:
+        connection = await engine.connections.find(call.workspace_id, connection_id(id))
+        message = _outgoing(call, connection, asked)
+        trial = await engine.wire.send_test(connection, message, call.now)
+        verdict, request, response = trial.verdict, trial.request, trial.response
+        failed = None if verdict.code is None else describe(verdict.code)
+        return ConnectionTested(
+            message_id=public("msg", message.id),
+            accepted=verdict.outcome is Outcome.ACCEPTED,
+            request=None if request is None else TriedRequest(**msgspec.structs.asdict(request)),
+            response=None if response is None else GivenResponse(**msgspec.structs.asdict(response)),
+            verdict=TestMessageResult(
+                outcome=verdict.outcome.value,
+                code=verdict.code,
+                failure=failed.name if failed is not None else None,
+                reason=verdict.reason,
+                provider_code=verdict.provider_code,
+                detail=verdict.detail,
+                provider_message_id=verdict.provider_message_id,
+                retry_after=None if verdict.retry_after is None else verdict.retry_after / SECOND,
+            ),
+            timings=trial.timings,
+            error=trial.error,
+        )
+
+    return await call.perform_outside(200, work)
+
+
+def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outgoing:
+    """The message to be sent; Invalid when it has no address or says nothing."""
+    address, _ = find_address(connection.channel, asked.to, None)
+    content = Content(
+        text=asked.text,
+        media_urls=asked.media_urls,
+        subject=asked.subject,
+        preheader=asked.preheader,
+        html=asked.html,
+        sender=asked.sender,
+        reply_to=asked.reply_to,
+        metric=asked.metric,
+        properties=asked.properties,
+        recipient=describe_recipient(connection.channel, address, None),
+    )
+    check_content(connection.channel, content)
+    return Outgoing(
+        id=call.engine.ids.one(call.now),
+        workspace_id=call.workspace_id,
+        connection_id=connection.id,
+        channel=connection.channel,
+        address=address,
+        content=content,
+        purpose=asked.purpose,
+        test=True,
+        created_at=call.now,
+        expires_at=call.now + connection.validity_s * SECOND,
+    )
+
+
+@get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy that a connection to AWS needs")
+async def get_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
+    """The smallest one that works, with region, account and project put in as far as they are known."""
+    account = await _find(call, id)
+    account_id = account.report.account_id if account.report else None
+    return iam_policy(account.connector_name, account.config, account_id)
+
+
+@get("/v1/connections/{id:str}/setup", summary="Get what has to be done at the provider")
+async def get_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
+    """The steps in order, with the URLs that this connection's receipts come to."""
+    account = await _find(call, id)
+    connections, connector = call.engine.connections, account.usable
+    chosen = account.data_center
+    tracker_url = connections.tracker_url(chosen)
+    callback_url = connections.receipts_url(account.id, chosen)
+    firehose = uses_firehose(connector)
+    centers = {
+        name: connections.tracker_url(name) if firehose else connections.receipts_url(account.id, name)
+        for name in connections.data_centers
+    }
+    steps = setup_steps(connector.name, account.config, tracker_url, centers if len(centers) > 1 else None)
+    context = {
+        "config": {name: value for name, value in account.config.items() if name not in connector.secrets},
+        "tracker_url": tracker_url,
+        "receipts_url": callback_url,
+        "callback_url": callback_url,
+    }
+    texts = [compile_text(text)(context) for text in connector.setup]
+    plain = [{"title": f"Step {number}", "text": text} for number, text in enumerate(texts, 1)]
+    return ConnectionSetup(
+        connector=connector.name,
+        data_center=chosen or GLOBAL,
+        tracker_url=tracker_url if firehose else None,
+        callback_url=callback_url,
+        data_centers=centers,
+        steps=[SetupStep(**step) for step in steps or plain],
+    )
+
+
+ROUTES = [check_connection, try_connection, get_iam_policy, get_setup]

@@ -1,0 +1,276 @@
+"""What was sent and what came back: attempts, deliveries and trials."""
+
+import base64
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, UnsetType
+
+from waypost.api.control.calls import Call
+from waypost.api.control.webhooks import mask, webhook_id, when
+from waypost.api.paging import After, Limit, Page, before, cursor, page, position, scan
+from waypost.clock import iso
+from waypost.domain.events.event_types import EventType
+from waypost.domain.values.ids import internal_pair, public, public_pair
+from waypost.domain.webhooks.delivery import State
+from waypost.engine.webhooks import deliveries, endpoints, probe
+from waypost.errors import NotFound
+from waypost.storage.database import Row, Tx
+
+#: Attempts shown with a delivery.
+MOST_ATTEMPTS = 200
+
+_pairs = msgspec.json.Decoder(list[tuple[str, str]])
+StateFilter = Annotated[
+    str | None,
+    QueryParameter(name="state", pattern="^(pending|delivered|dead)$", description="Only deliveries in this state."),
+]
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One try of a delivery."""
+
+    id: str
+    delivery_id: str
+    event_id: str
+    number: int
+    started_at: str
+    duration_ms: float
+    status: int | None
+    headers: dict[str, str]
+    #: The first 4 KB of the answer, when they are text; else null, and `body_base64` has them.
+    body: str | None
+    body_base64: str | UnsetType = UNSET
+    error: str | None
+
+
+class Delivery(msgspec.Struct, kw_only=True):
+    """What is owed to an endpoint of an event, and how far it is."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    type: str | None
+    state: str
+    #: Tries since it was last queued, and ever.
+    tries: int
+    attempt_count: int
+    next_attempt_at: str | None
+    reason: str | None
+    settled_at: str | None
+
+
+class DeliveryDetail(Delivery, kw_only=True):
+    """A delivery with its attempts, the first one first."""
+
+    attempts: list[Attempt]
+
+
+class TestRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Which event a test sends an example of."""
+
+    #: By default the first type that the endpoint subscribes to.
+    event_type: str | None = None
+
+
+class SentRequest(msgspec.Struct):
+    """A request as it was sent; the values of custom headers are masked."""
+
+    method: Literal["POST"]
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+class GotResponse(msgspec.Struct):
+    """What the endpoint answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: str | None
+    body_base64: str | UnsetType = UNSET
+
+
+class TestResult(msgspec.Struct):
+    """What a test sent and what came back."""
+
+    request: SentRequest
+    response: GotResponse | None
+    error: str | None
+    #: When each phase was over, in milliseconds since the start.
+    timings: dict[str, float]
+
+
+def readable(body: bytes) -> dict[str, Any]:
+    """A body as text where it is text, else in base64."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError as error:
+        # Cut off in the middle of a letter is text still.
+        if len(body) - error.start < 4 and error.reason == "unexpected end of data":
+            return {"body": body[: error.start].decode()}
+        return {"body": None, "body_base64": base64.b64encode(body).decode()}
+
+
+def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name; those that came several times are joined as HTTP allows."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _attempt(row: Row) -> Attempt:
+    endpoint_id, id_, event_id, number, started_at, duration_us, status, headers, body, error = row
+    return Attempt(
+        id=public("att", id_),
+        delivery_id=public_pair("dlv", endpoint_id, event_id),
+        event_id=public("evt", event_id),
+        number=number,
+        started_at=iso(started_at),
+        duration_ms=duration_us / 1000,
+        status=status,
+        headers=joined(_pairs.decode(headers)),
+        error=error,
+        **readable(bytes(body)),
+    )
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at, type_ = row
+    return {
+        "id": public_pair("dlv", endpoint_id, event_id),
+        "webhook_id": public("whk", endpoint_id),
+        "event_id": public("evt", event_id),
+        "type": type_,
+        "state": state,
+        "tries": tries,
+        "attempt_count": attempts,
+        "next_attempt_at": when(due_at),
+        "reason": reason,
+        "settled_at": None if state == State.PENDING else when(settled_at),
+    }
+
+
+@get("/v1/webhooks/{id:str}/attempts", summary="List the attempts of an endpoint")
+async def list_attempts(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[Attempt]:
+    """The newest first."""
+
+    async def work(tx: Tx) -> list[Row]:
+        webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
+        return await tx.rows("attempts.list", endpoint_id=webhook.id, before=before("attempts", after), n=limit + 1)
+
+    return page("attempts", await call.read(work), limit, _attempt, lambda row: int(row[1]))
+
+
+@get("/v1/webhooks/{id:str}/deliveries", summary="List the deliveries of an endpoint")
+async def list_deliveries(
+    call: NamedDependency[Call], id: FromPath[str], state_: StateFilter = None, limit: Limit = 50, after: After = None
+) -> Page[Delivery]:
+    """The newest first; with `state=pending` in the order in which they are tried."""
+
+    async def work(tx: Tx) -> Page[Delivery]:
+        webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
+        if state_ == State.PENDING:
+            return await _list_pending(tx, webhook.id, limit, after)
+        name = f"deliveries.{state_ or 'all'}"
+        first = before(name, after)
+        if state_ != State.DELIVERED:
+            query = "deliveries.list" if state_ is None else "deliveries.list_dead"
+            rows = await tx.rows(query, endpoint_id=webhook.id, before=first, n=limit + 1)
+            return page(name, rows, limit, _delivery, lambda row: int(row[1]))
+        return await scan(
+            name,
+            limit,
+            first,
+            partial(tx.rows, "deliveries.stretch_delivered", endpoint_id=webhook.id),
+            partial(tx.row, "deliveries.stretch_end", endpoint_id=webhook.id),
+            _delivery,
+            lambda row: int(row[1]),
+        )
+
+    return await call.read(work)
+
+
+async def _list_pending(tx: Tx, endpoint_id: int, limit: int, after: str | None) -> Page[Delivery]:
+    due_at, event_id = position("deliveries.pending", after, 0, 0)
+    rows = await tx.rows(
+        "deliveries.list_pending", endpoint_id=endpoint_id, due_at=due_at, event_id=event_id, n=limit + 1
+    )
+    shown = rows[:limit]
+    following = cursor("deliveries.pending", shown[-1][5], shown[-1][1]) if len(rows) > limit else None
+    return Page([_delivery(row) for row in shown], following)
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(**_fields(row))
+
+
+async def _detail(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int) -> DeliveryDetail:
+    row = await tx.row("deliveries.get", workspace_id=workspace_id, endpoint_id=endpoint_id, event_id=event_id)
+    if row is None:
+        raise NotFound("There is no such delivery in this workspace; it may have been deleted.")
+    attempts = await tx.rows("attempts.of_delivery", endpoint_id=endpoint_id, event_id=event_id, n=MOST_ATTEMPTS)
+    return DeliveryDetail(attempts=[_attempt(attempt) for attempt in attempts], **_fields(row))
+
+
+@get("/v1/deliveries/{id:str}", summary="Get a delivery with its attempts")
+async def get_delivery(call: NamedDependency[Call], id: FromPath[str]) -> DeliveryDetail:
+    """Its state, every attempt with status, headers and the first 4 KB of the answer, and when the next is due."""
+    endpoint_id, event_id = internal_pair("dlv", id)
+    return await call.read(_detail, call.workspace_id, endpoint_id, event_id)
+
+
+@post("/v1/deliveries/{id:str}/retry", status_code=202, summary="Try a delivery again now")
+async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Response[DeliveryDetail]:
+    """One that waits for its next try is due now; one that was delivered or given up is queued again."""
+    endpoint_id, event_id = internal_pair("dlv", id)
+    engine = call.engine
+
+    async def work(tx: Tx) -> DeliveryDetail:
+        await deliveries.retry(tx, call.workspace_id, endpoint_id, event_id, engine.ids.node, call.now)
+        return await _detail(tx, call.workspace_id, endpoint_id, event_id)
+
+    response = await call.perform(202, work)
+    engine.scheduler.wake_at(call.now)
+    return response
+
+
+@post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event now", opt={"body": TestRequest})
+async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestResult]:
+    """Sends an example as a delivery would be sent, also to a disabled endpoint. Nothing is recorded or retried."""
+    asked = await call.body(TestRequest)
+    engine = call.engine
+
+    async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, EventType]:
+        webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
+        return webhook, await probe.choose_type(tx, webhook, asked.event_type)
+
+    async def work() -> TestResult:
+        webhook, entry = await call.read(choose)
+        trial = await probe.send_trial(engine.outbound, webhook, entry, call.now)
+        response = trial.response
+        return TestResult(
+            SentRequest(
+                "POST",
+                trial.url,
+                {name: mask(value) if name.lower() in trial.custom else value for name, value in trial.headers},
+                trial.body.decode(),
+            ),
+            None
+            if response.status is None
+            else GotResponse(response.status, joined(response.headers), **readable(response.body)),
+            trial.error,
+            trial.timings,
+        )
+
+    return await call.perform_outside(200, work)
+
+
+ROUTES = [list_attempts, list_deliveries, get_delivery, retry_delivery, test_webhook]

@@ -1,0 +1,126 @@
+"""What happened: events as they were recorded, and the catalogue of their types."""
+
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from waypost.api.control.calls import Call
+from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position, scan
+from waypost.clock import id_time, iso
+from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, tracked_type
+from waypost.domain.events.segment import parse_time
+from waypost.domain.values.ids import internal, public
+from waypost.errors import Invalid, NotFound
+from waypost.storage.database import Row, Tx
+
+TypeFilter = Annotated[str | None, QueryParameter(name="type", max_length=512, description="Only events of this type.")]
+_TIME = {"format": "date-time"}
+Since = Annotated[
+    str | None, QueryParameter(name="since", schema_extra=_TIME, description="Received at this time or later.")
+]
+Until = Annotated[
+    str | None, QueryParameter(name="until", schema_extra=_TIME, description="Received before this time.")
+]
+
+
+class Event(msgspec.Struct):
+    """An event."""
+
+    id: str
+    type: str
+    message_id: str
+    profile_id: str | None
+    occurred_at: str
+    received_at: str
+    #: What it says: metric, ids, properties, traits, context.
+    data: msgspec.Raw
+
+
+def show_event(row: Row) -> Event:
+    """An event of `events.list` and its kin."""
+    id_, message_id, type_, profile_id, occurred_at, data = row
+    return Event(
+        public("evt", id_),
+        type_,
+        message_id,
+        None if profile_id is None else public("pro", profile_id),
+        iso(occurred_at),
+        iso(id_time(id_)),
+        msgspec.Raw(data),
+    )
+
+
+@get("/v1/events", summary="List events")
+async def list_events(
+    call: NamedDependency[Call],
+    type_: TypeFilter = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Event]:
+    """The newest first. With `type`, a page may be short although another follows: go on until `next` is null."""
+    first = before("events", after)
+    if until is not None:
+        first = min(first, made_from(parse_time(until)))
+    place = {
+        "workspace_id": call.workspace_id,
+        "since": 0 if since is None else made_from(parse_time(since)),
+    }
+    if type_ is not None and "\0" in type_:
+        raise Invalid("A type may not hold a zero character.", code="invalid_parameter")
+
+    async def work(tx: Tx) -> Page[Event]:
+        if type_ is None:
+            rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
+            return page("events", rows, limit, show_event, lambda row: int(row[0]))
+        return await scan(
+            "events",
+            limit,
+            first,
+            partial(tx.rows, "events.stretch_of_type", type=type_, **place),
+            partial(tx.row, "events.stretch_end", **place),
+            show_event,
+            lambda row: int(row[0]),
+        )
+
+    return await call.read(work)
+
+
+@get("/v1/events/{id:str}", summary="Get an event")
+async def get_event(call: NamedDependency[Call], id: FromPath[str]) -> Event:
+    """An event as it was recorded."""
+    row = await call.read(_event, call.workspace_id, internal("evt", id))
+    if row is None:
+        raise NotFound("There is no such event in this workspace; it may be past its retention.")
+    return show_event(row)
+
+
+@get("/v1/event-types", summary="List event types")
+async def list_event_types(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[EventType]:
+    """Waypost's own types, then those of the metrics that were tracked, each with a JSON Schema and an example."""
+    start, last = position("event_types", after, 0, "")
+    found: list[EventType] = list(SYSTEM_TYPES[int(start) :])[: limit + 1]
+    rows = await call.read(_types, call.workspace_id, str(last), limit + 1 - len(found))
+    found += [tracked_type(metric, type_) for type_, metric in rows]
+    shown = found[:limit]
+    following = None
+    if len(found) > limit:
+        seen = min(int(start) + limit, len(SYSTEM_TYPES))
+        following = cursor("event_types", seen, shown[-1].type if shown[-1].metric is not None else "")
+    return Page(shown, following)
+
+
+async def _event(tx: Tx, workspace_id: int, id_: int) -> Row | None:
+    return await tx.row("events.get", workspace_id=workspace_id, id=id_)
+
+
+async def _types(tx: Tx, workspace_id: int, after: str, n: int) -> list[Row]:
+    return await tx.rows("event_types.list", workspace_id=workspace_id, after=after, n=n) if n > 0 else []
+
+
+ROUTES = [list_events, get_event, list_event_types]

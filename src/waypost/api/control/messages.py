@@ -1,0 +1,395 @@
+"""Messages: send one, send many, see what became of them, repeat or cancel one by hand."""
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from msgspec import Meta
+
+from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, read_json, read_key
+from waypost.api.edge.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.paging import After, Limit, Page, before, page, scan
+from waypost.api.problems import surprise
+from waypost.clock import id_time, iso, now_us
+from waypost.domain.accounts.api_keys import Scope
+from waypost.domain.messaging.failure_codes import describe
+from waypost.domain.messaging.message import Status
+from waypost.domain.messaging.request import MessageRequest
+from waypost.domain.messaging.status import HistoryEntry
+from waypost.domain.values.ids import internal, public
+from waypost.engine.accounts.workspaces import Keyring
+from waypost.engine.messaging.acceptance import MOST, BatchLine, MessageAccepted, Refusal
+from waypost.engine.process import Engine
+from waypost.engine.runtime import idempotency
+from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
+from waypost.errors import Conflict, Error, Invalid, NotFound, TooLarge
+from waypost.storage.database import Tx
+
+#: A batch is at most this large.
+BATCH_BYTES = 8_000_000
+
+log = structlog.get_logger()
+
+_content = msgspec.json.Decoder(dict[str, Any])
+_notes = msgspec.json.Decoder(list[HistoryEntry])
+
+
+class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Messages to be sent, each accepted or refused for itself."""
+
+    messages: Annotated[list[MessageRequest], Meta(min_length=1, max_length=MOST)]
+    #: What messages that do not say so themselves have in common.
+    defaults: MessageRequest | None = None
+    throttle: Annotated[float, Meta(gt=0, le=100_000, description="Messages of this batch per second.")] | None = None
+    skip_duplicates: Annotated[
+        bool, Meta(description="The same content to the same address goes out once; the others are skipped.")
+    ] = True
+
+
+class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A MessageBatch whose messages are still to be read, each for itself."""
+
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST)]
+    defaults: MessageRequest | None = None
+    throttle: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    skip_duplicates: bool = True
+
+
+class BatchAccepted(msgspec.Struct, omit_defaults=True):
+    """What became of each message of a batch, in its order."""
+
+    data: list[BatchLine]
+    accepted: int
+    rejected: int
+    throttle_id: str | None = None
+
+
+class HistoryLine(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One thing that happened to a message."""
+
+    status: str | None
+    at: str
+    code: int | None = None
+    reason: str | None = None
+    provider_code: str | None = None
+    detail: str | None = None
+    connection_id: str | None = None
+    #: True when it moved nothing: it came too late, or contradicts what is known.
+    noted: bool = False
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A message and where it stands."""
+
+    id: str
+    channel: str
+    to: str
+    status: str
+    code: int | None
+    #: The name and the meaning of the code.
+    failure: str | None
+    reason: str | None
+    provider_code: str | None
+    provider_message_id: str | None
+    connection_id: str
+    profile_id: str | None
+    template_id: str | None
+    template_version: int | None
+    campaign: str | None
+    purpose: str
+    metadata: dict[str, Any]
+    test: bool
+    tries: int
+    parts: int | None
+    price: float | None
+    currency: str | None
+    carrier: str | None
+    created_at: str
+    updated_at: str
+    due_at: str | None
+    expires_at: str
+    history: list[HistoryLine]
+
+
+class MessageWhole(Message, kw_only=True):
+    """A message with what it says."""
+
+    content: dict[str, Any] | None
+
+
+@post("/v1/messages", summary="Send a message", status_code=202, opt={"body": MessageRequest, **NAMES})
+async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
+    """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
+    # `MessageRoute` answers this path without the framework; this is what it is described by, and held against.
+    wanted, asked = await call.body(MessageRequest), await call.asked()
+    return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
+
+
+@post(
+    "/v1/messages/batch",
+    summary="Send many messages",
+    status_code=202,
+    request_max_body_size=BATCH_BYTES,
+    opt={"body": MessageBatch, **NAMES},
+)
+async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
+    """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
+    batch, wanted = await _read_batch(call)
+    if batch.defaults is not None:
+        common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
+        wanted = [_with(one, common) if isinstance(one, MessageRequest) else one for one in wanted]
+    asked = await call.asked()
+    submitted = call.engine.messages.submit_many(
+        call.workspace_id,
+        wanted,
+        asked,
+        call.now,
+        per_second=batch.throttle,
+        skip_duplicates=batch.skip_duplicates,
+    )
+    return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
+
+
+async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRequest | Refusal]]:
+    """A batch and its messages; one that cannot be read is a refusal, and the others stay."""
+    try:
+        batch = await call.body(MessageBatch)
+        return batch, [*batch.messages]
+    except Invalid as error:
+        if error.code != "invalid_body":
+            raise
+    items = await call.body(_Items)
+    wanted: list[MessageRequest | Refusal] = []
+    for raw in items.messages:
+        try:
+            wanted.append(read_json(bytes(raw), MessageRequest))
+        except Invalid as error:
+            wanted.append(Refusal(error.code, error.detail))
+    return items, wanted
+
+
+async def accept_message(
+    engine: Engine, workspace_id: int, wanted: MessageRequest, asked: IdempotencyKey | None, now: int
+) -> Answer:
+    """The answer to a wish for one message."""
+    submitted = engine.messages.submit_one(workspace_id, wanted, asked, now)
+    return await _answered(engine, workspace_id, asked, submitted)
+
+
+async def _answered(
+    engine: Engine, workspace_id: int, asked: IdempotencyKey | None, submitted: Awaitable[Answer]
+) -> Answer:
+    """The answer of a submission.
+
+    One that was accepted before is answered as it was then, even if it would be refused by now: told otherwise, whoever
+    repeats it would send the message by another way, and the person gets two.
+    """
+    try:
+        return await submitted
+    except (Invalid, NotFound, Conflict):
+        known = await idempotency.stored_response(engine.database, engine.encryption, workspace_id, asked)
+        if known is None:
+            raise
+        return known
+
+
+class MessageRoute:
+    """`POST /v1/messages` as raw ASGI: the answers of `send_message` without what the framework costs."""
+
+    PATH = "/v1/messages"
+
+    def __init__(self, engine: Engine, keyring: Keyring) -> None:
+        self._engine = engine
+        self._keyring = keyring
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            found = await self._accept(scope, receive)
+            await answer(send, found.status, json_headers(len(found.body)), found.body)
+        except Error as error:
+            await refuse(send, error, b"")
+        except Exception as error:
+            log.error("request failed", action="request_failed", path=self.PATH, exc_info=error)
+            await refuse(send, surprise(), b"")
+
+    async def _accept(self, scope: HttpScope, receive: Receive) -> Answer:
+        authorization = key = None
+        length = b"0"
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"idempotency-key":
+                key = value.decode("latin-1")
+            elif name == b"content-length":
+                length = value
+        caller = self._keyring.remember(authorization) if authorization else None
+        if caller is None:
+            caller = await self._keyring.find(authorization)
+        caller.require(Scope.MANAGE)
+        query = scope["query_string"]
+        check_query(query, frozenset())
+        now = now_us()
+        try:
+            if int(length) > BODY_BYTES:
+                raise TooLarge
+            body = await read_body(receive, b"", BODY_BYTES)
+        except TooLarge as error:
+            raise too_large(self.PATH) from error
+        wanted = read_json(body, MessageRequest)
+        asked = None if key is None else read_key(key, self.PATH, query, body)
+        return await accept_message(self._engine, caller.workspace_id, wanted, asked, now)
+
+
+def too_large(path: str) -> TooLarge:
+    """What is told of a body that is too large for a route of the control API."""
+    limit = BATCH_BYTES if path == "/v1/messages/batch" else BODY_BYTES
+    return TooLarge(f"A request to {path} is at most {limit} bytes.")
+
+
+def _with(one: MessageRequest, common: dict[str, Any]) -> MessageRequest:
+    return msgspec.structs.replace(one, **{name: value for name, value in common.items() if getattr(one, name) is None})
+
+
+StatusFilter = Annotated[
+    str | None,
+    QueryParameter(
+        name="status",
+        pattern="^(queued|held|sending|sent|delivered|failed|skipped|unknown)$",
+        description="Only these.",
+    ),
+]
+ConnectionFilter = Annotated[str | None, QueryParameter(name="connection_id", description="Only of this connection.")]
+ProfileFilter = Annotated[str | None, QueryParameter(name="profile_id", description="Only to this profile.")]
+AddressFilter = Annotated[
+    str | None, QueryParameter(name="to", max_length=320, description="Only to this address, as it is shown.")
+]
+
+
+@get("/v1/messages", summary="List messages")
+async def list_messages(
+    call: NamedDependency[Call],
+    status: StatusFilter = None,
+    connection_id: ConnectionFilter = None,
+    profile_id: ProfileFilter = None,
+    to: AddressFilter = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Message]:
+    """The newest first. With a filter, a page may be short although another follows: go on until `next` is null."""
+    if to is not None and "\0" in to:
+        raise Invalid("An address may not hold a zero character.", code="invalid_parameter")
+    first = before("messages", after)
+    place = {"workspace_id": call.workspace_id, "since": 0}
+    wanted = {
+        "status": status or "",
+        "connection_id": internal("con", connection_id) if connection_id else 0,
+        "profile_id": internal("pro", profile_id) if profile_id else 0,
+        "address": to or "",
+    }
+
+    async def work(tx: Tx) -> Page[Message]:
+        if not any(wanted.values()):
+            rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
+            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+        if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
+            # These have to be looked at by somebody, however old they are: they have an index of their own.
+            rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
+            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+        return await scan(
+            "messages",
+            limit,
+            first,
+            partial(tx.records, "messages.stretch", **place, **wanted),
+            partial(tx.row, "messages.stretch_end", **place),
+            _show,
+            lambda row: int(row["id"]),
+        )
+
+    return await call.read(work)
+
+
+@get("/v1/messages/{id:str}", summary="Get a message")
+async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageWhole:
+    """A message with its content and its whole history."""
+    return await call.read(_find, call.workspace_id, internal("msg", id))
+
+
+@post("/v1/messages/{id:str}/resend", summary="Repeat a message by hand", status_code=202)
+async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+    """Queue a message again that failed, or that may have been sent: then it may reach the person twice."""
+    engine = call.engine
+    return call.respond(await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.asked()))
+
+
+@post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
+async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+    """Skip a message that waits to be sent."""
+    engine = call.engine
+    return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
+
+
+async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:
+    records = await tx.records("messages.get", workspace_id=workspace_id, id=id_)
+    if not records:
+        raise NotFound("There is no such message in this workspace; it may be past its retention.")
+    record = records[0]
+    content = record["content"]
+    return MessageWhole(
+        **msgspec.structs.asdict(_show(record)), content=_content.decode(content) if content is not None else None
+    )
+
+
+def _show(record: dict[str, Any]) -> Message:
+    code = record["code"]
+    failed = describe(code) if code is not None else None
+    return Message(
+        id=public("msg", record["id"]),
+        channel=record["channel"],
+        to=record["address"],
+        status=record["status"],
+        code=code,
+        failure=failed.name if failed is not None else None,
+        reason=record["reason"],
+        provider_code=record["provider_code"],
+        provider_message_id=record["provider_message_id"],
+        connection_id=public("con", record["connection_id"]),
+        profile_id=None if record["profile_id"] is None else public("pro", record["profile_id"]),
+        template_id=public("tpl", record["template_id"]) if record["template_id"] else None,
+        template_version=record["template_version"] or None,
+        campaign=record["campaign"] or None,
+        purpose=record["purpose"],
+        metadata=_content.decode(record["metadata"]),
+        test=bool(record["test"]),
+        tries=record["tries"],
+        parts=record["parts"],
+        price=None if record["price_micros"] is None else record["price_micros"] / 1_000_000,
+        currency=record["currency"],
+        carrier=record["carrier"],
+        created_at=iso(id_time(record["id"])),
+        updated_at=iso(record["updated_at"]),
+        due_at=None if record["due_at"] is None else iso(record["due_at"]),
+        expires_at=iso(record["expires_at"]),
+        history=[_line(note) for note in _notes.decode(f"[{record['history']}]")],
+    )
+
+
+def _line(note: HistoryEntry) -> HistoryLine:
+    return HistoryLine(
+        status=note.status.value if note.status is not None else None,
+        at=iso(note.at),
+        code=note.code,
+        reason=note.reason,
+        provider_code=note.provider_code,
+        detail=note.detail,
+        connection_id=None if note.connection is None else public("con", note.connection),
+        noted=note.noted,
+    )
+
+
+ROUTES = [send_message, send_messages, list_messages, get_message, resend_message, stop_message]

@@ -1,0 +1,143 @@
+"""Replays: events of an endpoint that are wanted again, or were missed."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from waypost.api.control.calls import Call
+from waypost.api.control.webhooks import webhook_id
+from waypost.api.paging import After, Limit, Page, before, page
+from waypost.clock import iso
+from waypost.domain.events.segment import parse_time
+from waypost.domain.values.ids import internal, public
+from waypost.domain.webhooks.endpoint import check_patterns
+from waypost.engine.webhooks import deliveries, endpoints
+from waypost.errors import Invalid
+from waypost.storage.database import Tx
+
+Wish = Literal["dead", "missed", "delivered", "undelivered", "all"]
+_MEANING: dict[str, tuple[str, ...]] = {"undelivered": deliveries.UNDELIVERED, "all": deliveries.EVERYTHING}
+_strings = msgspec.json.Decoder(list[str])
+
+
+class NewReplay(msgspec.Struct, forbid_unknown_fields=True):
+    """Which events are to be replayed."""
+
+    since: Annotated[
+        str | None,
+        Meta(description="ISO-8601. By default since the endpoint lacks events: since its oldest dead one or its end."),
+    ] = None
+    until: Annotated[str | None, Meta(description="ISO-8601; now unless given.")] = None
+    state: Annotated[
+        Wish | list[Wish],
+        Meta(description="`missed` events have no delivery yet; `undelivered` is dead and missed, `all` everything."),
+    ] = "undelivered"
+    types: Annotated[
+        list[Annotated[str, Meta(min_length=1)]], Meta(description="Only events of these types or globs.")
+    ] = []
+
+
+class Replay(msgspec.Struct, kw_only=True):
+    """A replay and how far it is."""
+
+    id: str
+    webhook_id: str
+    state: str
+    since: str
+    until: str
+    states: list[str]
+    types: list[str]
+    #: Events that were looked at, and those of them that were queued.
+    seen: int
+    queued: int
+    progress: float
+    created_at: str
+    updated_at: str
+
+
+def _show(record: dict[str, Any]) -> Replay:
+    return Replay(
+        id=public("rpl", record["id"]),
+        webhook_id=public("whk", record["endpoint_id"]),
+        state=record["state"],
+        since=iso(record["since"]),
+        until=iso(record["until"]),
+        states=_strings.decode(record["states"]),
+        types=_strings.decode(record["types"]),
+        seen=record["seen"],
+        queued=record["queued"],
+        progress=deliveries.progress(record),
+        created_at=iso(record["created_at"]),
+        updated_at=iso(record["updated_at"]),
+    )
+
+
+def _states(wish: Wish | list[Wish]) -> tuple[str, ...]:
+    wanted = {state for one in ([wish] if isinstance(wish, str) else wish) for state in _MEANING.get(one, (one,))}
+    if not wanted:
+        raise Invalid("Name at least one state to replay, or leave it out.", code="invalid_state")
+    return tuple(state for state in deliveries.EVERYTHING if state in wanted)
+
+
+@post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Replay events to an endpoint", opt={"body": NewReplay})
+async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[Replay]:
+    """Queues what is wanted, some at a time and behind what is fresh, however much it is, also after a restart.
+
+    On a disabled endpoint it waits until the endpoint is enabled.
+    """
+    asked = await call.body(NewReplay)
+    engine = call.engine
+    states = _states(asked.state)
+    types = check_patterns(asked.types) if asked.types else ()
+    since = None if asked.since is None else max(parse_time(asked.since), 0)
+    until = call.now if asked.until is None else min(parse_time(asked.until), call.now)
+
+    async def work(tx: Tx) -> Replay:
+        webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
+        first = since if since is not None else await deliveries.missing_since(tx, webhook)
+        if first is None:
+            detail = "This endpoint lacks nothing that is known of; say `since` when to replay."
+            raise Invalid(detail, code="missing_since")
+        if first >= until:
+            raise Invalid("`since` must be before `until` and before now.", code="invalid_period")
+        wanted = deliveries.Wanted(first, until, states, types)
+        replay_id = await deliveries.start_replay(tx, engine.ids, webhook, wanted, call.now)
+        return _show(await deliveries.find_replay(tx, call.workspace_id, replay_id))
+
+    return await call.perform(202, work)
+
+
+@get("/v1/webhooks/{id:str}/replays", summary="List the replays of an endpoint")
+async def list_replays(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[Replay]:
+    """The newest first."""
+
+    async def work(tx: Tx) -> list[dict[str, Any]]:
+        webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
+        return await tx.records("replays.list", endpoint_id=webhook.id, before=before("replays", after), n=limit + 1)
+
+    return page("replays", await call.read(work), limit, _show, lambda record: int(record["id"]))
+
+
+@get("/v1/replays/{id:str}", summary="Get a replay and its progress")
+async def get_replay(call: NamedDependency[Call], id: FromPath[str]) -> Replay:
+    """How many events were looked at and queued, and how far it is."""
+    return _show(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
+
+
+@post("/v1/replays/{id:str}/cancel", status_code=200, summary="Cancel a replay")
+async def cancel_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[Replay]:
+    """It queues nothing more; what it queued already is still delivered."""
+
+    async def work(tx: Tx) -> Replay:
+        return _show(await deliveries.cancel_replay(tx, call.workspace_id, internal("rpl", id), call.now))
+
+    return await call.perform(200, work)
+
+
+ROUTES = [start_replay, list_replays, get_replay, cancel_replay]

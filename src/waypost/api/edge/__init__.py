@@ -1,0 +1,1 @@
+"""The hot inbound routes as raw ASGI: events and receipts."""

@@ -1,0 +1,285 @@
+"""The HTTP/1.1 protocol of the server: uvicorn's, with limits on size, time and number for untrusted clients."""
+
+import asyncio
+import ipaddress
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from waypost.api.problems import problem
+from waypost.errors import Error, Invalid, Unavailable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one server allows its clients. Times are in seconds."""
+
+    #: Bytes of the request line and the headers, and the number of headers.
+    head_bytes: int = 64 * 1024
+    headers: int = 100
+    #: From the first byte of a request, or from the connection, to the end of the headers.
+    head_s: float = 10
+    #: A body may take this long, and a second more for every `body_rate` bytes of it.
+    body_s: float = 30
+    body_rate: int = 1024
+    #: Between two requests.
+    idle_s: float = 75
+    #: A client that reads nothing of its response for this long is cut off.
+    unread_s: float = 60
+    #: A connection that is being closed gets this long to read the last response.
+    close_s: float = 2
+    #: Connections in all, and of one address (of one /64 network with IPv6).
+    connections: int = 20_000
+    per_address: int = 15_000
+
+
+class ConnectionRegistry:
+    """The open connections of a server. One timer checks all of them, so that a request costs no timer."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        #: The time of the last check: precise enough for deadlines, and free to read.
+        self.now = 0.0
+        self._open: set[LimitedProtocol] = set()
+        self._addresses: Counter[str | bytes] = Counter()
+        self._every_s = min(1.0, limits.head_s / 4, limits.body_s / 4, limits.idle_s / 4, limits.close_s / 2)
+
+    def add(self, connection: "LimitedProtocol") -> str | None:
+        """Add a connection; the reason if it is one too many."""
+        if not self._open:
+            self.now = connection.loop.time()
+            connection.loop.call_later(self._every_s, self._check, connection.loop)
+        self._open.add(connection)
+        self._addresses[connection.address] += 1
+        if len(self._open) > self.limits.connections:
+            return "The server has as many connections as it may have. Retry later."
+        if self._addresses[connection.address] > self.limits.per_address:
+            return "Your address has as many connections as it may have. Close some, or retry later."
+        return None
+
+    def remove(self, connection: "LimitedProtocol") -> None:
+        """Forget a connection that is closed."""
+        if connection in self._open:
+            self._open.remove(connection)
+            self._addresses[connection.address] -= 1
+            if self._addresses[connection.address] <= 0:
+                del self._addresses[connection.address]
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = now = loop.time()
+        for connection in [one for one in self._open if one.deadline <= now or one.unread_deadline <= now]:
+            connection.expire()
+        if self._open:
+            loop.call_later(self._every_s, self._check, loop)
+
+
+class _Refused(Exception):
+    """Raised inside the parser; the response follows when the parser hands it back."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `limited` makes the subclass of a server."""
+
+    group: ConnectionRegistry
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.address: str | bytes = ""
+        #: When the client must have sent what is awaited; never, while the server works on a request.
+        self.deadline = math.inf
+        self.unread_deadline = math.inf
+        #: Whether a request is on its way in, and whether it still is in its headers.
+        self._receiving = self._in_head = False
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._body_began = 0.0
+        self._error: Error | None = None
+        #: Whether everything else that the client sends is dropped.
+        self._deaf = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection; refuse it when there are too many."""
+        super().connection_made(transport)
+        self.address = _network(self.client[0]) if self.client else ""
+        reason = self.group.add(self)
+        self.deadline = self.group.now + self.group.limits.head_s
+        if reason is not None:
+            self._deaf = True
+            self._write(Unavailable(reason, code="connection_limit"))
+            transport.close()
+            self.deadline = self.group.now + self.group.limits.close_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.group.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, as long as the headers are within the limits."""
+        if self._deaf:
+            return
+        if not self._receiving:
+            self._head_bytes = len(data)
+        elif self._in_head:
+            self._head_bytes += len(data)
+        HttpToolsProtocol.data_received(self, data)
+        limits = self.group.limits
+        if self._in_head and (len(self.headers) > limits.headers or self._head_bytes > limits.head_bytes):
+            self._refuse(_head_too_large(limits))
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that closes its side once its request is complete; close for any other."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._deaf or self._receiving or cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        """Note since when the client does not read."""
+        self.unread_deadline = self.group.now + self.group.limits.unread_s
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.unread_deadline = math.inf
+        super().resume_writing()
+
+    def on_message_begin(self) -> None:
+        """Start the time for the headers."""
+        self._receiving = self._in_head = True
+        self.deadline = self.group.now + self.group.limits.head_s
+        HttpToolsProtocol.on_message_begin(self)
+
+    def on_headers_complete(self) -> None:
+        """Check the headers as a whole, and start the time for the body."""
+        limits = self.group.limits
+        # What came with the end of the headers may be a part of the body: then they are measured.
+        if len(self.headers) > limits.headers or (self._head_bytes > limits.head_bytes < self._measure_head()):
+            self._fail(_head_too_large(limits))
+        hosts = 0
+        for name, _ in self.headers:
+            if name == b"host":
+                hosts += 1
+        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+            self._fail(Invalid("A request must have exactly one Host header.", code="invalid_host"))
+        self._in_head = False
+        self._body_bytes = 0
+        self._body_began = self.group.now
+        self.deadline = self.group.now + self.group.limits.body_s
+        HttpToolsProtocol.on_headers_complete(self)
+
+    def on_body(self, body: bytes) -> None:
+        """Give the body more time, in proportion to what came."""
+        self._body_bytes += len(body)
+        limits = self.group.limits
+        self.deadline = self._body_began + limits.body_s + self._body_bytes / limits.body_rate
+        HttpToolsProtocol.on_body(self, body)
+
+    def on_message_complete(self) -> None:
+        """The client has sent all; from now on it is the server that works."""
+        self._receiving = False
+        self._head_bytes = 0
+        done = self.cycle.response_complete
+        self.deadline = self.group.now + self.group.limits.idle_s if done else math.inf
+        HttpToolsProtocol.on_message_complete(self)
+
+    def on_response_complete(self) -> None:
+        """Start the time until the next request."""
+        limits = self.group.limits
+        if self.transport.is_closing() or self._receiving:
+            # Answered before the whole body was there: the rest must not take long.
+            self.deadline = self.group.now + limits.close_s
+        elif not self.pipeline:
+            self.deadline = self.group.now + limits.idle_s
+        HttpToolsProtocol.on_response_complete(self)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser, or a check inside of it, has refused."""
+        error = self._error or Invalid("The request is not valid HTTP/1.1.", code="invalid_http")
+        self._refuse(error)
+
+    def expire(self) -> None:
+        """End a connection whose client took too long."""
+        group = self.group
+        if self.unread_deadline <= group.now or self._deaf or self.transport.is_closing():
+            self.transport.abort()
+        elif self.flow.read_paused:
+            # The server has not taken in what came: the client cannot go on.
+            self.deadline = group.now + group.limits.body_s
+            self._body_began, self._body_bytes = group.now, 0
+        elif self._receiving:
+            self._refuse(Invalid("The request did not arrive in time.", code="request_timeout"))
+        else:
+            self.transport.close()
+            self.deadline = group.now + group.limits.close_s
+
+    def _measure_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _fail(self, error: Error) -> None:
+        self._error = error
+        raise _Refused
+
+    def _refuse(self, error: Error) -> None:
+        """Answer with an error and close, without losing the answer to what is still on its way in."""
+        if self._deaf or self.transport.is_closing():
+            return
+        self._deaf = True
+        cycle: RequestResponseCycle | None = self.cycle
+        in_body = self._receiving and not self._in_head
+        if cycle is not None and not cycle.response_complete:
+            if not in_body:
+                # An earlier request is being answered; what the client reads next must be that response.
+                cycle.keep_alive = False
+                self.deadline = math.inf
+                return
+            started = cycle.response_started or bool(self.pipeline)
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if started:
+                self.transport.abort()
+                return
+        if cycle is None or not in_body or not cycle.response_complete:
+            self._write(error)
+        self.deadline = self.group.now + self.group.limits.close_s
+        # Closing with unread data makes the kernel reset the connection, and the client lose the response.
+        self.transport.write_eof()
+
+    def _write(self, error: Error) -> None:
+        status, headers, body = problem(error)
+        content = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers, *_HEADERS):
+            content += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*content, b"\r\n", body)))
+
+
+_HEADERS = (
+    (b"connection", b"close"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def limited(limits: Limits) -> type[LimitedProtocol]:
+    """The protocol of one server, which counts its connections."""
+    return type("ServerProtocol", (LimitedProtocol,), {"group": ConnectionRegistry(limits)})
+
+
+def _head_too_large(limits: Limits) -> Invalid:
+    return Invalid(
+        f"The headers of a request are at most {limits.headers}, and {limits.head_bytes} bytes with its URL.",
+        code="head_too_large",
+    )
+
+
+def _network(host: str) -> str | bytes:
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8]

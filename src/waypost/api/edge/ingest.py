@@ -1,0 +1,150 @@
+"""The hot routes, in front of the framework: the Segment HTTP tracking API as raw ASGI."""
+
+import os
+from typing import Any
+
+import msgspec
+import structlog
+
+from waypost.api.edge.asgi import App, Headers, HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.edge.receipts import ReceiptRoutes
+from waypost.api.problems import SECURITY_HEADERS
+from waypost.clock import now_us
+from waypost.domain.accounts.api_keys import Caller, Scope
+from waypost.domain.events.segment import BATCH_BYTES, KINDS, Entry, read_batch, read_entry, read_message, reason_of
+from waypost.engine.accounts.workspaces import Keyring
+from waypost.engine.runtime.journal import Journal
+from waypost.errors import Error, Invalid, TooLarge, Unauthorized, Unavailable
+
+log = structlog.get_logger()
+
+#: The second spelling is that of the library for browsers.
+_ROUTES = {f"/v1/{kind}": kind for kind in KINDS} | {f"/v1/{kind[0]}": kind for kind in KINDS}
+_ROUTES |= {"/v1/batch": "batch", "/v1/b": "batch"}
+#: Browsers send events from any page: the write key is public there, and may do nothing but this.
+_CORS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (b"access-control-max-age", b"86400"),
+]
+_encode = msgspec.json.Encoder().encode
+
+
+_SUCCESS = b'{"success":true}'
+_SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
+
+
+class Edge:
+    """Takes the hot routes and leaves everything else to the app behind it."""
+
+    def __init__(self, app: App, keyring: Keyring, journal: Journal, receipts: ReceiptRoutes) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._journal = journal
+        self._receipts = receipts
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or (kind := _ROUTES.get(scope["path"])) is None:
+            if scope["type"] != "http" or not await self._receipts(scope, receive, send):
+                await self._app(scope, receive, send)
+            return
+        try:
+            if scope["method"] == "POST":
+                await self._take(kind, scope, receive, send)
+            elif scope["method"] == "OPTIONS":
+                await answer(send, 204, [*_CORS, *SECURITY_HEADERS], b"")
+            else:
+                raise Invalid("Send events with POST.", code="method_not_allowed")
+        except Error as error:
+            await refuse(send, error, b"POST, OPTIONS", _CORS[:1])
+
+    async def _take(self, kind: str, scope: HttpScope, receive: Receive, send: Send) -> None:
+        authorization: str | None = None
+        encoding = length = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"content-encoding":
+                encoding = value
+            elif name == b"content-length":
+                length = value
+        if length and int(length) > BATCH_BYTES:
+            raise TooLarge(
+                f"A request is at most {BATCH_BYTES} bytes; this one has {int(length)}. Send smaller batches."
+            )
+        caller = self._keyring.remember(authorization) if authorization else None
+        if caller is None and authorization:
+            caller = await self._keyring.find(authorization)
+        if caller is not None:
+            caller.require(Scope.INGEST)
+        body = await read_body(receive, encoding, BATCH_BYTES)
+        received_at = now_us()
+        if kind == "batch":
+            await self._take_batch(body, caller, received_at, send)
+            return
+        try:
+            message = read_message(body)
+        except Error as error:
+            raise _refusal(error, caller) from error
+        if caller is None:
+            caller = await self._find(message.write_key)
+        entry = read_entry(message, kind, caller.workspace_id, received_at, message.message_id or _fallback_id())
+        await self._keep([entry])
+        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
+
+    async def _take_batch(self, body: bytes, caller: Caller | None, received_at: int, send: Send) -> None:
+        try:
+            batch = read_batch(body)
+        except Error as error:
+            raise _refusal(error, caller) from error
+        if caller is None:
+            caller = await self._find(batch.write_key)
+        entries: list[Entry] = []
+        rejected: list[dict[str, Any]] = []
+        for index, raw in enumerate(batch.batch):
+            message_id: str | None = None
+            try:
+                message = read_message(raw)
+                message_id = message.message_id
+                entries.append(
+                    read_entry(
+                        message, None, caller.workspace_id, received_at, message_id or _fallback_id(), batch.sent_at
+                    )
+                )
+            except Error as error:
+                rejected.append(reason_of(error, index, message_id))
+        if rejected and not entries:
+            raise Invalid("No event of this batch can be taken.", code="invalid_events", rejected=rejected)
+        if entries:
+            await self._keep(entries)
+        if rejected:
+            told = _encode({"success": True, "accepted": len(entries), "rejected": rejected})
+            await answer(send, 200, [*json_headers(len(told)), _CORS[0]], told)
+            return
+        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
+
+    async def _find(self, write_key: str | None) -> Caller:
+        """The caller of a key that stands in the body; Unauthorized for none."""
+        caller = await self._keyring.find(None, write_key)
+        caller.require(Scope.INGEST)
+        return caller
+
+    async def _keep(self, entries: list[Entry]) -> None:
+        try:
+            await self._journal.append(entries)
+        except Error as error:
+            # The error is shared by all who waited for the batch; each raises a copy with a traceback of its own.
+            raise type(error)(error.detail, code=error.code) from None
+        except Exception as error:
+            raise Unavailable("The event could not be stored. Send it again.") from error
+
+
+def _refusal(error: Error, caller: Caller | None) -> Error:
+    """A body that cannot be read names no key: who sent it without one is unauthorized, whatever else is wrong."""
+    return Unauthorized() if caller is None else error
+
+
+def _fallback_id() -> str:
+    return "waypost-" + os.urandom(12).hex()

@@ -1,0 +1,1 @@
+"""People: profiles and the identifiers that lead to them."""

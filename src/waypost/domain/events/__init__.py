@@ -1,0 +1,1 @@
+"""What happened: the Segment reader, and the catalogue of event types."""

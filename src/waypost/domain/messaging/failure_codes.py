@@ -1,0 +1,180 @@
+"""Why a message failed: the delivery failure codes, and what the events of AWS about text messages mean.
+
+The codes of a set-up check are others (domain.setup), although 2003 and 2006 stand in both tables.
+"""
+
+import msgspec
+
+from waypost.domain.messaging.message import Status
+
+#: The codes by name, for those that are given here.
+INSUFFICIENT_CREDITS = 2000
+INVALID_NUMBER = 2003
+DO_NOT_CALL = 2006
+EXPIRED = 2008
+UNDELIVERED = 2009
+REJECTED = 2015
+QUEUE_EXPIRED = 2016
+THROTTLED = 2020
+DUPLICATE = 2021
+OTHER = 9988
+#: A value that nobody knows is kept in a reason up to here.
+_KEPT = 100
+
+
+class FailureCode(msgspec.Struct, frozen=True):
+    """A delivery failure code."""
+
+    code: int
+    name: str
+    meaning: str
+
+
+FAILURE_CODES: dict[int, FailureCode] = {
+    code: FailureCode(code, name, meaning)
+    for code, name, meaning in (
+        (
+            INSUFFICIENT_CREDITS,
+            "Insufficient credits",
+            "The account at the provider has used up the credit or the spending limit that was set for it. Raise it, "
+            "then send the message again to those who did not get it.",
+        ),
+        (INVALID_NUMBER, "Invalid mobile number", "The phone number is not valid."),
+        (
+            DO_NOT_CALL,
+            "User registered for NDNC",
+            "The number is on a national do-not-call list, so that promotional messages do not reach it.",
+        ),
+        (EXPIRED, "Message expired", "The message was not delivered within the time that it was worth sending."),
+        (
+            UNDELIVERED,
+            "Undelivered",
+            "The message did not reach the phone: it was off, out of reach, or its network could not be reached.",
+        ),
+        (REJECTED, "Message was rejected", "The mobile network of the recipient, or their phone, refused the message."),
+        (
+            QUEUE_EXPIRED,
+            "Time to live expired (DND queue drop / FC queue drop)",
+            "The message waited for the end of quiet hours or of a frequency cap, and expired there.",
+        ),
+        (
+            THROTTLED,
+            "Throttling error",
+            "More was sent than the provider takes in the time, and it still refused after retries. Pinpoint takes "
+            "240,000 messages a minute; set a throttle for sends that would go faster.",
+        ),
+        (
+            DUPLICATE,
+            "Duplicate",
+            "The same message came more than once for the same person; only the first one is delivered.",
+        ),
+        (OTHER, "Other failures", "Something unknown or uncommon kept the message from being delivered."),
+    )
+}
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What a provider's word for the fate of a message means."""
+
+    #: sent, delivered or failed; None when it moves nothing.
+    status: Status | None
+    code: int | None = None
+    reason: str | None = None
+    #: The reason to suppress the address, if there is one.
+    suppress: str | None = None
+
+
+_UNDER_WAY = Meaning(None)
+_SENT = Meaning(Status.SENT)
+_DELIVERED = Meaning(Status.DELIVERED)
+_OPTED_OUT = Meaning(None, suppress="opted_out")
+#: What the block of a promotional message in India means: the number is in the national register.
+_NDNC = Meaning(Status.FAILED, DO_NOT_CALL, "ndnc")
+
+
+def _failed(code: int, reason: str, suppress: str | None = None) -> Meaning:
+    return Meaning(Status.FAILED, code, reason, suppress)
+
+
+#: The `record_status` of Pinpoint, and, behind `TEXT_` or `MEDIA_`, the event types of End User Messaging. The names
+#: are those of AWS; which code each has is our reading.
+WORDS: dict[str, Meaning] = {
+    "QUEUED": _UNDER_WAY,
+    "PENDING": _UNDER_WAY,
+    "SENT": _SENT,
+    "SUCCESSFUL": _SENT,
+    "DELIVERED": _DELIVERED,
+    "INVALID": _failed(INVALID_NUMBER, "invalid_number", "invalid_number"),
+    "UNREACHABLE": _failed(UNDELIVERED, "unreachable"),
+    "CARRIER_UNREACHABLE": _failed(UNDELIVERED, "carrier_unreachable"),
+    "UNKNOWN": _failed(OTHER, "unknown"),
+    "BLOCKED": _failed(REJECTED, "blocked"),
+    "CARRIER_BLOCKED": _failed(REJECTED, "carrier_blocked"),
+    "SPAM": _failed(REJECTED, "spam"),
+    "INVALID_MESSAGE": _failed(REJECTED, "invalid_message"),
+    "TTL_EXPIRED": _failed(EXPIRED, "expired"),
+    "MAX_PRICE_EXCEEDED": _failed(INSUFFICIENT_CREDITS, "spend_limit"),
+    "OPTED_OUT": _failed(OTHER, "opted_out", "opted_out"),
+    "PROTECT_BLOCKED": _failed(OTHER, "protect_blocked"),
+}
+#: The families of End User Messaging's event types that are about messages; voice calls are not.
+FAMILIES = ("TEXT_", "MEDIA_", "RCS_")
+#: Event types of End User Messaging that the words above do not cover (botocore's model).
+_FURTHER: dict[str, Meaning] = {
+    "MEDIA_FILE_INACCESSIBLE": _failed(OTHER, "media_inaccessible"),
+    "MEDIA_FILE_TYPE_UNSUPPORTED": _failed(OTHER, "media_type_unsupported"),
+    "MEDIA_FILE_SIZE_EXCEEDED": _failed(OTHER, "media_too_large"),
+    "RCS_READ": _DELIVERED,
+    "RCS_FAILED": _failed(OTHER, "failed"),
+    "RCS_FALLEN_BACK_TO_SMS": _UNDER_WAY,
+}
+_EVENT_TYPES = {family + word: meaning for family in FAMILIES for word, meaning in WORDS.items()} | _FURTHER
+_BLOCKED = frozenset({"BLOCKED", *(family + "BLOCKED" for family in FAMILIES)})
+
+
+def describe(code: int) -> FailureCode | None:
+    """The name and the meaning of a delivery failure code; None for one that is not ours."""
+    return FAILURE_CODES.get(code)
+
+
+def unrecognised(value: str) -> Meaning:
+    """A failure in a provider's word that is not known; the reason keeps the word."""
+    return _failed(OTHER, f"unrecognised:{value[:_KEPT]}")
+
+
+def read_record_status(value: str, country: str | None, message_type: str | None) -> Meaning:
+    """What the `record_status` of a Pinpoint event means, in a country (ISO 3166-1 alpha-2) for a type of message."""
+    if value == "BLOCKED" and _in_register(country, message_type):
+        return _NDNC
+    return WORDS.get(value) or unrecognised(value)
+
+
+def read_pinpoint_event(
+    event_type: str, record_status: str | None, country: str | None, message_type: str | None
+) -> Meaning | None:
+    """What an event of Pinpoint (`_SMS.…`) means; None when it is not about the fate of a text message."""
+    if event_type == "_SMS.BUFFERED":
+        return _UNDER_WAY
+    if event_type == "_SMS.OPTOUT":
+        return _OPTED_OUT
+    if not event_type.startswith("_SMS."):
+        return None
+    if record_status:
+        return read_record_status(record_status, country, message_type)
+    if event_type == "_SMS.SUCCESS":
+        return _SENT
+    return unrecognised("") if event_type == "_SMS.FAILURE" else None
+
+
+def read_end_user_messaging_event(event_type: str, country: str | None, message_type: str | None) -> Meaning | None:
+    """What an event of AWS End User Messaging means; None when it is not about the fate of a message."""
+    if event_type in _BLOCKED and _in_register(country, message_type):
+        return _NDNC
+    found = _EVENT_TYPES.get(event_type)
+    if found is None and event_type.startswith(FAMILIES):
+        return unrecognised(event_type)
+    return found
+
+
+def _in_register(country: str | None, message_type: str | None) -> bool:
+    return country is not None and country.upper() == "IN" and (message_type or "").lower() == "promotional"

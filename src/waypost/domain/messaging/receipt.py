@@ -1,0 +1,148 @@
+"""What receipts are made of, whichever provider sends them: ids, moments, prices, and what nobody can read."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from waypost.domain.messaging.message import Receipt
+from waypost.domain.values.ids import internal
+from waypost.errors import NotFound
+
+#: Of what cannot be read, so many bytes are kept.
+QUARANTINED_BYTES = 64 * 1024
+#: Characters that are kept of a provider's words, of an id of its, and of what a person wrote.
+WORDS, ID, TEXT = 500, 256, 10_000
+#: Further properties, as JSON.
+PROPERTIES_BYTES = 16 * 1024
+#: Prices up to here are whole millionths in any reader of JSON.
+_LARGEST = 1 << 53
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+#: The end of the year 9999, the last that can be shown.
+_LATEST = 253_402_300_800_000_000 - 1
+_SCALES = {"s": 1_000_000, "ms": 1000, "us": 1}
+_CONTROL = re.compile(r"[\x00\ud800-\udfff]")
+_SHORT = ("reason", "provider_code", "address", "carrier", "country", "currency", "suppress", "event", "own_address")
+_encode = msgspec.json.Encoder().encode
+
+
+class Quarantined(msgspec.Struct, kw_only=True):
+    """What a provider said and nobody could read: kept, so that it can be looked at."""
+
+    workspace_id: int
+    connection_id: int
+    reason: str
+    body: bytes
+
+
+def quarantine(workspace_id: int, connection_id: int, reason: str, body: bytes) -> Quarantined:
+    """What cannot be read, cut to what is kept of it."""
+    return Quarantined(
+        workspace_id=workspace_id,
+        connection_id=connection_id,
+        reason=clean(reason, WORDS),
+        body=bytes(body[:QUARANTINED_BYTES]),
+    )
+
+
+def read_message_id(text: Any) -> int | None:
+    """The message behind a public id that a provider gave back; None when it is none, for then it is not ours."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return internal("msg", text)
+    except NotFound:
+        return None
+
+
+def read_moment(value: Any, unit: str, fallback: int) -> int:
+    """When something happened, in microseconds; `unit` is s, ms, us or iso (where a number is told by its size).
+
+    A provider's clock may say anything: what is no moment between 1970 and 9999 is the fallback.
+    """
+    number = read_number(value)
+    if number is not None:
+        scale = _SCALES.get(unit) or (1_000_000 if number < 1e11 else 1000 if number < 1e14 else 1)
+        at = int(number * scale) if 0 < number < _LATEST else 0
+    elif unit == "iso" and isinstance(value, str):
+        at = _read_iso(value)
+    else:
+        at = 0
+    return at if 0 < at <= _LATEST else fallback
+
+
+def _read_iso(value: str) -> int:
+    try:
+        moment = datetime.fromisoformat(value[:40])
+    except ValueError:
+        return 0
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+
+
+def read_number(value: Any) -> float | None:
+    """A number, whether it came as one or as text; None for anything else, infinities and their like included."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value[:40] if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def read_count(value: Any) -> int | None:
+    """How many parts a message had: a whole number from 0 to 10,000, as number or text; None for anything else."""
+    number = read_number(value)
+    return int(number) if number is not None and 0 <= number <= 10_000 else None
+
+
+def read_micros(value: Any, scale: int) -> int | None:
+    """A price in millionths of its currency; `scale` says how many of those one unit of the value is.
+
+    The sign does not count: some write what they charge as less than nothing.
+    """
+    number = read_number(value)
+    micros = abs(number) * scale if number is not None else None
+    return round(micros) if micros is not None and micros < _LARGEST else None
+
+
+def clean(text: str, length: int) -> str:
+    """The text, cut, without the characters that a database refuses."""
+    return _CONTROL.sub("\ufffd", text[:length])
+
+
+def tidy(receipt: Receipt) -> Receipt:
+    """The receipt with every text cut to what is kept of it, and without characters that a database refuses."""
+    for name in _SHORT:
+        value = getattr(receipt, name)
+        if value is not None:
+            setattr(receipt, name, clean(value, ID))
+    if receipt.detail is not None:
+        receipt.detail = clean(receipt.detail, WORDS)
+    if receipt.text is not None:
+        receipt.text = clean(receipt.text, TEXT)
+    # Cut, an id would be another one.
+    if receipt.provider_message_id is not None and _unfit(receipt.provider_message_id):
+        receipt.provider_message_id = None
+    if receipt.receipt_id is not None and _unfit(receipt.receipt_id):
+        receipt.receipt_id = None
+    if receipt.properties:
+        receipt.properties = _tidy_properties(receipt.properties)
+    return receipt
+
+
+def _unfit(text: str) -> bool:
+    return not 0 < len(text) <= ID or _CONTROL.search(text) is not None
+
+
+def _tidy_properties(properties: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in list(properties.items())[:50]:
+        if isinstance(value, str):
+            value = clean(value, 2048)
+        elif not isinstance(value, int | float | bool):
+            continue
+        kept[clean(name, 100)] = value
+    return kept if len(_encode(kept)) <= PROPERTIES_BYTES else {}

@@ -1,0 +1,1 @@
+"""Providers as data: connectors, connections, requests, responses, callbacks and set-up checks."""

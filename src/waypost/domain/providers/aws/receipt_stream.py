@@ -1,0 +1,289 @@
+"""How receipts leave AWS: what its answers say of event streams, configuration sets and Firehose streams."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from waypost.domain.providers.setup_checks import (
+    END_USER_MESSAGING,
+    PINPOINT,
+    Called,
+    Check,
+    Result,
+    Source,
+    denied,
+    failed,
+    judge_account,
+    passed,
+    passing,
+    refused,
+    told,
+    unverified,
+    went_well,
+)
+
+#: Firehose should gather receipts no longer than this. AWS allows 900 s, and begins with 300 s.
+ADVISED_BUFFERING_S = 60
+#: What a configuration set can send about text messages (botocore's model of End User Messaging). TEXT_SENT is in the
+#: model too, but AWS does not send it.
+TEXT_EVENTS = frozenset(
+    {
+        "TEXT_PENDING",
+        "TEXT_QUEUED",
+        "TEXT_SUCCESSFUL",
+        "TEXT_DELIVERED",
+        "TEXT_INVALID",
+        "TEXT_INVALID_MESSAGE",
+        "TEXT_UNREACHABLE",
+        "TEXT_CARRIER_UNREACHABLE",
+        "TEXT_BLOCKED",
+        "TEXT_CARRIER_BLOCKED",
+        "TEXT_SPAM",
+        "TEXT_UNKNOWN",
+        "TEXT_TTL_EXPIRED",
+        "TEXT_PROTECT_BLOCKED",
+    }
+)
+
+_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):(?P<service>[a-z]+):(?P<region>[a-z0-9-]+):(?P<account>[0-9]{1,20}):"
+    r"(?P<kind>deliverystream|stream)/(?P<name>[A-Za-z0-9_.-]{1,128})\Z"
+)
+_USER = re.compile(r"//[^/]*@")
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """A delivery stream, as its ARN names it."""
+
+    region: str
+    account_id: str
+    name: str
+    arn: str
+
+
+def read_stream(arn: object) -> Stream | None:
+    """The delivery stream that an ARN names; None for anything else, a Kinesis data stream among it."""
+    match = _ARN.match(arn) if isinstance(arn, str) else None
+    if match is None or match["service"] != "firehose" or match["kind"] != "deliverystream":
+        return None
+    return Stream(match["region"], match["account"], match["name"], match[0])
+
+
+def judge_event_stream(called: Called, region: str, call: str) -> Check | Stream:
+    """What GetEventStream says: the stream that the project is linked to, or why there is none."""
+    name = "event_stream"
+    bad = judge_account(PINPOINT, called, name, call)
+    if bad is not None:
+        return bad
+    if called.body is None:
+        return unverified(name, call, "the answer was not JSON")
+    return _linked(PINPOINT, called.body.get("DestinationStreamArn"), region, name, call)
+
+
+def judge_missing_stream(app: Called, stream_call: str, app_call: str) -> Check:
+    """What a 404 of GetEventStream means, by what GetApp said: no such project here, or no stream in it.
+
+    The policy that Waypost gives allows GetEventStream for one region only: there a wrong region is answered with 403,
+    and a 404 is about the stream, whether or not GetApp may be called.
+    """
+    if app.status == 404:
+        return failed(PINPOINT, 2001, "project", app_call, f"no such project in this region ({told(app)})", app.error)
+    if went_well(app) or app.status in (401, 403) or denied(app):
+        return failed(PINPOINT, 2002, "event_stream", stream_call, "the project has no event stream", app.error)
+    return unverified("project", app_call, told(app), app.error)
+
+
+def judge_configuration_set(called: Called, wanted: str, region: str, call: str) -> Check | list[tuple[Stream, Check]]:
+    """What DescribeConfigurationSets says: the streams that the set sends text events into, or why there is none."""
+    name = "configuration_set"
+    if called.error == "ResourceNotFoundException":
+        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {wanted!r}", called.error)
+    bad = judge_account(END_USER_MESSAGING, called, name, call)
+    if bad is not None:
+        return bad
+    if called.body is None:
+        return unverified(name, call, "the answer was not JSON")
+    sets = _objects(called.body.get("ConfigurationSets"))
+    found = next(
+        (one for one in sets if wanted in (one.get("ConfigurationSetName"), one.get("ConfigurationSetArn"))), None
+    )
+    if found is None:
+        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {wanted!r}")
+    streams: list[tuple[Stream, Check]] = []
+    wrong: Check | None = None
+    for destination in _objects(found.get("EventDestinations")):
+        firehose = destination.get("KinesisFirehoseDestination")
+        missing = _missing_events(destination.get("MatchingEventTypes"))
+        if not isinstance(firehose, dict) or destination.get("Enabled") is not True or missing is None:
+            continue
+        linked = _linked(END_USER_MESSAGING, firehose.get("DeliveryStreamArn"), region, name, call)
+        if isinstance(linked, Check):
+            wrong = wrong or linked
+            continue
+        streams.append((linked, _events_check(missing, linked, name, call)))
+    if streams:
+        return streams
+    return wrong or failed(
+        END_USER_MESSAGING,
+        2002,
+        name,
+        call,
+        "the configuration set has no enabled event destination that sends text events to Firehose",
+    )
+
+
+def _linked(source: Source, arn: object, region: str, name: str, call: str) -> Check | Stream:
+    stream = read_stream(arn)
+    if stream is None:
+        seen = f"{arn[:200]!r} is" if isinstance(arn, str) else "what it names is"
+        return failed(source, 2002, name, call, f"{seen} no Firehose delivery stream")
+    if stream.region != region:
+        return failed(source, 2001, name, call, f"the stream is in {stream.region}, the connection in {region}")
+    return stream
+
+
+def _missing_events(types: object) -> list[str] | None:
+    """The text events that a destination leaves out; None when it takes none at all."""
+    taken = {one for one in types if isinstance(one, str)} if isinstance(types, list) else set()
+    if taken & {"ALL", "TEXT_ALL"}:
+        return []
+    return sorted(TEXT_EVENTS - taken) if TEXT_EVENTS & taken else None
+
+
+def _events_check(missing: list[str], stream: Stream, name: str, call: str) -> Check:
+    if not missing:
+        return passed(name, call, f"sends its text events to {stream.name}")
+    return Check(
+        name=name,
+        call=call,
+        result=Result.WARNING,
+        meaning="Some text events are not sent, so some messages will never show what became of them.",
+        resolution=("Let the event destination take TEXT_ALL.",),
+        detail=f"left out: {', '.join(missing)}",
+    )
+
+
+def judge_listing(
+    source: Source, stream: Stream, names: Iterable[str], complete: bool, denied: Called, call: str, list_call: str
+) -> Check:
+    """Why a stream could not be described, by whether it is in the list of streams."""
+    if complete and stream.name not in names:
+        return failed(source, 2003, "stream", list_call, f"there is no stream {stream.name!r} in {stream.region}")
+    return refused(
+        "stream",
+        call,
+        "The keys of this connection may not describe the Kinesis Firehose Data Stream.",
+        (
+            f"Allow {call} and {list_call} to the IAM user; the connection's IAM policy has both.",
+            "Attempt the configuration again.",
+        ),
+        denied,
+    )
+
+
+def judge_stream(source: Source, called: Called, stream: Stream, call: str) -> Check | dict[str, Any]:
+    """What DescribeDeliveryStream says: the description, or why there is none."""
+    name = "stream"
+    if called.error == "ResourceNotFoundException" or (called.status == 404 and called.error is None):
+        return failed(source, 2003, name, call, f"there is no stream {stream.name!r} in {stream.region}", called.error)
+    if not went_well(called):
+        if called.status is None or passing(called):
+            return unverified(name, call, told(called), called.error)
+        return failed(source, 2001, name, call, told(called), called.error)
+    found = (called.body or {}).get("DeliveryStreamDescription")
+    if not isinstance(found, dict):
+        return unverified(name, call, "the answer holds no description of a stream")
+    described = read_stream(found.get("DeliveryStreamARN"))
+    if described is not None and described.account_id != stream.account_id:
+        return failed(
+            source,
+            2003,
+            name,
+            call,
+            f"the linked stream belongs to the AWS account {stream.account_id}; the keys of this connection belong to "
+            f"{described.account_id}, which has another stream of that name",
+        )
+    return found
+
+
+def judge_description(source: Source, description: Mapping[str, Any], tracker_url: str, call: str) -> list[Check]:
+    """Whether a stream is active and brings its records here; steps up to the first one that failed."""
+    status = description.get("DeliveryStreamStatus")
+    if status != "ACTIVE":
+        return [failed(source, 2004, "status", call, f"its status is {str(status)[:100]}")]
+    checks = [passed("status", call)]
+    endpoints = [
+        found
+        for destination in _objects(description.get("Destinations"))
+        if isinstance(found := destination.get("HttpEndpointDestinationDescription"), dict)
+    ]
+    if not endpoints:
+        return [*checks, failed(source, 2005, "destination", call, "the stream has no HTTP endpoint destination")]
+    checks.append(passed("destination", call))
+    fitting = [found for found in endpoints if same_url(_url(found), tracker_url)]
+    if not fitting:
+        seen = _shown(_url(endpoints[0]))
+        return [*checks, failed(source, 2006, "tracker_url", call, f"it is {seen}; it should be {tracker_url}")]
+    checks.append(passed("tracker_url", call))
+    checks.extend(_buffering(fitting[0], call))
+    return checks
+
+
+def _buffering(endpoint: Mapping[str, Any], call: str) -> list[Check]:
+    hints = endpoint.get("BufferingHints")
+    seconds = hints.get("IntervalInSeconds") if isinstance(hints, dict) else None
+    if not isinstance(seconds, int) or seconds <= ADVISED_BUFFERING_S:
+        return []
+    return [
+        Check(
+            name="buffering",
+            call=call,
+            result=Result.WARNING,
+            meaning=f"Receipts come up to {seconds} seconds late: so long does the stream gather them.",
+            resolution=(f"Set the buffer interval of its HTTP destination to {ADVISED_BUFFERING_S} seconds or less.",),
+        )
+    ]
+
+
+def same_url(left: str, right: str) -> bool:
+    """Whether both lead to the same place, as Firehose would call them.
+
+    Letters of scheme and host may differ in case and the scheme's own port may be left out. Path and query are
+    compared letter by letter, the slash at the end included: Firehose follows no redirect.
+    """
+    first = _place(left)
+    return first is not None and first == _place(right)
+
+
+def _place(url: str) -> tuple[object, ...] | None:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    if usual is None or not host:
+        return None
+    # A fragment is never sent, a missing path is sent as "/", and a question mark is sent even if nothing follows it.
+    asked = "?" in url.partition("#")[0]
+    return parts.scheme, parts.username, parts.password, host, port or usual, parts.path or "/", parts.query, asked
+
+
+def _url(endpoint: Mapping[str, Any]) -> str:
+    configuration = endpoint.get("EndpointConfiguration")
+    url = configuration.get("Url") if isinstance(configuration, dict) else None
+    return url if isinstance(url, str) else ""
+
+
+def _shown(url: str) -> str:
+    """A URL to be shown: without a password, and not too long."""
+    return repr(_USER.sub("//", url, count=1)[:300]) if url else "not set"
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

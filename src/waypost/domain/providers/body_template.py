@@ -1,0 +1,183 @@
+"""Bodies of requests: a tree whose texts are Liquid, rendered value by value, then written as JSON or as a form.
+
+Since every value is rendered by itself, a quote or a newline in a name cannot break what is around it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from waypost.domain.templates.liquid.expressions import Context, as_text, compile_value
+
+#: What a table of a body may say of itself.
+#: `$json`: its value is written as JSON text. `$if`: left out unless this gives something. `$keep`: kept even where
+#: empty values are dropped. `$merge`: the entries of this object come in, those written out win.
+MARKS = frozenset({"$json", "$if", "$keep", "$merge"})
+ENCODINGS = ("json", "form", "query", "none")
+#: How deep a body may be nested.
+DEEPEST = 20
+
+_encode = msgspec.json.Encoder().encode
+_ABSENT = object()
+_PIECE = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
+#: A quote that is not escaped, if what is escaped before it is passed over.
+_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
+JSON_IN_TEXT = (
+    "this is JSON written as a text, which a quote in a value would break; write the JSON itself under "
+    '{"$json": …}, or each value without quotes as {{ … | json }}'
+)
+
+
+class Flaw(Exception):
+    """Something in a body cannot be: under which keys, and why."""
+
+    def __init__(self, path: tuple[str | int, ...], reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(reason)
+
+
+def expressions(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text of a body with where it stands; Flaw where something cannot be sent."""
+    if len(path) > DEEPEST:
+        raise Flaw(path, f"a body is nested at most {DEEPEST} deep")
+    if isinstance(tree, str):
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        marks = {key for key in tree if key.startswith("$")}
+        if unknown := marks - MARKS:
+            raise Flaw(
+                (*path, min(unknown)), f"there is no mark {min(unknown)!r}; there are {', '.join(sorted(MARKS))}"
+            )
+        if marks & {"$json", "$keep"} and len(tree.keys() - {"$if"}) != 1:
+            raise Flaw(path, "$json and $keep stand alone in their table, but for $if")
+        for key, value in tree.items():
+            yield from expressions(value, (*path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from expressions(value, (*path, index))
+    elif tree is not None and not isinstance(tree, bool | int | float):
+        raise Flaw(path, "a body holds texts, numbers, truth values, lists and tables")
+
+
+def holds_broken_json(text: str) -> bool:
+    """Whether a text is JSON with an expression inside quotes: a quote in its value would end the string."""
+    head = text.lstrip()
+    if not head.startswith(("{", "[")) or head.startswith(("{{", "{%")):
+        return False
+    sample, quoted, inside = "", False, False
+    for piece in _PIECE.split(text):
+        if piece.startswith("{{"):
+            inside = inside or quoted
+            sample += "x" if quoted else "0"
+        elif not piece.startswith("{%"):
+            sample += piece
+            quoted ^= len(_QUOTE.findall(piece)) % 2 == 1
+    if not inside:
+        return False
+    try:
+        msgspec.json.decode(sample)
+    except (msgspec.DecodeError, RecursionError):
+        return head[1:].lstrip().startswith(('"', "{"))
+    return True
+
+
+def render(tree: Any, context: Context, drop_empty: bool = False) -> Any:
+    """The body with every expression replaced by what it gives; None for one that is left out as a whole."""
+    value = _render(tree, context, drop_empty)
+    return None if value is _ABSENT else value
+
+
+def _render(tree: Any, context: Context, drop: bool) -> Any:
+    if isinstance(tree, str):
+        value = compile_value(tree)(context)
+        return _ABSENT if drop and _empty(value) else value
+    if isinstance(tree, Mapping):
+        return _render_table(tree, context, drop)
+    if isinstance(tree, list):
+        items = [value for item in tree if (value := _render(item, context, drop)) is not _ABSENT]
+        return _ABSENT if drop and not items else items
+    return tree
+
+
+def _render_table(tree: Mapping[str, Any], context: Context, drop: bool) -> Any:
+    if "$if" in tree and _hollow(compile_value(str(tree["$if"]))(context)):
+        return _ABSENT
+    if "$keep" in tree:
+        value = _render(tree["$keep"], context, False)
+        return "" if value is None else value
+    if "$json" in tree:
+        inner = _render(tree["$json"], context, drop)
+        return _encode({} if inner is _ABSENT else inner).decode()
+    table: dict[str, Any] = {}
+    if "$merge" in tree:
+        merged = _render(tree["$merge"], context, False)
+        table |= merged if isinstance(merged, Mapping) else {}
+    for key, branch in tree.items():
+        if key.startswith("$"):
+            continue
+        value = _render(branch, context, drop)
+        if value is not _ABSENT:
+            table[key] = value
+    return _ABSENT if drop and not table else table
+
+
+def write(value: Any, encoding: str) -> tuple[bytes, str]:
+    """A rendered body as it is sent, and its content type; nothing at all for `query` and `none`."""
+    if encoding == "json":
+        return (b"" if value is None else _encode(value)), "application/json"
+    if encoding == "form":
+        return urlencode(pairs(value)).encode(), "application/x-www-form-urlencoded"
+    return b"", ""
+
+
+def pairs(value: Any) -> list[tuple[str, str]]:
+    """A rendered table as fields of a form or a query: a list is the same field again and again."""
+    if not isinstance(value, Mapping):
+        return []
+    found = []
+    for key, item in value.items():
+        for one in item if isinstance(item, list) else [item]:
+            found.append((str(key), as_text(one)))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def read_text(text: str, encoding: str) -> Any:
+    """The tree that a body written as text is: JSON, or a form; its values may be Liquid.
+
+    ValueError when it is not.
+    """
+    if not text.strip():
+        return None
+    if encoding == "json":
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(
+                f"The body is not JSON: {error}. Expressions stand inside quotes: "
+                '{"to": "{{ message.to }}"}; one that stands alone gives the value itself'
+            ) from error
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        for name, value in parse_qsl(line.strip(), keep_blank_values=True, max_num_fields=200):
+            if name in found:
+                before = found[name]
+                found[name] = [*(before if isinstance(before, list) else [before]), value]
+            else:
+                found[name] = value
+    if not found:
+        raise ValueError("The body is not a form: write name=value&name=value")
+    return found
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == "" or value == [] or value == {}
+
+
+def _hollow(value: Any) -> bool:
+    return _empty(value) or value is False

@@ -1,0 +1,416 @@
+"""What providers call back with: whether it is genuine, and the receipts in it, by the data of the connector."""
+
+import base64
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from waypost.clock import SECOND
+from waypost.domain.messaging.failure_codes import OTHER, unrecognised
+from waypost.domain.messaging.keywords import inbound_receipt, keyword
+from waypost.domain.messaging.message import Receipt, Status
+from waypost.domain.messaging.receipt import (
+    Quarantined,
+    quarantine,
+    read_count,
+    read_message_id,
+    read_micros,
+    read_moment,
+    tidy,
+)
+from waypost.domain.providers.connector import CallbackReading, CallbackStatus, Connector, Verification
+from waypost.domain.templates.liquid.expressions import as_text, compile_text
+from waypost.domain.values.json_path import find, find_all, is_like
+from waypost.errors import Invalid
+
+#: Bodies up to here are read; SendGrid sends its events in batches.
+BODY_BYTES, BATCH_BYTES = 1024 * 1024, 8 * 1024 * 1024
+#: Fields of a form.
+_MOST_FIELDS = 1000
+_LONGEST_KEY = 4096
+_SIGNATURE, _TIMESTAMP = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
+_PLACES = re.compile(r"(\{body\}|\{timestamp\})")
+_json = msgspec.json.Decoder().decode
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that says to be a callback."""
+
+    #: By lower-case name.
+    headers: Mapping[str, str]
+    #: As it stands in the URL, percent signs and all.
+    path: str
+    query: str
+    body: bytes
+    #: How the world reaches this server: scheme and host, without a slash at the end. More than one where it has
+    #: several names.
+    bases: tuple[str, ...]
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the query."""
+        return next((value for key, value in _pairs(self.query) if key == name), None)
+
+
+def given_keys(headers: Mapping[str, str], query: str) -> list[str]:
+    """The keys that a request comes with, in any of the places where senders can be told to put one."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    found = [headers.get("x-amz-firehose-access-key"), headers.get("x-api-key")]
+    if scheme.lower() == "bearer":
+        found.append(rest.strip())
+    elif scheme.lower() == "basic":
+        found += reversed(_basic(headers))
+    found += [value for name, value in _pairs(query) if name in ("key", "token")][:2]
+    return [key for key in dict.fromkeys(found) if key and len(key) <= _LONGEST_KEY]
+
+
+def is_genuine(connector: Connector, config: Mapping[str, Any], posted: Posted, now: int) -> bool:
+    """Whether a callback comes from the provider, by what the connector says of it.
+
+    False whenever there is nothing to tell by: no key in the connection, or a scheme that proves nothing. Every
+    comparison takes the same time wherever a difference is.
+    """
+    callback = connector.callback
+    if callback is None:
+        return False
+    verify = callback.verify
+    try:
+        key = compile_text(verify.key)({"config": config})
+    except Invalid:
+        return False
+    if not key or key == ":":
+        return False
+    match verify.scheme:
+        case "hmac":
+            return _is_signed(verify, key, posted, now)
+        case "sendgrid":
+            return _is_signed_by_sendgrid(verify, key, posted, now)
+        case "twilio":
+            return _is_signed_by_twilio(key, posted)
+        case "basic":
+            return _is_same(":".join(_basic(posted.headers)), key)
+        case "header":
+            return _is_same(posted.headers.get(verify.header.lower(), "").removeprefix(verify.prefix), key)
+        case "token":
+            return _is_same(posted.parameter("token") or posted.parameter("key") or "", key)
+    return False
+
+
+def _is_same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
+
+
+def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
+    """User and password of HTTP basic authentication."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return user, password
+
+
+def _is_recent(text: str, tolerance_s: int, now: int) -> bool:
+    """Whether a timestamp, in seconds or milliseconds, is within the tolerance of now, before or after it."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        return False
+    seconds = int(text) if len(text) <= 11 else int(text) / 1000
+    return abs(now / SECOND - seconds) <= tolerance_s
+
+
+def _is_signed(verify: Verification, key: str, posted: Posted, now: int) -> bool:
+    given = posted.headers.get(verify.header.lower(), "")
+    timestamp = posted.headers.get(verify.timestamp_header.lower(), "") if verify.timestamp_header else ""
+    if verify.timestamp_header and not _is_recent(timestamp, verify.tolerance_s, now):
+        return False
+    if not given.startswith(verify.prefix):
+        return False
+    given = given.removeprefix(verify.prefix).strip()
+    parts = {"{body}": posted.body, "{timestamp}": timestamp.encode()}
+    content = b"".join(parts.get(part, part.encode()) for part in _PLACES.split(verify.over))
+    digest = hmac.digest(key.encode(), content, verify.algorithm)
+    if verify.encoding == "hex":
+        return _is_same(given.lower(), digest.hex())
+    return _is_same(given, base64.b64encode(digest).decode())
+
+
+def _is_signed_by_sendgrid(verify: Verification, key: str, posted: Posted, now: int) -> bool:
+    """The Signed Event Webhook: ECDSA (P-256, SHA-256) over timestamp and raw body; its line end counts."""
+    headers = posted.headers
+    timestamp = headers.get((verify.timestamp_header or _TIMESTAMP).lower(), "")
+    public = _public_key(key)
+    if public is None or not _is_recent(timestamp, verify.tolerance_s, now):
+        return False
+    try:
+        signature = base64.b64decode(headers.get((verify.header or _SIGNATURE).lower(), ""), validate=True)
+        public.verify(signature, timestamp.encode() + posted.body, ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=256)
+def _public_key(text: str) -> EllipticCurvePublicKey | None:
+    """A public key from the base64 of its DER, with or without the lines that PEM puts around it."""
+    try:
+        found = load_der_public_key(base64.b64decode(re.sub(r"-----[A-Z ]+-----|\s", "", text), validate=True))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return found if isinstance(found, EllipticCurvePublicKey) else None
+
+
+def _is_signed_by_twilio(token: str, posted: Posted) -> bool:
+    """HMAC-SHA1 over the public URL and, for forms, the sorted parameters; for JSON the URL has a hash of the body."""
+    given = posted.headers.get("x-twilio-signature", "")
+    if _is_form(posted.headers):
+        fields = _form(posted.body)
+        if fields is None:
+            return False
+        tail = "".join(name + value for name, value in sorted(set(fields)))
+    else:
+        digest = posted.parameter("bodySHA256")
+        if digest is None or not _is_same(digest.lower(), hashlib.sha256(posted.body).hexdigest()):
+            return False
+        tail = ""
+    rest = posted.path + (f"?{posted.query}" if posted.query else "")
+    signed = [
+        base64.b64encode(hmac.digest(token.encode(), (base + rest + tail).encode("utf-8", "replace"), "sha1")).decode()
+        for base in dict.fromkeys(spelling for base in posted.bases for spelling in _spellings(base))
+    ]
+    # All of them are compared, so that the time does not tell which one came close.
+    return bool(sum([_is_same(given, one) for one in signed]))
+
+
+def _spellings(base: str) -> tuple[str, ...]:
+    """A base URL without its port and with it: Twilio signs either."""
+    try:
+        parts = urlsplit(base)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return (base,)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return base, f"{parts.scheme}://{host}{parts.path}", f"{parts.scheme}://{host}:{port}{parts.path}"
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query[:8192], keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        return []
+
+
+def _form(body: bytes) -> list[tuple[str, str]] | None:
+    """The fields of a form; None when it is too large to be one of a provider."""
+    try:
+        return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return None
+
+
+def _is_form(headers: Mapping[str, str]) -> bool:
+    return _media_type(headers) == "application/x-www-form-urlencoded"
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_body(connector: Connector, posted: Posted) -> list[Any]:
+    """The records of a callback; Invalid when its body is not what the connector's callbacks are."""
+    callback = connector.callback
+    if callback is None:
+        raise Invalid(f"The connector {connector.name} reads no callbacks.")
+    if callback.encoding == "form" and not _media_type(posted.headers).endswith("json"):
+        fields = _form(posted.body)
+        if fields is None:
+            raise Invalid(f"The body has to be a form of at most {_MOST_FIELDS} fields.")
+        # Of a repeated field the first counts.
+        whole: Any = dict(reversed(fields))
+    else:
+        try:
+            whole = _json(posted.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Invalid(f"The body is not JSON: {error}.") from error
+    found = find(whole, callback.records)
+    return found if isinstance(found, list) else [found]
+
+
+def read_callbacks(
+    connector: Connector, records: Iterable[Any], workspace_id: int, connection_id: int, now: int
+) -> list[Receipt | Quarantined]:
+    """The receipts that records of a genuine callback are, and what of them cannot be read; never raises.
+
+    `now` (microseconds) is when things happened that do not say when.
+    """
+    found: list[Receipt | Quarantined] = []
+    for record in records:
+        try:
+            receipt = _read(connector, record, workspace_id, connection_id, now)
+        except _Unreadable as error:
+            found.append(quarantine(workspace_id, connection_id, str(error), msgspec.json.encode(record)))
+            continue
+        if receipt is not None:
+            found.append(tidy(receipt))
+    return found
+
+
+class _Unreadable(Exception):
+    """A record that is none of the connector's."""
+
+
+def _read(connector: Connector, record: Any, workspace_id: int, connection_id: int, now: int) -> Receipt | None:
+    """The receipt that a record is; None when it is about nothing that can be found again."""
+    if not isinstance(record, dict) or connector.callback is None:
+        raise _Unreadable("not an object")
+    read = connector.callback.read
+    status = _text(record, read.status) or ""
+    rule = _rule(connector, record, status)
+    if rule is not None and rule.kind == "inbound":
+        return _read_inbound(read, record, workspace_id, connection_id, now)
+    if rule is None and not status:
+        raise _Unreadable("no status" if read.status else "the connector names no status")
+    provider_id = _text(record, read.id)
+    if provider_id and read.id_end:
+        provider_id = provider_id.partition(read.id_end)[0]
+    own = _text(record, read.message_id)
+    code = _text(record, read.code)
+    price = read_micros(find(record, read.price), 1_000_000) if read.price else None
+    receipt = Receipt(
+        workspace_id=workspace_id,
+        connection_id=connection_id,
+        message_id=read_message_id(own) if own else None,
+        provider_message_id=provider_id or None,
+        receipt_id=_text(record, read.receipt_id),
+        occurred_at=read_moment(find(record, read.at), read.at_unit, now) if read.at else now,
+        provider_code=code or status or None,
+        detail=_text(record, read.detail),
+        address=_text(record, read.address),
+        parts=read_count(find(record, read.parts)) if read.parts else None,
+        price_micros=price,
+        currency=_text(record, read.currency) if price is not None else None,
+        carrier=_text(record, read.carrier),
+        country=_text(record, read.country),
+    )
+    _judge(connector, receipt, rule, status, code)
+    if rule is not None and rule.kind == "engagement":
+        receipt.kind, receipt.event, receipt.own_address = "engagement", rule.event, _text(record, read.own_address)
+        receipt.properties = _properties(read, record)
+    if receipt.message_id is None and receipt.provider_message_id is None and receipt.suppress is None:
+        if receipt.status is not None or receipt.kind == "engagement":
+            raise _Unreadable("it names no message")
+        return None
+    return receipt
+
+
+def _judge(connector: Connector, receipt: Receipt, rule: CallbackStatus | None, status: str, code: str | None) -> None:
+    """Put what a status means into a receipt."""
+    if rule is None:
+        unknown = connector.callback.unknown if connector.callback is not None else None
+        if unknown is not None:
+            receipt.status = unknown.status
+            if unknown.status is Status.FAILED:
+                receipt.code = unknown.code or OTHER
+                receipt.reason = unknown.reason or unrecognised(status).reason
+        return
+    receipt.status, receipt.suppress = rule.status, rule.suppress
+    if rule.status is not Status.FAILED:
+        return
+    # The provider's own number says more than its word.
+    fault = connector.errors.get(code) if code else None
+    receipt.code = (fault.code if fault else None) or rule.code or OTHER
+    receipt.reason = (fault.reason if fault else None) or rule.reason or unrecognised(status).reason
+    receipt.suppress = (fault.suppress if fault else None) or rule.suppress
+
+
+def _rule(connector: Connector, record: Any, status: str) -> CallbackStatus | None:
+    for rule in connector.callback.statuses if connector.callback is not None else ():
+        if is_like(status, rule.match) and all(
+            any(is_like(value, wanted) for value in find_all(record, path)) for path, wanted in rule.when.items()
+        ):
+            return rule
+    return None
+
+
+def _read_inbound(read: CallbackReading, record: Any, workspace_id: int, connection_id: int, now: int) -> Receipt:
+    # To a message that comes in, the fields that say to whom and from whom are the other way round.
+    address = _text(record, read.own_address)
+    if address is None:
+        raise _Unreadable("it does not say who wrote")
+    return inbound_receipt(
+        workspace_id,
+        connection_id,
+        read_moment(find(record, read.at), read.at_unit, now) if read.at else now,
+        text=_text(record, read.text) or "",
+        word=keyword(_text(record, read.keyword) or ""),
+        address=address,
+        own_address=_text(record, read.address),
+        receipt_id=_text(record, read.receipt_id) or _text(record, read.id),
+        properties=_properties(read, record),
+    )
+
+
+def _properties(read: CallbackReading, record: Any) -> dict[str, Any]:
+    found = {name: find(record, path) for name, path in read.properties.items()}
+    return {name: value for name, value in found.items() if value is not None and value != ""}
+
+
+def _text(record: Any, path: str) -> str | None:
+    """The text or number under a path; None for nothing and for what is neither."""
+    value = find(record, path) if path else None
+    return as_text(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """SNS wants to know whether its messages are welcome: yes is a GET of this URL."""
+
+    url: str
+
+
+class Notification(msgspec.Struct, rename="pascal"):
+    """What SNS posts to an HTTP subscriber (its envelope)."""
+
+    type: str
+    topic_arn: str
+    message: str = ""
+    message_id: str | None = None
+    subscribe_url: str | None = msgspec.field(default=None, name="SubscribeURL")
+
+
+_notification = msgspec.json.Decoder(Notification).decode
+_TOPIC_HOST = re.compile(r"sns\.[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?\Z")
+
+
+def read_notification(body: bytes) -> Notification | None:
+    """The envelope that SNS put around a message; None when the body is none."""
+    # Looked for first: nearly everything that comes is something else.
+    if b'"TopicArn"' not in body:
+        return None
+    try:
+        return _notification(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def confirmation(notification: Notification) -> Confirm | None:
+    """What has to be fetched for a subscription to begin; None when that is not a page of SNS."""
+    url = notification.subscribe_url or ""
+    if len(url) > 2048 or any(letter <= " " or letter >= "\x7f" for letter in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        proper = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
+    except ValueError:
+        return None
+    return Confirm(url) if proper and _TOPIC_HOST.match(parts.netloc.partition(":")[0]) else None

@@ -1,0 +1,48 @@
+"""An account at a provider: a connector with credentials, limits and a name that people recognise."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.domain.providers.connector import Connector
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection as it is sent with."""
+
+    id: int
+    workspace_id: int
+    name: str
+    connector: Connector
+    #: Every field of the connector, defaults filled in, secrets in the clear.
+    config: dict[str, Any]
+    #: enabled, paused (it has to be mended first) or disabled (by its owner).
+    status: str
+    #: Where it stands among the connections of its channel: smaller ones are tried first.
+    position: int
+    #: Messages per second, None for no limit.
+    per_second: float | None
+    #: Calls under way at the same time.
+    concurrency: int
+    #: For how long a message may be tried, in seconds.
+    validity_s: int
+    #: The data center whose public URL its receipts come to; empty: the workspace's only one.
+    data_center: str
+    version: int
+
+    @property
+    def channel(self) -> str:
+        """sms, email or event."""
+        return self.connector.channel
+
+
+def same_account(one: Connection, other: Connection) -> bool:
+    """Whether two connections belong to the same account at a provider, in the same workspace.
+
+    They use the same connector, and the fields that identify the account have the same values and are not all empty.
+    """
+    if one.workspace_id != other.workspace_id or one.connector.name != other.connector.name:
+        return False
+    names = one.connector.account_fields
+    values = [(one.config.get(name), other.config.get(name)) for name in names]
+    return any(first not in (None, "") for first, _ in values) and all(first == second for first, second in values)

@@ -1,0 +1,1 @@
+"""Templates: content for a channel, rendered with Liquid."""

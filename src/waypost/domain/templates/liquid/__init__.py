@@ -1,0 +1,1 @@
+"""Liquid as Waypost reads it: lexer, checks, filters, and the environments."""

@@ -1,0 +1,133 @@
+"""MJML made into HTML when a template is saved, with its Liquid kept for later.
+
+The library (mrml) parses by recursion in native code and ends the whole process on deeply nested input; it also drops
+elements it does not know and closing tags that do not fit. So the source is gone over before the library sees it.
+"""
+
+import re
+
+from mjml import mjml2html
+
+from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.liquid.placeholders import Hidden
+
+#: Elements inside each other.
+DEEPEST = 60
+MOST_ELEMENTS = 5_000
+
+ELEMENTS = frozenset(
+    "mjml mj-head mj-body mj-attributes mj-all mj-class mj-breakpoint mj-font mj-html-attributes mj-selector "  # noqa: SIM905
+    "mj-html-attribute mj-preview mj-style mj-title mj-accordion mj-accordion-element mj-accordion-title "
+    "mj-accordion-text mj-button mj-carousel mj-carousel-image mj-column mj-divider mj-group mj-hero mj-image "
+    "mj-navbar mj-navbar-link mj-raw mj-section mj-social mj-social-element mj-spacer mj-table mj-text "
+    "mj-wrapper".split()
+)
+#: Elements of HTML that are never closed.
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+_MARK = re.compile(r"<(?:(!--)|(!\[CDATA\[)|([!?])|(/?)([A-Za-z][\w:.-]*))?")
+_ATTRIBUTE = re.compile(r"""\s+[\w:@.-]+\s*=\s*("[^"<]*"|'[^'<]*')""")
+_TAG_END = re.compile(r"\s*(/?)>")
+_POSITION = re.compile(r"at position (\d+):(\d+)")
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]{1,6})\}")
+_LINE_ENDS = re.compile(r"[\t\r\n]")
+
+
+def compile_mjml(source: str) -> str:
+    """The HTML of an MJML document, its Liquid in place. Fault, with where, for what is no MJML or would be lost."""
+    hidden = Hidden(source)
+    made = _scan(hidden)
+    try:
+        html = mjml2html(made)
+    except ValueError as error:
+        found = _POSITION.search(str(error))
+        at = hidden.origin(int(found[1])) if found else 0
+        raise Fault(f"MJML cannot read this: {str(error).partition(' in root template')[0]}", at) from error
+    except BaseException as error:
+        # What the library panics about is no Exception; it must not end more than this call.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Fault("MJML cannot read this document", 0) from error
+    if "\\u{" not in source:
+        # The library writes attributes with the escapes of its own language.
+        html = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), html)
+    _check_kept(hidden, html)
+    return hidden.show(html)
+
+
+def _check_kept(hidden: Hidden, html: str) -> None:
+    """Every piece of Liquid has to be there, and the tags in their order: what is lost is wrong without a word."""
+    kept = list(dict.fromkeys(hidden.numbers(html)))
+    for number, piece in enumerate(hidden.pieces):
+        if number not in kept:
+            at = hidden.origin(hidden.text.find(hidden.word(number)))
+            raise Fault(
+                f"MJML does not keep {piece[:60]} here: it takes no Liquid in numbers such as a width, "
+                "nor where it does not look for text; put tags into <mj-raw>",
+                at,
+            )
+    tags = [number for number in kept if number in set(hidden.tags)]
+    for number, expected in zip(tags, hidden.tags, strict=True):
+        if number != expected:
+            at = hidden.origin(hidden.text.find(hidden.word(expected)))
+            raise Fault("MJML moves this tag to another place; put it into an element of the body", at)
+
+
+def _scan(hidden: Hidden) -> str:
+    """The text with every attribute on one line; Fault for what the library would drop, or would not survive."""
+    text = hidden.text
+    parts: list[str] = []
+    open_: list[tuple[str, int]] = []
+    position = count = 0
+    while (found := _MARK.search(text, position)) is not None:
+        at = found.start()
+        parts.append(text[position:at])
+        if found[1]:
+            end = text.find("-->", at)
+            if end == -1:
+                raise _fault(hidden, at, "the comment is never closed by -->")
+            position = end + 3
+            parts.append(text[at:position])
+            continue
+        if found[2] or found[3]:
+            raise _fault(hidden, at, "MJML has no declarations and no CDATA")
+        if not found[5]:
+            raise _fault(hidden, at, "< begins no element; write &lt;")
+        name, closing = found[5].lower(), bool(found[4])
+        start = position = found.end()
+        while (attribute := _ATTRIBUTE.match(text, position)) is not None:
+            position = attribute.end()
+        end_found = _TAG_END.match(text, position)
+        if end_found is None:
+            raise _fault(hidden, at, f"<{name}> is not closed, or has an attribute without a value in quotes")
+        position = end_found.end()
+        parts.append(text[at:start] + _LINE_ENDS.sub(" ", text[start:position]).replace("\\", "&#92;"))
+        count += 1
+        if count > MOST_ELEMENTS:
+            raise _fault(hidden, at, f"there are more than {MOST_ELEMENTS} elements")
+        if name == "mj-include":
+            raise _fault(hidden, at, "mj-include reads other files, which templates do not; put the text here")
+        if name.startswith("mj") and name not in ELEMENTS:
+            raise _fault(hidden, at, f"MJML has no element {name[:40]!r}")
+        if closing:
+            _close(hidden, open_, name, at)
+        elif not end_found[1] and name not in _VOID:
+            open_.append((name, at))
+            if len(open_) > DEEPEST:
+                raise _fault(hidden, at, f"more than {DEEPEST} elements stand inside each other")
+    parts.append(text[position:])
+    if open_:
+        raise _fault(hidden, open_[-1][1], f"<{open_[-1][0]}> is never closed")
+    if count == 0:
+        raise _fault(hidden, 0, "an MJML document begins with <mjml>")
+    return "".join(parts)
+
+
+def _close(hidden: Hidden, open_: list[tuple[str, int]], name: str, at: int) -> None:
+    if not open_ or open_[-1][0] != name:
+        inside = f"; <{open_[-1][0]}> is still open" if open_ else ""
+        raise _fault(hidden, at, f"</{name}> closes nothing{inside}")
+    open_.pop()
+
+
+def _fault(hidden: Hidden, at: int, message: str) -> Fault:
+    return Fault(message, hidden.origin(at))

@@ -1,0 +1,436 @@
+"""What a template is: for a channel, in one or more variants; checked when it is saved, rendered for one person."""
+
+import hashlib
+import html as html_escapes
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from waypost.domain.messaging.message import Content
+from waypost.domain.messaging.sms import Measure, measure
+from waypost.domain.templates.html_text import text_of, text_template, tidy
+from waypost.domain.templates.liquid.environment import Gap, Program, Rendering, compile_source, place
+from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.mjml import compile_mjml
+from waypost.errors import Error, Invalid
+
+CHANNELS = ("sms", "email", "event")
+#: The fields of each channel.
+FIELDS = {
+    "sms": ("text", "media_urls", "click_url"),
+    "email": ("subject", "preheader", "html", "mjml", "text", "sender", "reply_to", "headers"),
+    "event": ("metric", "properties"),
+}
+#: Characters that a field may be written with, and that it may come to.
+ROOM = {
+    "text": (300_000, 1_000_000),
+    "sms": (10_000, 10_000),
+    "html": (500_000, 1_000_000),
+    "mjml": (300_000, 1_000_000),
+    "properties": (20_000, 100_000),
+}
+LINE_ROOM = (2_000, 2_000)
+MOST_VARIANTS = 20
+MOST_MEDIA = 10
+MOST_HEADERS = 30
+#: Values in the properties of an event, and objects and lists inside each other.
+MOST_VALUES = 500
+DEEPEST_VALUES = 10
+LONGEST_NAME = 100
+#: What every template sees; variables of a message have other names.
+RESERVED = ("person", "event", "organization", "forloop")
+#: Names that Klaviyo and Segment have for the same traits.
+ALIASES = {
+    "first_name": ("firstName", "$first_name"),
+    "last_name": ("lastName", "$last_name"),
+    "phone_number": ("phone",),
+    "external_id": ("user_id",),
+}
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
+_LINE_ENDS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
+_PREHEADER = (
+    '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px;'
+    'mso-hide:all">{}</div>'
+)
+
+
+class Source(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of a variant as it was written, in Liquid. Which fields count depends on the channel."""
+
+    text: str = ""
+    media_urls: list[str] = []
+    click_url: str = ""
+    subject: str = ""
+    preheader: str = ""
+    html: str = ""
+    mjml: str = ""
+    sender: str = ""
+    reply_to: str = ""
+    headers: dict[str, str] = {}
+    metric: str = ""
+    properties: dict[str, Any] = {}
+    #: What the MJML was made into.
+    made_html: str = ""
+
+
+class Variant(msgspec.Struct, kw_only=True):
+    """One of the contents of a template, and how often it is taken in proportion to the others."""
+
+    name: str = "default"
+    weight: float = 1.0
+    content: Source
+
+
+class Rendered(msgspec.Struct, kw_only=True):
+    """A template rendered to be looked at."""
+
+    variant: str
+    #: Missing variables stand in it as `⟦name⟧`.
+    content: Content
+    undefined: list[Gap]
+    #: Of what would be sent, without the marks.
+    sms: Measure | None = None
+
+
+class Body:
+    """The content of one variant, compiled."""
+
+    __slots__ = ("_made", "channel", "headers", "lines", "lists", "properties", "size", "texts")
+
+    def __init__(self, channel: str, source: Source, variant: str | None = None) -> None:
+        self.channel = channel
+        self._made: list[Program] = []
+
+        def made(field: str, text: str, *, html: bool = False, room: str = "") -> Program:
+            longest, width = ROOM.get(room) or ROOM.get(field, LINE_ROOM)
+            program = compile_source(text, html=html, longest=longest, room=width, extra=_place(field, variant))
+            self._made.append(program)
+            return program
+
+        #: Fields that stay on one line, and those that need not.
+        self.lines = {
+            name: made(name, text)
+            for name in ("click_url", "subject", "preheader", "sender", "reply_to", "metric")
+            if (text := getattr(source, name))
+        }
+        self.lists = [made("media_urls", url) for url in source.media_urls]
+        self.headers = {name: made("headers", value) for name, value in source.headers.items()}
+        self.texts: dict[str, Program | None] = {"text": made("text", source.text, room=channel)} if source.text else {}
+        if source.mjml:
+            made("mjml", source.mjml, html=True)
+            source.made_html = source.made_html or _html_of(source.mjml, variant)
+            self.texts["html"] = made("mjml", source.made_html, html=True, room="html")
+        elif source.html:
+            self.texts["html"] = made("html", source.html, html=True)
+        if "html" in self.texts and not source.text:
+            self.texts["text"] = _text_program(source.made_html or source.html, made)
+        self.properties = _compile_tree(source.properties, made)
+        self.size = sum(program.size for program in self._made)
+
+    def render(self, rendering: Rendering) -> Content:
+        """The content for these values. Raises what `Program.render` does."""
+        lines: dict[str, Any] = {name: _one_line(program.render(rendering)) for name, program in self.lines.items()}
+        content = Content(**lines)
+        if self.lists:
+            content.media_urls = [url for program in self.lists if (url := _one_line(program.render(rendering)))]
+        if self.headers:
+            rendered = ((name, _one_line(program.render(rendering))) for name, program in self.headers.items())
+            content.headers = {name: value for name, value in rendered if value}
+        if (html := self.texts.get("html")) is not None:
+            content.html = html.render(rendering)
+        if "text" in self.texts:
+            text = self.texts["text"]
+            made = _text_from(content.html, rendering) if text is None else text.render(rendering)
+            content.text = tidy(made) if "html" in self.texts else made
+        if content.preheader and content.html:
+            content.html = _with_preheader(content.html, content.preheader)
+        if self.channel == "event":
+            content.properties = _render_tree(self.properties, rendering)
+        return content
+
+
+class Compiled:
+    """A version of a template, compiled once and rendered as often as need be."""
+
+    __slots__ = ("_bodies", "_weights", "channel", "size", "template_id", "version")
+
+    def __init__(self, channel: str, variants: list[Variant], template_id: int = 0, version: int = 0) -> None:
+        self.channel = channel
+        self.template_id = template_id
+        self.version = version
+        single = len(variants) == 1
+        self._bodies = {v.name: Body(channel, v.content, None if single else v.name) for v in variants}
+        self._weights = [(v.name, v.weight) for v in variants]
+        self.size = sum(body.size for body in self._bodies.values())
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the variants."""
+        return list(self._bodies)
+
+    def pick(self, choice: float | str) -> str:
+        """The name of the variant for a number from 0 to below 1, or for a key, which always gives the same one."""
+        if len(self._weights) == 1:
+            return self._weights[0][0]
+        at = (_share(self.template_id, choice) if isinstance(choice, str) else choice) * sum(
+            weight for _, weight in self._weights
+        )
+        chosen = ""
+        for name, weight in self._weights:
+            if weight > 0:
+                chosen = name
+                at -= weight
+                if at < 0:
+                    break
+        return chosen
+
+    def render(
+        self,
+        context: Mapping[str, Any],
+        *,
+        choice: float | str = "",
+        variant: str | None = None,
+        now: int | None = None,
+        strict: bool = False,
+    ) -> Content:
+        """The content for one person, of the named variant or the one that `choice` picks; missing variables are empty.
+
+        `now`, in microseconds since 1970, is what `'now' | date` means. Invalid: code `unknown_variant`,
+        `template_limit`, `cannot_render`, and with `strict`, `undefined_variables` when one is put out that is missing.
+        """
+        rendering = Rendering(context, now, marking=strict)
+        content = self._body(variant or self.pick(choice)).render(rendering)
+        if rendering.gaps:
+            raise undefined_variables(rendering.gaps)
+        return content
+
+    def preview(
+        self,
+        context: Mapping[str, Any],
+        *,
+        choice: float | str = "",
+        variant: str | None = None,
+        now: int | None = None,
+    ) -> Rendered:
+        """The same to be looked at: with what is missing marked and listed, and a text message measured."""
+        name = variant or self.pick(choice)
+        rendering, body = Rendering(context, now, marking=True), self._body(name)
+        content, sms = body.render(rendering), None
+        if self.channel == "sms":
+            # Measured is what would be sent: the marks are not, and would make it another encoding.
+            sms = measure(body.render(Rendering(context, now)).text if rendering.gaps else content.text)
+        return Rendered(variant=name, content=content, undefined=rendering.gaps or [], sms=sms)
+
+    def _body(self, name: str) -> Body:
+        body = self._bodies.get(name)
+        if body is None:
+            raise Invalid(
+                f"The template has no variant {name[:LONGEST_NAME]!r}; it has {', '.join(self._bodies)}.",
+                code="unknown_variant",
+            )
+        return body
+
+
+def undefined_variables(gaps: list[Gap]) -> Invalid:
+    """The error for variables that a template puts out and nobody gave."""
+    names = ", ".join(dict.fromkeys(gap.name for gap in gaps))
+    return Invalid(
+        f"Not defined: {names[:500]}. Give them, or write | default: 'something' in the template.",
+        code="undefined_variables",
+        undefined=gaps,
+    )
+
+
+def check_template(channel: str, variants: list[Variant]) -> Compiled:
+    """A template compiled from what somebody wrote, its MJML made into HTML in place.
+
+    Invalid (code `invalid_template`, with `field`, and `variant`, `line` and `column` where they are known) for the
+    first thing that is wrong.
+    """
+    if channel not in CHANNELS:
+        raise _wrong(f"There is no channel {channel[:40]!r}; there are {', '.join(CHANNELS)}.", "channel")
+    if not 0 < len(variants) <= MOST_VARIANTS:
+        raise _wrong(f"A template has 1 to {MOST_VARIANTS} variants.", "variants")
+    names = [variant.name for variant in variants]
+    if len(set(names)) < len(names):
+        raise _wrong("Each variant needs a name of its own.", "variants")
+    for variant in variants:
+        if not 0 < len(variant.name.strip()) <= LONGEST_NAME or "\0" in variant.name:
+            raise _wrong(f"The name of a variant has 1 to {LONGEST_NAME} characters.", "variants")
+        if not (math.isfinite(variant.weight) and 0 <= variant.weight <= 1_000_000):
+            raise _wrong("The weight of a variant is a number from 0 to 1000000.", "weight", variant.name)
+        check_source(channel, variant.content, variant.name if len(variants) > 1 else None)
+    if not any(variant.weight for variant in variants):
+        raise _wrong("At least one variant needs a weight above 0, or none is ever taken.", "weight")
+    return Compiled(channel, variants)
+
+
+def check_source(channel: str, source: Source, variant: str | None = None) -> None:
+    """Whether the fields are those of the channel, and enough of them; Invalid with the field that is wrong."""
+    for field in source.__struct_fields__:
+        if getattr(source, field) and field != "made_html" and field not in FIELDS[channel]:
+            raise _wrong(
+                f"A template for {channel} has no {field}; it has {', '.join(FIELDS[channel])}.", field, variant
+            )
+    if channel == "sms" and not source.text.strip() and not source.media_urls:
+        raise _wrong("A text message needs a text.", "text", variant)
+    if channel == "email":
+        if not source.subject.strip():
+            raise _wrong("A mail needs a subject.", "subject", variant)
+        if source.html and source.mjml:
+            raise _wrong("A mail is written in html or in mjml, not in both.", "mjml", variant)
+        if not (source.html or source.mjml or source.text):
+            raise _wrong("A mail needs html, mjml or text.", "html", variant)
+    if channel == "event" and not source.metric.strip():
+        raise _wrong("An event needs a metric.", "metric", variant)
+    if len(source.media_urls) > MOST_MEDIA:
+        raise _wrong(f"A message has at most {MOST_MEDIA} media.", "media_urls", variant)
+    if len(source.headers) > MOST_HEADERS:
+        raise _wrong(f"A mail has at most {MOST_HEADERS} headers of its own.", "headers", variant)
+    for name in source.headers:
+        if not _HEADER_NAME.match(name):
+            raise _wrong(f"{name[:60]!r} is not the name of a header.", "headers", variant)
+
+
+def context_of(
+    person: Mapping[str, Any],
+    event: Mapping[str, Any],
+    organization: Mapping[str, Any],
+    variables: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a template sees. Invalid (code `invalid_variables`) for variables that would hide what is always there."""
+    for name in RESERVED:
+        if variables and name in variables:
+            raise Invalid(f"A variable cannot be named {name!r}; templates see that anyway.", code="invalid_variables")
+    return {**(variables or {}), "person": dict(person), "event": dict(event), "organization": dict(organization)}
+
+
+def person_values(public_id: str | None, traits: Mapping[str, Any], identifiers: Mapping[str, str]) -> dict[str, Any]:
+    """What a template sees as `person`: the traits, the identifiers given last, and the other names for both."""
+    known: dict[str, Any] = {**traits, **identifiers}
+    if public_id is not None:
+        known["id"] = public_id
+    for name, others in ALIASES.items():
+        if name not in known:
+            found = next((known[other] for other in others if other in known), None)
+            if found is not None:
+                known[name] = found
+    return known
+
+
+def event_values(public_id: str, occurred_at: str, contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template sees as `event`: its properties, and its id, metric and time where no property is named so."""
+    properties = contents.get("properties")
+    known = {"id": public_id, "metric": contents.get("metric"), "time": occurred_at}
+    return {**known, **(properties if isinstance(properties, dict) else {})}
+
+
+def _share(template_id: int, key: str) -> float:
+    digest = hashlib.sha256(f"{template_id}:{key}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:6], "big") / (1 << 48)
+
+
+def _place(field: str, variant: str | None) -> dict[str, str]:
+    return {"field": field} if variant is None else {"variant": variant, "field": field}
+
+
+def _wrong(detail: str, field: str, variant: str | None = None) -> Invalid:
+    return Invalid(detail, code="invalid_template", **_place(field, variant))
+
+
+def _html_of(mjml: str, variant: str | None) -> str:
+    try:
+        return compile_mjml(mjml)
+    except Fault as fault:
+        line, column = place(mjml, fault.index)
+        extra: dict[str, Any] = {**_place("mjml", variant), "line": line, "column": column}
+        raise Invalid(
+            f"mjml, line {line}, column {column}: {fault.message}.", code="invalid_template", **extra
+        ) from fault
+
+
+def _text_program(html: str, made: Callable[..., Program]) -> Program | None:
+    """A program for the text of a mail; None where the text is made from each finished HTML."""
+    template = text_template(html)
+    if template is None:
+        return None
+    try:
+        return made("text", template)
+    except Error:
+        return None
+
+
+def _text_from(html: str, rendering: Rendering) -> str:
+    """The text of a finished mail, paid for as it costs."""
+    rendering.budget -= len(html) >> 2
+    if rendering.budget < 0:
+        detail = "The text cannot be made from a mail of this length for each person; give the template a `text`."
+        raise Invalid(detail, code="template_limit", field="text")
+    return text_of(html)
+
+
+def _compile_tree(given: Any, made: Callable[..., Program]) -> Any:
+    """The tree with a program for each text in it."""
+    count = 0
+
+    def compile_(value: Any, path: str, depth: int) -> Any:
+        nonlocal count
+        count += 1
+        if depth > DEEPEST_VALUES:
+            raise _wrong(f"At most {DEEPEST_VALUES} objects and lists stand inside each other.", "properties")
+        if count > MOST_VALUES:
+            raise _wrong(f"The properties of an event have at most {MOST_VALUES} values.", "properties")
+        if isinstance(value, str):
+            return made(path, value, room="properties")
+        if isinstance(value, dict):
+            for name in value:
+                if "{{" in name or "{%" in name:
+                    raise _wrong(f"The name {name[:60]!r} holds Liquid; only values may.", "properties")
+            return {name: compile_(inner, f"{path}.{name[:60]}", depth + 1) for name, inner in value.items()}
+        return (
+            [compile_(inner, f"{path}.{number}", depth + 1) for number, inner in enumerate(value)]
+            if isinstance(value, list)
+            else value
+        )
+
+    return compile_(given, "properties", 0)
+
+
+def _render_tree(tree: Any, rendering: Rendering) -> Any:
+    if isinstance(tree, Program):
+        return tree.value(rendering)
+    if isinstance(tree, dict):
+        return {name: _render_tree(value, rendering) for name, value in tree.items()}
+    return [_render_tree(value, rendering) for value in tree] if isinstance(tree, list) else tree
+
+
+def complete(content: Content) -> Content:
+    """A mail that was not made from a template, with the text of its HTML and its preheader put in."""
+    if content.html:
+        content.text = content.text or _text_of(content.html)
+        if content.preheader:
+            content.html = _with_preheader(content.html, content.preheader)
+    return content
+
+
+#: The same mail goes to many.
+_text_of = lru_cache(maxsize=64)(text_of)
+
+
+def _one_line(text: str) -> str:
+    """The text as it can stand in a header or an address."""
+    return _LINE_ENDS.sub(" ", text).strip()
+
+
+def _with_preheader(html: str, preheader: str) -> str:
+    """The HTML with what mail programs show beside the subject, hidden in front of everything else."""
+    hidden = _PREHEADER.format(html_escapes.escape(preheader))
+    found = _BODY.search(html)
+    at = found.end() if found else 0
+    return html[:at] + hidden + html[at:]

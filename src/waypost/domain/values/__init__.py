@@ -1,0 +1,1 @@
+"""Values without a room of their own: ids, JSON paths, limits, guards."""

@@ -1,0 +1,57 @@
+"""Where something stands in JSON, written as `errors.0.message` or `Fields.*.Name`, and whether it is as wanted."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from waypost.domain.values.patterns import Match, compile_glob
+
+#: Values that a path with `*` may lead to; more are not looked at.
+MOST = 1000
+
+
+def find_all(value: Any, path: str) -> list[Any]:
+    """Everything under a path: names of objects, numbers of lists, and `*` for any; an empty path is the whole.
+
+    Of several paths, written `one|other`, the first that leads to something counts.
+    """
+    if "|" in path:
+        return next((found for one in path.split("|") if (found := find_all(value, one.strip()))), [])
+    found = [value]
+    for step in path.split(".") if path else ():
+        below: list[Any] = []
+        for item in found:
+            if step == "*":
+                if isinstance(item, Mapping | list):
+                    below += list(item.values() if isinstance(item, Mapping) else item)[:MOST]
+            elif isinstance(item, Mapping):
+                if step in item:
+                    below.append(item[step])
+            elif isinstance(item, list) and step.isascii() and step.isdigit() and int(step[:9]) < len(item):
+                below.append(item[int(step[:9])])
+        found = below[:MOST]
+    return found
+
+
+def find(value: Any, path: str) -> Any:
+    """The first that is there under a path, or None."""
+    return next((item for item in find_all(value, path) if item is not None), None)
+
+
+def is_like(value: Any, wanted: Any) -> bool:
+    """Whether a value is one of those that are wanted: a number, a truth value, or text in which `*` is anything.
+
+    The case of letters does not matter.
+    """
+    if isinstance(wanted, list | tuple):
+        return any(is_like(value, one) for one in wanted)
+    if isinstance(wanted, bool) or isinstance(value, bool):
+        return str(value).lower() == str(wanted).lower()
+    if value is None or isinstance(value, Mapping | list):
+        return False
+    return _glob(str(wanted))(str(value)[:2000])
+
+
+@lru_cache(maxsize=4096)
+def _glob(text: str) -> Match:
+    return compile_glob(text, ignore_case=True)

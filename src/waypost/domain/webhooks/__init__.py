@@ -1,0 +1,1 @@
+"""Webhooks: endpoints, filters, signatures, deliveries and the ledger."""

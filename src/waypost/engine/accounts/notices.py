@@ -1,0 +1,183 @@
+"""What people have to be told: kept in the transaction that caused it, mailed when there is a mail server."""
+
+import asyncio
+import socket
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from waypost.clock import MINUTE, now_us
+from waypost.domain.messaging.message import Content
+from waypost.domain.messaging.mime import build_mail, check_address, parse_sender
+from waypost.domain.providers.smtp import Stage
+from waypost.domain.values.ids import public
+from waypost.engine.net.curl_transfer import find_authorities
+from waypost.engine.net.request import Envelope, Request
+from waypost.engine.net.smtp_pool import DEFAULT_PORTS, SmtpPool, Unreached
+from waypost.errors import Invalid
+from waypost.settings import Settings
+from waypost.storage.database import Database, Row, Tx
+
+log = structlog.get_logger()
+
+#: Tries to hand a notice to the mail server, each wait twice as long as the one before, from a minute on.
+TRIES = 10
+#: While a mail is being handed over, nobody else takes it for so long.
+LEASE = 2 * MINUTE
+MAIL_TIMEOUT_MS = 60_000
+LONGEST_ERROR = 500
+_REASONS = {
+    "exhausted": "a webhook was tried 11 times and never answered with 2xx",
+    "gone": "it answered 410 Gone, which asks for no more webhooks",
+}
+
+
+def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str, now: int) -> Row:
+    """The row of a notice that tells an endpoint's owner that it was disabled, and what to do."""
+    name = public("whk", endpoint["id"])
+    body = (
+        f"Your webhook endpoint {name} ({endpoint['description'] or 'no description'})\n{endpoint['url']}\n"
+        f"was disabled because {_REASONS.get(reason, reason)}.\n\nThe last error was:\n{error}\n\n"
+        "Nothing is lost: what was not delivered stays listed, with every event that came meanwhile.\n"
+        f"When the receiver works again, enable the endpoint (POST /v1/webhooks/{name}/enable) and\n"
+        f"replay what is missing (POST /v1/webhooks/{name}/replay).\n"
+    )
+    subject = f"Webhook endpoint {name} was disabled"
+    recipient = endpoint["owner_email"]
+    state = "pending" if recipient else "shown"
+    return (
+        id_,
+        endpoint["workspace_id"],
+        "endpoint_disabled",
+        endpoint["id"],
+        recipient,
+        subject,
+        body,
+        state,
+        0,
+        now if recipient else None,
+        None if recipient else "the endpoint has no owner_email",
+        now,
+    )
+
+
+def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, redefined: bool = False) -> Row:
+    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed.
+
+    `redefined`: not its provider but a new definition of its connector is the cause.
+    """
+    name = public("con", connection["id"])
+    cause = (
+        f"the new definition of its connector\nneeds what the connection does not have:\n{error}\n\n"
+        if redefined
+        else f"its provider refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
+    )
+    body = (
+        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because {cause}"
+        "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
+        "connections of the channel take what they can.\n"
+        f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
+        f"(PATCH /v1/connections/{name}) or enable it (POST /v1/connections/{name}/enable).\n"
+    )
+    subject = f"The connection {connection['name']!r} was paused"
+    reason = "notices of connections are shown, not mailed"
+    row = (id_, connection["workspace_id"], "connection_paused", connection["id"], None, subject, body)
+    return (*row, "shown", 0, None, reason, now)
+
+
+async def send_notices(database: Database, settings: Settings, now: int) -> int:
+    """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
+    rows = await database.read(_due)
+    for id_, recipient, subject, body, tries in rows:
+        # Those before it may have taken their time, and a lease runs from now.
+        now = max(now, now_us())
+        if not await database.transact(_claim, id_):
+            continue
+        state, error, due_at = "sent", None, None
+        if not settings.smtp_url:
+            state, error = "shown", "no mail server is configured (WAYPOST_SMTP_URL)"
+            log.warning("notice", action="notice_shown", notice=public("ntc", id_), subject=subject)
+        else:
+            text = f"{body}\n-- \nWaypost at {settings.base_url}\n"
+            content = Content(sender=settings.mail_from, subject=subject, text=text)
+            error = await send_mail(settings.smtp_url, recipient, content, public("ntc", id_), now)
+            if error is None:
+                log.info("notice mailed", action="notice_sent", notice=public("ntc", id_))
+            else:
+                state = "pending" if tries + 1 < TRIES else "failed"
+                due_at = now + MINUTE * 2**tries if state == "pending" else None
+                log.warning("notice not mailed", action="notice_failed", notice=public("ntc", id_), error=error)
+        await database.transact(_settle, id_, state, due_at, error)
+    return len(rows)
+
+
+async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> str | None:
+    """Hand one mail to the server of an `smtp://` or `smtps://` URL; return why it was not taken, or None.
+
+    The server is the operator's own choice: it may have any address, and no proxy stands before it. `name` is what
+    the Message-ID begins with.
+    """
+    relays = SmtpPool(_connect, find_authorities())
+    try:
+        request = _mail_request(smtp_url, recipient, content, name, now)
+        response, _ = await relays.send(request)
+    except (Invalid, ValueError) as error:
+        return str(error)[:LONGEST_ERROR]
+    finally:
+        relays.close()
+    if response.status == 250 and response.stage == Stage.MESSAGE:
+        return None
+    words = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
+    return f"{response.stage}: {words}"[:LONGEST_ERROR]
+
+
+def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> Request:
+    parts = urlsplit(smtp_url)
+    host = parts.hostname or "localhost"
+    url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
+    sender = parse_sender(content.sender)[1]
+    to = check_address(recipient)
+    message_id = f"{name}@{sender.rpartition('@')[2]}"
+    mail = build_mail(content, to=to, sender=content.sender, message_id=message_id, now=now)
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    # A password is never said in the clear; a notice alone may be.
+    tls = "required" if username else "opportunistic"
+    return Request(url, mail, [], MAIL_TIMEOUT_MS, envelope=Envelope(sender, (to,), username, password, tls))
+
+
+async def _connect(url: str, timeout_ms: int) -> socket.socket:
+    """Connect to the host and port of a URL; Unreached when there is no connection."""
+    loop, parts = asyncio.get_running_loop(), urlsplit(url)
+    try:
+        found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreached(f"dns: {error}") from error
+    reason: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 / len(found)):
+                await loop.sock_connect(connection, address)
+        except OSError as error:  # TimeoutError is one
+            connection.close()
+            reason = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise Unreached(f"connect: {reason or 'the name has no address'}")
+
+
+async def _due(tx: Tx) -> list[Row]:
+    return await tx.rows("notices.due", n=20)
+
+
+async def _claim(tx: Tx, id_: int) -> bool:
+    return await tx.run("notices.claim", id=id_, lease=LEASE) == 1
+
+
+async def _settle(tx: Tx, id_: int, state: str, due_at: int | None, error: str | None) -> None:
+    await tx.run("notices.settle", id=id_, state=state, due_at=due_at, error=error)

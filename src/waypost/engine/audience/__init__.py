@@ -1,0 +1,1 @@
+"""Resolve identities to profiles, and recipients to addresses."""

@@ -1,0 +1,69 @@
+"""Lead a batch of entries to profiles: one query for all identifiers, one for the profiles that may change."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.clock import Ids
+from waypost.domain.audience.profiles import Claim, IdentityKey, Profile, Resolver, Traits, to_load
+from waypost.domain.events.segment import Entry
+from waypost.errors import Conflict
+from waypost.storage.database import Tx
+
+_encode = msgspec.json.Encoder().encode
+_claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
+_traits = msgspec.json.Decoder(Traits)
+
+
+async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -> list[int]:
+    """The profiles that the entries are about, with everything that follows for profiles written."""
+    wanted: dict[IdentityKey, None] = {}
+    for entry in entries:
+        for kind, value in entry.identifiers:
+            wanted[(entry.workspace_id, kind, value)] = None
+    found = await tx.row("identities.find", wanted=_encode(list(wanted)).decode()) or ("[]",)
+    claims = {
+        (workspace_id, kind, value): Claim(profile_id, claimed_at)
+        for workspace_id, kind, value, profile_id, claimed_at in _claims.decode(found[0])
+    }
+    known = set(claims)
+    profiles: dict[int, Profile] = {}
+    to_read = to_load(entries, claims)
+    if to_read:
+        for id_, workspace_id, traits, created_at, merged_into, has_user in await tx.rows(
+            "profiles.load", ids=sorted(to_read)
+        ):
+            profiles[id_] = Profile(
+                id=id_,
+                workspace_id=workspace_id,
+                traits=_traits.decode(traits),
+                created_at=created_at,
+                known=bool(has_user),
+                merged_into=merged_into,
+            )
+        # Another process may have merged or moved them before they were locked. Now that they are, nobody can.
+        again = await tx.row("identities.moved", wanted=_encode(list(wanted)).decode())
+        if again is not None and again[0] != found[0]:
+            raise Conflict("These people were changed a moment ago.")
+    resolver = Resolver(claims, profiles, lambda: ids.one(now))
+    profile_ids = [resolver.resolve(entry) for entry in entries]
+    await _write(tx, resolver, known, now)
+    return profile_ids
+
+
+async def _write(tx: Tx, resolver: Resolver, known: set[IdentityKey], now: int) -> None:
+    def rows(profiles: Any) -> list[tuple[Any, ...]]:
+        return [(p.id, p.workspace_id, p.merged_into, _encode(p.traits).decode(), p.created_at, now) for p in profiles]
+
+    await tx.insert("profiles.insert", rows(resolver.created))
+    changed = sorted(resolver.changed_profiles(), key=lambda profile: profile.id)
+    await tx.insert("profiles.update", rows(changed))
+    claimed = sorted(
+        ((key, claim) for key, claim in resolver.claims.items() if claim.changed), key=lambda pair: pair[0]
+    )
+    await tx.insert("identities.insert", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k not in known])
+    await tx.insert("identities.reclaim", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k in known])
+    if resolver.merged:
+        gone = sorted({loser for loser, _ in resolver.merged})
+        await tx.run("profiles.follow", ids=gone)
+        await tx.run("identities.move", ids=gone)

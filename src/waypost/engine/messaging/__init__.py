@@ -1,0 +1,1 @@
+"""Accept, queue, send and record messages, and apply receipts."""

@@ -1,0 +1,383 @@
+"""Messages on their way out: a line for every connection that has something due, each at its own pace."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from waypost.clock import SECOND, Ids, now_us
+from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
+from waypost.domain.messaging.receipt import ID, WORDS, clean
+from waypost.domain.providers.connection import Connection
+from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
+from waypost.domain.values.ids import public
+from waypost.engine.messaging.queue import (
+    Claim,
+    claim,
+    is_stuck,
+    recover_orphaned,
+    recover_unacknowledged,
+    reroute_queued,
+)
+from waypost.engine.messaging.recording import Effects, SendResult
+from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.providers.provider_client import ProviderClient
+from waypost.engine.providers.registry import ConnectionRegistry
+from waypost.engine.runtime.journal import Journal
+from waypost.engine.runtime.recorder import Recorder
+from waypost.errors import Error, Unavailable
+from waypost.storage.database import Database, Tx
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+#: How often the database is asked what is due: another process may have queued something.
+POLL_S = 1.0
+#: A line that is held back by its limit waits at least so long, so that its next call is worth making.
+PACE_S = 0.05
+#: Timers may ring a little before their time.
+EARLY_S = 0.001
+#: Wait after the store was away.
+PAUSE_S = 0.5
+#: Messages that one transaction claims at most, and that one step of the chores moves.
+MOST = 1000
+STEP = 500
+#: How often, at the end, what came of a try is handed in again while the store is away.
+LAST_TRIES = 8
+#: A claim that was kept although the store could not say so is noticed after so long, and looked for so often.
+FORGOTTEN_S = 60.0
+LOOK_BACK_S = 10.0
+
+
+class Idle(msgspec.Struct):
+    """A connection that has messages queued and does not send."""
+
+    id: int
+    workspace_id: int
+    channel: str
+    #: Deleted: it never will.
+    gone: bool
+    #: Whether its messages may go to another one: not when it only cannot be read here.
+    gives: bool
+
+
+class Sender:
+    """Claims what is due, connection by connection, hands it to the wire, and reports what came of it."""
+
+    def __init__(
+        self,
+        database: Database,
+        connections: ConnectionRegistry,
+        wire: ProviderClient,
+        journal: Journal,
+        recorder: Recorder,
+        ids: Ids,
+        retry_s: float,
+    ) -> None:
+        self._database = database
+        self._connections = connections
+        self._wire = wire
+        self._journal = journal
+        self._recorder = recorder
+        self._ids = ids
+        self._retry_s = retry_s
+        self._lanes: dict[int, asyncio.Task[None]] = {}
+        #: What wakes the lines of connections that will have something due in a moment, and when.
+        self._alarms: dict[int, tuple[int, asyncio.TimerHandle]] = {}
+        #: Connections for which something has come due while their line was at work.
+        self._again: set[int] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        #: The same by connection: a line that ends leaves its calls to the next one, which counts them.
+        self._under_way: dict[int, set[asyncio.Task[None]]] = {}
+        #: Messages that were claimed here and whose tries are not recorded yet.
+        self._held: set[int] = set()
+        self._looked_back = now_us()
+        #: Connections that were paused a moment ago, and what lets their lines know.
+        self._broken: set[int] = set()
+        self._others: set[asyncio.Task[None]] = set()
+        self._draining = False
+        #: How many processes send through the same connections; each takes its share of their concurrency.
+        self.share = 1
+        self.outcomes = dict.fromkeys(Outcome, 0)
+
+    def wake(self, connections: Iterable[int]) -> None:
+        """Something is due for these connections."""
+        for id_ in connections:
+            self._again.add(id_)
+            if id_ not in self._lanes and not self._draining:
+                self._lanes[id_] = asyncio.create_task(self._work(id_), name=f"line-{id_}")
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self._calls)
+
+    async def stop(self, within: float) -> None:
+        """Start nothing more, and let what is on the wire come back."""
+        self._draining = True
+        for _, alarm in self._alarms.values():
+            alarm.cancel()
+        end = time.monotonic() + within
+        if lines := list(self._lanes.values()):
+            await asyncio.wait(lines, timeout=within)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=max(end - time.monotonic(), 0))
+        for task in [*self._lanes.values(), *self._calls]:
+            task.cancel()
+        await asyncio.gather(*self._lanes.values(), *self._calls, return_exceptions=True)
+
+    def follow(self, effects: Effects) -> None:
+        """After a commit: send what became due, and stop using connections that their providers refuse."""
+        for connection_id, due_at in effects.transitions.due.items():
+            self._wake_at(connection_id, due_at)
+        if effects.paused:
+            self._broken |= effects.paused.keys()
+            for id_ in effects.paused:
+                log.warning(
+                    "a provider refuses a connection", action="connection_paused", connection=public("con", id_)
+                )
+            task = asyncio.create_task(self._refresh(effects.paused))
+            self._others.add(task)
+            task.add_done_callback(self._others.discard)
+
+    def _wake_at(self, connection_id: int, due_at: int) -> None:
+        """Something is due for this connection at that time; what comes later than the database is asked, it says."""
+        wait = (due_at - now_us()) / SECOND
+        if wait <= 0:
+            self.wake([connection_id])
+            return
+        before = self._alarms.get(connection_id)
+        if wait >= POLL_S * 2 or self._draining or (before is not None and before[0] <= due_at):
+            return
+        if before is not None:
+            before[1].cancel()
+        alarm = asyncio.get_running_loop().call_later(wait + EARLY_S, self._ring, connection_id)
+        self._alarms[connection_id] = (due_at, alarm)
+
+    def _ring(self, connection_id: int) -> None:
+        del self._alarms[connection_id]
+        self.wake([connection_id])
+
+    async def poll_due(self) -> float:
+        """Ask the database what is due; for the clock. Gives back the seconds until it wants to be asked again."""
+        now = now_us()
+        soonest = now + int(POLL_S * SECOND)
+        ready = []
+        for id_, due_at in await self._database.read(_next_due):
+            if due_at <= now:
+                ready.append(id_)
+            else:
+                soonest = min(soonest, due_at)
+        self.wake(ready)
+        return max((soonest - now_us()) / SECOND, 0.005)
+
+    async def recover(self) -> float:
+        """Settle what dead processes left, and move what waits at connections that cannot send; for the clock."""
+        repeatable = {c.id for c in self._connections.all() if c.connector.idempotent}
+
+        busy = False
+        if await self._database.read(_any_stranded):
+            busy = await self._move(lambda tx, transitions: recover_orphaned(tx, transitions, repeatable, STEP)) > 0
+        if now_us() - self._looked_back > LOOK_BACK_S * SECOND:
+            self._looked_back = now_us()
+            await self._look_back()
+        for idle in await self._database.read(_idle, {c.id for c in self._connections.all()}):
+            busy = await self._clear(idle) > 0 or busy
+        return 0.02 if busy else POLL_S
+
+    async def _look_back(self) -> None:
+        """Queue again what was claimed for this process without its knowing."""
+        before = now_us() - int(FORGOTTEN_S * SECOND)
+        if await self._database.read(_forgotten, self._ids.node, before, self._held):
+            await self._move(lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held))
+
+    async def _clear(self, idle: Idle) -> int:
+        instead = None
+        if idle.gives:
+            order = self._connections.preferred(idle.workspace_id, idle.channel)
+            instead = next((other.id for other in order if other.id != idle.id), None)
+        if not await self._database.read(is_stuck, idle.id, idle.gone, instead is not None, now_us()):
+            return 0
+        return await self._move(
+            lambda tx, transitions: reroute_queued(tx, idle.id, idle.gone, instead, transitions, STEP)
+        )
+
+    async def _move(self, work: Callable[[Tx, Transitions], Awaitable[T]]) -> T:
+        """What `work(tx, moves)` gives back, once the moves that it made are durable."""
+
+        async def write(tx: Tx, now: int) -> tuple[T, Effects]:
+            transitions = Transitions(self._ids.node, now)
+            result = await work(tx, transitions)
+            await transitions.write(tx)
+            return result, Effects(transitions)
+
+        return await self._recorder.perform(write)
+
+    async def _work(self, connection_id: int) -> None:
+        """One connection's line: claim, send, and again, until nothing is due."""
+        calls = self._under_way.setdefault(connection_id, set())
+        try:
+            while not self._draining:
+                connection = self._connections.by_number(connection_id)
+                if connection is None or not _sends(connection) or connection_id in self._broken:
+                    # Whoever lets it send again asks the database what is due.
+                    self._again.discard(connection_id)
+                    return
+                slots, size = max(connection.concurrency // self.share, 1), connection.connector.batch_size
+                health = self._connections.health(connection_id)
+                if health.failures >= FAILURE_THRESHOLD:
+                    if health.failing(now_us()):
+                        await self._back_off(connection, health.open_until)
+                        return
+                    # One message finds out whether it recovered.
+                    slots = size = 1
+                free = slots - len(calls)
+                if free <= 0 or free * 2 < slots:
+                    # Claims are worth their transaction in numbers.
+                    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                self._again.discard(connection_id)
+                wanted = min(free * size, MOST)
+                try:
+                    found = await self._claim(connection, wanted)
+                except Error as error:
+                    log.warning("could not claim messages", action="claim_failed", error=error.detail)
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                self._held.update(message.id for message in found.messages)
+                for part in divide(found.messages, connection.connector.batch_size):
+                    call = asyncio.create_task(self._call(connection, part))
+                    for under_way in (calls, self._calls):
+                        under_way.add(call)
+                        call.add_done_callback(under_way.discard)
+                if found.wait and found.more:
+                    await asyncio.sleep(min(max(found.wait / SECOND, PACE_S), POLL_S))
+                if not found.more and connection_id not in self._again:
+                    if found.due_at is not None:
+                        self._wake_at(connection_id, found.due_at)
+                    return
+        except Exception:
+            log.exception("a line broke", action="line_failed", connection=public("con", connection_id))
+            await asyncio.sleep(PAUSE_S)
+        finally:
+            self._lanes.pop(connection_id, None)
+            if connection_id in self._again and not self._draining:
+                self._again.discard(connection_id)
+                self.wake([connection_id])
+
+    async def _back_off(self, connection: Connection, until: int) -> None:
+        """Let a connection that takes nothing rest; what may go through another one goes there."""
+        self._again.discard(connection.id)
+        self._wake_at(connection.id, until)
+        order = self._connections.preferred(connection.workspace_id, connection.channel)
+        if not order or self._connections.failing(order[0].id):
+            return
+        idle = Idle(connection.id, connection.workspace_id, connection.channel, False, True)
+        try:
+            while await self._clear(idle):
+                pass
+        except Error as error:
+            log.warning("could not reroute messages", action="reroute_failed", error=error.detail)
+
+    async def _claim(self, connection: Connection, wanted: int) -> Claim:
+        return await self._move(lambda tx, transitions: claim(tx, connection, wanted, transitions))
+
+    async def _call(self, connection: Connection, messages: list[Outgoing]) -> None:
+        """Send what one call takes and report what came of it, however long the store is away."""
+        try:
+            verdicts = await self._wire.send(connection, messages, now_us())
+        except Exception:
+            # Nobody can tell how far it came.
+            log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
+            verdicts = [Verdict(outcome=Outcome.UNKNOWN, reason="internal")] * len(messages)
+        now = now_us()
+        self._connections.note(connection, verdicts, now, self._retry_s)
+        for verdict in verdicts:
+            self.outcomes[verdict.outcome] += 1
+        tried = [
+            SendResult(message.id, message.tries + 1, now, _tidy(verdict), connection.version)
+            for message, verdict in zip(messages, verdicts, strict=True)
+        ]
+        late = 0
+        while True:
+            try:
+                await self._journal.append(tried, pressing=True)
+                self._held.difference_update(message.id for message in messages)
+                return
+            except Unavailable as error:
+                late += self._draining
+                if self._journal.closed or late > LAST_TRIES:
+                    log.warning("not recorded", action="tries_dropped", messages=len(tried), error=error.detail)
+                    return
+                await asyncio.sleep(PAUSE_S)
+
+    async def _refresh(self, paused: dict[int, int]) -> None:
+        """Read the connections again that were paused, before their lines look at them."""
+        with contextlib.suppress(Unavailable):
+            await self._connections.refresh(sorted(set(paused.values())))
+        self._broken -= paused.keys()
+
+
+def divide(messages: list[Outgoing], size: int) -> list[list[Outgoing]]:
+    """Calls of up to `size` messages, in which no address comes twice: providers answer by address."""
+    if size == 1:
+        return [[message] for message in messages]
+    parts: list[list[Outgoing]] = []
+    taken: list[set[str]] = []
+    #: By address, the first part that does not have it: an address that comes often costs no search.
+    first: dict[str, int] = {}
+    for message in messages:
+        position = first.get(message.address, 0)
+        while position < len(parts) and (len(parts[position]) >= size or message.address in taken[position]):
+            position += 1
+        if position == len(parts):
+            parts.append([])
+            taken.append(set())
+        parts[position].append(message)
+        taken[position].add(message.address)
+        first[message.address] = position + 1
+    return parts
+
+
+def _sends(connection: Connection) -> bool:
+    return connection.status == "enabled"
+
+
+async def _next_due(tx: Tx) -> list[tuple[int, int]]:
+    return [(row[0], row[2]) for row in await tx.rows("messages.next_due") if row[2] is not None]
+
+
+async def _any_stranded(tx: Tx) -> bool:
+    return bool(await tx.rows("messages.stranded", n=1))
+
+
+async def _forgotten(tx: Tx, node: int, before: int, held: set[int]) -> bool:
+    return any(row[0] not in held for row in await tx.rows("messages.overdue", node=node, before=before))
+
+
+async def _idle(tx: Tx, known: set[int]) -> list[Idle]:
+    """Connections that have messages queued and do not send, as the database has them: memory may be behind."""
+    return [
+        Idle(row[0], row[1], row[5], row[3] is not None, row[4] != "enabled")
+        for row in await tx.rows("messages.next_due")
+        if row[2] is not None and (row[4] != "enabled" or row[0] not in known)
+    ]
+
+
+def _tidy(verdict: Verdict) -> Verdict:
+    """The verdict, its texts cut and without characters that a database refuses: providers may say anything."""
+    texts = (verdict.provider_message_id, verdict.provider_code, verdict.detail, verdict.reason)
+    if all(text is None or (len(text) <= ID and text.isprintable()) for text in texts):
+        return verdict
+    return msgspec.structs.replace(
+        verdict,
+        provider_message_id=None if verdict.provider_message_id is None else clean(verdict.provider_message_id, ID),
+        provider_code=None if verdict.provider_code is None else clean(verdict.provider_code, ID),
+        detail=None if verdict.detail is None else clean(verdict.detail, WORDS),
+        reason=None if verdict.reason is None else clean(verdict.reason, ID),
+    )

@@ -1,0 +1,1 @@
+"""Out to the network: HTTP and SMTP over libcurl, OAuth tokens."""

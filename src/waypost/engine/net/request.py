@@ -1,0 +1,127 @@
+"""A request to somebody else's server and what comes of it, as values, and libcurl's words in ours."""
+
+import re
+from functools import lru_cache
+
+import msgspec
+import pycurl
+
+from waypost.domain.webhooks.delivery import KEPT_BODY
+
+#: An answer is read up to here, decompressed; then the connection is closed and the status counts.
+READ_BODY = 256 * 1024
+#: Headers kept of an answer.
+KEPT_HEADERS = 16 * 1024
+
+#: The word that stands for each error of libcurl in front of its own message.
+ERRORS = {
+    pycurl.E_OPERATION_TIMEDOUT: "timeout",
+    pycurl.E_COULDNT_RESOLVE_HOST: "dns",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
+    pycurl.E_COULDNT_CONNECT: "connect",
+    pycurl.E_SSL_CONNECT_ERROR: "tls",
+    pycurl.E_PEER_FAILED_VERIFICATION: "tls",
+    pycurl.E_GOT_NOTHING: "empty_answer",
+    pycurl.E_RECV_ERROR: "connection_lost",
+    pycurl.E_SEND_ERROR: "connection_lost",
+    pycurl.E_PARTIAL_FILE: "connection_lost",
+    # Where a request was to be sent a second time and may be sent only once.
+    pycurl.E_SEND_FAIL_REWIND: "connection_lost",
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: "not_http",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "not_http",
+    pycurl.E_BAD_CONTENT_ENCODING: "bad_encoding",
+}
+_STATUS_LINE = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +[1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
+_PHASES = (
+    ("dns", pycurl.NAMELOOKUP_TIME),
+    ("connect", pycurl.CONNECT_TIME),
+    ("tls", pycurl.APPCONNECT_TIME),
+    ("sent", pycurl.PRETRANSFER_TIME),
+    ("first_byte", pycurl.STARTTRANSFER_TIME),
+    ("total", pycurl.TOTAL_TIME),
+)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Whom a mail is from and for, and how its server is spoken to; `Request.url` names the server."""
+
+    #: The address that bounces go to; "" for none.
+    sender: str
+    #: All of them get the mail, or nobody does.
+    recipients: tuple[str, ...]
+    username: str = ""
+    password: str = ""
+    #: none, opportunistic (TLS if the server has it) or required. An `smtps://` URL means TLS from the start.
+    tls: str = "required"
+
+
+class Request(msgspec.Struct):
+    """One request to somebody else's server: of HTTP, or a mail by SMTP."""
+
+    #: http, https; for mails smtp or smtps, with host and port and nothing else.
+    url: str
+    #: For a mail, all of it (RFC 5322), in lines that end in CRLF.
+    body: bytes
+    headers: list[str]
+    #: For everything, from the name look-up to the last byte of the answer's body.
+    timeout_ms: int
+    method: str = "POST"
+    #: Bytes of the answer's body to keep, up to `READ_BODY`.
+    keep: int = KEPT_BODY
+    #: It must not be sent a second time, whatever happens. Otherwise libcurl repeats a request by itself when a
+    #: connection that was used before turns out to be dead before the first byte of the answer.
+    once: bool = False
+    #: For a mail; method, headers, keep and once mean nothing then.
+    envelope: Envelope | None = None
+
+
+class Response(msgspec.Struct):
+    """What came back, or why nothing did."""
+
+    #: None when there was no whole answer: then `error` says why, and `seen_status` what had been said so far.
+    #: For a mail the code of the server's last reply: 250 when it was taken.
+    status: int | None
+    headers: list[tuple[str, str]]
+    #: The first bytes of the body, decompressed; for a mail the text of the server's last reply.
+    body: bytes
+    #: `code: words`, or None.
+    error: str | None
+    duration_us: int
+    seen_status: int | None = None
+    #: Whether anything of the request may have left this machine; False only where nothing did for sure.
+    #: For a mail: whether the server may have got the end of its data, so that it may have taken it.
+    sent: bool = True
+    #: For a mail, how far it came: one of domain.smtp.Stage.
+    stage: str = ""
+
+
+def phases(curl: pycurl.Curl) -> dict[str, float]:
+    """When each phase of a finished call was over, in milliseconds since its start."""
+    return {name: round(curl.getinfo(number) * 1000, 3) for name, number in _PHASES}
+
+
+def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
+    """The headers of the last answer in what libcurl handed over: each answer starts with its status line."""
+    found: list[tuple[str, str]] = []
+    for line in lines:
+        header = _header(line)
+        if header is not None:
+            found.append(header)
+        elif line.startswith(b"HTTP/"):
+            found.clear()
+    return found
+
+
+@lru_cache(maxsize=1024)
+def is_status_line(line: bytes) -> bool:
+    """Whether a status line has a status of three digits. libcurl reads the first three of any number of them."""
+    return _STATUS_LINE.fullmatch(line) is not None
+
+
+@lru_cache(maxsize=4096)
+def _header(line: bytes) -> tuple[str, str] | None:
+    """One header line, taken apart; receivers send the same few lines again and again."""
+    name, colon, value = line.partition(b":")
+    if not colon or name.startswith(b"HTTP/"):
+        return None
+    return name.decode("latin-1").strip().lower(), value.decode("latin-1").strip()

@@ -1,0 +1,1 @@
+"""Connections and the clients that call providers."""

@@ -1,0 +1,1 @@
+"""Drivers for what a connector cannot say as data."""

@@ -1,0 +1,286 @@
+"""SMS through Amazon Pinpoint: up to a hundred addresses in one SendMessages call, each with a text of its own."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from waypost.domain.messaging import failure_codes
+from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
+from waypost.domain.providers.connection import Connection
+from waypost.domain.providers.setup_checks import BROKEN, THROTTLED, Called
+from waypost.domain.values.ids import public
+from waypost.domain.webhooks.delivery import retry_after
+from waypost.engine.net.request import Request, Response
+from waypost.engine.providers.drivers.aws import Target, read_answer, signed_request
+
+#: Addresses in one call (Pinpoint API reference, MessageRequest).
+MOST_ADDRESSES = 100
+
+SEND_MESSAGES = Target(
+    "mobiletargeting:SendMessages",
+    "pinpoint",
+    "POST",
+    "/v1/apps/{}/messages",
+    content_type="application/json",
+)
+
+#: What a DeliveryStatus comes to: outcome, code, reason, suppression (the API's model; vectors of the failure codes).
+_STATUSES: dict[str, tuple[Outcome, int | None, str | None, str | None]] = {
+    "SUCCESSFUL": (Outcome.ACCEPTED, None, None, None),
+    "DUPLICATE": (Outcome.REJECTED, failure_codes.DUPLICATE, "duplicate", None),
+    "OPT_OUT": (Outcome.REJECTED, failure_codes.OTHER, "opted_out", "opted_out"),
+    "PERMANENT_FAILURE": (Outcome.REJECTED, failure_codes.OTHER, "permanent", None),
+    # Pinpoint says that it will not try these two again itself.
+    "TEMPORARY_FAILURE": (Outcome.RETRY, failure_codes.UNDELIVERED, "temporary", None),
+    "THROTTLED": (Outcome.RETRY, failure_codes.THROTTLED, "throttled", None),
+    "UNKNOWN_FAILURE": (Outcome.REJECTED, failure_codes.OTHER, "unknown", None),
+}
+_BY_NUMBER = (Outcome.REJECTED, failure_codes.INVALID_NUMBER, "invalid_number", None)
+_TYPES = {"transactional": "TRANSACTIONAL", "promotional": "PROMOTIONAL"}
+_NUMBER = re.compile(r"phone|number|e\.164", re.IGNORECASE)
+_SENDER = re.compile(r"originat|sender", re.IGNORECASE)
+_encode = msgspec.json.Encoder().encode
+
+
+class _Address(msgspec.Struct, rename="pascal"):
+    """What one address gets (AddressConfiguration)."""
+
+    body_override: str
+    context: dict[str, str]
+    channel_type: str = "SMS"
+
+
+class _Entry(msgspec.Struct, rename="pascal"):
+    """What became of one address (MessageResult)."""
+
+    delivery_status: str = ""
+    status_message: str | None = None
+    message_id: str | None = None
+
+
+class _Answer(msgspec.Struct, rename="pascal"):
+    """The body of an answer with status 200 (MessageResponse)."""
+
+    result: dict[str, _Entry]
+
+
+class _LooseAnswer(msgspec.Struct, rename="pascal"):
+    """The same, where some entries cannot be read."""
+
+    result: dict[str, msgspec.Raw]
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_loose = msgspec.json.Decoder(_LooseAnswer).decode
+_decode_entry = msgspec.json.Decoder(_Entry).decode
+
+
+def together(messages: list[Outgoing]) -> list[bool]:
+    """Which of these messages go into one call: those that are alike in what a call says for all of its addresses.
+
+    That is the purpose and the media; an address stands in a call once. The first message is always among them.
+    """
+    first = messages[0]
+    purpose, media = first.purpose, first.content.media_urls
+    seen: set[str] = set()
+    chosen = []
+    for message in messages:
+        fits = (
+            message.address not in seen
+            and message.purpose == purpose
+            and message.content.media_urls == media
+            and len(seen) < MOST_ADDRESSES
+        )
+        if fits:
+            seen.add(message.address)
+        chosen.append(fits)
+    return chosen
+
+
+def prepare(
+    connection: Connection, messages: list[Outgoing], callback_url: Callable[[Connection], str], now: int
+) -> Request:
+    """The signed SendMessages call for those of the messages that go into one call (`together`).
+
+    It is never repeated by itself: SendMessages has no idempotency token.
+    """
+    config = connection.config
+    first = messages[0]
+    fits = together(messages)
+    chosen = messages if all(fits) else [message for message, one in zip(messages, fits, strict=True) if one]
+    addresses = {
+        message.address: _Address(message.content.text, {"mid": public("msg", message.id)}) for message in chosen
+    }
+    sms: dict[str, Any] = {"MessageType": _TYPES.get(first.purpose) or _default_type(config)}
+    text = first.content.text
+    if all(message.content.text == text for message in chosen):
+        # Also the text for everybody, where it is: no address can come to somebody else's.
+        sms["Body"] = text
+    for name, key in (
+        ("SenderId", "sender_id"),
+        ("OriginationNumber", "origination_number"),
+        ("EntityId", "entity_id"),
+        ("TemplateId", "template_id"),
+    ):
+        if config.get(key):
+            sms[name] = str(config[key])
+    if first.content.media_urls:
+        sms["MediaUrl"] = first.content.media_urls[0]
+    body = _encode({"Addresses": addresses, "MessageConfiguration": {"SMSMessage": sms}})
+    request = signed_request(
+        SEND_MESSAGES,
+        config,
+        now,
+        body,
+        str(config["project_id"]),
+        timeout_ms=connection.connector.timeout_ms,
+    )
+    request.once = True
+    return request
+
+
+def _default_type(config: dict[str, Any]) -> str:
+    return str(config.get("message_type") or "PROMOTIONAL").upper()
+
+
+def read(connection: Connection, messages: list[Outgoing], response: Response, now: int) -> list[Verdict]:
+    """A verdict for each message, in order; never raises, whatever came back.
+
+    Messages that did not go into the call are to be tried again at once.
+    """
+    fits = together(messages)
+    if response.status != 200:
+        one = _judge_call(response, now)
+        return [one if fit else _NOT_IN_IT for fit in fits]
+    entries = _entries(response.body)
+    if entries is None:
+        return [_UNREADABLE if fit else _NOT_IN_IT for fit in fits]
+    return [
+        _judge_entry(entries.get(message.address)) if fit else _NOT_IN_IT
+        for message, fit in zip(messages, fits, strict=True)
+    ]
+
+
+def divisible(messages: list[Outgoing], response: Response) -> bool:
+    """Whether one of several messages may have spoilt the call for the others: then halves of it may be sent again."""
+    if len(messages) < 2 or response.status not in (400, 413):
+        return False
+    return _judge_call(response, 0).outcome is Outcome.REJECTED
+
+
+_NOT_IN_IT = Verdict(outcome=Outcome.RETRY, code=failure_codes.OTHER, reason="not_alike", retry_after=0)
+_UNREADABLE = Verdict(
+    outcome=Outcome.UNKNOWN,
+    code=failure_codes.OTHER,
+    reason="no_answer",
+    detail="Pinpoint answered 200 with something else",
+)
+_NOT_NAMED = Verdict(
+    outcome=Outcome.UNKNOWN,
+    code=failure_codes.OTHER,
+    reason="no_answer",
+    detail="the answer of Pinpoint says nothing of this address",
+)
+
+
+def _entries(body: bytes) -> dict[str, _Entry | None] | None:
+    """The entries of an answer by address, None for one that cannot be read; None when it is no answer at all."""
+    try:
+        return dict(_decode_answer(body).result)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        pass
+    try:
+        loose = _decode_loose(body).result
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+    return {address: _entry(raw) for address, raw in loose.items()}
+
+
+def _entry(raw: msgspec.Raw) -> _Entry | None:
+    try:
+        return _decode_entry(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+
+
+def _judge_entry(entry: _Entry | None) -> Verdict:
+    if entry is None:
+        return _NOT_NAMED
+    status = entry.delivery_status
+    known = _STATUSES.get(status)
+    detail = entry.status_message[:500] if entry.status_message else None
+    message_id = entry.message_id[:200] if entry.message_id else None
+    if known is None:
+        return Verdict(
+            outcome=Outcome.UNKNOWN,
+            code=failure_codes.OTHER,
+            reason="unrecognised",
+            provider_code=status[:100] or None,
+            detail=detail,
+            provider_message_id=message_id,
+        )
+    if known[0] is Outcome.ACCEPTED:
+        return Verdict(outcome=Outcome.ACCEPTED, provider_message_id=message_id)
+    if status == "PERMANENT_FAILURE" and detail and _about_number(detail):
+        known = _BY_NUMBER
+    outcome, code, reason, suppress = known
+    return Verdict(
+        outcome=outcome,
+        code=code,
+        reason=reason,
+        provider_code=status,
+        detail=detail,
+        provider_message_id=message_id,
+        suppress=suppress,
+    )
+
+
+def _about_number(detail: str) -> bool:
+    """Whether Pinpoint's words are about the number that the message was for, and not about the one it is from."""
+    return _NUMBER.search(detail) is not None and _SENDER.search(detail) is None
+
+
+def _judge_call(response: Response, now: int) -> Verdict:
+    """What an answer other than 200, or none, means for every message of the call."""
+    called = read_answer(response)
+    status, error = called.status, called.error
+    if status is None:
+        return _judge_silence(called, response)
+    if status == 429 or error in THROTTLED:
+        outcome, code, reason = Outcome.RETRY, failure_codes.THROTTLED, "throttled"
+    elif error in BROKEN or status in (500, 503):
+        # "Unexpected internal errors" (reference of the API): that nothing was sent, AWS does not say, and SendMessages
+        # takes no idempotency token.
+        outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "provider_5xx"
+    elif status >= 500 or status < 300:
+        # Somebody in between lost patience, or says that it is done: whether Pinpoint took it, nobody knows.
+        outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "no_answer"
+    elif error in ("PayloadTooLargeException", "RequestEntityTooLarge") or status == 413:
+        outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "too_large"
+    elif error in ("BadRequestException", "ValidationException") or (status in (400, 422) and error is None):
+        outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "bad_request"
+    else:
+        # Keys, permissions, region, project, the clock: the next call would be refused as well.
+        outcome, code, reason = Outcome.MISCONFIGURED, None, "configuration"
+    # Pinpoint itself says nothing of the kind; what stands in front of it may.
+    asked = next((value for name, value in response.headers if name == "retry-after"), None)
+    return Verdict(
+        outcome=outcome,
+        code=code,
+        reason=reason,
+        provider_code=error or f"http_{status}",
+        detail=called.message,
+        retry_after=retry_after(asked, now) if outcome is Outcome.RETRY else None,
+    )
+
+
+def _judge_silence(called: Called, response: Response) -> Verdict:
+    trouble = called.trouble or ""
+    detail = trouble[:500]
+    if trouble.startswith("address_forbidden"):
+        return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration", detail=detail)
+    if not response.sent:
+        return Verdict(outcome=Outcome.RETRY, code=failure_codes.OTHER, reason="unreachable", detail=detail)
+    return Verdict(outcome=Outcome.UNKNOWN, code=failure_codes.OTHER, reason="no_answer", detail=detail)

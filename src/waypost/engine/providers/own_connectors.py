@@ -1,0 +1,149 @@
+"""Connectors that a workspace added itself: kept as the TOML that describes them."""
+
+from typing import Any
+
+import msgspec
+import structlog
+
+from waypost.clock import Ids
+from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.definition import parse_own_connector
+from waypost.engine.accounts.notices import paused_notice
+from waypost.engine.providers.connectors import read_own, shipped
+from waypost.engine.providers.registry import LONGEST_ERROR, SOURCES, complete, open_config
+from waypost.engine.runtime.encryption import Encryption
+from waypost.errors import Conflict, Invalid, NotFound
+from waypost.storage.database import Tx
+
+log = structlog.get_logger()
+
+#: Why a connection is paused that lacks what a new definition of its connector needs.
+REDEFINED = "definition_changed"
+#: Connectors that a workspace may add.
+MOST_CONNECTORS = 100
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace's own connector."""
+
+    connector: Connector
+    definition: str
+    created_at: int
+    updated_at: int
+
+
+def read_definition(definition: str) -> Connector:
+    """The connector that a workspace wants to add; Invalid (code `invalid_connector`) with line and reason."""
+    return parse_own_connector(definition, "the definition")
+
+
+async def save_definition(
+    tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, definition: str, now: int
+) -> Own:
+    """The connector, added or put in the place of the workspace's own one of the same name.
+
+    The connections that are made with it use the new definition at once; one that lacks something that it needs is
+    paused, and one that was paused for this reason and has all again resumes. Conflict when there are too many (code
+    `too_many_connectors`), or when connections exist and the channel is another (code `connector_in_use`).
+    """
+    connector = read_definition(definition)
+    name = connector.name
+    row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
+    if row is None:
+        counted = await tx.row("connectors.count", workspace_id=workspace_id)
+        if counted is not None and counted[0] >= MOST_CONNECTORS:
+            raise Conflict(
+                f"A workspace adds at most {MOST_CONNECTORS} connectors; delete one first.", code="too_many_connectors"
+            )
+    used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
+    if any(channel != connector.channel for channel, _ in used):
+        raise Conflict(
+            f"Connections are made with {name!r} for the channel {used[0][0]!r}; give this one another name.",
+            code="connector_in_use",
+        )
+    await tx.run("connectors.put", workspace_id=workspace_id, name=name, definition=definition, now=now)
+    await _adopt(tx, ids, encryption, workspace_id, connector, now)
+    await _touch(tx, workspace_id, name, now)
+    return Own(connector=connector, definition=definition, created_at=row[1] if row else now, updated_at=now)
+
+
+async def list_own(tx: Tx, workspace_id: int) -> list[Own]:
+    """The connectors that the workspace added, by name; one that this version cannot read is logged and left out."""
+    found = []
+    for name, definition, created_at, updated_at in await tx.rows("connectors.list", workspace_id=workspace_id):
+        try:
+            connector = read_own(definition, name)
+        except Invalid as error:
+            log.warning("a connector cannot be read", action="connector_unreadable", name=name, error=error.detail)
+            continue
+        found.append(Own(connector=connector, definition=definition, created_at=created_at, updated_at=updated_at))
+    return found
+
+
+async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
+    """The workspace's own connector of this name, if it has one."""
+    row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
+    if row is None:
+        return None
+    return Own(connector=read_own(row[0], name), definition=row[0], created_at=row[1], updated_at=row[2])
+
+
+async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, name: str, now: int) -> None:
+    """Forget one of the workspace's own.
+
+    NotFound (code `unknown_connector`) when it has none of this name. Conflict (code `connector_in_use`) while
+    connections are made with it, unless the connector of the same name that comes with Waypost takes its place.
+    """
+    row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
+    if row is None:
+        raise NotFound(f"This workspace did not add a connector {name[:64]!r}.", code="unknown_connector")
+    used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
+    if used and name not in shipped():
+        count = sum(number for _, number in used)
+        raise Conflict(f"{count} connections are made with {name!r}; delete them first.", code="connector_in_use")
+    await tx.run("connectors.delete", workspace_id=workspace_id, name=name)
+    if used:
+        await _adopt(tx, ids, encryption, workspace_id, shipped()[name], now)
+    await _touch(tx, workspace_id, name, now)
+
+
+async def _adopt(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, connector: Connector, now: int) -> None:
+    """Pause the connections that lack what a connector needs from now on; resume those that have all again."""
+    lacking: dict[str, list[dict[str, Any]]] = {}
+    whole: list[int] = []
+    for record in await tx.records("connections.of_connector", workspace_id=workspace_id, name=connector.name):
+        try:
+            check_config(connector, complete(connector, open_config(record, encryption)))
+        except Invalid as error:
+            if record["status"] == "enabled":
+                lacking.setdefault(error.detail, []).append(record)
+        else:
+            if (record["status"], record["status_reason"]) == ("paused", REDEFINED):
+                whole.append(record["id"])
+    # One statement for each thing that is missing, however many connections lack it.
+    for detail, records in lacking.items():
+        await _move(tx, workspace_id, [record["id"] for record in records], "paused", REDEFINED, detail, now)
+        rows = [paused_notice(ids.one(now), record, detail, now, redefined=True) for record in records]
+        await tx.insert("notices.add", rows)
+    if whole:
+        await _move(tx, workspace_id, whole, "enabled", None, None, now)
+
+
+async def _move(
+    tx: Tx, workspace_id: int, ids: list[int], status: str, reason: str | None, error: str | None, now: int
+) -> None:
+    await tx.run(
+        "connections.move_several",
+        workspace_id=workspace_id,
+        ids=ids,
+        status=status,
+        reason=reason,
+        error=error and error[:LONGEST_ERROR].replace("\0", ""),
+        sources=list(SOURCES[status]),
+        now=now,
+    )
+
+
+async def _touch(tx: Tx, workspace_id: int, name: str, now: int) -> None:
+    await tx.run("connectors.touch_connections", workspace_id=workspace_id, name=name, now=now)
+    await tx.run("workspaces.touch", workspace_id=workspace_id)

@@ -1,0 +1,1 @@
+"""Journal, recorder, scheduler, nodes: they run every area and know none."""

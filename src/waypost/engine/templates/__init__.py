@@ -1,0 +1,1 @@
+"""Store templates and compile each version once."""

@@ -1,0 +1,269 @@
+"""Templates as their owners manage them, each version compiled once for all who render it."""
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from waypost.clock import Ids, iso
+from waypost.domain.templates.template import Compiled, Source, Variant, event_values, person_values
+from waypost.domain.values.ids import public
+from waypost.engine.audience.recipients import load_recipients
+from waypost.errors import Conflict, Invalid, NotFound
+from waypost.storage.database import Database, Tx
+
+#: Templates that a workspace may have.
+MOST_TEMPLATES = 5_000
+#: Versions that a template may have; each is kept for the messages that were made with it.
+MOST_VERSIONS = 10_000
+#: What is kept compiled: so many versions and contents, of about so many bytes together.
+MOST_COMPILED = 1_000
+COMPILED_BYTES = 64_000_000
+#: Content of up to so many characters takes a millisecond or two to compile.
+COMPILED_AT_ONCE = 5_000
+
+_encode = msgspec.json.Encoder().encode
+_encode_ordered = msgspec.json.Encoder(order="deterministic").encode
+_variants = msgspec.json.Decoder(list[Variant])
+_contents = msgspec.json.Decoder(dict[str, Any])
+
+
+class Template(msgspec.Struct, kw_only=True):
+    """A template in one of its versions."""
+
+    id: int
+    name: str
+    channel: str
+    version: int
+    current_version: int
+    variants: list[Variant]
+    created_at: int
+    updated_at: int
+
+
+class Templates:
+    """Versions of templates and contents of single messages, compiled, the ones used last kept."""
+
+    def __init__(self, database: Database, *, most: int = MOST_COMPILED, most_bytes: int = COMPILED_BYTES) -> None:
+        self._database = database
+        self._most = most
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
+        self._bytes = 0
+        self._under_way: dict[tuple[int, int, int], asyncio.Task[Compiled | None]] = {}
+
+    async def get(self, workspace_id: int, template_id: int, version: int | None = None) -> Compiled:
+        """A template of a workspace in its present version or the given one; NotFound (code `unknown_template`)."""
+        if version is not None:
+            return await self._version(workspace_id, template_id, version)
+        found = await self.get_many(workspace_id, [template_id])
+        if template_id not in found:
+            raise _unknown(template_id)
+        return found[template_id]
+
+    async def get_many(self, workspace_id: int, template_ids: Iterable[int]) -> dict[int, Compiled]:
+        """The present versions of those of the templates that there are: one small query, whatever their number."""
+        wanted = sorted(set(template_ids))
+        rows = await self._database.read(_current, workspace_id, wanted) if wanted else []
+        return {id_: await self._version(workspace_id, id_, version) for id_, version in rows}
+
+    def compile_inline(self, channel: str, fields: dict[str, Any]) -> Compiled:
+        """The content of a single message, compiled, or found where the same content was compiled before.
+
+        Whether the content is enough for the channel is not looked at. Invalid (code `invalid_template`) when it is no
+        sound Liquid.
+        """
+        key = (channel, hashlib.sha256(_encode_ordered(fields)).digest())
+        compiled = self._find(key)
+        if compiled is None:
+            try:
+                source = msgspec.convert(fields, Source)
+            except msgspec.ValidationError as error:
+                raise Invalid(f"The content is not valid: {error}.", code="invalid_template") from error
+            compiled = Compiled(channel, [Variant(content=source)])
+            self._keep(key, compiled)
+        return compiled
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many compiled contents are kept, and about how many bytes they take."""
+        return len(self._kept), self._bytes
+
+    async def _version(self, workspace_id: int, template_id: int, version: int) -> Compiled:
+        key = (workspace_id, template_id, version)
+        compiled = self._find(key)
+        if compiled is None:
+            # Whoever asks meanwhile waits for the same task, so that nothing is compiled twice.
+            task = self._under_way.get(key)
+            if task is None:
+                task = self._under_way[key] = asyncio.create_task(self._compile(*key))
+                task.add_done_callback(lambda _: self._under_way.pop(key))
+            compiled = await asyncio.shield(task)
+        if compiled is None:
+            raise _unknown(template_id)
+        return compiled
+
+    async def _compile(self, workspace_id: int, template_id: int, version: int) -> Compiled | None:
+        row = await self._database.read(_content, workspace_id, template_id, version)
+        if row is None:
+            return None
+        channel, content = row
+        compiled = await compile_aside(
+            len(content), lambda: Compiled(channel, _variants.decode(content), template_id, version)
+        )
+        self._keep((workspace_id, template_id, version), compiled)
+        return compiled
+
+    def _find(self, key: tuple[Any, ...]) -> Compiled | None:
+        compiled = self._kept.get(key)
+        if compiled is not None:
+            self._kept.move_to_end(key)
+        return compiled
+
+    def _keep(self, key: tuple[Any, ...], compiled: Compiled) -> None:
+        before = self._kept.pop(key, None)
+        self._bytes += compiled.size - (before.size if before else 0)
+        self._kept[key] = compiled
+        while len(self._kept) > self._most or (self._bytes > self._most_bytes and len(self._kept) > 1):
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.size
+
+
+async def compile_aside(size: int, work: Callable[[], Compiled]) -> Compiled:
+    """What the work gives, done on another thread where so many characters would hold everybody up."""
+    return await asyncio.to_thread(work) if size > COMPILED_AT_ONCE else work()
+
+
+def _unknown(template_id: int) -> NotFound:
+    return NotFound(
+        f"There is no template {public('tpl', template_id)} in this workspace; GET /v1/templates lists them.",
+        code="unknown_template",
+    )
+
+
+async def _current(tx: Tx, workspace_id: int, ids: list[int]) -> list[tuple[Any, ...]]:
+    return await tx.rows("templates.current", workspace_id=workspace_id, ids=ids)
+
+
+async def _content(tx: Tx, workspace_id: int, id_: int, version: int) -> tuple[Any, ...] | None:
+    return await tx.row("templates.content", workspace_id=workspace_id, id=id_, version=version)
+
+
+def _read_contents(text: str) -> dict[str, Any]:
+    try:
+        return _contents.decode(text)
+    except msgspec.DecodeError:
+        # JSON knows no largest number; one that is too large for a double is infinite to a template.
+        contents: dict[str, Any] = json.loads(text, parse_int=float)
+        return contents
+
+
+def open_template(record: dict[str, Any]) -> Template:
+    """The template of a row of `templates.get` or `templates.list`."""
+    plain = {name: value for name, value in record.items() if name != "content"}
+    return Template(**plain, variants=_variants.decode(record["content"]))
+
+
+def check_name(name: str) -> str:
+    """The name as it is kept; Invalid when it says nothing."""
+    if not name.strip() or "\0" in name:
+        raise Invalid("A template needs a name.", code="invalid_template", field="name")
+    return name.strip()
+
+
+async def create_template(
+    tx: Tx, ids: Ids, workspace_id: int, name: str, channel: str, variants: list[Variant], now: int
+) -> Template:
+    """A new template, for variants that `check_template` found sound."""
+    row = await tx.row("templates.count", workspace_id=workspace_id)
+    if row is not None and row[0] >= MOST_TEMPLATES:
+        raise Conflict(
+            f"A workspace has at most {MOST_TEMPLATES} templates; delete one first.", code="too_many_templates"
+        )
+    id_ = ids.one(now)
+    await tx.run("templates.add", id=id_, workspace_id=workspace_id, name=name, channel=channel, now=now)
+    await tx.run("templates.add_version", id=id_, version=1, content=_encode(variants).decode(), now=now)
+    return await find_template(tx, workspace_id, id_)
+
+
+async def find_template(tx: Tx, workspace_id: int, id_: int, version: int = 0) -> Template:
+    """A template of a workspace, in its present version or another one; NotFound for any other."""
+    records = await tx.records("templates.get", workspace_id=workspace_id, id=id_, version=version)
+    if not records:
+        which = f" with a version {version}" if version else ""
+        raise NotFound(f"There is no such template{which} in this workspace; it may have been deleted.")
+    return open_template(records[0])
+
+
+async def list_templates(tx: Tx, workspace_id: int, before: int, n: int) -> list[Template]:
+    """Templates, newest first."""
+    records = await tx.records("templates.list", workspace_id=workspace_id, before=before, n=n)
+    return [open_template(record) for record in records]
+
+
+async def change_template(
+    tx: Tx, workspace_id: int, template: Template, name: str, variants: list[Variant], now: int
+) -> Template:
+    """The template with another name or content; other content makes a new version, the old one stays as it is."""
+    version = template.current_version
+    if _encode_ordered(variants) != _encode_ordered(template.variants):
+        version += 1
+        if version > MOST_VERSIONS:
+            raise Conflict(
+                f"A template has at most {MOST_VERSIONS} versions; make a new one.", code="too_many_templates"
+            )
+    changed = await tx.run(
+        "templates.change",
+        workspace_id=workspace_id,
+        id=template.id,
+        name=name,
+        version=version,
+        was=template.current_version,
+        now=now,
+    )
+    if not changed:
+        raise Conflict("Somebody else changed this template just now; look again.", code="template_changed")
+    if version != template.current_version:
+        await tx.run(
+            "templates.add_version", id=template.id, version=version, content=_encode(variants).decode(), now=now
+        )
+    return await find_template(tx, workspace_id, template.id)
+
+
+async def delete_template(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
+    """Delete a template; messages that were made with it keep their content."""
+    if not await tx.run("templates.delete", workspace_id=workspace_id, id=id_, now=now):
+        raise NotFound("There is no such template in this workspace; it may have been deleted.")
+
+
+class Seen(msgspec.Struct):
+    """What templates see beside variables."""
+
+    person: dict[str, Any]
+    event: dict[str, Any]
+    organization: dict[str, Any]
+
+
+async def load_seen(tx: Tx, workspace_id: int, profile_id: int | None, event_id: int | None) -> Seen:
+    """What templates see of a profile, or of the one that it was merged into, and of an event, where they are named.
+
+    NotFound: codes `unknown_profile` and `unknown_event`.
+    """
+    recipients = await load_recipients(tx, workspace_id, [] if profile_id is None else [profile_id], [])
+    seen = Seen({}, {}, recipients.organization)
+    if profile_id is not None:
+        person = recipients.people.get(profile_id)
+        if person is None:
+            raise NotFound("There is no such profile in this workspace.", code="unknown_profile")
+        seen.person = person_values(public("pro", person.id), person.traits, person.identifiers)
+    if event_id is not None:
+        row = await tx.row("events.get", workspace_id=workspace_id, id=event_id)
+        if row is None:
+            detail = "There is no such event in this workspace; it may be past its retention."
+            raise NotFound(detail, code="unknown_event")
+        seen.event = event_values(public("evt", event_id), iso(row[4]), _read_contents(row[5]))
+    return seen

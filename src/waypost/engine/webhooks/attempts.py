@@ -1,0 +1,152 @@
+"""What attempts came to: written in bulk, counted, and carried over to their endpoints."""
+
+import random
+
+import msgspec
+import structlog
+
+from waypost.clock import Ids
+from waypost.domain.values.ids import public
+from waypost.domain.webhooks.delivery import Outcome, State, settle
+from waypost.engine.accounts.notices import disabled_notice
+from waypost.engine.net.request import Response
+from waypost.engine.webhooks.dispatcher import Attempt
+from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.storage.database import Tx
+
+log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder().encode
+_pairs = msgspec.json.Decoder(list[tuple[int, int]])
+
+
+class NotHeld(Exception):
+    """Some of what was to be settled is no longer held by this process."""
+
+
+class Settlement(msgspec.Struct):
+    """What settled attempts give to the rest of the engine."""
+
+    #: Endpoints that were disabled.
+    disabled: list[int]
+    #: When the first of the scheduled retries, or a notice, falls due.
+    due_at: int | None
+
+
+async def settle_attempts(
+    tx: Tx, attempts: list[Attempt], ids: Ids, now: int, counts: Counts, *, retry_base: float, verify_held: bool
+) -> Settlement:
+    """Write what attempts came to, and what follows for their endpoints.
+
+    Raises Lost when some of the deliveries are no longer held by this process; `careful` looks first which ones are.
+    """
+    settlement = Settlement([], None)
+    node = ids.node
+    if verify_held:
+        pairs = _encode([(a.endpoint_id, a.event_id) for a in attempts]).decode()
+        found = await tx.row("deliveries.held", rows=pairs, node=node)
+        held = set(_pairs.decode(found[0] if found else "[]"))
+    settled = []
+    log_rows = []
+    disable: dict[int, tuple[Attempt, str]] = {}
+    failed: dict[int, Attempt] = {}
+    for attempt, attempt_id in zip(attempts, ids.take(len(attempts), now), strict=True):
+        response = attempt.response
+        log_rows.append(
+            (
+                attempt.endpoint_id,
+                attempt_id,
+                attempt.event_id,
+                attempt.number,
+                attempt.started_at,
+                response.duration_us,
+                response.status or response.seen_status,
+                _encode(response.headers).decode(),
+                response.body,
+                error_code(attempt),
+            )
+        )
+        if verify_held:
+            if attempt.outcome is Outcome.GONE:
+                # Whose delivery it was does not matter to the receiver.
+                disable.setdefault(attempt.endpoint_id, (attempt, "gone"))
+            if (attempt.endpoint_id, attempt.event_id) not in held:
+                continue
+            # Two attempts of one delivery may meet here after a takeover: the first one settles it.
+            held.discard((attempt.endpoint_id, attempt.event_id))
+        result = settle(
+            attempt.outcome,
+            attempt.tries,
+            attempt.ended_at,
+            retry_base=retry_base,
+            chance=random.random(),  # noqa: S311 jitter is no secret
+            retry_after=attempt.retry_after,
+        )
+        settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
+        if result.state is State.DELIVERED:
+            counts.add(attempt.workspace_id, attempt.endpoint_id, 0, 1, -1, 0)
+        elif result.state is State.DEAD:
+            counts.add(attempt.workspace_id, attempt.endpoint_id, 0, 0, -1, 1)
+        if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
+            settlement.due_at = result.due_at
+        if attempt.outcome is not Outcome.DELIVERED:
+            failed[attempt.endpoint_id] = attempt
+        if result.disable is not None:
+            disable.setdefault(attempt.endpoint_id, (attempt, result.disable))
+    await tx.insert("attempts.insert", log_rows)
+    changed = await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
+    if changed != len(settled):
+        # Somebody else settled some of them; count again, looking first.
+        raise NotHeld
+    if failed:
+        # In the order of their ids, so that two processes do not wait for each other.
+        errors = [(id_, explain(attempt.response), attempt.ended_at) for id_, attempt in sorted(failed.items())]
+        await tx.run("endpoints.note_errors", rows=_encode(errors).decode())
+    if disable:
+        await _disable(tx, disable, ids, now, settlement)
+    return settlement
+
+
+async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], ids: Ids, now: int, settlement: Settlement) -> None:
+    """Disable endpoints and put the notices to their owners in the same transaction."""
+    records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}
+    workspaces: set[int] = set()
+    notices = []
+    for endpoint_id, (attempt, reason) in sorted(disable.items()):
+        record = records.get(endpoint_id)
+        if record is None or record["version"] != attempt.version:
+            # The endpoint was changed meanwhile, perhaps to mend this: what it is now has not failed yet.
+            continue
+        workspace_id = attempt.workspace_id
+        if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
+            continue
+        error = explain(attempt.response)
+        workspaces.add(workspace_id)
+        notices.append(disabled_notice(ids.one(now), record, reason, error, now))
+        settlement.disabled.append(endpoint_id)
+        settlement.due_at = now
+        log.warning(
+            "endpoint disabled",
+            action="endpoint_disabled",
+            endpoint=public("whk", endpoint_id),
+            workspace=public("ws", workspace_id),
+            reason=reason,
+            error=error,
+        )
+    for workspace_id in sorted(workspaces):
+        await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.insert("notices.add", notices)
+
+
+def error_code(attempt: Attempt) -> str | None:
+    """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
+    if attempt.response.error is not None or attempt.outcome is Outcome.DELIVERED:
+        return attempt.response.error
+    return f"status_{attempt.response.status}"
+
+
+def explain(response: Response) -> str:
+    """What was wrong with an answer that did not count as received, in one line."""
+    if response.error is not None:
+        return response.error
+    return f"status_{response.status}: the endpoint answered {response.status}, and only 2xx counts as received"

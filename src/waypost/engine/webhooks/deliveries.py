@@ -1,0 +1,104 @@
+"""Deliveries as an endpoint's owner manages them: tried again, and replayed in numbers."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.clock import Ids, first_id, id_time
+from waypost.domain.webhooks.delivery import State
+from waypost.engine.webhooks.endpoints import WebhookRecord
+from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.errors import Conflict, NotFound
+from waypost.storage.database import Tx
+
+#: What a replay takes unless told otherwise.
+UNDELIVERED = ("dead", "missed")
+EVERYTHING = ("dead", "missed", "delivered")
+#: Replays of one endpoint that may run at the same time.
+MOST_REPLAYS = 10
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which events of an endpoint a replay takes: received from `since` on and before `until`."""
+
+    since: int
+    until: int
+    states: tuple[str, ...]
+    types: tuple[str, ...] = ()
+
+
+async def missing_since(tx: Tx, webhook: WebhookRecord) -> int | None:
+    """Since when an endpoint lacks events: its oldest dead delivery or its disabling. None when it lacks none."""
+    row = await tx.row("deliveries.oldest_dead", endpoint_id=webhook.id)
+    moments = [webhook.disabled_at] if webhook.disabled_at is not None else []
+    if row is not None:
+        moments.append(id_time(row[0]))
+    return min(moments, default=None)
+
+
+async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node: int, now: int) -> None:
+    """Try a delivery again now: one that waits is due, one that ended is queued with all its tries before it."""
+    records = await tx.records("deliveries.get", workspace_id=workspace_id, endpoint_id=endpoint_id, event_id=event_id)
+    endpoint = await tx.records("endpoints.get", workspace_id=workspace_id, id=endpoint_id)
+    if not records or not endpoint:
+        raise NotFound("There is no such delivery in this workspace; it may have been deleted.")
+    if endpoint[0]["status"] != "enabled":
+        raise Conflict("The webhook endpoint is disabled; enable it first.", code="endpoint_disabled")
+    if records[0]["type"] is None:
+        raise Conflict("The event has been deleted; it is too old to be sent.", code="event_deleted")
+    row = await tx.row("deliveries.lock", endpoint_id=endpoint_id, event_id=event_id)
+    state = row[0] if row else None
+    if state == State.PENDING:
+        await tx.run("deliveries.hasten", endpoint_id=endpoint_id, event_id=event_id, now=now)
+    elif await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=[event_id], due_at=now):
+        counts = Counts()
+        counts.requeue(workspace_id, endpoint_id, dead=state == State.DEAD)
+        await counts.write(tx, node)
+
+
+async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, wanted: Wanted, now: int) -> int:
+    """Start a replay; gives back its id. The clock takes it further, also after a restart."""
+    running = await tx.row("replays.count_running", endpoint_id=webhook.id)
+    if running is not None and running[0] >= MOST_REPLAYS:
+        raise Conflict(
+            f"{MOST_REPLAYS} replays of this endpoint are running; wait for one or cancel it.", code="too_many_replays"
+        )
+    id_ = ids.one(now)
+    await tx.run(
+        "replays.add",
+        id=id_,
+        workspace_id=webhook.workspace_id,
+        endpoint_id=webhook.id,
+        since=wanted.since,
+        until=wanted.until,
+        states=_encode(wanted.states).decode(),
+        types=_encode(wanted.types).decode(),
+        cursor_id=first_id(wanted.since) - 1,
+        now=now,
+    )
+    return id_
+
+
+async def find_replay(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
+    """A replay of a workspace; NotFound for any other."""
+    records = await tx.records("replays.get", workspace_id=workspace_id, id=id_)
+    if not records:
+        raise NotFound("There is no such replay in this workspace.")
+    return records[0]
+
+
+async def cancel_replay(tx: Tx, workspace_id: int, id_: int, now: int) -> dict[str, Any]:
+    """The replay, ended where it stands; one that has ended already stays as it is."""
+    await tx.run("replays.end", workspace_id=workspace_id, id=id_, endpoint_id=-1, now=now)
+    return await find_replay(tx, workspace_id, id_)
+
+
+def progress(replay: dict[str, Any]) -> float:
+    """How far a replay is, from 0 to 1, by the time that its events came in."""
+    if replay["state"] == "done":
+        return 1.0
+    whole = replay["until"] - replay["since"]
+    done = id_time(max(replay["cursor_id"], 0)) - replay["since"]
+    return round(min(max(done / whole, 0.0), 1.0), 4) if whole > 0 else 0.0

@@ -1,0 +1,228 @@
+"""Webhook endpoints as their owners manage them: made, changed, enabled, disabled, their secrets rotated."""
+
+import os
+from typing import Any
+
+import msgspec
+
+from waypost.clock import SECOND, Ids
+from waypost.domain.events.segment import normal_email
+from waypost.domain.values.egress_guard import Networks, check_url
+from waypost.domain.webhooks.endpoint import Secret, check_headers, check_patterns
+from waypost.domain.webhooks.filter import compile_filter
+from waypost.domain.webhooks.ledger import Balance
+from waypost.domain.webhooks.signing import PRIVATE, SEED, SHARED, encode_private_key, encode_secret, signer
+from waypost.engine.runtime.encryption import Encryption
+from waypost.errors import Conflict, Invalid, NotFound
+from waypost.storage.database import Tx
+
+#: Endpoints that a workspace may have.
+MOST_ENDPOINTS = 1000
+#: Secrets that sign at the same time: the present one and those whose overlap has not ended.
+MOST_SECRETS = 5
+SECRET_BYTES = 32
+LONGEST_OVERLAP_S = 7 * 86_400
+PREFIXES = {"v1": SHARED, "v1a": PRIVATE}
+
+_encode = msgspec.json.Encoder().encode
+_types = msgspec.json.Decoder(tuple[str, ...])
+_object = msgspec.json.Decoder(dict[str, Any])
+_headers = msgspec.json.Decoder(dict[str, str])
+_secrets = msgspec.json.Decoder(tuple[Secret, ...])
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner of an endpoint decides about it."""
+
+    url: str
+    event_types: tuple[str, ...]
+    description: str = ""
+    headers: dict[str, str] = {}
+    filter: dict[str, Any] | None = None
+    rate_limit: float | None = None
+    concurrency: int = 64
+    timeout_ms: int = 5000
+    format: str = "standard"
+    owner_email: str | None = None
+
+
+class WebhookRecord(Draft, frozen=True, kw_only=True):
+    """A webhook endpoint with everything that is known of it, its secrets in the clear."""
+
+    id: int
+    workspace_id: int
+    signature: str
+    secrets: tuple[Secret, ...]
+    status: str
+    disabled_reason: str | None
+    disabled_at: int | None
+    last_error: str | None
+    last_error_at: int | None
+    version: int
+    created_at: int
+    updated_at: int
+
+
+def check_draft(draft: Draft, networks: Networks) -> Draft:
+    """The draft as it is kept; Invalid with the first thing that is wrong with it."""
+    if draft.filter is not None:
+        compile_filter(draft.filter)
+    if "\0" in draft.description:
+        raise Invalid("The description may not hold a zero character.", code="invalid_description")
+    if draft.owner_email is not None and normal_email(draft.owner_email) is None:
+        raise Invalid("owner_email must be an address such as ops@example.com.", code="invalid_owner_email")
+    return msgspec.structs.replace(
+        draft,
+        url=check_url(draft.url, networks),
+        event_types=check_patterns(list(draft.event_types)),
+        headers=check_headers(draft.headers),
+        owner_email=draft.owner_email and draft.owner_email.strip(),
+    )
+
+
+def make_secret(signature: str, given: str | None) -> str:
+    """A new signing secret, or the owner's own where it fits the kind of signature."""
+    if given is not None:
+        if not given.startswith(PREFIXES[signature]):
+            raise Invalid(
+                f"A secret for {signature} signatures starts with {PREFIXES[signature]}.", code="invalid_secret"
+            )
+        signer(given)
+        return given
+    return encode_secret(os.urandom(SECRET_BYTES)) if signature == "v1" else encode_private_key(os.urandom(SEED))
+
+
+def open_webhook(record: dict[str, Any], encryption: Encryption) -> WebhookRecord:
+    """The endpoint of a row of `endpoints.get`."""
+    return WebhookRecord(
+        **{name: record[name] for name in _PLAIN},
+        event_types=_types.decode(record["event_types"]),
+        filter=_object.decode(record["filter"]) if record["filter"] else None,
+        headers=_headers.decode(encryption.open(record["headers"])),
+        secrets=_secrets.decode(encryption.open(record["secrets"])),
+    )
+
+
+_PLAIN = tuple(set(WebhookRecord.__struct_fields__) - {"event_types", "filter", "headers", "secrets"})
+
+
+async def create_webhook(
+    tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, draft: Draft, signature: str, secret: str, now: int
+) -> WebhookRecord:
+    """A new endpoint, enabled, for a checked draft."""
+    row = await tx.row("endpoints.count", workspace_id=workspace_id)
+    if row is not None and row[0] >= MOST_ENDPOINTS:
+        raise Conflict(
+            f"A workspace has at most {MOST_ENDPOINTS} webhook endpoints; delete one first.", code="too_many_endpoints"
+        )
+    id_ = ids.one(now)
+    await tx.run(
+        "endpoints.add",
+        id=id_,
+        workspace_id=workspace_id,
+        signature=signature,
+        secrets=_seal(encryption, (Secret(secret),)),
+        now=now,
+        **_columns(draft, encryption),
+    )
+    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    return await find_webhook(tx, encryption, workspace_id, id_)
+
+
+async def find_webhook(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> WebhookRecord:
+    """An endpoint of a workspace; NotFound for any other."""
+    records = await tx.records("endpoints.get", workspace_id=workspace_id, id=id_)
+    if not records:
+        raise NotFound("There is no such webhook endpoint in this workspace; it may have been deleted.")
+    return open_webhook(records[0], encryption)
+
+
+async def list_webhooks(tx: Tx, encryption: Encryption, workspace_id: int, before: int, n: int) -> list[WebhookRecord]:
+    """Endpoints, newest first."""
+    records = await tx.records("endpoints.list", workspace_id=workspace_id, before=before, n=n)
+    return [open_webhook(record, encryption) for record in records]
+
+
+async def change_webhook(
+    tx: Tx, encryption: Encryption, webhook: WebhookRecord, draft: Draft, now: int
+) -> WebhookRecord:
+    """The endpoint as a checked draft has it."""
+    await tx.run(
+        "endpoints.change",
+        workspace_id=webhook.workspace_id,
+        id=webhook.id,
+        now=now,
+        **_columns(draft, encryption),
+    )
+    await tx.run("workspaces.touch", workspace_id=webhook.workspace_id)
+    return await find_webhook(tx, encryption, webhook.workspace_id, webhook.id)
+
+
+async def delete_webhook(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
+    """Delete an endpoint; what it is still owed is given up by the clock."""
+    if not await tx.run("endpoints.delete", workspace_id=workspace_id, id=id_, now=now):
+        raise NotFound("There is no such webhook endpoint in this workspace; it may have been deleted.")
+    await tx.run("replays.end", workspace_id=workspace_id, id=-1, endpoint_id=id_, now=now)
+    await tx.run("workspaces.touch", workspace_id=workspace_id)
+
+
+async def switch_webhook(
+    tx: Tx, encryption: Encryption, workspace_id: int, id_: int, enabled: bool, now: int
+) -> WebhookRecord:
+    """The endpoint, enabled or disabled by its owner; nothing changes when it is so already."""
+    if enabled:
+        changed = await tx.run("endpoints.enable", workspace_id=workspace_id, id=id_, now=now)
+    else:
+        changed = await tx.run("endpoints.disable", workspace_id=workspace_id, id=id_, reason="by_owner", now=now)
+    if changed:
+        await tx.run("workspaces.touch", workspace_id=workspace_id)
+    return await find_webhook(tx, encryption, workspace_id, id_)
+
+
+async def rotate_secret(
+    tx: Tx, encryption: Encryption, workspace_id: int, id_: int, given: str | None, overlap_s: int, now: int
+) -> WebhookRecord:
+    """The endpoint with a new secret; the one before signs beside it until the overlap ends."""
+    webhook = await find_webhook(tx, encryption, workspace_id, id_)
+    text = make_secret(webhook.signature, given)
+    if any(secret.text == text for secret in webhook.secrets):
+        raise Conflict("This secret is in use already; rotate to another one.", code="secret_in_use")
+    ends_at = now + overlap_s * SECOND
+    older = [
+        Secret(secret.text, min(secret.expires_at or ends_at, ends_at))
+        for secret in webhook.secrets
+        if overlap_s and (secret.expires_at is None or secret.expires_at > now)
+    ]
+    secrets = (Secret(text), *older[: MOST_SECRETS - 1])
+    await tx.run(
+        "endpoints.set_secrets", workspace_id=workspace_id, id=id_, secrets=_seal(encryption, secrets), now=now
+    )
+    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    return await find_webhook(tx, encryption, workspace_id, id_)
+
+
+async def count_deliveries(tx: Tx, workspace_id: int, ids: list[int]) -> dict[int, Balance]:
+    """The ledger of some endpoints."""
+    found = {id_: Balance() for id_ in ids}
+    for id_, *numbers in await tx.rows("counts.of_endpoints", workspace_id=workspace_id, ids=ids):
+        found[id_] = Balance(*map(int, numbers))
+    return found
+
+
+def _columns(draft: Draft, encryption: Encryption) -> dict[str, Any]:
+    return {
+        "url": draft.url,
+        "description": draft.description,
+        "event_types": _encode(draft.event_types).decode(),
+        "filter": None if draft.filter is None else _encode(draft.filter).decode(),
+        "headers": encryption.encrypt(_encode(draft.headers).decode()),
+        "rate_limit": draft.rate_limit,
+        "concurrency": draft.concurrency,
+        "timeout_ms": draft.timeout_ms,
+        "format": draft.format,
+        "owner_email": draft.owner_email,
+    }
+
+
+def _seal(encryption: Encryption, secrets: tuple[Secret, ...]) -> str:
+    return encryption.encrypt(_encode(secrets).decode())

@@ -1,0 +1,99 @@
+"""Trials: a webhook sent right now with an example in it, to see what the receiver says. Nothing is recorded."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from waypost.clock import first_id
+from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, describe
+from waypost.domain.values.ids import public
+from waypost.domain.webhooks.delivery import Outcome, judge
+from waypost.domain.webhooks.endpoint import Endpoint, event_object, pattern_match, request_headers, webhook_body
+from waypost.engine.net.curl_transfer import USER_AGENT
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.net.request import Request, Response
+from waypost.engine.webhooks.attempts import explain
+from waypost.engine.webhooks.endpoints import WebhookRecord
+from waypost.errors import Invalid
+from waypost.storage.database import Tx
+
+_TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*\Z")
+_encode = msgspec.json.Encoder().encode
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A request as it was sent and what came back."""
+
+    method: str
+    url: str
+    #: In the order in which they were sent, the values of custom headers included.
+    headers: list[tuple[str, str]]
+    #: The names, in lower case, of the custom headers among them.
+    custom: frozenset[str]
+    body: bytes
+    response: Response
+    error: str | None
+    timings: dict[str, float]
+
+
+async def choose_type(tx: Tx, webhook: WebhookRecord, asked: str | None) -> EventType:
+    """The type to send: the one asked for, or the first that the endpoint subscribes to."""
+    if asked is None:
+        exact = [pattern for pattern in webhook.event_types if "*" not in pattern]
+        wants = pattern_match(webhook.event_types)
+        fitting = [entry.type for entry in SYSTEM_TYPES if wants(entry.type)]
+        asked = next(iter(exact + (["event.order_shipped"] if wants("event.order_shipped") else []) + fitting), None)
+    if asked is None:
+        asked = webhook.event_types[0].replace("*", "example")
+    if len(asked) > 256 or not _TYPE.match(asked):
+        raise Invalid(
+            f"{asked[:80]!r} is not an event type; name one without *, such as event.order_shipped.",
+            code="invalid_event_type",
+        )
+    row = await tx.row("event_types.get", workspace_id=webhook.workspace_id, type=asked)
+    return describe(asked, row[0] if row else None)
+
+
+async def send_trial(outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int) -> Trial:
+    """Send an example of a type to an endpoint, just as a delivery would be sent, and wait for what comes back."""
+    endpoint = Endpoint(
+        id=webhook.id,
+        workspace_id=webhook.workspace_id,
+        url=webhook.url,
+        event_types=webhook.event_types,
+        filter=webhook.filter,
+        headers=tuple(f"{name}: {value}" for name, value in webhook.headers.items()),
+        rate_limit=webhook.rate_limit,
+        concurrency=webhook.concurrency,
+        timeout_ms=webhook.timeout_ms,
+        format=webhook.format,
+        secrets=webhook.secrets,
+        version=webhook.version,
+    )
+    # Made of the number of no process, so that it is no stored event's id.
+    event_id = first_id(now)
+    data: dict[str, Any] = entry.example["data"]
+    contents = {name: value for name, value in data.items() if name not in ("id", "message_id", "profile_id")}
+    body = webhook_body(entry.type, now, event_object(event_id, "test-message", None, _encode(contents)))
+    lines = request_headers(endpoint, public("evt", event_id), body, now)
+    response, timings = await outbound.fetch(Request(webhook.url, body, lines, webhook.timeout_ms))
+    error = None if judge(response.status) is Outcome.DELIVERED else explain(response)
+    custom = frozenset(name.lower() for name in webhook.headers)
+    return Trial("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
+
+
+def _sent(url: str, lines: list[str], body: bytes) -> list[tuple[str, str]]:
+    """All headers of the request, with those that libcurl adds where nobody gave them."""
+    pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    given = {name.lower() for name, _ in pairs}
+    added = [
+        ("host", urlsplit(url).netloc),
+        ("user-agent", USER_AGENT),
+        ("accept", "*/*"),
+        ("accept-encoding", "gzip, deflate"),
+        ("content-length", str(len(body))),
+    ]
+    # libcurl leaves out a header without a value, its own ones too.
+    return [pair for pair in added if pair[0] not in given] + [pair for pair in pairs if pair[1]]

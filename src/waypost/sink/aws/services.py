@@ -1,0 +1,295 @@
+"""AWS at the root of the sink: calls told apart by path or X-Amz-Target, their signatures, and AWS's ways to say no."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from waypost.errors import NotFound
+from waypost.sink.aws.account import ACCOUNT, Cloud, Project, Refused, Stream, stream_arn, trouble
+from waypost.sink.aws.end_user_messaging import NAME as TEXTING
+from waypost.sink.aws.end_user_messaging import Texting
+from waypost.sink.aws.firehose import Firehose
+from waypost.sink.aws.pinpoint import NAME as PINPOINT
+from waypost.sink.aws.pinpoint import Pinpoint
+from waypost.sink.context import Context, Routes, body, headers, path, pieces
+from waypost.sink.faulty_response import Answer, Ending, json, reply
+from waypost.sink.http_connection import Request
+from waypost.sink.scenarios import Reply
+
+#: The name under which Firehose's calls are kept.
+FIREHOSE = "firehose"
+SEND_TEXT = "PinpointSMSVoiceV2.SendTextMessage"
+#: Streams on one page of ListDeliveryStreams, unless asked for otherwise.
+PAGE = 10
+CREATED = 1_790_000_000.0
+
+
+class ListStreams(msgspec.Struct, rename="pascal"):
+    """Which streams are asked for."""
+
+    limit: int = PAGE
+    exclusive_start_delivery_stream_name: str = ""
+
+
+class DescribeStream(msgspec.Struct, rename="pascal"):
+    """Which stream is asked for."""
+
+    delivery_stream_name: str
+
+
+class Aws:
+    """The account as it is called."""
+
+    def __init__(self, world: Context) -> None:
+        self._world = world
+        self._cloud = world.player(Cloud)
+        self._pinpoint = world.player(Pinpoint)
+        self._texting = world.player(Texting)
+        texting = self._texting
+        #: By X-Amz-Target: the name for records, the signing name, and what answers.
+        self._actions: dict[str, tuple[str, str, Callable[[str, bytes], dict[str, Any]]]] = {
+            "Firehose_20150804.DescribeDeliveryStream": (FIREHOSE, "firehose", self._describe_stream),
+            "Firehose_20150804.ListDeliveryStreams": (FIREHOSE, "firehose", self._list_streams),
+            "PinpointSMSVoiceV2.DescribeConfigurationSets": (TEXTING, "sms-voice", texting.describe_sets),
+            "PinpointSMSVoiceV2.PutOptedOutNumber": (TEXTING, "sms-voice", texting.put_opted_out),
+            "PinpointSMSVoiceV2.DeleteOptedOutNumber": (TEXTING, "sms-voice", texting.delete_opted_out),
+            "PinpointSMSVoiceV2.DescribeOptedOutNumbers": (TEXTING, "sms-voice", texting.describe_opted_out),
+        }
+
+    def configure(self, given: object) -> None:
+        """Take the account's settings."""
+        self._cloud.configure(given)
+
+    def _latency(self, provider: str) -> float:
+        """Seconds before an answer of a sender."""
+        return self._world.fates.dice(provider).settings.latency
+
+    # Pinpoint, by path.
+
+    def send_messages(self, request: Request) -> Answer:
+        """SendMessages."""
+        self._world.record(PINPOINT, request)
+        request_id = str(uuid.uuid4())
+        try:
+            project_id, project, region = self._project(request, "mobiletargeting:SendMessages")
+            return self._pinpoint.send_messages(project_id, project, region, request.body, request_id)
+        except Refused as refused:
+            return _rest_error(refused, request_id, self._latency(PINPOINT))
+
+    def get_app(self, request: Request) -> Answer:
+        """GetApp."""
+        return self._ask(request, "mobiletargeting:GetApp", self._show_app)
+
+    def get_event_stream(self, request: Request) -> Answer:
+        """GetEventStream."""
+        return self._ask(request, "mobiletargeting:GetEventStream", self._show_event_stream)
+
+    def _ask(self, request: Request, action: str, show: Callable[[str, Project, str], dict[str, Any]]) -> Answer:
+        self._world.record(PINPOINT, request)
+        request_id = str(uuid.uuid4())
+        try:
+            told = show(*self._project(request, action))
+        except Refused as refused:
+            return _rest_error(refused, request_id)
+        answer_headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", request_id)]
+        return reply(200, answer_headers, msgspec.json.encode(told))
+
+    def _project(self, request: Request, action: str) -> tuple[str, Project, str]:
+        """The project that a request is about, and the request's region."""
+        region = self._cloud.admit(request, "mobiletargeting", action)
+        project_id = unquote(path(request).split("/", 4)[3])
+        project = self._cloud.project(project_id)
+        if project.trouble:
+            raise trouble(project.trouble, action)
+        if not project.exists or project.region not in ("", region):
+            raise Refused("NotFoundException", 404, "Application not found")
+        return project_id, project, region
+
+    def _show_app(self, project_id: str, project: Project, region: str) -> dict[str, Any]:
+        return {
+            "Arn": f"arn:aws:mobiletargeting:{region}:{ACCOUNT}:apps/{project_id}",
+            "Id": project_id,
+            "Name": "Waypost sink",
+            "tags": {},
+            "CreationDate": "2026-09-21T14:13:20.000Z",
+        }
+
+    def _show_event_stream(self, project_id: str, project: Project, region: str) -> dict[str, Any]:
+        if project.stream is None:
+            raise Refused("NotFoundException", 404, "Resource not found")
+        return {
+            "ApplicationId": project_id,
+            "DestinationStreamArn": stream_arn(self._cloud.stream(project.stream), project.stream, region),
+            "LastModifiedDate": "2026-09-21T14:13:20.000Z",
+            "LastUpdatedBy": f"arn:aws:iam::{ACCOUNT}:root",
+            "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/events",
+        }
+
+    # The services that are told apart by X-Amz-Target.
+
+    def call(self, request: Request) -> Answer:
+        """The answer to a call that names its action in a header."""
+        told = headers(request)
+        target = told.get("x-amz-target", "")
+        kind = told.get("content-type", "application/x-amz-json-1.1")
+        if not target:
+            raise NotFound("POST / is for AWS calls, which have an X-Amz-Target; GET / says what there is.")
+        request_id = str(uuid.uuid4())
+        answer_headers = [("Content-Type", kind), ("x-amzn-RequestId", request_id)]
+        try:
+            if target == SEND_TEXT:
+                self._world.record(TEXTING, request)
+                region = self._cloud.admit(request, "sms-voice", "sms-voice:SendTextMessage")
+                answer, delay, fate = self._texting.send(region, request.body)
+                ending = {Reply.LOST: Ending.CLOSE, Reply.HANG: Ending.HANG}.get(fate, Ending.KEEP)
+                return reply(200, answer_headers, msgspec.json.encode(answer), delay=delay, ending=ending)
+            if target not in self._actions:
+                raise Refused("UnknownOperationException", 400, f"The sink does not play {target[:100]}")
+            name, service, act = self._actions[target]
+            self._world.record(name, request)
+            region = self._cloud.admit(request, service, f"{service}:{target.rpartition('.')[2]}")
+            self._cloud.note_caller(told.get("user-agent", ""))
+            return reply(200, answer_headers, msgspec.json.encode(act(region, request.body)))
+        except Refused as refused:
+            delay = self._latency(TEXTING) if target == SEND_TEXT else 0.0
+            return _json_error(refused, target, answer_headers, delay)
+
+    def _describe_stream(self, region: str, content: bytes) -> dict[str, Any]:
+        name = _decode(content, DescribeStream).delivery_stream_name
+        stream = self._cloud.stream(name)
+        if not stream.exists or stream.kind != "firehose" or stream.region not in ("", region):
+            message = f"Firehose {name} under account {ACCOUNT} not found."
+            raise Refused("ResourceNotFoundException", 400, message)
+        return {
+            "DeliveryStreamDescription": {
+                "DeliveryStreamName": name,
+                "DeliveryStreamARN": stream_arn(stream, name, region),
+                "DeliveryStreamStatus": stream.status,
+                "DeliveryStreamType": "DirectPut",
+                "VersionId": "1",
+                "CreateTimestamp": CREATED,
+                "Destinations": [self._destination(stream)],
+                "HasMoreDestinations": False,
+            }
+        }
+
+    def _destination(self, stream: Stream) -> dict[str, Any]:
+        """Where a stream leads; its access key is never told."""
+        role = f"arn:aws:iam::{ACCOUNT}:role/firehose"
+        bucket = {
+            "RoleARN": role,
+            "BucketARN": "arn:aws:s3:::receipts",
+            "BufferingHints": {"SizeInMBs": 5, "IntervalInSeconds": 300},
+            "CompressionFormat": "UNCOMPRESSED",
+            "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
+        }
+        if stream.destination == "s3":
+            return {"DestinationId": "destinationId-000000000001", "S3DestinationDescription": bucket}
+        settings = self._world.player(Firehose).settings
+        return {
+            "DestinationId": "destinationId-000000000001",
+            "HttpEndpointDestinationDescription": {
+                "EndpointConfiguration": {"Url": self._cloud.url(stream) or self._cloud.caller, "Name": "Waypost"},
+                "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
+                "RequestConfiguration": {"ContentEncoding": "GZIP" if settings.gzip else "NONE"},
+                "RoleARN": role,
+                "RetryOptions": {"DurationInSeconds": 300},
+                "S3BackupMode": "FailedDataOnly",
+                "S3DestinationDescription": bucket,
+            },
+        }
+
+    def _list_streams(self, region: str, content: bytes) -> dict[str, Any]:
+        asked = _decode(content, ListStreams)
+        names = sorted(
+            name
+            for name, stream in self._cloud.streams.items()
+            if stream.exists
+            and stream.kind == "firehose"
+            and stream.region in ("", region)
+            and name > asked.exclusive_start_delivery_stream_name
+        )
+        limit = max(asked.limit, 1)
+        return {"DeliveryStreamNames": names[:limit], "HasMoreDeliveryStreams": len(names) > limit}
+
+    # What a test sets.
+
+    def show(self, request: Request) -> Answer:
+        """What the account holds; secrets are left out."""
+        cloud = self._cloud
+        return json(
+            {
+                "tracker_url": cloud.settings.tracker_url,
+                "access_key_ids": sorted(cloud.settings.credentials),
+                "denied": cloud.settings.denied,
+                "projects": cloud.projects,
+                "streams": {name: _without_key(stream) for name, stream in cloud.streams.items()},
+                "configuration_sets": cloud.configuration_sets,
+                "opted_out": sorted(cloud.opted_out),
+            }
+        )
+
+    def change(self, request: Request) -> Answer:
+        """Take the account's settings."""
+        self._cloud.configure(body(request))
+        return self.show(request)
+
+    def clear(self, request: Request) -> Answer:
+        """Go back to what the account held at the start."""
+        self._cloud.reset()
+        return self.show(request)
+
+    def put(self, request: Request) -> Answer:
+        """Put a project, a stream or a configuration set."""
+        _, kind, name = pieces(request)
+        return json({"name": name, **msgspec.to_builtins(self._cloud.put(kind, name, body(request)))})
+
+
+def _without_key(stream: Stream) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(stream)
+    del told["access_key"]
+    return told
+
+
+def _rest_error(refused: Refused, request_id: str, delay: float = 0.0) -> Answer:
+    """How a REST service says no; what has to do with signatures is said by another part of AWS, in other letters."""
+    modelled = refused.kind[:-9] not in ("MissingAuthenticationToken", "UnrecognizedClient", "InvalidSignature")
+    told = {"Message": refused.message, "RequestID": request_id} if modelled else {"message": refused.message}
+    answer_headers = [
+        ("Content-Type", "application/json"),
+        ("x-amzn-RequestId", request_id),
+        ("x-amzn-ErrorType", refused.kind),
+    ]
+    return reply(refused.status, answer_headers, msgspec.json.encode(told), delay=delay)
+
+
+def _json_error(refused: Refused, target: str, answer_headers: list[tuple[str, str]], delay: float) -> Answer:
+    """How a service of the JSON protocols says no: the type is in the body, and the status says little."""
+    word = "message" if target.startswith("Firehose") else "Message"
+    told = {"__type": refused.kind, word: refused.message, **refused.extra}
+    status = refused.status if refused.status >= 500 else 400
+    return reply(status, answer_headers, msgspec.json.encode(told), delay=delay)
+
+
+def _decode(content: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(content or b"{}", type=kind)
+    except msgspec.DecodeError as error:
+        raise Refused("SerializationException", 400, str(error)) from error
+
+
+ROUTES: Routes = {
+    ("POST", "/"): Aws.call,
+    ("POST", "/v1/apps/{id}/messages"): Aws.send_messages,
+    ("GET", "/v1/apps/{id}"): Aws.get_app,
+    ("GET", "/v1/apps/{id}/eventstream"): Aws.get_event_stream,
+    ("GET", "/aws"): Aws.show,
+    ("PUT", "/aws"): Aws.change,
+    ("DELETE", "/aws"): Aws.clear,
+    ("PUT", "/aws/projects/{id}"): Aws.put,
+    ("PUT", "/aws/streams/{name}"): Aws.put,
+    ("PUT", "/aws/configuration-sets/{name}"): Aws.put,
+}

@@ -1,0 +1,1 @@
+"""The HTTP providers that the sink plays."""

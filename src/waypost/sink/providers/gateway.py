@@ -1,0 +1,291 @@
+"""A plain SMS gateway as many companies have one: a REST API with a key, and signed callbacks."""
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import secrets
+from typing import Annotated, Any
+from urllib.parse import parse_qs, parse_qsl
+
+import msgspec
+from msgspec import Meta
+
+from waypost import clock
+from waypost.sink.callbacks import Post
+from waypost.sink.context import Context, body, headers, read_settings
+from waypost.sink.faulty_response import Answer, json
+from waypost.sink.http_connection import Request
+from waypost.sink.providers.http_provider import (
+    NEVER,
+    Secret,
+    Tries,
+    Url,
+    Wait,
+    admits,
+    basic,
+    bearer,
+    check_url,
+    decode,
+    finish,
+    send_in_turn,
+)
+from waypost.sink.scenarios import Call, Reply
+
+NAME = "gateway"
+JSON = ("content-type", "application/json")
+LONGEST_TEXT = 1600
+#: So many idempotency keys, and so many tokens, are remembered; the oldest are forgotten.
+REMEMBERED = 100_000
+TOKENS = 1_000
+
+#: What each step of a fate is: the status, and the error code. Steps that are not here have no word at the gateway.
+STATUSES: dict[str, tuple[str, str | None]] = {
+    "queued": ("queued", None),
+    "sent": ("sent", None),
+    "delivered": ("delivered", None),
+    "unreachable": ("undelivered", "unreachable"),
+    "carrier_unreachable": ("undelivered", "no_route"),
+    "invalid": ("undelivered", "unknown_number"),
+    "carrier_blocked": ("rejected", "carrier"),
+    "blocked": ("rejected", "blocked"),
+    "spam": ("rejected", "spam"),
+    "invalid_message": ("failed", "invalid_message"),
+    "opted_out": ("failed", "opted_out"),
+    "max_price": ("failed", "price"),
+    "expired": ("expired", None),
+    "unknown": ("failed", "unknown"),
+    "novel": ("teleported", None),
+}
+#: What a reply that takes nothing is answered with.
+REFUSALS: dict[Reply, tuple[int, str, str]] = {
+    Reply.INVALID: (422, "invalid_number", "The number makes no sense."),
+    Reply.REJECTED: (400, "rejected", "The message is refused."),
+    Reply.OPTED_OUT: (403, "opted_out", "This person wants nothing more."),
+    Reply.THROTTLED: (429, "throttled", "Too many requests."),
+    Reply.TEMPORARY: (503, "unavailable", "Not now; try again later."),
+    Reply.UNKNOWN: (500, "internal", "Something went wrong here."),
+    Reply.DUPLICATE: (409, "duplicate", "This message was taken before."),
+}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run can set."""
+
+    #: The only key that is right, as a bearer token, in X-API-Key or as the password of Basic; any when there is none.
+    api_key: Secret | None = None
+    #: The client that POST /gateway/token gives tokens to; any client when there is none.
+    client_id: Secret | None = None
+    client_secret: Secret | None = None
+    #: Seconds that a token is good for.
+    token_s: Annotated[int, Meta(ge=1, le=86_400)] = 3600
+    #: Where callbacks go, if anywhere, and the secret that they are signed with, if they are.
+    callback_url: Url | None = None
+    secret: Secret | None = None
+    attempts: Tries = 5
+    retry_base: Wait = 0.5
+
+
+class Sms(msgspec.Struct, kw_only=True):
+    """A message as it is asked for; other fields do no harm."""
+
+    to: str = ""
+    text: str = ""
+    reference: str = ""
+    #: Instead of the one in the settings.
+    callback_url: str = ""
+
+
+class Gateway:
+    """The gateway at play."""
+
+    def __init__(self, world: Context) -> None:
+        self._world = world
+        self._dice = world.fates.declare(NAME)
+        self._settings = Settings()
+        self._numbers = itertools.count(1)
+        #: The answer that each idempotency key got.
+        self._answered: dict[str, bytes] = {}
+        #: When each token ends.
+        self._tokens: dict[str, int] = {}
+
+    def configure(self, given: object) -> None:
+        """Take settings for this run."""
+        settings = read_settings(given, Settings)
+        check_url(settings.callback_url, "callback_url")
+        self._settings = settings
+
+    def put_settings(self, request: Request) -> Answer:
+        """Take settings, and show them."""
+        self.configure(body(request))
+        return self.get_settings(request)
+
+    def get_settings(self, request: Request) -> Answer:
+        """The settings, without the secrets."""
+        shown = msgspec.to_builtins(self._settings)
+        for name in ("api_key", "client_secret", "secret"):
+            del shown[name]
+        return json(shown)
+
+    def give_token(self, request: Request) -> Answer:
+        """A bearer token for a client's credentials (RFC 6749, section 4.4)."""
+        self._world.record("gateway-token", request)
+        call = self._dice.call()
+        if call.status is not None:
+            return _error(call, call.status, "internal", "Something went wrong here.")
+        form = dict(parse_qsl(request.body.decode("latin-1"), keep_blank_values=True))
+        client, secret = basic(headers(request)) or (form.get("client_id"), form.get("client_secret"))
+        if form.get("grant_type") != "client_credentials":
+            return _refuse_token(call, 400, "unsupported_grant_type")
+        if not admits(self._settings.client_id, client) or not admits(self._settings.client_secret, secret):
+            return _refuse_token(call, 401, "invalid_client")
+        token = secrets.token_urlsafe(24)
+        if len(self._tokens) >= TOKENS:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[token] = clock.now_us() + self._settings.token_s * clock.SECOND
+        told = {"access_token": token, "token_type": "Bearer", "expires_in": self._settings.token_s}
+        return finish(200, [JSON, ("cache-control", "no-store")], msgspec.json.encode(told), call)
+
+    def send(self, request: Request) -> Answer:
+        """Take a message: 200 and an id, or what is wrong with it."""
+        self._world.record(NAME, request)
+        call = self._dice.call()
+        if call.status is not None:
+            return _error(call, call.status, "internal", "Something went wrong here.")
+        told = headers(request)
+        if not self._admits(told):
+            return _error(call, 401, "unauthorized", "The key or the token is not valid.")
+        try:
+            sms = read_sms(request, told.get("content-type", ""))
+        except msgspec.ValidationError as error:
+            return _error(call, 422, "invalid_field", f"{error}.")
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            return _error(call, 400, "invalid_body", f"The body cannot be read: {error}.")
+        wrong = find_fault(sms)
+        if wrong is not None:
+            return _error(call, 422, *wrong)
+        return self._take(sms, told.get("idempotency-key", ""), call)
+
+    def _admits(self, told: dict[str, str]) -> bool:
+        """Whether a caller has the key, or a token that is still good."""
+        pair = basic(told)
+        given = bearer(told) or told.get("x-api-key") or (pair[1] if pair is not None else None)
+        if given is not None and given in self._tokens:
+            return clock.now_us() < self._tokens[given]
+        return given != NEVER and admits(self._settings.api_key, given)
+
+    def _take(self, sms: Sms, key: str, call: Call) -> Answer:
+        known = self._answered.get(key) if key else None
+        if known is not None:
+            return finish(200, [JSON, ("idempotent-replayed", "true")], known, call)
+        fate = self._dice.message(sms.to)
+        if fate.reply is Reply.ERROR:
+            return _error(call, self._dice.settings.error_status, "internal", "Something went wrong here.")
+        if fate.reply in REFUSALS:
+            after = self._dice.settings.retry_after
+            more = [("retry-after", str(after))] if fate.reply is Reply.THROTTLED and after else []
+            return _error(call, *REFUSALS[fate.reply], *more)
+        message_id = f"gw-{next(self._numbers)}"
+        answer = msgspec.json.encode({"id": message_id, "status": "accepted", "reference": sms.reference})
+        if key:
+            if len(self._answered) >= REMEMBERED:
+                del self._answered[next(iter(self._answered))]
+            self._answered[key] = answer
+        self._world.taken.add(NAME, sms.to, sms.text, sms.reference, message_id, fate.word)
+        asyncio.get_running_loop().call_later(fate.delay, self._tell, message_id, sms, fate.steps)
+        return finish(200, [JSON], answer, call, fate.reply)
+
+    def _tell(self, message_id: str, sms: Sms, steps: tuple[str, ...]) -> None:
+        """Post each step as a callback, one after the other."""
+        settings = self._settings
+        url = sms.callback_url or settings.callback_url
+        if not url:
+            return
+        now = clock.now_us()
+        chain = []
+        for step in steps:
+            status, code = STATUSES.get(step, ("", None))
+            if not status:
+                continue
+            told: dict[str, Any] = {
+                "id": message_id,
+                "reference": sms.reference,
+                "status": status,
+                "to": sms.to,
+                "timestamp": clock.iso(now),
+                "parts": 1 + (len(sms.text) - 1) // 160,
+            }
+            if code is not None:
+                told["error_code"] = code
+            payload = msgspec.json.encode(told)
+            chain.append(
+                Post(
+                    sender=NAME,
+                    url=url,
+                    headers=[JSON, *self._signatures(payload, now // clock.SECOND)],
+                    body=payload,
+                    attempts=settings.attempts,
+                    retry_base=settings.retry_base,
+                )
+            )
+        send_in_turn(self._world.posts, chain)
+
+    def _signatures(self, payload: bytes, at: int) -> list[tuple[str, str]]:
+        """Two signatures, since gateways do both: over the body, and over the time in seconds, a dot and the body."""
+        secret = self._settings.secret
+        if secret is None:
+            return []
+        return [
+            ("X-Gateway-Signature", sign(secret, payload)),
+            ("X-Gateway-Timestamp", str(at)),
+            ("X-Gateway-Signature-V2", "v2=" + sign(secret, f"{at}.".encode() + payload)),
+        ]
+
+
+ROUTES = {
+    ("PUT", "/gateway/settings"): Gateway.put_settings,
+    ("GET", "/gateway/settings"): Gateway.get_settings,
+    ("POST", "/gateway/token"): Gateway.give_token,
+    ("POST", "/gateway/send"): Gateway.send,
+    ("PUT", "/gateway/send"): Gateway.send,
+    ("GET", "/gateway/send"): Gateway.send,
+}
+
+
+def sign(secret: str, payload: bytes) -> str:
+    """Hex HMAC-SHA256, over what is given."""
+    return hmac.digest(secret.encode(), payload, hashlib.sha256).hex()
+
+
+def read_sms(request: Request, content_type: str) -> Sms:
+    """A message from JSON, from a form, or from the query of a GET."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if request.method != "GET" and kind != "application/x-www-form-urlencoded":
+        return decode(request.body, Sms)
+    source = request.url.partition(b"?")[2] if request.method == "GET" else request.body
+    form = parse_qs(source.decode(), keep_blank_values=True, max_num_fields=100)
+    return msgspec.convert({name: values[0] for name, values in form.items()}, Sms)
+
+
+def find_fault(sms: Sms) -> tuple[str, str] | None:
+    """The first thing that is wrong with a message, as a code and a text."""
+    if not sms.to:
+        return "missing_to", "to is needed."
+    digits = sms.to.removeprefix("+")
+    if not digits.isascii() or not digits.isdigit() or not 3 <= len(digits) <= 15:
+        return "invalid_number", "The number makes no sense."
+    if not sms.text:
+        return "missing_text", "text is needed."
+    if len(sms.text) > LONGEST_TEXT:
+        return "too_long", f"text may have {LONGEST_TEXT} characters."
+    return None
+
+
+def _error(call: Call, status: int, code: str, message: str, *more: tuple[str, str]) -> Answer:
+    told = {"error": {"code": code, "message": message}}
+    return finish(status, [JSON, *more], msgspec.json.encode(told), call)
+
+
+def _refuse_token(call: Call, status: int, error: str) -> Answer:
+    """An error as RFC 6749, section 5.2, has it."""
+    return finish(status, [JSON], msgspec.json.encode({"error": error}), call)

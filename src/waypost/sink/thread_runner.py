@@ -1,0 +1,84 @@
+"""A sink on a thread of its own, beside a test or a benchmark that needs one for a while."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from waypost.sink.request_log import KEEP, KEEP_BYTES
+from waypost.sink.server import serve
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink that runs, and where."""
+
+    port: int
+    smtp_port: int | None
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def url(self) -> str:
+        """Where its routes start, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def running(
+    *,
+    smtp: bool = False,
+    keep: int = KEEP,
+    keep_bytes: int = KEEP_BYTES,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fates: Mapping[str, Any] | None = None,
+) -> Iterator[Running]:
+    """A sink on free ports of 127.0.0.1, gone when the block ends.
+
+    Settings are by player and fates by provider, as `serve` takes them: `settings={"aws": {"tracker_url": …}}`,
+    `fates={"pinpoint": {"throttle_rate": 0.1}}`.
+    """
+    told: queue.SimpleQueue[tuple[Running, asyncio.Task[None]] | BaseException] = queue.SimpleQueue()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def ready(port: int, smtp_port: int | None) -> None:
+            told.put((Running(port=port, smtp_port=smtp_port, loop=loop), task))
+
+        task = asyncio.create_task(
+            serve(
+                "127.0.0.1",
+                0,
+                0 if smtp else None,
+                ready,
+                keep=keep,
+                keep_bytes=keep_bytes,
+                settings=settings,
+                fates=fates,
+            )
+        )
+        # Whoever waits for the start must hear of a failure as well.
+        task.add_done_callback(lambda done: None if done.cancelled() else told.put(done.exception() or SystemExit()))
+        await asyncio.wait([task])
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(run())
+
+    thread = threading.Thread(target=work, name="sink")
+    thread.start()
+    try:
+        start = told.get()
+        if isinstance(start, BaseException):
+            raise start
+        sink, task = start
+        try:
+            yield sink
+        finally:
+            sink.loop.call_soon_threadsafe(task.cancel)
+    finally:
+        thread.join()

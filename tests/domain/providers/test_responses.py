@@ -1,0 +1,294 @@
+"""What an answer means: every row of the shipped tables, what holds without a rule, and that nothing raises."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waypost.clock import DAY, SECOND
+from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.providers.definition import parse_own_connector
+from waypost.domain.providers.responses import ProviderResponse, judge
+from waypost.engine.providers.connectors import shipped
+
+NOW = 1_790_000_000 * SECOND
+GATEWAY = {
+    "success_statuses": "200-204",
+    "retry_statuses": "503",
+    "id_path": "data.0.id",
+    "error_code_path": "code|error.code",
+    "error_detail_path": "message",
+}
+HTTP = {name: connector for name, connector in shipped().items() if connector.driver == "http"}
+
+
+def heard(
+    status: int | None, body: Any = b"", headers: dict[str, str] | None = None, **changes: Any
+) -> ProviderResponse:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
+    return ProviderResponse(status=status, headers=pairs, body=raw, **changes)
+
+
+def verdict(name: str, answer: ProviderResponse, config: dict[str, Any] | None = None) -> Verdict:
+    return judge(shipped()[name], config or (GATEWAY if name == "http" else {}), answer, NOW)
+
+
+def summary(found: Verdict) -> tuple[str, int | None, str | None, str | None]:
+    return found.outcome.value, found.code, found.reason, found.suppress
+
+
+def aws(kind: str, reason: str | None = None, **more: Any) -> ProviderResponse:
+    body = {"__type": f"com.amazonaws.smsvoice#{kind}", "Message": "x"} | more
+    return heard(400, body | ({"Reason": reason} if reason else {}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (aws("ThrottlingException"), ("retry", 2020, "throttled", None)),
+        (
+            aws("ServiceQuotaExceededException", "MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT"),
+            ("rejected", 2000, "spend_limit", None),
+        ),
+        (aws("ServiceQuotaExceededException", "OTHER"), ("rejected", 9988, "quota", None)),
+        (aws("ValidationException", "PRICE_OVER_THRESHOLD"), ("rejected", 2000, "max_price", None)),
+        (
+            aws("ValidationException", "FIELD_VALIDATION_FAILED", Fields=[{"Name": "DestinationPhoneNumber"}]),
+            ("rejected", 2003, "invalid_number", "invalid_number"),
+        ),
+        (
+            aws("ValidationException", "FIELD_VALIDATION_FAILED", Fields=[{"Name": "A"}]),
+            ("rejected", 9988, "validation", None),
+        ),
+        (
+            aws("ConflictException", "DESTINATION_PHONE_NUMBER_OPTED_OUT"),
+            ("rejected", 9988, "opted_out", "opted_out"),
+        ),
+        (
+            aws("ConflictException", "DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION"),
+            ("rejected", 9988, "protect_blocked", None),
+        ),
+        (aws("ConflictException", "OTHER"), ("rejected", 9988, "conflict", None)),
+        (aws("AccessDeniedException"), ("misconfigured", None, "configuration", None)),
+        (aws("ResourceNotFoundException"), ("misconfigured", None, "configuration", None)),
+        (aws("UnrecognizedClientException"), ("misconfigured", None, "configuration", None)),
+        (aws("InternalServerException"), ("unknown", 9988, "provider_5xx", None)),
+        (heard(400, {"__type": "ThrottlingException"}), ("retry", 2020, "throttled", None)),
+        (heard(400, {"__type": "SomethingNew"}), ("rejected", 9988, "refused", None)),
+        (heard(500, b"<html>"), ("unknown", 9988, "provider_5xx", None)),
+        (heard(503), ("unknown", 9988, "provider_5xx", None)),
+        # It says that it took it, but not as what: whether it did, nobody can tell.
+        (heard(200, b"{}"), ("unknown", 9988, "no_answer", None)),
+    ],
+)
+def test_end_user_messaging(answer, expected):
+    assert summary(verdict("aws-end-user-messaging", answer)) == expected
+
+
+def test_end_user_messaging_keeps_what_aws_said():
+    found = verdict("aws-end-user-messaging", aws("ConflictException", "DESTINATION_PHONE_NUMBER_OPTED_OUT"))
+    assert (found.provider_code, found.detail) == ("DESTINATION_PHONE_NUMBER_OPTED_OUT", "x")
+    assert verdict("aws-end-user-messaging", heard(200, {"MessageId": "m-1"})).provider_message_id == "m-1"
+
+
+def twilio(status: int, code: int) -> ProviderResponse:
+    return heard(status, {"code": code, "message": "made-up", "status": status})
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (twilio(400, 21211), ("rejected", 2003, "invalid_number", "invalid_number")),
+        (twilio(400, 21614), ("rejected", 2003, "invalid_number", "invalid_number")),
+        (twilio(400, 30005), ("rejected", 2003, "invalid_number", "invalid_number")),
+        (twilio(400, 30006), ("rejected", 2003, "landline", "invalid_number")),
+        (twilio(400, 30003), ("rejected", 2009, "unreachable", None)),
+        (twilio(400, 30004), ("rejected", 2015, "blocked", None)),
+        (twilio(400, 30007), ("rejected", 2015, "carrier_blocked", None)),
+        (twilio(400, 30036), ("rejected", 2008, "expired", None)),
+        (twilio(400, 21610), ("rejected", 9988, "opted_out", "opted_out")),
+        (twilio(429, 20429), ("retry", 2020, "throttled", None)),
+        (twilio(429, 30001), ("retry", 2020, "throttled", None)),
+        (twilio(401, 20003), ("misconfigured", None, "configuration", None)),
+        (twilio(403, 1), ("misconfigured", None, "configuration", None)),
+        (twilio(400, 21606), ("misconfigured", None, "sender", None)),
+        (twilio(400, 99999), ("rejected", 9988, "refused", None)),
+        (heard(503), ("unknown", 9988, "provider_5xx", None)),
+        (heard(502), ("unknown", 9988, "provider_5xx", None)),
+        (heard(500, twilio(500, 20500).body), ("unknown", 9988, "provider_5xx", None)),
+    ],
+)
+def test_twilio(answer, expected):
+    assert summary(verdict("twilio", answer)) == expected
+
+
+def test_twilio_takes_a_message():
+    found = verdict("twilio", heard(201, {"sid": "SM1", "status": "accepted", "code": None}))
+    assert found == Verdict(outcome=Outcome.ACCEPTED, provider_message_id="SM1")
+    assert verdict("twilio", twilio(400, 21211)).provider_code == "21211"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (heard(202, b"", {"X-Message-Id": "sg-1"}), ("accepted", None, None, None)),
+        (
+            heard(401, {"errors": [{"message": "authorization required"}]}),
+            ("misconfigured", None, "configuration", None),
+        ),
+        (heard(403), ("misconfigured", None, "configuration", None)),
+        (heard(413), ("rejected", 9988, "too_large", None)),
+        (heard(429), ("retry", 2020, "throttled", None)),
+        (heard(500), ("unknown", 9988, "provider_5xx", None)),
+        (heard(503), ("unknown", 9988, "provider_5xx", None)),
+        (
+            heard(400, {"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]}),
+            ("rejected", 2003, "invalid_address", "invalid_address"),
+        ),
+        (heard(400, {"errors": [{"message": "no", "field": "from.email"}]}), ("misconfigured", None, "sender", None)),
+        (heard(400, {"errors": [{"message": "no", "field": "content"}]}), ("rejected", 9988, "refused", None)),
+    ],
+)
+def test_sendgrid(answer, expected):
+    assert summary(verdict("sendgrid", answer)) == expected
+
+
+def test_sendgrid_says_until_when_to_wait():
+    found = verdict("sendgrid", heard(429, b"", {"X-RateLimit-Reset": str(1_790_000_060)}))
+    assert found.retry_after == 60 * SECOND
+    assert verdict("sendgrid", heard(202, b"", {"X-Message-Id": "sg-1"})).provider_message_id == "sg-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "expected"),
+    [
+        ("wunderkind", heard(200), ("accepted", None, None, None)),
+        ("wunderkind", heard(409), ("rejected", 2021, "duplicate", None)),
+        ("wunderkind", heard(401), ("misconfigured", None, "configuration", None)),
+        ("wunderkind", heard(422, {"detail": "x"}), ("rejected", 9988, "refused", None)),
+        ("wunderkind", heard(429), ("retry", 2020, "throttled", None)),
+        ("wunderkind", heard(500), ("unknown", 9988, "provider_5xx", None)),
+        ("wunderkind", heard(503), ("unknown", 9988, "provider_5xx", None)),
+        ("klaviyo", heard(202), ("accepted", None, None, None)),
+        ("klaviyo", heard(401), ("misconfigured", None, "configuration", None)),
+        ("klaviyo", heard(400, {"errors": [{"code": "invalid", "detail": "x"}]}), ("rejected", 9988, "refused", None)),
+        ("klaviyo", heard(429), ("retry", 2020, "throttled", None)),
+        # Klaviyo knows an event by its id.
+        ("klaviyo", heard(500), ("retry", 9988, "provider_5xx", None)),
+        ("klaviyo", heard(None, error="timeout: x"), ("retry", 9988, "no_answer", None)),
+        ("http", heard(200, {"data": [{"id": 7}]}), ("accepted", None, None, None)),
+        ("http", heard(204), ("accepted", None, None, None)),
+        ("http", heard(429), ("retry", 2020, "throttled", None)),
+        ("http", heard(503), ("retry", 9988, "provider_5xx", None)),
+        ("http", heard(205), ("unknown", 9988, "no_answer", None)),
+        ("http", heard(400, {"code": 3}), ("rejected", 9988, "refused", None)),
+    ],
+)
+def test_the_others(name, answer, expected):
+    assert summary(verdict(name, answer)) == expected
+
+
+def test_the_id_of_a_gateway_may_be_a_number():
+    assert verdict("http", heard(200, {"data": [{"id": 7}]})).provider_message_id == "7"
+    assert verdict("http", heard(400, {"error": {"code": 3}})).provider_code == "3"
+
+
+BARE = parse_own_connector(
+    """
+name = "bare"
+label = "Bare"
+channel = "sms"
+base_url = "https://bare.example"
+answers = [
+    { status = 200, outcome = "accepted" },
+    { error = ["dns"], outcome = "misconfigured" },
+    { status = 418, header = { x-kind = "tea*" }, outcome = "rejected", code = 2015, reason = "tea" },
+]
+""",
+    "bare",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (heard(201), ("unknown", "no_answer")),
+        (heard(302), ("misconfigured", "redirected")),
+        (heard(401), ("misconfigured", "configuration")),
+        (heard(403), ("misconfigured", "configuration")),
+        (heard(404), ("misconfigured", "configuration")),
+        (heard(408), ("retry", "temporary")),
+        (heard(429), ("retry", "throttled")),
+        (heard(400), ("rejected", "refused")),
+        (heard(418), ("rejected", "refused")),
+        (heard(418, headers={"X-Kind": "Tea, hot"}), ("rejected", "tea")),
+        (heard(500), ("unknown", "provider_5xx")),
+        (heard(503), ("unknown", "provider_5xx")),
+        (heard(None, error="dns: x"), ("misconfigured", "configuration")),
+        (heard(None, error="connect: x"), ("retry", "unreachable")),
+        (heard(None, error="tls: x"), ("retry", "unreachable")),
+        (heard(None, error="proxy: x"), ("retry", "unreachable")),
+        (heard(None, error="not_sent: x"), ("retry", "unreachable")),
+        (heard(None, error="address_forbidden: x"), ("misconfigured", "address_forbidden")),
+        (heard(None, error="timeout: x", sent=False), ("retry", "unreachable")),
+        (heard(None, error="timeout: x"), ("unknown", "no_answer")),
+        (heard(None, error="connection_lost: x"), ("unknown", "no_answer")),
+        (heard(None, error="empty_answer: x"), ("unknown", "no_answer")),
+        (heard(None, error="not_http: x"), ("unknown", "no_answer")),
+        (heard(None, error="curl_99: x"), ("unknown", "no_answer")),
+    ],
+)
+def test_what_holds_without_a_rule(answer, expected):
+    found = judge(BARE, {}, answer, NOW)
+    assert (found.outcome.value, found.reason) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("7", 7 * SECOND),
+        ("1.5", 1.5 * SECOND),
+        ("0", 0),
+        ("-5", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("999999999", DAY),
+        ("Mon, 21 Sep 2026 14:14:20 GMT", 60 * SECOND),
+    ],
+)
+def test_how_long_to_wait(value, wait):
+    assert judge(BARE, {}, heard(429, b"", {"Retry-After": value}), NOW).retry_after == wait
+
+
+def test_only_a_retry_waits():
+    assert judge(BARE, {}, heard(400, b"", {"Retry-After": "7"}), NOW).retry_after is None
+
+
+def test_what_a_provider_says_is_bounded():
+    found = judge(BARE, {}, heard(400, b"x" * 100_000), NOW)
+    assert found.detail is not None
+    assert len(found.detail) == 500
+    long = verdict("http", heard(200, {"data": [{"id": "x" * 9999}]})).provider_message_id
+    assert long is not None
+    assert len(long) == 200
+
+
+@given(
+    st.sampled_from(sorted(HTTP)),
+    st.none() | st.integers(100, 599),
+    st.binary(max_size=60)
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode),
+    st.dictionaries(st.sampled_from(["retry-after", "x-ratelimit-reset", "x-message-id"]), st.text(max_size=30)),
+)
+def test_no_answer_raises(name, status, body, headers):
+    found = verdict(name, heard(status, body, headers, error=None if status else "strange"))
+    assert found.outcome in Outcome
+    assert found.retry_after is None or 0 <= found.retry_after <= DAY
+    # Whatever is final or may become it has a code, but for what waits until somebody mends it.
+    if found.outcome in (Outcome.REJECTED, Outcome.RETRY, Outcome.UNKNOWN):
+        assert found.code is not None
+        assert found.reason

@@ -1,0 +1,61 @@
+"""A connection that takes nothing is spared, and found out to have recovered."""
+
+from itertools import pairwise
+
+import pytest
+
+from waypost.clock import SECOND
+from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD, LONGEST_OPEN_S, CircuitBreaker, note
+
+NOW = 1_790_000_000 * SECOND
+TROUBLE = Verdict(outcome=Outcome.RETRY, reason="unreachable", detail="connection refused")
+
+
+def ill(calls: int) -> CircuitBreaker:
+    health = CircuitBreaker()
+    for _ in range(calls):
+        note(health, [TROUBLE, TROUBLE], max(NOW, health.open_until), 1.0)
+    return health
+
+
+def test_a_few_failures_are_weather():
+    assert not ill(FAILURE_THRESHOLD - 1).failing(NOW)
+
+
+def test_it_fails_once_and_rests_longer_and_longer():
+    health = CircuitBreaker()
+    came = [note(health, [TROUBLE], max(NOW, health.open_until), 1.0) for _ in range(FAILURE_THRESHOLD + 3)]
+    assert came == [False] * (FAILURE_THRESHOLD - 1) + [True] + [False] * 3
+    assert (health.reason, health.detail) == ("unreachable", "connection refused")
+    ends = [ill(FAILURE_THRESHOLD + number).open_until for number in range(30)]
+    rests = [later - earlier for earlier, later in pairwise([NOW, *ends])]
+    assert rests[:3] == [SECOND, 2 * SECOND, 4 * SECOND]
+    assert rests[-1] == LONGEST_OPEN_S * SECOND
+    assert health.failing(NOW)
+    assert not health.failing(health.open_until)
+
+
+def test_what_was_under_way_when_the_rest_began_makes_it_no_longer():
+    health = ill(FAILURE_THRESHOLD)
+    for _ in range(100):
+        assert not note(health, [TROUBLE], NOW, 1.0)
+    assert (health.failures, health.open_until) == (FAILURE_THRESHOLD, NOW + SECOND)
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RETRY])
+def test_any_other_answer_shows_that_it_is_there(outcome):
+    health = ill(FAILURE_THRESHOLD)
+    assert not note(health, [TROUBLE, Verdict(outcome=outcome)], NOW, 1.0)
+    assert not health.failing(NOW)
+    assert health.failures == 0
+
+
+def test_an_error_of_the_providers_own_counts_although_nobody_knows_what_became_of_the_message():
+    health = CircuitBreaker()
+    broken = Verdict(outcome=Outcome.UNKNOWN, reason="provider_5xx", detail="503")
+    for _ in range(FAILURE_THRESHOLD):
+        note(health, [broken, TROUBLE], NOW, 1.0)
+    assert health.failing(NOW)
+    note(health, [Verdict(outcome=Outcome.UNKNOWN, reason="no_answer")], NOW, 1.0)
+    assert not health.failing(NOW)

@@ -1,0 +1,166 @@
+"""What becomes of a delivery: it lands or is given up, within a day of retries."""
+
+import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from waypost.clock import DAY, HOUR, SECOND
+from waypost.domain.webhooks.delivery import (
+    JITTER,
+    RETRIES,
+    SLOW_DOWN,
+    Outcome,
+    Settled,
+    State,
+    delay,
+    judge,
+    retry_after,
+    settle,
+)
+
+NOW = 1_790_000_000 * SECOND  # 2026-09-21T14:13:20Z
+BASE = 80.0  # the default, and the most that settings allow
+chances = st.floats(0, 1, exclude_max=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Outcome.DELIVERED),
+        (204, Outcome.DELIVERED),
+        (299, Outcome.DELIVERED),
+        (199, Outcome.FAILED),
+        (301, Outcome.FAILED),
+        (302, Outcome.FAILED),
+        (400, Outcome.FAILED),
+        (409, Outcome.FAILED),
+        (410, Outcome.GONE),
+        (429, Outcome.FAILED),
+        (500, Outcome.FAILED),
+        (None, Outcome.FAILED),
+    ],
+)
+def test_only_2xx_is_success_and_only_410_ends_it(status, outcome):
+    assert judge(status) is outcome
+
+
+def test_answers_that_ask_for_less_are_failures():
+    assert {judge(status) for status in SLOW_DOWN} == {Outcome.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tries", "asked", "settled"),
+    [
+        (Outcome.DELIVERED, 1, None, Settled(State.DELIVERED, None)),
+        (Outcome.DELIVERED, 11, None, Settled(State.DELIVERED, None)),
+        (Outcome.GONE, 1, None, Settled(State.DEAD, None, "gone")),
+        (Outcome.GONE, 11, DAY, Settled(State.DEAD, None, "gone")),
+        (Outcome.FAILED, 1, None, Settled(State.PENDING, NOW + 80 * SECOND)),
+        (Outcome.FAILED, 2, None, Settled(State.PENDING, NOW + 160 * SECOND)),
+        (Outcome.FAILED, 10, None, Settled(State.PENDING, NOW + 80 * 512 * SECOND)),
+        (Outcome.FAILED, 11, None, Settled(State.DEAD, None, "exhausted")),
+        (Outcome.FAILED, 11, SECOND, Settled(State.DEAD, None, "exhausted")),
+        # The receiver may ask for more patience, not for less.
+        (Outcome.FAILED, 1, HOUR, Settled(State.PENDING, NOW + HOUR)),
+        (Outcome.FAILED, 1, SECOND, Settled(State.PENDING, NOW + 80 * SECOND)),
+        (Outcome.FAILED, 1, 0, Settled(State.PENDING, NOW + 80 * SECOND)),
+    ],
+)
+def test_what_follows_an_attempt(outcome, tries, asked, settled):
+    assert settle(outcome, tries, NOW, retry_base=BASE, chance=0.5, retry_after=asked) == settled
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Outcome), chances, st.none() | st.integers(0, DAY)), min_size=RETRIES + 1),
+    st.floats(0.001, BASE),
+)
+@example([(Outcome.FAILED, 0.0, None)] * (RETRIES + 1), BASE)
+def test_every_delivery_ends_after_at_most_eleven_tries(attempts, base):
+    now, ended = NOW, None
+    for tries, (outcome, chance, asked) in enumerate(attempts, 1):
+        settled = settle(outcome, tries, now, retry_base=base, chance=chance, retry_after=asked)
+        assert (settled.state is State.PENDING) == (settled.due_at is not None)
+        assert settled.disable is None or settled.state is State.DEAD
+        if settled.due_at is None:
+            ended = tries
+            break
+        assert settled.due_at > now
+        assert settled.due_at >= now + (asked or 0)
+        now = settled.due_at
+    assert ended is not None
+    assert ended <= RETRIES + 1
+
+
+@given(st.lists(chances, min_size=RETRIES, max_size=RETRIES), st.floats(0.001, BASE))
+@example([0.9999999999999999] * RETRIES, BASE)
+def test_ten_delays_fit_in_a_day(dice, base):
+    # Eleven tries that each wait their five seconds for an answer fit in as well.
+    assert sum(delay(tries, base, chance) for tries, chance in enumerate(dice, 1)) < DAY - 11 * 5 * SECOND
+
+
+@given(st.integers(1, RETRIES), st.floats(0.001, BASE), chances)
+def test_a_delay_doubles_give_or_take_the_jitter(tries, base, chance):
+    nominal = base * SECOND * 2 ** (tries - 1)
+    assert nominal * (1 - JITTER) - 1 <= delay(tries, base, chance) <= nominal * (1 + JITTER)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        (None, None),
+        ("0", 0),
+        ("120", 120 * SECOND),
+        (" 7 ", 7 * SECOND),
+        ("0000000000000000000007", 7 * SECOND),
+        ("86400", DAY),
+        ("86401", DAY),
+        ("9" * 10_000, DAY),
+        ("Mon, 21 Sep 2026 14:15:20 GMT", 120 * SECOND),
+        ("Monday, 21-Sep-26 14:15:20 GMT", 120 * SECOND),
+        ("Mon, 21 Sep 2026 16:15:20 +0200", 120 * SECOND),
+        ("Mon, 21 Sep 2026 14:15:20 -0000", 120 * SECOND),
+        ("Mon, 21 Sep 2026 14:15:20", 120 * SECOND),
+        ("Mon, 21 Sep 2026 14:13:19 GMT", 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", DAY),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", DAY),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("١٢٠", None),
+        ("²", None),
+        ("Mon, 32 Sep 2026 14:15:20 GMT", None),
+        ("Mon, 21 Sep 2026 99:15:20 GMT", None),
+        ("Mon, 21 Sep 2026 14:15:20 +9999999999", None),
+    ],
+)
+def test_retry_after_is_honoured_up_to_a_day(value, wait):
+    assert retry_after(value, NOW) == wait
+
+
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert retry_after("Mon, 21 Sep 2026 14:15:20 -0000", NOW) == 120 * SECOND
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 31)))  # noqa: DTZ001 the zone is given below
+def test_a_date_asks_for_the_time_until_then(moment):
+    moment = moment.replace(tzinfo=UTC, microsecond=0)
+    until = int(moment.timestamp()) * SECOND - NOW
+    assert retry_after(format_datetime(moment, usegmt=True), NOW) == min(max(until, 0), DAY)
+
+
+@given(st.text() | st.from_regex(r"(Mon, )?[0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,5} [0-9:]{0,9}( [+-][0-9]{1,9})?"))
+def test_no_header_does_harm(value):
+    wait = retry_after(value, NOW)
+    assert wait is None or 0 <= wait <= DAY

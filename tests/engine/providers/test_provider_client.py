@@ -1,0 +1,417 @@
+"""Messages on the wire: what each way to fail means, tokens that are asked for once, and secrets that nobody sees."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from tests.engine.conftest import LOOPBACK, Outside, listening
+from waypost.clock import now_us
+from waypost.domain.messaging.message import Content, Outcome, Outgoing
+from waypost.domain.providers.connection import Connection
+from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.definition import parse_own_connector
+from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.net.outbound import Outbound
+from waypost.engine.providers.connectors import shipped
+from waypost.engine.providers.provider_client import ProviderClient
+
+CALLBACK = "https://waypost.example/receipts/con_0000000000000007"
+SECRET = 'key-"with"-quotes/and+more'
+
+
+class Asked:
+    """A request as the server of a test sees it."""
+
+    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        self.method, self.path, self.headers, self.body = method, path, headers, body
+
+
+Answerer = Callable[[Asked], tuple[int, Any]]
+
+
+@asynccontextmanager
+async def provider(answer: Answerer) -> AsyncIterator[tuple[str, list[Asked]]]:
+    """A provider that answers as a function says; gives its URL and what it was asked."""
+    asked: list[Asked] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            first, *lines = head.decode().split("\r\n")
+            pairs = [line.partition(":") for line in lines if line]
+            headers = {name.lower(): value.strip() for name, _, value in pairs}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            method, path, _ = first.split(" ")
+            asked.append(Asked(method, path, headers, body))
+            status, told = answer(asked[-1])
+            raw = json.dumps(told).encode()
+            writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\nx-echo: %b\r\n\r\n" % (status, len(raw), b"a"))
+            writer.write(raw)
+            await writer.drain()
+
+    async with listening(serve) as port:
+        yield f"http://127.0.0.1:{port}", asked
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    opened = Outbound(parse_networks(LOOPBACK))
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+def wire(outbound: Outbound) -> ProviderClient:
+    return ProviderClient(outbound, lambda connection: CALLBACK)
+
+
+def connection(connector: Connector, **config: Any) -> Connection:
+    return Connection(
+        id=7,
+        workspace_id=1,
+        name="Test",
+        connector=connector,
+        config=check_config(connector, config),
+        status="enabled",
+        position=0,
+        per_second=None,
+        concurrency=4,
+        validity_s=3600,
+        data_center="",
+        version=1,
+    )
+
+
+def gateway(url: str, **config: Any) -> Connection:
+    return connection(shipped()["http"], url=url, **config)
+
+
+def message(number: int = 1, text: str = "Hi", **changes: Any) -> Outgoing:
+    now = now_us()
+    given: dict[str, Any] = {
+        "id": number,
+        "workspace_id": 1,
+        "connection_id": 7,
+        "channel": "sms",
+        "address": f"+1202555{number:04d}",
+        "content": Content(text=text),
+        "purpose": "transactional",
+        "created_at": now,
+        "expires_at": now + 3_600_000_000,
+    } | changes
+    return Outgoing(**given)
+
+
+async def test_a_message_arrives_and_its_id_comes_back(wire):
+    async with provider(lambda asked: (200, {"id": "m-1"})) as (url, asked):
+        verdicts = await wire.send(gateway(url + "/send"), [message()], now_us())
+    assert [(one.outcome, one.provider_message_id) for one in verdicts] == [(Outcome.ACCEPTED, "m-1")]
+    assert (asked[0].method, asked[0].path) == ("POST", "/send")
+    assert json.loads(asked[0].body) == {"to": "+12025550001", "text": "Hi", "reference": "msg_0000000000000001"}
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome", "reason"),
+    [
+        ({"status": 429, "retry_after": 3}, "retry", "throttled"),
+        ({"status": 500}, "unknown", "provider_5xx"),
+        ({"status": 401}, "misconfigured", "configuration"),
+        ({"redirect": "http://127.0.0.1:1/"}, "misconfigured", "redirected"),
+        ({"close": True}, "unknown", "no_answer"),
+        ({"reset": True}, "unknown", "no_answer"),
+        ({"garbage": True}, "unknown", "no_answer"),
+        ({"truncate": True}, "unknown", "no_answer"),
+    ],
+)
+async def test_what_goes_wrong_at_the_provider(wire, outside, options, outcome, reason, request):
+    url = outside.hook(f"wire-{abs(hash(request.node.name))}", **options)
+    (found,) = await wire.send(gateway(url), [message()], now_us())
+    assert (found.outcome.value, found.reason) == (outcome, reason)
+    if "retry_after" in options:
+        assert found.retry_after == 3_000_000
+
+
+async def test_nobody_is_there(wire):
+    async with provider(lambda asked: (200, {})) as (url, _):
+        pass
+    (found,) = await wire.send(gateway(url), [message()], now_us())
+    assert (found.outcome, found.reason) == (Outcome.RETRY, "unreachable")
+
+
+async def test_a_private_address_is_not_reached():
+    guarded = Outbound(parse_networks(""))
+    try:
+        (found,) = await ProviderClient(guarded, lambda _: "").send(
+            gateway("http://127.0.0.1:9/"), [message()], now_us()
+        )
+    finally:
+        await guarded.stop()
+    assert (found.outcome, found.reason) == (Outcome.MISCONFIGURED, "address_forbidden")
+
+
+async def test_a_slow_answer_is_no_answer(wire, outside: Outside):
+    definition = f"""
+name = "slow"
+label = "Slow"
+channel = "sms"
+base_url = "http://127.0.0.1:{outside.port}"
+path = "/hook/wire-slow"
+query = {{ hang = "1" }}
+timeout_ms = 200
+answers = [{{ status = 200, outcome = "accepted" }}]
+"""
+    connector = parse_own_connector(definition, "slow")
+    (found,) = await wire.send(connection(connector), [message()], now_us())
+    assert (found.outcome, found.reason) == (Outcome.UNKNOWN, "no_answer")
+    # Where a repeat does no harm, there is nothing to be unsure of.
+    repeatable = parse_own_connector(definition + "idempotent = true\n", "slow")
+    (found,) = await wire.send(connection(repeatable), [message()], now_us())
+    assert (found.outcome, found.reason) == (Outcome.RETRY, "no_answer")
+
+
+async def test_a_message_that_cannot_be_said_is_rejected_and_nothing_is_sent(wire):
+    async with provider(lambda asked: (200, {"id": "1"})) as (url, asked):
+        refused = await wire.send(gateway(url, headers="X-T: {{ message.text }}"), [message(text="a\nb")], now_us())
+        broken = await wire.send(gateway(url, body_template="a={{ message.to }}"), [message()], now_us())
+    assert (refused[0].outcome, refused[0].reason) == (Outcome.REJECTED, "invalid_request")
+    assert (broken[0].outcome, broken[0].reason) == (Outcome.MISCONFIGURED, "configuration")
+    assert asked == []
+
+
+# Tokens
+
+
+def with_token(url: str, **changes: Any) -> Connection:
+    given = {
+        "auth": "oauth2",
+        "token_url": url + "/token",
+        "client_id": "me",
+        "client_secret": SECRET,
+        "scope": "send",
+    } | changes
+    return gateway(url + "/send", **given)
+
+
+async def test_a_token_is_asked_for_once_and_kept(wire):
+    def answer(asked: Asked) -> tuple[int, Any]:
+        if asked.path == "/token":
+            return 200, {"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"}
+        return 200, {"id": asked.headers["authorization"]}
+
+    async with provider(answer) as (url, asked):
+        chosen = with_token(url)
+        found = await asyncio.gather(*(wire.send(chosen, [message(n)], now_us()) for n in range(1, 6)))
+        found.append(await wire.send(chosen, [message(6)], now_us()))
+    assert [verdicts[0].provider_message_id for verdicts in found] == ["Bearer t-1"] * 6
+    (token,) = [one for one in asked if one.path == "/token"]
+    assert parse_qs(token.body.decode()) == {"grant_type": ["client_credentials"], "scope": ["send"]}
+    pair = base64.b64decode(token.headers["authorization"].removeprefix("Basic ")).decode()
+    assert pair == "me:key-%22with%22-quotes%2Fand%2Bmore"
+
+
+async def test_a_token_that_was_taken_back_is_replaced(wire):
+    tokens = iter(("t-1", "t-2", "t-3"))
+    good = {"Bearer t-1"}
+
+    def answer(asked: Asked) -> tuple[int, Any]:
+        if asked.path == "/token":
+            return 200, {"access_token": next(tokens), "expires_in": "3600"}
+        return (200, {"id": "1"}) if asked.headers["authorization"] in good else (401, {"message": "no"})
+
+    async with provider(answer) as (url, asked):
+        chosen = with_token(url)
+        assert (await wire.send(chosen, [message(1)], now_us()))[0].outcome is Outcome.ACCEPTED
+        good.clear()
+        good.add("Bearer t-2")
+        assert (await wire.send(chosen, [message(2)], now_us()))[0].outcome is Outcome.ACCEPTED
+        good.clear()
+        # A new one is refused as well: then it is not the token.
+        assert (await wire.send(chosen, [message(3)], now_us()))[0].outcome is Outcome.MISCONFIGURED
+    assert [one.path for one in asked] == ["/token", "/send", "/send", "/token", "/send", "/send", "/token", "/send"]
+
+
+@pytest.mark.parametrize("lasts", [30, 0, -5])
+async def test_a_token_that_hardly_lasts_is_not_kept(wire, lasts):
+    def answer(asked: Asked) -> tuple[int, Any]:
+        return 200, {"access_token": "t", "expires_in": lasts} if asked.path == "/token" else {"id": "1"}
+
+    async with provider(answer) as (url, asked):
+        for number in (1, 2):
+            assert (await wire.send(with_token(url), [message(number)], now_us()))[0].outcome is Outcome.ACCEPTED
+    assert [one.path for one in asked] == ["/token", "/send"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "outcome"),
+    [
+        (400, {"error": "invalid_client"}, Outcome.MISCONFIGURED),
+        (401, {"error": SECRET}, Outcome.MISCONFIGURED),
+        (500, {}, Outcome.RETRY),
+        (429, {}, Outcome.RETRY),
+        (200, {"access_token": "a\r\nX: 1"}, Outcome.MISCONFIGURED),
+        (200, {"access_token": ""}, Outcome.MISCONFIGURED),
+        (200, {"token": "x"}, Outcome.MISCONFIGURED),
+        (200, [], Outcome.MISCONFIGURED),
+    ],
+)
+async def test_without_a_token_nothing_is_sent(wire, status, told, outcome):
+    async with provider(lambda asked: (status, told)) as (url, asked):
+        (found,) = await wire.send(with_token(url), [message()], now_us())
+    assert (found.outcome, found.reason) == (outcome, "no_token")
+    assert SECRET not in (found.detail or "")
+    assert [one.path for one in asked] == ["/token"]
+
+
+# Trials
+
+
+async def test_a_trial_shows_all_but_the_secrets(wire):
+    def answer(asked: Asked) -> tuple[int, Any]:
+        # One that repeats everything that it was told.
+        return 400, {"message": f"bad key {SECRET}", "auth": asked.headers["x-key"], "code": 7}
+
+    async with provider(answer) as (url, asked):
+        chosen = gateway(
+            url + "/send",
+            auth="header",
+            auth_header="X-Key",
+            auth_value=SECRET,
+            headers="X-Other: another-secret\nX-Open: {{ message.id }}",
+            body_template='{"key": "{{ config.auth_value }}", "text": "{{ message.text }}"}',
+        )
+        trial = await wire.send_test(chosen, message(text="Grüße"), now_us())
+    assert asked[0].headers["x-key"] == SECRET
+    assert json.loads(asked[0].body)["key"] == SECRET
+    assert trial.verdict.outcome is Outcome.REJECTED
+    assert trial.verdict.provider_code == "7"
+    assert trial.request is not None
+    assert trial.response is not None
+    assert (trial.request.method, trial.request.url) == ("POST", url + "/send")
+    assert json.loads(trial.request.body) == {"key": "***", "text": "Grüße"}
+    assert dict(trial.request.headers)["X-Key"] == "***"
+    assert trial.response.status == 400
+    assert trial.timings["total"] > 0
+    told = repr(trial)
+    assert SECRET not in told
+    assert json.dumps(SECRET)[1:-1] not in told
+    assert "another-secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        ({"auth": "basic", "username": "u", "password": SECRET}, "Basic ***"),
+        ({"auth": "bearer", "token": SECRET}, "Bearer ***"),
+    ],
+)
+async def test_no_trial_shows_what_is_made_of_a_secret(wire, config, shown):
+    async with provider(lambda asked: (200, {"id": "1"})) as (url, asked):
+        trial = await wire.send_test(gateway(url, **config), message(), now_us())
+    assert trial.request is not None
+    assert dict(trial.request.headers)["Authorization"] == shown
+    assert asked[0].headers["authorization"] != shown
+    assert asked[0].headers["authorization"] not in repr(trial)
+
+
+async def test_a_trial_with_a_token_does_not_show_it(wire):
+    def answer(asked: Asked) -> tuple[int, Any]:
+        return 200, {"access_token": "very-secret"} if asked.path == "/token" else {"id": "1"}
+
+    async with provider(answer) as (url, _):
+        trial = await wire.send_test(with_token(url), message(), now_us())
+    assert trial.verdict.outcome is Outcome.ACCEPTED
+    assert trial.request is not None
+    assert dict(trial.request.headers)["Authorization"] == "Bearer ***"
+    assert "very-secret" not in repr(trial)
+
+
+async def test_a_trial_with_signature_does_not_show_it(wire):
+    async with provider(lambda asked: (200, {"MessageId": "1"})) as (url, asked):
+        chosen = connection(
+            shipped()["aws-end-user-messaging"],
+            region="eu-west-1",
+            access_key="AKIAIOSFODNN7EXAMPLE",
+            secret_key="very-secret",
+            endpoint_url=url,
+        )
+        trial = await wire.send_test(chosen, message(), now_us())
+    assert trial.verdict.outcome is Outcome.ACCEPTED
+    signed = asked[0].headers["authorization"]
+    assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
+    assert signed.rpartition("=")[2] not in repr(trial)
+    assert "AKIAIOSFODNN7EXAMPLE" not in repr(trial)
+    assert trial.request is not None
+    assert dict(trial.request.headers)["X-Amz-Target"] == "PinpointSMSVoiceV2.SendTextMessage"
+
+
+async def test_a_trial_of_what_cannot_be_sent_has_no_request(wire):
+    trial = await wire.send_test(gateway("http://127.0.0.1:1/", body_template="x=1"), message(), now_us())
+    assert trial.request is None
+    assert trial.response is None
+    assert trial.verdict.outcome is Outcome.MISCONFIGURED
+
+
+# Calls with many messages
+
+
+def pinpoint(url: str) -> Connection:
+    return connection(
+        shipped()["aws-pinpoint"],
+        region="eu-west-1",
+        project_id="abc",
+        access_key="AKIAIOSFODNN7EXAMPLE",
+        secret_key="very-secret",
+        endpoint_url=url,
+    )
+
+
+def taken(asked: Asked) -> tuple[int, Any]:
+    """Pinpoint's answer: all are taken, unless one of them says that it spoils the call."""
+    addresses = json.loads(asked.body)["Addresses"]
+    if any(one["BodyOverride"] == "bad" for one in addresses.values()):
+        return 400, {"Message": "bad", "RequestID": "r"}
+    result = {
+        address: {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "MessageId": f"id-{one['BodyOverride']}"}
+        for address, one in addresses.items()
+    }
+    return 200, {"ApplicationId": "abc", "RequestId": "r", "Result": result}
+
+
+async def test_a_hundred_messages_go_out_in_one_call(wire):
+    async with provider(taken) as (url, asked):
+        verdicts = await wire.send(pinpoint(url), [message(n, f"t{n}") for n in range(100)], now_us())
+    assert [one.provider_message_id for one in verdicts] == [f"id-t{n}" for n in range(100)]
+    assert len(asked) == 1
+
+
+async def test_messages_that_do_not_go_together_go_one_after_the_other(wire):
+    same = [message(1, "a"), message(1, "b"), message(2, "c", purpose="promotional"), message(3, "d")]
+    async with provider(taken) as (url, asked):
+        verdicts = await wire.send(pinpoint(url), same, now_us())
+    assert [one.provider_message_id for one in verdicts] == ["id-a", "id-b", "id-c", "id-d"]
+    assert len(asked) == 3
+
+
+async def test_one_message_spoils_the_call_of_nobody_else(wire):
+    texts = [f"t{n}" for n in range(16)]
+    texts[5] = "bad"
+    async with provider(taken) as (url, asked):
+        verdicts = await wire.send(pinpoint(url), [message(n, text) for n, text in enumerate(texts)], now_us())
+    outcomes = [one.outcome for one in verdicts]
+    assert outcomes.count(Outcome.ACCEPTED) == 15
+    assert outcomes[5] is Outcome.REJECTED
+    assert len(asked) <= 9
+    # Nobody got it twice.
+    served = [a for one in asked if taken(one)[0] == 200 for a in json.loads(one.body)["Addresses"]]
+    assert len(served) == len(set(served)) == 15
+
+
+async def test_more_than_a_call_takes_is_a_mistake(wire):
+    with pytest.raises(ValueError, match="101 messages"):
+        await wire.send(pinpoint("http://127.0.0.1:1"), [message(n) for n in range(101)], now_us())
+    assert await wire.send(pinpoint("http://127.0.0.1:1"), [], now_us()) == []
