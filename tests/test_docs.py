@@ -298,7 +298,7 @@ def test_every_reason_of_our_own_is_explained():
         assert f'"{reason.strip("`")}"' in program, reason
         assert status.strip("`") in {status.value for status in Status}
     told = {row[0].strip("`") for row in table}
-    for name in ("claims", "messages"):
+    for name in ("messaging/queue", "messaging/acceptance", "messaging/sending"):
         for node in ast.walk(trees[SOURCE / "engine" / f"{name}.py"]):
             if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
                 assert node.value.value in told
@@ -320,7 +320,7 @@ def test_every_operator_of_a_filter_is_explained():
 def test_every_error_of_an_attempt_is_explained():
     told = named(section(read("reference/webhooks.md"), "What counts as success"), "error")
     made: set[str] = set()
-    for name in ("outbound", "handles", "dispatcher", "recorder"):
+    for name in ("net/outbound", "net/curl_transfer", "webhooks/dispatcher", "webhooks/attempts"):
         for node in ast.walk(trees[SOURCE / "engine" / f"{name}.py"]):
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 start = re.match(r"([a-z_]+): ", str(node.values[0].value))

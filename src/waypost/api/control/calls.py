@@ -120,7 +120,7 @@ def read_json(body: bytes, type_: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
     # Whatever is kept of it is delivered to others later, who may read strictly.
-    check_numbers(body, code="invalid_body")
+    check_numbers(body, "invalid_body")
     return decoded
 
 

@@ -137,7 +137,7 @@ class Recorder:
         self._late += self._journal.closed
         if self._late > LAST_TRIES:
             # A shutdown does not wait for the store for ever: what was not recorded counts as unknown.
-            log.warning("not recorded", action="attempts_dropped", attempts=len(batch.reported), error=error.detail)
+            log.warning("not recorded", action="results_dropped", results=len(batch.reported), error=error.detail)
             return
         self._journal.put_back(batch.reported)
         await asyncio.sleep(PAUSE_S)
