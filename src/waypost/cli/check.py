@@ -85,7 +85,7 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Prove settings, files, database, ledger, deliveries, connections, secrets and messages. Exit 0 when all is well."""
+    """Prove settings, files, database, ledger, deliveries, connections, secrets, messages. Exit 0 when all is well."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):

@@ -159,6 +159,8 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
             host=settings.host,
             port=settings.port,
             log_config=None,
+            # It warns of every request that is not HTTP, and anybody could fill the log with such.
+            log_level="error",
             access_log=False,
             loop="none",
             http=limited(limits),
