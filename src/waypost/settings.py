@@ -66,12 +66,13 @@ def load_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Sett
     settings = _replace(settings, {"data": environ.get("WAYPOST_DATA", settings.data)}, "WAYPOST_DATA")
     settings = _replace(settings, {k: v for k, v in given.items() if k == "data"}, "--data")
     file = settings.data_dir / "waypost.toml"
-    if file.is_file():
-        try:
-            values = tomllib.loads(file.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Invalid(f"{file} is not valid TOML: {error}", code="invalid_setting") from error
-        settings = _replace(settings, values, str(file))
+    try:
+        values = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{file} is not valid TOML: {error}", code="invalid_setting") from error
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror or error}", code="invalid_setting") from error
+    settings = _replace(settings, values, str(file))
     names = {f"WAYPOST_{field.name.upper()}": field.name for field in fields(Settings)}
     found = {names[key]: value for key, value in environ.items() if key in names}
     settings = _replace(settings, found, "the environment")

@@ -153,6 +153,21 @@ async def test_hot_queries_use_indexes(database: Database, filled: bool):
             assert how == "search" or table not in BIG_TABLES, f"{name} reads all of {table}"
 
 
+@pytest.mark.parametrize("name", ["deliveries.release_all", "deliveries.release_others"])
+async def test_a_start_finds_what_was_held_in_an_index_alone(database: Database, name: str):
+    if database.dialect == "sqlite":
+        assert ("deliveries", "covering") in await database.transact(covering, name)
+
+
+async def covering(tx: Tx, name: str) -> list[tuple[str, str]]:
+    """The tables of which SQLite reads an index alone for a query."""
+    text = load_queries("sqlite")[name]
+    connection = tx._connection  # type: ignore[attr-defined]
+    steps = connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(number_parameters(text)[1]))
+    found = [re.match(r"SCAN (\w+) USING COVERING INDEX deliveries_pending", step) for *_, step in steps]
+    return [(one[1], "covering") for one in found if one]
+
+
 async def sqlite_plans(tx: Tx, filled: bool) -> dict[str, list[tuple[str, str]]]:
     """How each hot query reads each table, as SQLite plans it."""
     connection = tx._connection  # type: ignore[attr-defined]

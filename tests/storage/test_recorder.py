@@ -112,11 +112,8 @@ async def people(tx: Tx, workspace_id: int) -> dict[frozenset[tuple[str, str]], 
     """Everybody in a workspace: identifiers → traits and the messages about them."""
     found = {}
     for id_, _, traits, *_ in await tx.rows("profiles.list", workspace_id=workspace_id, before=BIG, n=1000):
-        ids = [id_, *(row[0] for row in await tx.rows("profiles.merged", id=id_))]
-        identities = frozenset((row[1], row[2]) for row in await tx.rows("identities.of_many", ids=ids))
-        messages: list[str] = []
-        for one in ids:
-            messages += [row[1] for row in await tx.rows("events.of_profile", profile_id=one, before=BIG, n=1000)]
+        identities = frozenset((row[1], row[2]) for row in await tx.rows("identities.of_many", ids=[id_]))
+        messages = [row[1] for row in await tx.rows("events.of_profile", profile_id=id_, before=BIG, n=1000)]
         said = {name: tuple(value) for name, value in json.loads(traits).items()}
         assert identities not in found, "two profiles with the same identifiers"
         found[identities] = (json.dumps(current(said), sort_keys=True), tuple(sorted(messages)))

@@ -7,12 +7,11 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from waypost.cli.options import data_option, json_option, opened
+from waypost.cli.options import data_option, json_option, open_secrets, opened
 from waypost.clock import Ids, iso, now_us
 from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.workspaces import create_key, create_workspace, delete_key, list_keys, require_workspace
-from waypost.engine.runtime.encryption import open_encryption
 from waypost.engine.runtime.key_rotation import reseal_all
 from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Conflict, Invalid
@@ -33,7 +32,7 @@ def print_json(value: object) -> None:
 async def init(data: str | None, name: str, as_json: bool) -> None:
     """Make the first workspace with an API key and a write key. They are shown this once."""
     async with opened(data) as (database, settings):
-        open_encryption(settings.secret_key, settings.data_dir)
+        await open_secrets(database, settings)
         made = await database.transact(_first_workspace, name, now_us())
     _print_workspace(made, name, as_json, "Next: [bold]waypost serve[/bold]")
 
@@ -144,7 +143,7 @@ async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
 async def reencrypt(data: str | None, as_json: bool) -> None:
     """Encrypt all stored secrets under the first secret key, so that older ones can be removed from the settings."""
     async with opened(data) as (database, settings):
-        done = await reseal_all(database, open_encryption(settings.secret_key, settings.data_dir))
+        done = await reseal_all(database, await open_secrets(database, settings))
     if as_json:
         print_json(done)
         return

@@ -16,10 +16,16 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.values.ids import public
 from waypost.domain.webhooks.ledger import Balance, disagreements
 from waypost.engine.providers.connectors import find_connector
-from waypost.engine.runtime.encryption import Encryption, open_encryption
+from waypost.engine.runtime.encryption import (
+    Encryption,
+    has_secret_key,
+    open_encryption,
+    require_secret_key,
+)
 from waypost.engine.runtime.nodes import DEAD_AFTER
 from waypost.errors import Error
 from waypost.settings import Settings, load_settings
+from waypost.storage.data_directory import open_to_others
 from waypost.storage.database import Database, Row, Tx
 from waypost.storage.open import open_database
 
@@ -79,12 +85,14 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Prove the settings, database, ledger, deliveries, connections, secrets and messages. Exit 0 when all is well."""
+    """Prove settings, files, database, ledger, deliveries, connections, secrets, messages. Exit 0 when all is well."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):
         # Without them nothing else can be looked at.
         sheet.finish()
+    # Before the database is opened, which closes to others what is ours.
+    await sheet.step("files", lambda: _files(settings))
     opened: list[Database] = []
 
     async def database_opens() -> Found:
@@ -94,14 +102,13 @@ async def check(data: str | None, as_json: bool) -> None:
     if not await sheet.step("store", database_opens):
         sheet.finish()
     database = opened[0]
-    encryption = open_encryption(settings.secret_key, settings.data_dir)
     try:
         if await sheet.step("migrations", lambda: _migrations(database)):
             await sheet.step("database", lambda: _database(database))
             await sheet.step("ledger", lambda: _ledger(database))
             await sheet.step("deliveries", lambda: _deliveries(database))
             await sheet.step("connections", lambda: _connections(database))
-            await sheet.step("secrets", lambda: _secrets(database, encryption))
+            await sheet.step("secrets", lambda: _secrets(database, settings))
             await sheet.step("messages", lambda: _messages(database))
     finally:
         await database.close()
@@ -110,8 +117,21 @@ async def check(data: str | None, as_json: bool) -> None:
 
 async def _settings(settings: Settings) -> Found:
     parse_networks(settings.allow_private)
-    open_encryption(settings.secret_key, settings.data_dir)
+    if has_secret_key(settings.secret_key, settings.data_dir):
+        open_encryption(settings.secret_key, settings.data_dir)
     return Found(f"data in {settings.data_dir}, {'PostgreSQL' if settings.database_url else 'SQLite'}")
+
+
+async def _files(settings: Settings) -> Found:
+    """Other users of the machine can read nothing in the data directory: personal data and keys are there."""
+    if found := open_to_others(settings.data_dir):
+        what = _few([str(path) for path in found])
+        return Found(
+            f"other users of this machine may read or change {what}. "
+            "Run `chmod 700` on the folder and `chmod 600` on the files, as the user that the server runs as.",
+            warning=True,
+        )
+    return Found("closed to other users of this machine")
 
 
 async def _migrations(database: Database) -> Found:
@@ -210,8 +230,12 @@ async def _connections_and_wrong(tx: Tx) -> tuple[list[Row], list[str]]:
     ]
 
 
-async def _secrets(database: Database, encryption: Encryption) -> Found:
+async def _secrets(database: Database, settings: Settings) -> Found:
     """Everything that is encrypted can be read with the keys there are."""
+    await require_secret_key(database, settings.secret_key, settings.data_dir)
+    if not has_secret_key(settings.secret_key, settings.data_dir):
+        return Found("none is stored; the first start makes the key")
+    encryption = open_encryption(settings.secret_key, settings.data_dir)
     seen, wrong = 0, []
     for what, prefix, query, names, width, start in _SEALED:
         after: Row | None = start

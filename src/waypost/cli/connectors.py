@@ -6,12 +6,11 @@ import click
 from rich.console import Console
 
 from waypost.cli.accounts import print_json
-from waypost.cli.options import data_option, json_option, opened
+from waypost.cli.options import data_option, json_option, open_secrets, opened
 from waypost.clock import Ids, now_us
 from waypost.domain.values.ids import internal
 from waypost.engine.providers.connectors import shipped
 from waypost.engine.providers.own_connectors import list_own, read_definition, save_definition
-from waypost.engine.runtime.encryption import open_encryption
 from waypost.engine.runtime.nodes import COMMAND_LINE
 
 file_argument = click.argument("file", type=click.File("r", encoding="utf-8"))
@@ -64,7 +63,7 @@ async def add(data: str | None, workspace: str, file: TextIO, as_json: bool) -> 
     """Add a connector from a TOML file, or replace the workspace's own one of the same name."""
     definition = file.read()
     async with opened(data) as (database, settings):
-        encryption = open_encryption(settings.secret_key, settings.data_dir)
+        encryption = await open_secrets(database, settings)
         workspace_id = internal("ws", workspace)
         made = await database.transact(
             save_definition, Ids(COMMAND_LINE), encryption, workspace_id, definition, now_us()

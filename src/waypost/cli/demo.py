@@ -16,7 +16,7 @@ from waypost.cli.demo_client import Client
 from waypost.cli.demo_scene import ACCOUNT, Scene, set_scene
 from waypost.cli.demo_traffic import send_traffic
 from waypost.cli.options import set_up_logs
-from waypost.cli.serve import make_server, on_stop, running
+from waypost.cli.serve import bound, make_server, on_stop, running
 from waypost.clock import Ids, now_us
 from waypost.engine.accounts.workspaces import create_workspace
 from waypost.engine.runtime.nodes import COMMAND_LINE
@@ -51,26 +51,27 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
             sink.result()
         await asyncio.sleep(0.02)
     http_port, mail_port = ports[0]
-    async with running(settings) as engine:
-        server = make_server(engine, settings)
-        serving = asyncio.create_task(server.serve())
-        on_stop(lambda: setattr(server, "should_exit", True))
-        while not server.started:
-            if serving.done():
-                raise Unavailable(f"The server could not listen on {settings.host}:{settings.port}.")
-            await asyncio.sleep(0.02)
-        keys = await _keys(Path(data), engine.database)
-        client = Client(settings.base_url, f"http://127.0.0.1:{http_port}", keys)
-        try:
-            scene = await set_scene(client, mail_port or 0)
-            _explain(settings, keys, client.sink, scene)
-            traffic = asyncio.create_task(send_traffic(client, scene, rate))
-            await serving
-            traffic.cancel()
-        finally:
-            await client.stop()
-            sink.cancel()
-            await asyncio.gather(sink, return_exceptions=True)
+    with bound(settings.host, settings.port) as sockets:
+        async with running(settings) as engine:
+            server = make_server(engine, settings)
+            serving = asyncio.create_task(server.serve(sockets))
+            on_stop(lambda: setattr(server, "should_exit", True))
+            while not server.started:
+                if serving.done():
+                    serving.result()
+                await asyncio.sleep(0.02)
+            keys = await _keys(Path(data), engine.database)
+            client = Client(settings.base_url, f"http://127.0.0.1:{http_port}", keys)
+            try:
+                scene = await set_scene(client, mail_port or 0)
+                _explain(settings, keys, client.sink, scene)
+                traffic = asyncio.create_task(send_traffic(client, scene, rate))
+                await serving
+                traffic.cancel()
+            finally:
+                await client.stop()
+                sink.cancel()
+                await asyncio.gather(sink, return_exceptions=True)
 
 
 async def _keys(data: Path, database: Any) -> dict[str, str]:

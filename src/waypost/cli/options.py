@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import structlog
 
+from waypost.engine.runtime.encryption import Encryption, open_encryption, require_secret_key
 from waypost.settings import Settings, load_settings
 from waypost.storage.database import Database
 from waypost.storage.open import open_database
@@ -38,6 +39,12 @@ async def opened(data: str | None) -> AsyncIterator[tuple[Database, Settings]]:
         yield database, settings
     finally:
         await database.close()
+
+
+async def open_secrets(database: Database, settings: Settings) -> Encryption:
+    """The encryption of a database; makes the key in the data directory where nothing was encrypted with another."""
+    await require_secret_key(database, settings.secret_key, settings.data_dir)
+    return open_encryption(settings.secret_key, settings.data_dir)
 
 
 def set_up_logs(settings: Settings) -> None:

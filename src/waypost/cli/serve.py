@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import gc
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import click
 import structlog
@@ -20,8 +21,10 @@ from waypost.api.edge.http_protocol import Limits, limited
 from waypost.cli.options import data_option, set_up_logs
 from waypost.engine.net.outbound import KEPT_CONNECTIONS
 from waypost.engine.process import Engine
+from waypost.engine.runtime.encryption import require_secret_key
 from waypost.errors import Conflict, Unavailable
 from waypost.settings import Settings, load_settings
+from waypost.storage.data_directory import FILE, make_private_folder, unusable
 from waypost.storage.database import Tx
 from waypost.storage.open import open_database
 
@@ -34,12 +37,29 @@ SWITCH_S = 0.0005
 COLLECT_AFTER = 50_000
 #: Descriptors for the database, its files and everything else of our own.
 OWN_DESCRIPTORS = 256
+#: Connections that may wait to be accepted.
+BACKLOG = 4096
+_NO_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 #: What a process without a limit counts with.
 MOST_DESCRIPTORS = 1 << 20
 
 
 class Server(uvicorn.Server):
     """uvicorn without its own signal handling, which would end the process before the engine has drained."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        for one in sockets or []:
+            # Two processes may have bound one port; only one of them can listen on it.
+            with _listens(self.config.host, self.config.port):
+                one.listen(BACKLOG)
+        await super().startup(sockets)
+        if self.started:
+            log.info("listening", action="listening", host=self.config.host, port=self.config.port, url=self._url)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -69,13 +89,12 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
         )
     set_up_logs(settings)
     tune()
-    async with running(settings, sends=role == "all") as engine:
-        server = make_server(engine, settings)
-        on_stop(lambda: setattr(server, "should_exit", True))
-        log.info("listening", action="listening", host=settings.host, port=settings.port, url=settings.base_url)
-        await server.serve()
-        if not server.started:
-            raise Unavailable(f"The server could not listen on {settings.host}:{settings.port}; is the port taken?")
+    # Before the engine starts: a server whose port is taken shall not hold deliveries even for a moment.
+    with bound(settings.host, settings.port) as sockets:
+        async with running(settings, sends=role == "all") as engine:
+            server = make_server(engine, settings)
+            on_stop(lambda: setattr(server, "should_exit", True))
+            await server.serve(sockets)
 
 
 @click.command()
@@ -95,6 +114,42 @@ async def worker(data: str | None) -> None:
         await stop.wait()
 
 
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Sockets that are bound to every address of a host and do not listen yet; Unavailable when a port is taken."""
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        with _listens(host, port):
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for number, (family, kind, protocol, _, address) in enumerate(dict.fromkeys(found), 1):
+                try:
+                    one = stack.enter_context(socket.socket(family, kind, protocol))
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    if family == socket.AF_INET6:
+                        # The addresses of the other family have a socket of their own.
+                        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    one.bind(address)
+                except OSError as error:
+                    # `localhost` may have an address of a family that this machine does not use.
+                    if error.errno not in _NO_FAMILY or (number == len(found) and not sockets):
+                        raise
+                else:
+                    sockets.append(one)
+        yield sockets
+
+
+@contextlib.contextmanager
+def _listens(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The server cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Stop the process that has the port, or choose another --host or --port.",
+            code="address_unusable",
+        ) from error
+
+
 def make_server(engine: Engine, settings: Settings, limits: Limits | None = None) -> Server:
     """The HTTP server of an engine, not started yet."""
     limits = limits or find_limits(settings, raise_descriptors())
@@ -104,6 +159,8 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
             host=settings.host,
             port=settings.port,
             log_config=None,
+            # It warns of every request that is not HTTP, and anybody could fill the log with such.
+            log_level="error",
             access_log=False,
             loop="none",
             http=limited(limits),
@@ -113,8 +170,9 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
             proxy_headers=False,
             timeout_keep_alive=int(limits.idle_s),
             timeout_graceful_shutdown=10,
-            backlog=4096,
-        )
+            backlog=BACKLOG,
+        ),
+        settings.base_url,
     )
 
 
@@ -158,6 +216,7 @@ async def running(settings: Settings, *, sends: bool = True) -> AsyncIterator[En
         try:
             for name in await database.migrate():
                 log.info("migrated", action="migrated", migration=name)
+            await require_secret_key(database, settings.secret_key, settings.data_dir)
             engine = Engine(database, settings, sends=sends)
             await engine.start()
             if not await database.read(_has_workspace):
@@ -176,9 +235,12 @@ def alone(settings: Settings) -> Iterator[None]:
     if settings.database_url:
         yield
         return
-    file = Path(settings.data) / "waypost.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = settings.data_dir / "waypost.lock"
+    make_private_folder(file.parent)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE)
+    except OSError as error:
+        raise unusable(file, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from waypost.errors import Conflict, Unavailable
+from waypost.storage.data_directory import make_private_file, make_private_folder
 from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters, refuse_unknown
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ _AWAY = (
     apsw.CantOpenError,
     apsw.ReadOnlyError,
     apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
 )
 #: A unique key is taken; other constraints are broken by mistakes in the program only.
 _TAKEN = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
@@ -119,7 +122,8 @@ class SQLite:
     dialect = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
+        make_private_file(path)
         self.path = path
         self._queries = load_queries("sqlite")
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -257,6 +261,9 @@ class SQLite:
             try:
                 result: Any = job(connection)
                 failure: BaseException | None = None
+            except _AWAY as error:
+                result, failure = None, Unavailable(f"The store cannot take this now ({error}). Nothing was kept.")
+                failure.__cause__ = error
             except BaseException as error:
                 # Whatever it was, it belongs to the one who asked; this thread goes on.
                 result, failure = None, error
@@ -284,8 +291,6 @@ class SQLite:
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if isinstance(error, _AWAY):
-                raise Unavailable(f"The store cannot take this now ({error}). Nothing was kept.") from error
             if isinstance(error, apsw.ConstraintError) and _extended(error) in _TAKEN:
                 raise Conflict(f"This is taken already ({error}).", code="taken") from error
             raise

@@ -386,6 +386,20 @@ async def test_a_malformed_message_of_a_batch_leaves_the_others(client: Api, gat
     await refused(client.post("/v1/messages/batch", json={"messages": []}), 400, "invalid_body")
 
 
+async def test_a_number_that_is_too_large_refuses_its_message_only(client: Api, gateway: dict[str, Any]):
+    large = {"n": 10**30}
+    one = {"channel": "sms", "text": "Hi", "metadata": {"n": 1}}
+    batch = {"messages": [one | {"to": number(1)}, one | {"to": number(2), "metadata": large}, one | {"to": number(3)}]}
+    answer = await ok(client.post("/v1/messages/batch", json=batch), 202)
+    assert answer["accepted"] == 2
+    assert [line.get("status") for line in answer["data"]] == ["queued", None, "queued"]
+    assert answer["data"][1]["error"]["code"] == "invalid_body"
+    assert "does not fit in 64 bits" in answer["data"][1]["error"]["detail"]
+    # In what is common to all it refuses all.
+    common = {"messages": [one | {"to": number(4)}], "defaults": {"metadata": large}}
+    await refused(client.post("/v1/messages/batch", json=common), 400, "invalid_body")
+
+
 async def test_a_batch_in_which_nothing_is_right_is_refused_with_all_reasons(client: Api, gateway: dict[str, Any]):
     batch = {"messages": [{"channel": "sms", "to": "12", "text": "Hi"}, {"channel": "sms", "to": number(1)}]}
     problem = await refused(client.post("/v1/messages/batch", json=batch), 400, "invalid_messages")

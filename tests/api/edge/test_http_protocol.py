@@ -215,6 +215,14 @@ async def test_a_body_comes_when_it_is_asked_for_and_unpacks_to_its_limit(engine
         assert (await ask(connect, packed)).startswith(b"HTTP/1.1 413 ")
 
 
+async def test_nobody_can_fill_the_log_with_bad_requests(engine, caplog):
+    upgrade = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(engine, SHORT) as connect:
+        for request in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", upgrade):
+            assert (await ask(connect, request)).startswith(b"HTTP/1.1 ")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
 async def test_who_does_not_read_is_cut_off(engine):
     async with serving(engine, SHORT) as connect:
         _, writer = await connect()

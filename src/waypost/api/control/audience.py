@@ -1,6 +1,5 @@
 """Who it happened to: profiles and their events."""
 
-import heapq
 from typing import Annotated, Any
 
 import msgspec
@@ -101,11 +100,8 @@ async def list_profile_events(
 
     async def work(tx: Tx) -> list[Row]:
         profile = await _find(tx, call.workspace_id, internal("pro", id))
-        members = [profile["id"], *(row[0] for row in await tx.rows("profiles.merged", id=profile["id"]))]
         first = before("profile_events", after)
-        found = [await tx.rows("events.of_profile", profile_id=member, before=first, n=limit + 1) for member in members]
-        merged = heapq.merge(*found, key=lambda row: row[0], reverse=True)
-        return [row for _, row in zip(range(limit + 1), merged, strict=False)]
+        return await tx.rows("events.of_profile", profile_id=profile["id"], before=first, n=limit + 1)
 
     return page("profile_events", await call.read(work), limit, show_event, lambda row: int(row[0]))
 

@@ -56,9 +56,12 @@ class Call:
         self._keyring = keyring
         self._request = request
 
-    async def body(self, type_: type[T]) -> T:
-        """The body, read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`."""
-        return read_json(await self._request.body(), type_)
+    async def body(self, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
+        """The body, read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`.
+
+        The numbers in the `unchecked` fields may be too large for a receiver: the caller checks them.
+        """
+        return read_json(await self._request.body(), type_, unchecked=unchecked)
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(tx, …)` reads."""
@@ -108,18 +111,24 @@ class Call:
         return read_key(given, request.scope["path"], request.scope["query_string"], await request.body())
 
 
-def read_json(body: bytes, type_: type[T]) -> T:
-    """A body read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`."""
+def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
+    """A body read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`.
+
+    The numbers in the `unchecked` fields may be too large for a receiver: the caller checks them.
+    """
     try:
         # Decoding strictly: "5" is no number, and a field that is not known is a mistake somebody wants to hear of.
         decoded = msgspec.json.decode(body or b"{}", type=type_)
     except msgspec.ValidationError as error:
         if _FLOAT in str(error) and (whole := _whole_numbers(body)) != body:
-            return read_json(whole, type_)
+            return read_json(whole, type_, unchecked=unchecked)
         raise invalid_body(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
     # Whatever is kept of it is delivered to others later, who may read strictly.
+    if unchecked:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        body = b",".join(bytes(value) for name, value in fields.items() if name not in unchecked)
     check_numbers(body, "invalid_body")
     return decoded
 

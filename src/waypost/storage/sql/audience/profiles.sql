@@ -68,10 +68,6 @@ UPDATE profiles SET merged_into = (
 -- name: profiles.get
 SELECT id, merged_into, traits, created_at, updated_at FROM profiles WHERE workspace_id = :workspace_id AND id = :id;
 
--- name: profiles.merged
--- The profiles that were merged into one.
-SELECT id FROM profiles WHERE merged_into = :id ORDER BY id;
-
 -- name: profiles.list
 SELECT id, merged_into, traits, created_at, updated_at FROM profiles
 WHERE workspace_id = :workspace_id AND id < :before AND merged_into IS NULL ORDER BY id DESC LIMIT :n;

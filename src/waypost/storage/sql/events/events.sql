@@ -21,19 +21,44 @@ SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
 
 -- name: events.of_profile (sqlite)
--- From the table that follows behind, and from the few events that it does not hold yet.
-SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN (
-    SELECT event_id FROM profile_events WHERE profile_id = :profile_id AND event_id < :before
-    ORDER BY event_id DESC LIMIT :n
+-- The newest events of a profile and of all that were merged into it. Of each member the newest key is read, and more of
+-- the :n members only that have the newest ones, since a page can hold events of no other. The few events that the table
+-- of keys does not hold yet, as it follows behind, are looked through.
+WITH members (id) AS MATERIALIZED (
+    SELECT CAST(:profile_id AS INTEGER) UNION ALL SELECT id FROM profiles WHERE merged_into = :profile_id
+), newest (id, event_id) AS MATERIALIZED (
+    SELECT id, (SELECT max(event_id) FROM profile_events WHERE profile_id = m.id AND event_id < :before) AS newest
+    FROM members m ORDER BY newest DESC LIMIT :n
 )
-UNION
-SELECT id, message_id, type, profile_id, occurred_at, data FROM events
-WHERE id > (SELECT upto FROM late_index) AND id < :before AND profile_id = :profile_id
-ORDER BY id DESC LIMIT :n;
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN (
+    SELECT event_id FROM (
+        SELECT k.event_id FROM newest m CROSS JOIN profile_events k
+        WHERE k.profile_id = m.id AND k.event_id <= m.event_id AND k.event_id >= coalesce((
+            SELECT event_id FROM profile_events WHERE profile_id = m.id AND event_id < :before
+            ORDER BY event_id DESC LIMIT 1 OFFSET :n - 1
+        ), 0)
+        UNION
+        SELECT id FROM events
+        WHERE id > (SELECT upto FROM late_index) AND id < :before AND profile_id IN (SELECT id FROM members)
+    ) ORDER BY event_id DESC LIMIT :n
+) ORDER BY id DESC;
 
 -- name: events.of_profile (postgres)
-SELECT id, message_id, type, profile_id, occurred_at, data FROM events
-WHERE profile_id = :profile_id AND id < :before ORDER BY id DESC LIMIT :n;
+-- The newest events of a profile and of all that were merged into it. Of each member the newest key is read, and more of
+-- the :n members only that have the newest ones, since a page can hold events of no other.
+WITH newest AS MATERIALIZED (
+    SELECT m.id, k.id AS event_id FROM (
+        SELECT CAST(:profile_id AS bigint) AS id UNION ALL SELECT id FROM profiles WHERE merged_into = :profile_id
+    ) m CROSS JOIN LATERAL (
+        SELECT id FROM events WHERE profile_id = m.id AND id < :before ORDER BY id DESC LIMIT 1
+    ) k ORDER BY k.id DESC LIMIT :n
+), keys AS MATERIALIZED (
+    SELECT k.id FROM newest m CROSS JOIN LATERAL (
+        SELECT id FROM events WHERE profile_id = m.id AND id <= m.event_id ORDER BY id DESC LIMIT :n
+    ) k ORDER BY k.id DESC LIMIT :n
+)
+SELECT e.id, e.message_id, e.type, e.profile_id, e.occurred_at, e.data FROM keys k JOIN events e ON e.id = k.id
+ORDER BY e.id DESC;
 
 -- name: events.get
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE workspace_id = :workspace_id AND id = :id;

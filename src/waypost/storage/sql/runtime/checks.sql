@@ -15,3 +15,8 @@ SELECT count(*) FROM messages WHERE status = 'unknown';
 SELECT d.endpoint_id, d.node, count(*), min(d.due_at) FROM endpoints e
 JOIN deliveries d ON d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at < :before
 WHERE e.status = 'enabled' AND e.deleted_at IS NULL GROUP BY d.endpoint_id, d.node ORDER BY d.endpoint_id, d.node;
+
+-- name: secrets.any
+-- Whether anything is stored that is encrypted: without its key it is lost.
+SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency)
+    OR EXISTS (SELECT 1 FROM connections WHERE deleted_at IS NULL);

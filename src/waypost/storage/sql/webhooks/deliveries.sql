@@ -89,12 +89,22 @@ UPDATE deliveries d SET node = NULL FROM json_array_elements(:rows::json) r CROS
 ) found
 WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
 
--- name: deliveries.release_all
--- Give back everything that dead processes held.
+-- name: deliveries.release_all (sqlite)
+-- Give back everything that dead processes held. A choice of its own, here and below: it reads the index alone.
+UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
+    SELECT endpoint_id, event_id FROM deliveries WHERE state = 'pending' AND node IN @list(nodes bigint)
+);
+
+-- name: deliveries.release_all (postgres)
 UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IN @list(nodes bigint);
 
--- name: deliveries.release_others
+-- name: deliveries.release_others (sqlite)
 -- At the start of the only process on this database: whatever is held is held by one that died.
+UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
+    SELECT endpoint_id, event_id FROM deliveries WHERE state = 'pending' AND node IS NOT NULL
+);
+
+-- name: deliveries.release_others (postgres)
 UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IS NOT NULL;
 
 -- name: deliveries.give_up (sqlite)
