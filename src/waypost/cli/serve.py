@@ -98,15 +98,16 @@ async def worker(data: str | None) -> None:
 def make_server(engine: Engine, settings: Settings, limits: Limits | None = None) -> Server:
     """The HTTP server of an engine, not started yet."""
     limits = limits or find_limits(settings, raise_descriptors())
+    app = build_app(engine)
     return Server(
         uvicorn.Config(
-            build_app(engine),
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,
             access_log=False,
             loop="none",
-            http=limited(limits),
+            http=limited(limits, app.direct),
             ws="none",
             lifespan="off",
             server_header=False,
