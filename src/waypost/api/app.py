@@ -58,7 +58,7 @@ ROUTES = [
 ]
 
 
-def build_app(engine: Engine, control: Litestar | None = None) -> App:
+def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     """Return the whole HTTP face of an engine that somebody else starts and stops.
 
     To build the control API takes a tenth of a second. One that served an engine which has stopped may be given again.

@@ -153,9 +153,10 @@ def _listens(host: str, port: int) -> Iterator[None]:
 def make_server(engine: Engine, settings: Settings, limits: Limits | None = None) -> Server:
     """The HTTP server of an engine, not started yet."""
     limits = limits or find_limits(settings, raise_descriptors())
+    app = build_app(engine)
     return Server(
         uvicorn.Config(
-            build_app(engine),
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -163,7 +164,7 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
             log_level="error",
             access_log=False,
             loop="none",
-            http=limited(limits),
+            http=limited(limits, app.direct),
             ws="none",
             lifespan="off",
             server_header=False,

@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from waypost.api.edge.direct import DirectCycle, DirectRoute
 from waypost.api.problems import problem
 from waypost.errors import Error, Invalid, Unavailable
 
@@ -84,6 +85,9 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `limited` makes the subclass of a server."""
 
     group: ConnectionRegistry
+    direct: DirectRoute | None = None
+    #: The head of the direct response, made from the headers that the server gives every response (with the date).
+    _direct_head: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -170,7 +174,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._body_began = self.group.now
         self.deadline = self.group.now + self.group.limits.body_s
-        HttpToolsProtocol.on_headers_complete(self)
+        if self.direct is None or not self._begin_direct(self.direct):
+            HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
         """Give the body more time, in proportion to what came."""
@@ -183,19 +188,29 @@ class LimitedProtocol(HttpToolsProtocol):
         """The client has sent all; from now on it is the server that works."""
         self._receiving = False
         self._head_bytes = 0
-        done = self.cycle.response_complete
-        self.deadline = self.group.now + self.group.limits.idle_s if done else math.inf
-        HttpToolsProtocol.on_message_complete(self)
+        cycle: RequestResponseCycle | DirectCycle = self.cycle
+        self.deadline = self.group.now + self.group.limits.idle_s if cycle.response_complete else math.inf
+        if isinstance(cycle, DirectCycle):
+            self._take_direct(cycle)
+        else:
+            HttpToolsProtocol.on_message_complete(self)
 
     def on_response_complete(self) -> None:
-        """Start the time until the next request."""
+        """Start the time until the next request, or the next request of the pipeline."""
         limits = self.group.limits
         if self.transport.is_closing() or self._receiving:
             # Answered before the whole body was there: the rest must not take long.
             self.deadline = self.group.now + limits.close_s
         elif not self.pipeline:
             self.deadline = self.group.now + limits.idle_s
-        HttpToolsProtocol.on_response_complete(self)
+        # As uvicorn does it, but without a timer for each request: the deadline is checked for all connections.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser, or a check inside of it, has refused."""
@@ -216,6 +231,86 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
             self.deadline = group.now + group.limits.close_s
+
+    def _begin_direct(self, route: DirectRoute) -> bool:
+        """Whether a request can do without ASGI, by its headers; begins it then."""
+        kind = route.paths.get(self.url)
+        if kind is None or self.expect_100_continue or self.flow.write_paused:
+            return False
+        earlier: RequestResponseCycle | None = self.cycle
+        if earlier is not None and not earlier.response_complete:
+            return False
+        parser = self.parser
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or parser.should_upgrade():
+            return False
+        length = None
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name in _NOT_DIRECT:
+                return False
+        if length is None or length > route.most_bytes:
+            return False
+        self.cycle = DirectCycle(kind, self.scope, parser.should_keep_alive())  # type: ignore[assignment]
+        return True
+
+    def _take_direct(self, cycle: DirectCycle) -> None:
+        """Hand a whole request to the route, or to ASGI when the route does not take it."""
+        if cycle.disconnected or self.direct is None:
+            return
+        future = self.direct.take(cycle.kind, self.headers, cycle.body)
+        if future is not None:
+            future.add_done_callback(lambda future: self._answer_direct(cycle, future))
+            return
+        # Nothing was said of it yet: it begins anew.
+        cycle.response_complete = True
+        HttpToolsProtocol.on_headers_complete(self)
+        if not cycle.keep_alive:
+            self.cycle.keep_alive = False
+        HttpToolsProtocol.on_body(self, cycle.body)
+        HttpToolsProtocol.on_message_complete(self)
+
+    def _answer_direct(self, cycle: DirectCycle, future: "asyncio.Future[None]") -> None:
+        failed = future.cancelled() or future.exception() is not None
+        if cycle.disconnected or self.direct is None:
+            return
+        if failed:
+            self._refuse_direct(cycle, self.direct, future)
+            return
+        default = self.server_state.default_headers
+        if self._direct_head[0] is not default:
+            headers = (*default, *self.direct.response[0])
+            lines = [name + b": " + value + b"\r\n" for name, value in headers]
+            type(self)._direct_head = default, STATUS_LINE[200] + b"".join(lines)
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(self._direct_head[1] + end + self.direct.response[1])
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _refuse_direct(self, cycle: DirectCycle, route: DirectRoute, future: "asyncio.Future[None]") -> None:
+        """Have ASGI answer a request that was taken and could not be kept."""
+        error = (None if future.cancelled() else future.exception()) or asyncio.CancelledError()
+        scope = cycle.scope | {"method": "POST", "path": "", "raw_path": b"", "query_string": b""}
+        again = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=cycle.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        again.more_body = False
+        newest: RequestResponseCycle | DirectCycle = self.cycle
+        if newest is cycle:
+            self.cycle = again
+        self._start_asgi_task(again, route.refusal(error))  # type: ignore[arg-type]
 
     def _measure_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -257,6 +352,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(b"".join((*content, b"\r\n", body)))
 
 
+#: Headers of requests that ASGI sees.
+_NOT_DIRECT = frozenset({b"content-encoding", b"transfer-encoding"})
 _HEADERS = (
     (b"connection", b"close"),
     (b"cache-control", b"no-store"),
@@ -266,9 +363,9 @@ _HEADERS = (
 )
 
 
-def limited(limits: Limits) -> type[LimitedProtocol]:
-    """The protocol of one server, which counts its connections."""
-    return type("ServerProtocol", (LimitedProtocol,), {"group": ConnectionRegistry(limits)})
+def limited(limits: Limits, direct: DirectRoute | None = None) -> type[LimitedProtocol]:
+    """The protocol of one server, which counts its connections; `direct` takes the requests that need no ASGI."""
+    return type("ServerProtocol", (LimitedProtocol,), {"group": ConnectionRegistry(limits), "direct": direct})
 
 
 def _head_too_large(limits: Limits) -> Invalid:

@@ -1,5 +1,6 @@
 """The hot routes, in front of the framework: the Segment HTTP tracking API as raw ASGI."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -11,7 +12,16 @@ from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.problems import SECURITY_HEADERS
 from waypost.clock import now_us
 from waypost.domain.accounts.api_keys import Caller, Scope
-from waypost.domain.events.segment import BATCH_BYTES, KINDS, Entry, read_batch, read_entry, read_message, reason_of
+from waypost.domain.events.segment import (
+    BATCH_BYTES,
+    EVENT_BYTES,
+    KINDS,
+    Entry,
+    read_batch,
+    read_entry,
+    read_message,
+    reason_of,
+)
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.runtime.journal import Journal
 from waypost.errors import Error, Invalid, TooLarge, Unauthorized, Unavailable
@@ -28,11 +38,51 @@ _CORS: Headers = [
     (b"access-control-allow-methods", b"POST, OPTIONS"),
     (b"access-control-max-age", b"86400"),
 ]
+_METHODS = b"POST, OPTIONS"
 _encode = msgspec.json.Encoder().encode
-
 
 _SUCCESS = b'{"success":true}'
 _SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
+
+
+class DirectEvents:
+    """Takes single events from the protocol, as long as nothing is wrong with them and their key is known.
+
+    Whatever it does not take comes to `Edge` through ASGI, which says what is wrong.
+    """
+
+    def __init__(self, keyring: Keyring, journal: Journal) -> None:
+        self.paths = {path.encode(): kind for path, kind in _ROUTES.items() if kind != "batch"}
+        self.most_bytes = EVENT_BYTES
+        self.response = _SUCCESS_HEADERS, _SUCCESS
+        self._keyring = keyring
+        self._journal = journal
+
+    def take(self, kind: str, headers: Headers, body: bytes) -> "asyncio.Future[None] | None":
+        """Hand an event to the journal; the future is done when it is durable."""
+        authorization = b""
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = value
+        caller = self._keyring.remember(authorization.decode("latin-1")) if authorization else None
+        if caller is None:
+            return None
+        try:
+            caller.require(Scope.INGEST)
+            message = read_message(body)
+            message_id = message.message_id or _fallback_id()
+            return self._journal.append([read_entry(message, kind, caller.workspace_id, now_us(), message_id)])
+        except Exception:
+            # Nothing was handed in: the same happens again in ASGI, which answers it.
+            return None
+
+    def refusal(self, error: BaseException) -> App:
+        """The answer to an event that could not be kept."""
+
+        async def answer_refusal(_scope: HttpScope, _receive: Receive, send: Send) -> None:
+            await refuse(send, _not_kept(error), _METHODS, _CORS[:1])
+
+        return answer_refusal
 
 
 class Edge:
@@ -43,6 +93,8 @@ class Edge:
         self._keyring = keyring
         self._journal = journal
         self._receipts = receipts
+        #: For a server whose protocol can do without ASGI.
+        self.direct = DirectEvents(keyring, journal)
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,7 +110,7 @@ class Edge:
             else:
                 raise Invalid("Send events with POST.", code="method_not_allowed")
         except Error as error:
-            await refuse(send, error, b"POST, OPTIONS", _CORS[:1])
+            await refuse(send, error, _METHODS, _CORS[:1])
 
     async def _take(self, kind: str, scope: HttpScope, receive: Receive, send: Send) -> None:
         authorization: str | None = None
@@ -134,16 +186,23 @@ class Edge:
     async def _keep(self, entries: list[Entry]) -> None:
         try:
             await self._journal.append(entries)
-        except Error as error:
-            # The error is shared by all who waited for the batch; each raises a copy with a traceback of its own.
-            raise type(error)(error.detail, code=error.code) from None
         except Exception as error:
-            raise Unavailable("The event could not be stored. Send it again.") from error
+            raise _not_kept(error) from (None if isinstance(error, Error) else error)
 
 
 def _refusal(error: Error, caller: Caller | None) -> Error:
     """A body that cannot be read names no key: who sent it without one is unauthorized, whatever else is wrong."""
     return Unauthorized() if caller is None else error
+
+
+def _not_kept(error: BaseException) -> Error:
+    """Why the journal did not keep an event.
+
+    The error is shared by all who waited for the batch; each gets a copy with a traceback of its own.
+    """
+    if isinstance(error, Error):
+        return type(error)(error.detail, code=error.code)
+    return Unavailable("The event could not be stored. Send it again.")
 
 
 def _fallback_id() -> str:

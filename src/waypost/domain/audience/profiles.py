@@ -102,6 +102,8 @@ def to_load(entries: Iterable[Entry], claims: dict[IdentityKey, Claim]) -> set[i
     """
     wanted: set[int] = set()
     for entry in entries:
+        if entry.traits is None and len(entry.identifiers) == 1:
+            continue
         found = [claims.get((entry.workspace_id, kind, value)) for kind, value in entry.identifiers]
         owners = {claim.profile_id for claim in found if claim is not None}
         if entry.traits is not None or len(owners) > 1 or (owners and None in found):

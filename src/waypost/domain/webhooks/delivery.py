@@ -51,6 +51,9 @@ class Settled(msgspec.Struct, frozen=True):
     disable: str | None = None
 
 
+_DELIVERED = Settled(State.DELIVERED, None)
+
+
 def judge(status: int | None) -> Outcome:
     """What an answer's status means; None is no answer at all."""
     if status is not None and 200 <= status < 300:
@@ -67,7 +70,7 @@ def settle(
     followed as far as the schedule holds.
     """
     if outcome is Outcome.DELIVERED:
-        return Settled(State.DELIVERED, None)
+        return _DELIVERED
     if outcome is Outcome.GONE:
         return Settled(State.DEAD, None, "gone")
     if tries > RETRIES:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sized
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -29,12 +30,14 @@ class Batch(msgspec.Struct):
         """All items by their type, those of a type in the order in which they came."""
         found: dict[type, list[Any]] = {}
         for group, _ in self.groups:
-            if isinstance(group, list):
-                found.setdefault(type(group[0]), []).extend(group)
+            items = group if isinstance(group, list) else (group,)
+            kind = type(items[0])
+            if kind in found:
+                found[kind].extend(items)
             else:
-                found.setdefault(type(group), []).append(group)
-        for item in self.reported:
-            found.setdefault(type(item), []).append(item)
+                found[kind] = [*items]
+        for kind, reported in groupby(self.reported, type):
+            found.setdefault(kind, []).extend(reported)
         return found
 
     def __bool__(self) -> bool:

@@ -1,6 +1,6 @@
 """Webhooks as an area of the recorder: deliveries follow from events, attempts settle them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -74,6 +74,9 @@ class WebhookArea:
         notes.snapshots |= await self._endpoints.load_changed(tx, workspaces)
         room = Room(self._dispatcher)
         rows: list[tuple[Any, ...]] = []
+        #: How many deliveries of each workspace and endpoint.
+        accepted: dict[tuple[int, int], int] = {}
+        now, node = unit.now, unit.node
         for event in events:
             snapshot = notes.snapshots.get(event.workspace_id) or self._endpoints.snapshot(event.workspace_id)
             if snapshot is None or not snapshot.endpoints:
@@ -82,11 +85,14 @@ class WebhookArea:
             for endpoint in snapshot.subscriptions.wanting(event.type, body):
                 if room.take(endpoint.id, len(event.data)):
                     notes.tasks.append(Task(endpoint, event.id, body(), 0, 0))
-                    rows.append((endpoint.id, event.id, "pending", 0, 0, unit.now, unit.node, None, None))
+                    rows.append((endpoint.id, event.id, "pending", 0, 0, now, node, None, None))
                 else:
                     notes.spilled.add(endpoint.id)
-                    rows.append((endpoint.id, event.id, "pending", 0, 0, unit.now, None, None, None))
-                count_deliveries(unit.counters, unit.node, endpoint.workspace_id, endpoint.id, accepted=1, pending=1)
+                    rows.append((endpoint.id, event.id, "pending", 0, 0, now, None, None, None))
+                key = endpoint.workspace_id, endpoint.id
+                accepted[key] = accepted.get(key, 0) + 1
+        for (workspace_id, endpoint_id), count in accepted.items():
+            count_deliveries(unit.counters, node, workspace_id, endpoint_id, accepted=count, pending=count)
         await tx.insert("deliveries.insert", rows)
         if not all(self._dispatcher.in_trouble(id_) for id_ in notes.spilled):
             notes.wake_at(unit.now)
@@ -98,7 +104,8 @@ class WebhookArea:
             return
         for attempt in notes.attempts:
             self.attempts[attempt.outcome] += 1
-        self._drop_holdings([*notes.attempts, *notes.released])
+        self._dispatcher.holdings.drop([(attempt.endpoint_id, attempt.event_id) for attempt in notes.attempts])
+        self._drop_holdings(notes.released)
         self._endpoints.adopt(notes.snapshots)
         self._dispatcher.offer(notes.tasks)
         for endpoint_id in notes.spilled:
@@ -116,7 +123,7 @@ class WebhookArea:
         """Deliveries that these nodes held are free to be claimed."""
         await release_held(tx, nodes)
 
-    def _drop_holdings(self, items: list[Attempt | Released]) -> None:
+    def _drop_holdings(self, items: Sequence[Attempt | Released]) -> None:
         for item in items:
             if isinstance(item, Released):
                 self._dispatcher.holdings.drop(item.deliveries)

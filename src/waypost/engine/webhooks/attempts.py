@@ -54,9 +54,10 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         held = set(_pairs.decode(found[0] if found else "[]"))
     settled = []
     log_rows = []
+    #: How many deliveries of each workspace and endpoint were delivered.
+    delivered: dict[tuple[int, int], int] = {}
     disable: dict[int, tuple[Attempt, str]] = {}
     failed: dict[int, Attempt] = {}
-    recovered: set[int] = set()
     for attempt, attempt_id in zip(attempts, ids.take(len(attempts), now), strict=True):
         response = attempt.response
         log_rows.append(
@@ -91,8 +92,8 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         )
         settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
         if result.state is State.DELIVERED:
-            recovered.add(attempt.endpoint_id)
-            count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, delivered=1, pending=-1)
+            key = attempt.workspace_id, attempt.endpoint_id
+            delivered[key] = delivered.get(key, 0) + 1
         elif result.state is State.DEAD:
             count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, pending=-1, dead=1)
         if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
@@ -101,6 +102,9 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             failed[attempt.endpoint_id] = attempt
         if result.disable is not None:
             disable.setdefault(attempt.endpoint_id, (attempt, result.disable))
+    recovered = {endpoint_id for _, endpoint_id in delivered}
+    for (workspace_id, endpoint_id), count in delivered.items():
+        count_deliveries(unit.counters, node, workspace_id, endpoint_id, delivered=count, pending=-count)
     await tx.insert("attempts.insert", log_rows)
     changed = await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
     if changed != len(settled):
