@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.waiting import eventually
 from waypost.engine.runtime.journal import Journal
 from waypost.errors import Unavailable
 
@@ -25,14 +26,10 @@ async def test_a_report_after_a_timer_that_rang_for_nothing_is_taken():
 
 async def _rung(journal: Journal) -> None:
     """Return when the timer of reports was set and has rung."""
-    while journal._ripening is None:
-        await asyncio.sleep(0)
-    while journal._ripening is not None and not journal._ripening.cancelled():
-        if journal._ripening.when() <= asyncio.get_running_loop().time():
-            # It rings in this turn of the loop or in the next one.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            return
+    timer: asyncio.TimerHandle = await eventually(lambda: journal._ripening)
+    await eventually(lambda: timer.when() < asyncio.get_running_loop().time())
+    # It rings in this turn of the loop or in the next one.
+    for _ in range(3):
         await asyncio.sleep(0)
 
 
