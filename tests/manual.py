@@ -152,7 +152,10 @@ def make_settings() -> str:
 def commands(group: click.Group = main, name: str = "waypost") -> dict[str, click.Command]:
     """Every command by its full name."""
     found: dict[str, click.Command] = {name: group}
-    for word, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for word in sorted(group.list_commands(context)):
+        command = group.get_command(context, word)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= commands(command, f"{name} {word}")
         else:

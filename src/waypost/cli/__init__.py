@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import pkgutil
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,12 +12,38 @@ import uvloop
 from rich.console import Console
 
 from waypost import __version__
-from waypost.cli import accounts, check, connectors, demo, ledger, serve, sink
 from waypost.errors import Error, Invalid
+
+#: The module and the name of each command. Only the module of the command that runs is loaded: the server takes most of
+#: a second, which `waypost keys list` need not wait for.
+COMMANDS = {
+    "check": "check:check",
+    "connectors": "connectors:connectors",
+    "demo": "demo:demo",
+    "init": "accounts:init",
+    "keys": "accounts:keys",
+    "ledger": "ledger:ledger",
+    "migrate": "ledger:migrate",
+    "openapi": "openapi:openapi",
+    "reencrypt": "accounts:reencrypt",
+    "serve": "serve:serve",
+    "sink": "sink:sink",
+    "worker": "serve:worker",
+    "workspaces": "accounts:workspaces",
+}
 
 
 class Group(click.Group):
-    """Turns our errors into one line and an exit code: 1 for refused, 2 for misuse."""
+    """Loads the command that runs, and turns our errors into one line and an exit code: 1 for refused, 2 for misuse."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, loaded now."""
+        place = COMMANDS.get(cmd_name)
+        return None if place is None else _runs(pkgutil.resolve_name(f"{__name__}.{place}"))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -32,12 +59,14 @@ class Group(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Waypost: a self-hosted customer-messaging engine. Without a command it serves."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(serve.serve)
+    if ctx.invoked_subcommand is None and (serve := main.get_command(ctx, "serve")) is not None:
+        ctx.invoke(serve)
 
 
 def _runs(command: click.Command) -> click.Command:
-    """Let a command's coroutine function be its callback."""
+    """Let the coroutine functions of a command, and of those in it, be their callbacks."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _runs(inner)
     work: Callable[..., Coroutine[Any, Any, None]] | None = command.callback
     if work is None or not asyncio.iscoroutinefunction(work):
         return command
@@ -48,22 +77,3 @@ def _runs(command: click.Command) -> click.Command:
 
     command.callback = run
     return command
-
-
-for _command in (
-    serve.serve,
-    serve.worker,
-    accounts.init,
-    accounts.reencrypt,
-    ledger.ledger,
-    check.check,
-    ledger.migrate,
-    ledger.openapi,
-    sink.sink,
-    demo.demo,
-):
-    main.add_command(_runs(_command))
-for _group in (accounts.workspaces, accounts.keys, connectors.connectors):
-    main.add_command(_group)
-    for _command in _group.commands.values():
-        _runs(_command)

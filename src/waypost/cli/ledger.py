@@ -1,10 +1,9 @@
-"""`waypost ledger`, `migrate` and `openapi`: what is owed, the schema, and what can be asked."""
+"""`waypost ledger` and `migrate`: what is owed, and the schema."""
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from waypost.api.app import describe_api
 from waypost.cli.accounts import print_json
 from waypost.cli.options import data_option, json_option, opened
 from waypost.domain.values.ids import public
@@ -59,12 +58,6 @@ async def migrate(data: str | None, as_json: bool) -> None:
         print_json({"migrated": done})
     else:
         click.echo("\n".join(done) or "nothing to do")
-
-
-@click.command()
-def openapi() -> None:
-    """Print the OpenAPI 3.1 description of the API."""
-    print_json(describe_api())
 
 
 def _numbers(balance: Balance) -> dict[str, int]:
