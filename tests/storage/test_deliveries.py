@@ -43,6 +43,22 @@ async def all_of(tx: Tx) -> dict[int, Row]:
     return {row[1]: row[2:8] for row in rows}
 
 
+async def test_what_was_delivered_is_settled_where_this_process_holds_it(database: Database):
+    async def work(tx: Tx) -> None:
+        await owe(tx, (1, 500, 1), (2, 300, 1), (3, 300, 2), (4, 300, None), (5, 100, 1), (6, 100, 1))
+        assert await settle(tx, 1, (5, "dead", None, "gone")) == 1
+        pairs = json.dumps([(ENDPOINT, event) for event in (1, 2, 3, 4, 5, 7)] + [(ENDPOINT + 1, 6)])
+        assert await tx.run("deliveries.settle_delivered", rows=pairs, node=1, now=2000) == 2
+        assert await tx.run("deliveries.settle_delivered", rows=pairs, node=1, now=3000) == 0
+        found = await all_of(tx)
+        assert found[1] == found[2] == ("delivered", 1, 1, None, None, 2000)
+        assert found[5] == ("dead", 1, 1, None, "gone", 2000)
+        assert [found[event][0] for event in (3, 4, 6)] == ["pending"] * 3
+        assert await held(tx, 1, 1, 2, 6) == [6]
+
+    await database.transact(work)
+
+
 async def test_the_longest_due_is_claimed_first_and_nothing_before_its_time(database: Database):
     async def work(tx: Tx) -> None:
         await owe(tx, (1, 500, None), (2, 300, None), (3, 300, None), (4, 1001, None), (5, 100, 9))

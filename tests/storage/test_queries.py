@@ -30,6 +30,7 @@ HOT = [
     "deliveries.release",
     "deliveries.requeue",
     "deliveries.settle",
+    "deliveries.settle_delivered",
     "deliveries.states",
     "attempts.list",
     "attempts.of_delivery",

@@ -29,6 +29,9 @@ class Kind(Enum):
     ONCE = "once"  #: Requests that may not.
     SOCKET = "socket"  #: Connections for those who speak something else than HTTP.
 
+    # Each request looks lists up by it, and an enum hashes its name anew in Python every time.
+    __hash__ = object.__hash__
+
 
 class _Socket(socket.socket):
     """A socket that libcurl makes a descriptor of its own from: this one is closed without anybody asking."""
@@ -54,7 +57,9 @@ class Handle:
         "_refused",
         "_started_at",
         "_status_line",
+        "_timeout_ms",
         "_unread",
+        "_url",
         "connection",
         "curl",
         "done",
@@ -88,6 +93,9 @@ class Handle:
         self._refused: str | None = None
         self._opened = False
         self._started_at = 0.0
+        #: What libcurl was told last: most requests go where the one before went.
+        self._url = ""
+        self._timeout_ms = 0
         self._set_up(authorities)
 
     def _set_up(self, authorities: str) -> None:
@@ -125,8 +133,13 @@ class Handle:
         self._keep = request.keep
         self._again = False
         self._started_at = time.monotonic()
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.TIMEOUT_MS, request.timeout_ms)
+        if request.url != self._url:
+            self._url = ""
+            curl.setopt(pycurl.URL, request.url)
+            self._url = request.url
+        if request.timeout_ms != self._timeout_ms:
+            curl.setopt(pycurl.TIMEOUT_MS, request.timeout_ms)
+            self._timeout_ms = request.timeout_ms
         if self.kind is Kind.ONCE:
             curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
             curl.setopt(pycurl.POSTFIELDSIZE, len(request.body))
@@ -151,6 +164,7 @@ class Handle:
         self._unread = request.body
         curl.setopt(pycurl.FRESH_CONNECT, 1)
         curl.setopt(pycurl.TIMEOUT_MS, left_ms)
+        self._timeout_ms = left_ms
         return True
 
     def read_response(self, failure: int | None, message: str) -> Response:

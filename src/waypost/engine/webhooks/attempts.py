@@ -52,10 +52,11 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         pairs = _encode([(a.endpoint_id, a.event_id) for a in attempts]).decode()
         found = await tx.row("deliveries.held", rows=pairs, node=node)
         held = set(_pairs.decode(found[0] if found else "[]"))
+    delivered: list[tuple[int, int]] = []
     settled = []
     log_rows = []
     #: How many deliveries of each workspace and endpoint were delivered.
-    delivered: dict[tuple[int, int], int] = {}
+    counts: dict[tuple[int, int], int] = {}
     disable: dict[int, tuple[Attempt, str]] = {}
     failed: dict[int, Attempt] = {}
     for attempt, attempt_id in zip(attempts, ids.take(len(attempts), now), strict=True):
@@ -90,24 +91,29 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             chance=random.random(),  # noqa: S311 jitter is no secret
             retry_after=attempt.retry_after,
         )
-        settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
         if result.state is State.DELIVERED:
+            delivered.append((attempt.endpoint_id, attempt.event_id))
             key = attempt.workspace_id, attempt.endpoint_id
-            delivered[key] = delivered.get(key, 0) + 1
-        elif result.state is State.DEAD:
+            counts[key] = counts.get(key, 0) + 1
+            continue
+        settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
+        if result.state is State.DEAD:
             count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, pending=-1, dead=1)
         if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
             settlement.due_at = result.due_at
-        if attempt.outcome is not Outcome.DELIVERED:
-            failed[attempt.endpoint_id] = attempt
+        failed[attempt.endpoint_id] = attempt
         if result.disable is not None:
             disable.setdefault(attempt.endpoint_id, (attempt, result.disable))
-    recovered = {endpoint_id for _, endpoint_id in delivered}
-    for (workspace_id, endpoint_id), count in delivered.items():
+    recovered = {endpoint_id for _, endpoint_id in counts}
+    for (workspace_id, endpoint_id), count in counts.items():
         count_deliveries(unit.counters, node, workspace_id, endpoint_id, delivered=count, pending=-count)
     await tx.insert("attempts.insert", log_rows)
-    changed = await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
-    if changed != len(settled):
+    changed = 0
+    if delivered:
+        changed += await tx.run("deliveries.settle_delivered", rows=_encode(delivered).decode(), node=node, now=now)
+    if settled:
+        changed += await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
+    if changed != len(delivered) + len(settled):
         # Somebody else settled some of them; count again, looking first.
         raise NotHeld
     if recovered:

@@ -19,8 +19,23 @@ FROM (
 ) d
 WHERE d.state = 'pending' AND d.node = :node;
 
+-- name: deliveries.settle_delivered (sqlite)
+-- What was delivered: [endpoint, event]; a statement of its own, since it is nearly all and takes a third of the time.
+UPDATE deliveries SET state = 'delivered', tries = tries + 1, attempts = attempts + 1, due_at = NULL, node = NULL,
+    reason = NULL, settled_at = :now
+WHERE (endpoint_id, event_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows))
+    AND state = 'pending' AND node = :node;
+
+-- name: deliveries.settle_delivered (postgres)
+UPDATE deliveries d SET state = 'delivered', tries = d.tries + 1, attempts = d.attempts + 1, due_at = NULL, node = NULL,
+    reason = NULL, settled_at = :now
+FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
+    SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND event_id = (r ->> 1)::bigint OFFSET 0
+) found
+WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
+
 -- name: deliveries.settle (sqlite)
--- What became of tries: [endpoint, event, state, due, reason]. Only what this process holds changes.
+-- What became of other tries: [endpoint, event, state, due, reason]. Only what this process holds changes.
 UPDATE deliveries SET state = r.value ->> 2, tries = tries + 1, attempts = attempts + 1, due_at = r.value ->> 3,
     node = NULL, reason = r.value ->> 4, settled_at = :now
 FROM json_each(:rows) r
