@@ -1,4 +1,4 @@
-"""`waypost init`, `workspaces`, `keys` and `reseal`: workspaces, their keys, and the key of all secrets."""
+"""`waypost init`, `workspaces`, `keys` and `reencrypt`: workspaces, their keys, and the key of all secrets."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.workspaces import create_key, create_workspace, delete_key, list_keys, require_workspace
 from waypost.engine.runtime.encryption import open_encryption
-from waypost.engine.runtime.key_rotation import reseal_all
+from waypost.engine.runtime.key_rotation import reencrypt_all
 from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Row, Tx
@@ -144,7 +144,7 @@ async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
 async def reencrypt(data: str | None, as_json: bool) -> None:
     """Encrypt all stored secrets under the first secret key, so that older ones can be removed from the settings."""
     async with opened(data) as (database, settings):
-        done = await reseal_all(database, open_encryption(settings.secret_key, settings.data_dir))
+        done = await reencrypt_all(database, open_encryption(settings.secret_key, settings.data_dir))
     if as_json:
         print_json(done)
         return

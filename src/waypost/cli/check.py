@@ -233,9 +233,9 @@ async def _secrets(database: Database, encryption: Encryption) -> Found:
 #: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
 #: and how many columns of the key stand in front of the secrets.
 _SEALED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
-    ("connection", "con", "connections.sealed", ("after",), 1, (-1,)),
-    ("endpoint", "whk", "endpoints.sealed", ("after",), 1, (-1,)),
-    ("a kept answer of", "ws", "idempotency.sealed", ("workspace_id", "key"), 2, (-1, "")),
+    ("connection", "con", "connections.encrypted", ("after",), 1, (-1,)),
+    ("endpoint", "whk", "endpoints.encrypted", ("after",), 1, (-1,)),
+    ("a kept answer of", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
 )
 
 

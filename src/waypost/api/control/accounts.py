@@ -18,7 +18,7 @@ from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
 
-class NewKey(msgspec.Struct, forbid_unknown_fields=True):
+class CreateApiKey(msgspec.Struct, forbid_unknown_fields=True):
     """A key to be made."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -35,7 +35,7 @@ class ApiKey(msgspec.Struct, kw_only=True):
     created_at: str
 
 
-class KeyCreated(ApiKey, kw_only=True):
+class ApiKeyCreated(ApiKey, kw_only=True):
     """A new key with its text, which is shown this once."""
 
     key: str
@@ -51,17 +51,17 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@post("/v1/keys", summary="Create an API key", opt={"body": NewKey})
-async def create_key(call: NamedDependency[Call]) -> Response[KeyCreated]:
+@post("/v1/keys", summary="Create an API key", opt={"body": CreateApiKey})
+async def create_key(call: NamedDependency[Call]) -> Response[ApiKeyCreated]:
     """The text of the key is in this answer and nowhere else."""
-    asked = await call.body(NewKey)
+    asked = await call.body(CreateApiKey)
     if "\0" in asked.name:
         raise Invalid("The name may not hold a zero character.", code="invalid_name")
     scopes = check_scopes([scope.value for scope in asked.scopes])
 
-    async def work(tx: Tx) -> KeyCreated:
+    async def work(tx: Tx) -> ApiKeyCreated:
         record = await workspaces.create_key(tx, call.engine.ids, call.workspace_id, asked.name, scopes, call.now)
-        return KeyCreated(key=record["key"], **_fields(record))
+        return ApiKeyCreated(key=record["key"], **_fields(record))
 
     return await call.perform(201, work)
 

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.control.calls import Call
-from waypost.api.control.events import Event, show_event
+from waypost.api.control.events import Event, event_view
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.audience.profiles import Traits, current
@@ -65,7 +65,7 @@ async def list_profiles(
     wanted = [(kind, value) for kind, value in given.items() if value is not None]
     if len(wanted) > 1:
         raise Invalid("Give one of user_id, anonymous_id, email and phone.", code="several_identifiers")
-    identifier = _normal(*wanted[0]) if wanted else None
+    identifier = _normalize(*wanted[0]) if wanted else None
 
     async def work(tx: Tx) -> Page[Profile]:
         if identifier is None:
@@ -75,7 +75,7 @@ async def list_profiles(
         else:
             kind, value = identifier
             records = await tx.records("profiles.find", workspace_id=call.workspace_id, kind=kind, value=value)
-        shown = {profile.id: profile for profile in await _show(tx, records[:limit])}
+        shown = {profile.id: profile for profile in await _profile_views(tx, records[:limit])}
         return page(
             "profiles", records, limit, lambda record: shown[public("pro", record["id"])], lambda record: record["id"]
         )
@@ -88,7 +88,7 @@ async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> Profile
     """The person with this id, also where the profile was merged into another."""
 
     async def work(tx: Tx) -> Profile:
-        return (await _show(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
+        return (await _profile_views(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
 
     return await call.read(work)
 
@@ -107,10 +107,10 @@ async def list_profile_events(
         merged = heapq.merge(*found, key=lambda row: row[0], reverse=True)
         return [row for _, row in zip(range(limit + 1), merged, strict=False)]
 
-    return page("profile_events", await call.read(work), limit, show_event, lambda row: int(row[0]))
+    return page("profile_events", await call.read(work), limit, event_view, lambda row: int(row[0]))
 
 
-def _normal(kind: str, value: str) -> tuple[str, str]:
+def _normalize(kind: str, value: str) -> tuple[str, str]:
     """An identifier as it is kept."""
     normal = {"email": normal_email, "phone": normal_phone}.get(kind, str.strip)(value)
     if not normal or "\0" in normal:
@@ -132,7 +132,7 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
     raise NotFound("There is no such profile in this workspace.")
 
 
-async def _show(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
+async def _profile_views(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
     ids = [record["id"] for record in records]
     identities: dict[tuple[int, str], list[str]] = {}
     for profile_id, kind, value in await tx.rows("identities.of_many", ids=ids):

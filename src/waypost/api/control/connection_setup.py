@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.calls import Call
-from waypost.api.control.connection_view import SetupCheck, connection_id, show_check, uses_firehose
+from waypost.api.control.connection_view import SetupCheck, check_view, connection_id, uses_firehose
 from waypost.clock import SECOND
 from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.messaging.message import Content, Outcome, Outgoing
@@ -29,7 +29,7 @@ Text = Annotated[str, Meta(max_length=500_000)]
 Line = Annotated[str, Meta(max_length=2000)]
 
 
-class ConnectionTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class SendTestMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A message to try a connection with, sent as it is: without a template, and whatever consent says."""
 
     to: Annotated[
@@ -53,7 +53,7 @@ class ConnectionTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     purpose: Annotated[str, Meta(pattern="^(transactional|promotional)$")] = "transactional"
 
 
-class TriedRequest(msgspec.Struct, kw_only=True):
+class TestMessageRequest(msgspec.Struct, kw_only=True):
     """The request as it went out, secrets masked."""
 
     method: str
@@ -62,7 +62,7 @@ class TriedRequest(msgspec.Struct, kw_only=True):
     body: str
 
 
-class GivenResponse(msgspec.Struct, kw_only=True):
+class TestMessageResponse(msgspec.Struct, kw_only=True):
     """What the provider answered."""
 
     status: int
@@ -70,7 +70,7 @@ class GivenResponse(msgspec.Struct, kw_only=True):
     body: str
 
 
-class TestMessageResult(msgspec.Struct, kw_only=True):
+class TestMessageVerdict(msgspec.Struct, kw_only=True):
     """What the answer means."""
 
     #: accepted, rejected, retry, unknown or misconfigured.
@@ -86,15 +86,15 @@ class TestMessageResult(msgspec.Struct, kw_only=True):
     retry_after: float | None
 
 
-class ConnectionTested(msgspec.Struct, kw_only=True):
+class TestMessageResult(msgspec.Struct, kw_only=True):
     """What came of a test message."""
 
     #: The id that it had at the provider's; it is not among the messages.
     message_id: str
     accepted: bool
-    request: TriedRequest | None
-    response: GivenResponse | None
-    verdict: TestMessageResult
+    request: TestMessageRequest | None
+    response: TestMessageResponse | None
+    verdict: TestMessageVerdict
     #: When each phase was over, in milliseconds since the start.
     timings: dict[str, float]
     error: str | None
@@ -139,7 +139,7 @@ async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Re
         report = await connection_records.prove(engine.outbound, account.usable, account.config, tracker_url, call.now)
         if report is not None:
             await engine.database.transact(_settle, call, account, report)
-        return show_check(report, call.now)
+        return check_view(report, call.now)
 
     response = await call.perform_outside(200, work)
     await call.refresh()
@@ -152,24 +152,26 @@ async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report)
     )
 
 
-@post("/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": ConnectionTest})
-async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionTested]:
+@post(
+    "/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": SendTestMessage}
+)
+async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestMessageResult]:
     """Sends one message, past the queue and whatever the connection's status, and shows what went over the wire."""
-    asked = await call.body(ConnectionTest)
+    asked = await call.body(SendTestMessage)
     engine = call.engine
 
-    async def work() -> ConnectionTested:
+    async def work() -> TestMessageResult:
         connection = await engine.connections.find(call.workspace_id, connection_id(id))
         message = _outgoing(call, connection, asked)
         trial = await engine.wire.send_test(connection, message, call.now)
         verdict, request, response = trial.verdict, trial.request, trial.response
         failed = None if verdict.code is None else describe(verdict.code)
-        return ConnectionTested(
+        return TestMessageResult(
             message_id=public("msg", message.id),
             accepted=verdict.outcome is Outcome.ACCEPTED,
-            request=None if request is None else TriedRequest(**msgspec.structs.asdict(request)),
-            response=None if response is None else GivenResponse(**msgspec.structs.asdict(response)),
-            verdict=TestMessageResult(
+            request=None if request is None else TestMessageRequest(**msgspec.structs.asdict(request)),
+            response=None if response is None else TestMessageResponse(**msgspec.structs.asdict(response)),
+            verdict=TestMessageVerdict(
                 outcome=verdict.outcome.value,
                 code=verdict.code,
                 failure=failed.name if failed is not None else None,
@@ -186,7 +188,7 @@ async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     return await call.perform_outside(200, work)
 
 
-def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outgoing:
+def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Outgoing:
     """The message to be sent; Invalid when it has no address or says nothing."""
     address, _ = find_address(connection.channel, asked.to, None)
     content = Content(
@@ -217,7 +219,7 @@ def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outg
 
 
 @get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy that a connection to AWS needs")
-async def get_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
+async def get_connection_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
     """The smallest one that works, with region, account and project put in as far as they are known."""
     account = await _find(call, id)
     account_id = account.report.account_id if account.report else None
@@ -225,7 +227,7 @@ async def get_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict
 
 
 @get("/v1/connections/{id:str}/setup", summary="Get what has to be done at the provider")
-async def get_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
+async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
     """The steps in order, with the URLs that this connection's receipts come to."""
     account = await _find(call, id)
     connections, connector = call.engine.connections, account.usable
@@ -256,4 +258,4 @@ async def get_setup(call: NamedDependency[Call], id: FromPath[str]) -> Connectio
     )
 
 
-ROUTES = [check_connection, try_connection, get_iam_policy, get_setup]
+ROUTES = [check_connection, test_connection, get_connection_iam_policy, get_connection_setup]

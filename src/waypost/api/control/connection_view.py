@@ -59,7 +59,7 @@ class ConnectionLimits(msgspec.Struct, kw_only=True):
     validity: int | None
 
 
-class ConnectionShown(msgspec.Struct, kw_only=True):
+class Connection(msgspec.Struct, kw_only=True):
     """A connection."""
 
     id: str
@@ -95,7 +95,7 @@ class ConnectionShown(msgspec.Struct, kw_only=True):
     updated_at: str
 
 
-class ConnectionCreated(ConnectionShown, kw_only=True):
+class ConnectionCreated(Connection, kw_only=True):
     """A connection with its new key for receipts, which is not shown again."""
 
     access_key_for_receipts: str
@@ -114,7 +114,7 @@ def mask(secret: Any) -> str | None:
     return "••••" + (text[-SHOWN_OF_SECRET:] if len(text) > LONG_SECRET else "")
 
 
-def show_check(report: Report | None, checked_at: int | None) -> SetupCheck:
+def check_view(report: Report | None, checked_at: int | None) -> SetupCheck:
     """A report as it is shown."""
     if report is None:
         return SetupCheck(ok=None, result="none", checked_at=None)
@@ -146,12 +146,12 @@ def show_check(report: Report | None, checked_at: int | None) -> SetupCheck:
     )
 
 
-def show(connections: ConnectionRegistry, account: ConnectionRecord) -> ConnectionShown:
+def connection_view(connections: ConnectionRegistry, account: ConnectionRecord) -> Connection:
     """A connection as it is shown: without any secret."""
-    return ConnectionShown(**_fields(connections, account))
+    return Connection(**_fields(connections, account))
 
 
-def show_with_key(connections: ConnectionRegistry, account: ConnectionRecord, key: str) -> ConnectionCreated:
+def created_view(connections: ConnectionRegistry, account: ConnectionRecord, key: str) -> ConnectionCreated:
     """The same with the key for its receipts, this once."""
     return ConnectionCreated(access_key_for_receipts=key, **_fields(connections, account))
 
@@ -180,7 +180,7 @@ def _fields(connections: ConnectionRegistry, account: ConnectionRecord) -> dict[
             validity=account.validity_s or (connector.validity_s if connector else None),
         ),
         "data_center": account.data_center or GLOBAL,
-        "check": show_check(account.report, account.checked_at) if account.report else None,
+        "check": check_view(account.report, account.checked_at) if account.report else None,
         "callback_url": connections.receipts_url(account.id, account.data_center),
         "tracker_url": connections.tracker_url(account.data_center) if connector and uses_firehose(connector) else None,
         "last_error": account.last_error,

@@ -9,7 +9,13 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.calls import NAMES, Call
-from waypost.api.control.connection_view import ConnectionCreated, ConnectionShown, connection_id, show, show_with_key
+from waypost.api.control.connection_view import (
+    Connection,
+    ConnectionCreated,
+    connection_id,
+    connection_view,
+    created_view,
+)
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import Report
@@ -44,7 +50,7 @@ SkipCheck = Annotated[
 ]
 
 
-class NewConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CreateConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A connection to be made."""
 
     name: Name
@@ -58,7 +64,7 @@ class NewConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_check: SkipCheck = False
 
 
-class ConnectionChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class UpdateConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to change. Fields of `config` that are left out stay; null takes a value back."""
 
     name: Name | UnsetType = UNSET
@@ -71,7 +77,7 @@ class ConnectionChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     skip_check: SkipCheck = False
 
 
-class ConnectionOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class OrderConnections(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """In which order the connections of a channel are tried."""
 
     channel: Annotated[str, Meta(description="`sms`, `email` or `event`.", pattern="^(sms|email|event)$")]
@@ -85,7 +91,7 @@ class ConnectionOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ]
 
 
-async def make_connection(call: Call, asked: NewConnection) -> Response[ConnectionCreated]:
+async def create_checked(call: Call, asked: CreateConnection) -> Response[ConnectionCreated]:
     """The answer to a wish for a connection: checked at its provider, then stored."""
     engine = call.engine
     repeated = await call.asked()
@@ -115,7 +121,7 @@ async def make_connection(call: Call, asked: NewConnection) -> Response[Connecti
         account = await connection_records.create_connection(
             tx, engine.ids, engine.encryption, call.workspace_id, connector, draft, key, report, call.now
         )
-        return show_with_key(engine.connections, account, key)
+        return created_view(engine.connections, account, key)
 
     response = await call.perform(201, work)
     await call.refresh()
@@ -132,16 +138,14 @@ async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> R
     return report
 
 
-@post("/v1/connections", summary="Create a connection", opt={"body": NewConnection, **NAMES})
+@post("/v1/connections", summary="Create a connection", opt={"body": CreateConnection, **NAMES})
 async def create_connection(call: NamedDependency[Call]) -> Response[ConnectionCreated]:
     """Checks the set-up at the provider, where the connector knows how, and answers with the key for receipts."""
-    return await make_connection(call, await call.body(NewConnection))
+    return await create_checked(call, await call.body(CreateConnection))
 
 
 @get("/v1/connections", summary="List connections")
-async def list_connections(
-    call: NamedDependency[Call], limit: Limit = 50, after: After = None
-) -> Page[ConnectionShown]:
+async def list_connections(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Connection]:
     """The newest first."""
     found = await call.read(
         connection_records.list_accounts,
@@ -151,23 +155,27 @@ async def list_connections(
         limit + 1,
     )
     return page(
-        "connections", found, limit, lambda account: show(call.engine.connections, account), lambda account: account.id
+        "connections",
+        found,
+        limit,
+        lambda account: connection_view(call.engine.connections, account),
+        lambda account: account.id,
     )
 
 
 @get("/v1/connections/{id:str}", summary="Get a connection")
-async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionShown:
+async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> Connection:
     """Everything about a connection but its secrets."""
     found = await call.read(
         connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
     )
-    return show(call.engine.connections, found)
+    return connection_view(call.engine.connections, found)
 
 
-@patch("/v1/connections/{id:str}", summary="Change a connection", opt={"body": ConnectionChange})
-async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
+@patch("/v1/connections/{id:str}", summary="Change a connection", opt={"body": UpdateConnection})
+async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
     """Only what is given changes. New credentials are checked first, and mend a connection that is paused."""
-    asked = await call.body(ConnectionChange)
+    asked = await call.body(UpdateConnection)
     engine = call.engine
     given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
     skip, config = given.pop("skip_check"), given.pop("config", {})
@@ -192,7 +200,7 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     if renewed:
         report = await prove(call, account.usable, draft, skip)
 
-    async def work(tx: Tx) -> ConnectionShown:
+    async def work(tx: Tx) -> Connection:
         present = await connection_records.find_account(tx, engine.encryption, call.workspace_id, account.id)
         wanted = merge(present)
         if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):
@@ -201,7 +209,7 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
         changed = await connection_records.change_connection(
             tx, engine.encryption, present, wanted, report, call.now, mended=mended
         )
-        return show(engine.connections, changed)
+        return connection_view(engine.connections, changed)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -217,14 +225,14 @@ async def delete_connection(call: NamedDependency[Call], id: FromPath[str]) -> N
     await call.refresh()
 
 
-async def _switch(call: Call, id: str, enabled: bool) -> Response[ConnectionShown]:
+async def _switch(call: Call, id: str, enabled: bool) -> Response[Connection]:
     engine = call.engine
 
-    async def work(tx: Tx) -> ConnectionShown:
+    async def work(tx: Tx) -> Connection:
         switched = await connection_records.switch_connection(
             tx, engine.encryption, call.workspace_id, connection_id(id), enabled, call.now
         )
-        return show(engine.connections, switched)
+        return connection_view(engine.connections, switched)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -232,13 +240,13 @@ async def _switch(call: Call, id: str, enabled: bool) -> Response[ConnectionShow
 
 
 @post("/v1/connections/{id:str}/enable", status_code=200, summary="Enable a connection, also one that is paused")
-async def enable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
+async def enable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
     """Messages that wait for it are sent."""
     return await _switch(call, id, True)
 
 
 @post("/v1/connections/{id:str}/disable", status_code=200, summary="Disable a connection")
-async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
+async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
     """Nothing more is sent through it. What others may send goes to them; receipts are still taken."""
     return await _switch(call, id, False)
 
@@ -247,18 +255,18 @@ async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> 
     "/v1/connections/order",
     status_code=200,
     summary="Order the connections of a channel",
-    opt={"body": ConnectionOrder, **NAMES},
+    opt={"body": OrderConnections, **NAMES},
 )
-async def order_connections(call: NamedDependency[Call]) -> Response[Page[ConnectionShown]]:
+async def order_connections(call: NamedDependency[Call]) -> Response[Page[Connection]]:
     """The first that is enabled gets the messages; the next ones get those that it surely did not take."""
-    asked = await call.body(ConnectionOrder)
+    asked = await call.body(OrderConnections)
     ids = [connection_id(id_) for id_ in asked.connections]
 
-    async def work(tx: Tx) -> Page[ConnectionShown]:
+    async def work(tx: Tx) -> Page[Connection]:
         found = await connection_records.order_connections(
             tx, call.engine.encryption, call.workspace_id, asked.channel, ids, call.now
         )
-        return Page([show(call.engine.connections, account) for account in found])
+        return Page([connection_view(call.engine.connections, account) for account in found])
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -274,7 +282,7 @@ async def rotate_receipts_key(call: NamedDependency[Call], id: FromPath[str]) ->
         account = await connection_records.rotate_receipts_key(
             tx, engine.encryption, call.workspace_id, connection_id(id), key, call.now
         )
-        return show_with_key(engine.connections, account, key)
+        return created_view(engine.connections, account, key)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -286,7 +294,7 @@ ROUTES = [
     list_connections,
     order_connections,
     get_connection,
-    change_connection,
+    update_connection,
     delete_connection,
     enable_connection,
     disable_connection,

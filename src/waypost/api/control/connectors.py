@@ -10,10 +10,11 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.calls import Call
-from waypost.api.control.connections import NewConnection, make_connection
+from waypost.api.control.connections import CreateConnection, create_checked
 from waypost.api.paging import Page
 from waypost.clock import iso
-from waypost.domain.providers.connector import Connector, Field
+from waypost.domain.providers.connector import Connector as ConnectorDefinition
+from waypost.domain.providers.connector import Field
 from waypost.engine.providers import own_connectors
 from waypost.engine.providers.connectors import definitions, shipped
 from waypost.engine.providers.own_connectors import Own
@@ -21,7 +22,7 @@ from waypost.errors import NotFound
 from waypost.storage.database import Tx
 
 
-class NewConnector(msgspec.Struct, forbid_unknown_fields=True):
+class CreateConnector(msgspec.Struct, forbid_unknown_fields=True):
     """A connector to be added, or to take the place of the workspace's own one of the same name."""
 
     definition: Annotated[str, Meta(description="TOML; docs/reference/connectors.md has every key.", max_length=65536)]
@@ -42,7 +43,7 @@ class ConnectorField(msgspec.Struct, kw_only=True):
     help: str
 
 
-class ConnectorShown(msgspec.Struct, kw_only=True):
+class Connector(msgspec.Struct, kw_only=True):
     """A kind of provider."""
 
     name: str
@@ -69,7 +70,7 @@ class ConnectorShown(msgspec.Struct, kw_only=True):
     updated_at: str | None
 
 
-class ConnectorDefined(ConnectorShown, kw_only=True):
+class ConnectorDetail(Connector, kw_only=True):
     """A kind of provider with its definition."""
 
     #: TOML.
@@ -77,38 +78,38 @@ class ConnectorDefined(ConnectorShown, kw_only=True):
 
 
 @get("/v1/connectors", summary="List connectors")
-async def list_connectors(call: NamedDependency[Call]) -> Page[ConnectorShown]:
+async def list_connectors(call: NamedDependency[Call]) -> Page[Connector]:
     """Those that the workspace added, then those that come with Waypost and are not replaced; all on one page."""
     own = await call.read(own_connectors.list_own, call.workspace_id)
     names = {one.connector.name for one in own}
     others = [connector for name, connector in shipped().items() if name not in names]
     return Page(
-        [ConnectorShown(**_fields(one.connector, one)) for one in own]
-        + [ConnectorShown(**_fields(connector, None)) for connector in others]
+        [Connector(**_fields(one.connector, one)) for one in own]
+        + [Connector(**_fields(connector, None)) for connector in others]
     )
 
 
 @get("/v1/connectors/{name:str}", summary="Get a connector")
-async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> ConnectorDefined:
+async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> ConnectorDetail:
     """A connector with its definition, which is a good start for one of your own."""
     own = await call.read(own_connectors.find_own, call.workspace_id, name)
     if own is not None:
-        return _defined(own)
+        return _detail_view(own)
     connector = shipped().get(name)
     if connector is None:
         raise NotFound(
             f"There is no connector {name[:64]!r}; GET /v1/connectors lists those there are.", code="unknown_connector"
         )
-    return ConnectorDefined(definition=definitions()[name], **_fields(connector, None))
+    return ConnectorDetail(definition=definitions()[name], **_fields(connector, None))
 
 
 @post(
     "/v1/connectors",
     summary="Add or replace a connector",
-    opt={"body": NewConnector},
+    opt={"body": CreateConnector},
     responses={200: ResponseSpec(None, description="It took the place of the one of the same name.")},
 )
-async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
+async def create_connector(call: NamedDependency[Call]) -> Response[Any]:
     """Adds a connector (201), or replaces the workspace's own one of the same name (200).
 
     Connections that are made with it use the new definition at once; one that lacks something that it needs is paused
@@ -116,17 +117,17 @@ async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
     connection, as POST /v1/connections does.
     """
     if "connector" in await call.body(dict[str, Any]):
-        return await make_connection(call, await call.body(NewConnection))
-    asked = await call.body(NewConnector)
+        return await create_checked(call, await call.body(CreateConnection))
+    asked = await call.body(CreateConnector)
     name = own_connectors.read_definition(asked.definition).name
     known = await call.read(own_connectors.find_own, call.workspace_id, name)
 
-    async def work(tx: Tx) -> ConnectorDefined:
+    async def work(tx: Tx) -> ConnectorDetail:
         engine = call.engine
         saved = await own_connectors.save_definition(
             tx, engine.ids, engine.encryption, call.workspace_id, asked.definition, call.now
         )
-        return _defined(saved)
+        return _detail_view(saved)
 
     response = await call.perform(201 if known is None else 200, work)
     await call.refresh()
@@ -143,11 +144,11 @@ async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> 
     await call.refresh()
 
 
-def _defined(own: Own) -> ConnectorDefined:
-    return ConnectorDefined(definition=own.definition, **_fields(own.connector, own))
+def _detail_view(own: Own) -> ConnectorDetail:
+    return ConnectorDetail(definition=own.definition, **_fields(own.connector, own))
 
 
-def _fields(connector: Connector, own: Own | None) -> dict[str, Any]:
+def _fields(connector: ConnectorDefinition, own: Own | None) -> dict[str, Any]:
     return {
         "name": connector.name,
         "label": connector.label,
@@ -181,4 +182,4 @@ def _field(field: Field) -> ConnectorField:
     )
 
 
-ROUTES = [add_connector, list_connectors, get_connector, delete_connector]
+ROUTES = [create_connector, list_connectors, get_connector, delete_connector]

@@ -70,14 +70,14 @@ class DeliveryDetail(Delivery, kw_only=True):
     attempts: list[Attempt]
 
 
-class TestRequest(msgspec.Struct, forbid_unknown_fields=True):
+class SendTestEvent(msgspec.Struct, forbid_unknown_fields=True):
     """Which event a test sends an example of."""
 
     #: By default the first type that the endpoint subscribes to.
     event_type: str | None = None
 
 
-class SentRequest(msgspec.Struct):
+class TestEventRequest(msgspec.Struct):
     """A request as it was sent; the values of custom headers are masked."""
 
     method: Literal["POST"]
@@ -86,7 +86,7 @@ class SentRequest(msgspec.Struct):
     body: str
 
 
-class GotResponse(msgspec.Struct):
+class TestEventResponse(msgspec.Struct):
     """What the endpoint answered."""
 
     status: int
@@ -95,11 +95,11 @@ class GotResponse(msgspec.Struct):
     body_base64: str | UnsetType = UNSET
 
 
-class TestResult(msgspec.Struct):
+class TestEventResult(msgspec.Struct):
     """What a test sent and what came back."""
 
-    request: SentRequest
-    response: GotResponse | None
+    request: TestEventRequest
+    response: TestEventResponse | None
     error: str | None
     #: When each phase was over, in milliseconds since the start.
     timings: dict[str, float]
@@ -157,7 +157,7 @@ def _fields(row: Row) -> dict[str, Any]:
 
 
 @get("/v1/webhooks/{id:str}/attempts", summary="List the attempts of an endpoint")
-async def list_attempts(
+async def list_webhook_attempts(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Attempt]:
     """The newest first."""
@@ -170,7 +170,7 @@ async def list_attempts(
 
 
 @get("/v1/webhooks/{id:str}/deliveries", summary="List the deliveries of an endpoint")
-async def list_deliveries(
+async def list_webhook_deliveries(
     call: NamedDependency[Call], id: FromPath[str], state_: StateFilter = None, limit: Limit = 50, after: After = None
 ) -> Page[Delivery]:
     """The newest first; with `state=pending` in the order in which they are tried."""
@@ -242,22 +242,22 @@ async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     return response
 
 
-@post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event now", opt={"body": TestRequest})
-async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestResult]:
+@post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event now", opt={"body": SendTestEvent})
+async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestEventResult]:
     """Sends an example as a delivery would be sent, also to a disabled endpoint. Nothing is recorded or retried."""
-    asked = await call.body(TestRequest)
+    asked = await call.body(SendTestEvent)
     engine = call.engine
 
     async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, EventType]:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
         return webhook, await probe.choose_type(tx, webhook, asked.event_type)
 
-    async def work() -> TestResult:
+    async def work() -> TestEventResult:
         webhook, entry = await call.read(choose)
         trial = await probe.send_trial(engine.outbound, webhook, entry, call.now)
         response = trial.response
-        return TestResult(
-            SentRequest(
+        return TestEventResult(
+            TestEventRequest(
                 "POST",
                 trial.url,
                 {name: mask(value) if name.lower() in trial.custom else value for name, value in trial.headers},
@@ -265,7 +265,7 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
             ),
             None
             if response.status is None
-            else GotResponse(response.status, joined(response.headers), **readable(response.body)),
+            else TestEventResponse(response.status, joined(response.headers), **readable(response.body)),
             trial.error,
             trial.timings,
         )
@@ -273,4 +273,4 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
     return await call.perform_outside(200, work)
 
 
-ROUTES = [list_attempts, list_deliveries, get_delivery, retry_delivery, test_webhook]
+ROUTES = [list_webhook_attempts, list_webhook_deliveries, get_delivery, retry_delivery, test_webhook]

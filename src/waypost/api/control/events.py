@@ -40,7 +40,7 @@ class Event(msgspec.Struct):
     data: msgspec.Raw
 
 
-def show_event(row: Row) -> Event:
+def event_view(row: Row) -> Event:
     """An event of `events.list` and its kin."""
     id_, message_id, type_, profile_id, occurred_at, data = row
     return Event(
@@ -77,14 +77,14 @@ async def list_events(
     async def work(tx: Tx) -> Page[Event]:
         if type_ is None:
             rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
-            return page("events", rows, limit, show_event, lambda row: int(row[0]))
+            return page("events", rows, limit, event_view, lambda row: int(row[0]))
         return await scan(
             "events",
             limit,
             first,
             partial(tx.rows, "events.stretch_of_type", type=type_, **place),
             partial(tx.row, "events.stretch_end", **place),
-            show_event,
+            event_view,
             lambda row: int(row[0]),
         )
 
@@ -97,7 +97,7 @@ async def get_event(call: NamedDependency[Call], id: FromPath[str]) -> Event:
     row = await call.read(_event, call.workspace_id, internal("evt", id))
     if row is None:
         raise NotFound("There is no such event in this workspace; it may be past its retention.")
-    return show_event(row)
+    return event_view(row)
 
 
 @get("/v1/event-types", summary="List event types")

@@ -51,7 +51,7 @@ class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = True
 
 
-class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A MessageBatch whose messages are still to be read, each for itself."""
 
     messages: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST)]
@@ -60,7 +60,7 @@ class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_duplicates: bool = True
 
 
-class BatchAccepted(msgspec.Struct, omit_defaults=True):
+class MessageBatchAccepted(msgspec.Struct, omit_defaults=True):
     """What became of each message of a batch, in its order."""
 
     data: list[BatchLine]
@@ -69,7 +69,7 @@ class BatchAccepted(msgspec.Struct, omit_defaults=True):
     throttle_id: str | None = None
 
 
-class HistoryLine(msgspec.Struct, omit_defaults=True, kw_only=True):
+class MessageHistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One thing that happened to a message."""
 
     status: str | None
@@ -113,10 +113,10 @@ class Message(msgspec.Struct, kw_only=True):
     updated_at: str
     due_at: str | None
     expires_at: str
-    history: list[HistoryLine]
+    history: list[MessageHistoryEntry]
 
 
-class MessageWhole(Message, kw_only=True):
+class MessageDetail(Message, kw_only=True):
     """A message with what it says."""
 
     content: dict[str, Any] | None
@@ -137,7 +137,7 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
     request_max_body_size=BATCH_BYTES,
     opt={"body": MessageBatch, **NAMES},
 )
-async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
+async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBatchAccepted]:
     """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
     batch, wanted = await _read_batch(call)
     if batch.defaults is not None:
@@ -155,7 +155,7 @@ async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
 
 
-async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRequest | Refusal]]:
+async def _read_batch(call: Call) -> tuple[MessageBatch | _RawBatch, list[MessageRequest | Refusal]]:
     """A batch and its messages; one that cannot be read is a refusal, and the others stay."""
     try:
         batch = await call.body(MessageBatch)
@@ -163,7 +163,7 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRe
     except Invalid as error:
         if error.code != "invalid_body":
             raise
-    items = await call.body(_Items)
+    items = await call.body(_RawBatch)
     wanted: list[MessageRequest | Refusal] = []
     for raw in items.messages:
         try:
@@ -296,18 +296,18 @@ async def list_messages(
     async def work(tx: Tx) -> Page[Message]:
         if not any(wanted.values()):
             rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
         if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
             # These have to be looked at by somebody, however old they are: they have an index of their own.
             rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
         return await scan(
             "messages",
             limit,
             first,
             partial(tx.records, "messages.stretch", **place, **wanted),
             partial(tx.row, "messages.stretch_end", **place),
-            _show,
+            _message_view,
             lambda row: int(row["id"]),
         )
 
@@ -315,7 +315,7 @@ async def list_messages(
 
 
 @get("/v1/messages/{id:str}", summary="Get a message")
-async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageWhole:
+async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageDetail:
     """A message with its content and its whole history."""
     return await call.read(_find, call.workspace_id, internal("msg", id))
 
@@ -328,24 +328,25 @@ async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 
 
 @post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
-async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+async def cancel_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Skip a message that waits to be sent."""
     engine = call.engine
     return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
 
 
-async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:
+async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
     records = await tx.records("messages.get", workspace_id=workspace_id, id=id_)
     if not records:
         raise NotFound("There is no such message in this workspace; it may be past its retention.")
     record = records[0]
     content = record["content"]
-    return MessageWhole(
-        **msgspec.structs.asdict(_show(record)), content=_content.decode(content) if content is not None else None
+    return MessageDetail(
+        **msgspec.structs.asdict(_message_view(record)),
+        content=_content.decode(content) if content is not None else None,
     )
 
 
-def _show(record: dict[str, Any]) -> Message:
+def _message_view(record: dict[str, Any]) -> Message:
     code = record["code"]
     failed = describe(code) if code is not None else None
     return Message(
@@ -375,12 +376,12 @@ def _show(record: dict[str, Any]) -> Message:
         updated_at=iso(record["updated_at"]),
         due_at=None if record["due_at"] is None else iso(record["due_at"]),
         expires_at=iso(record["expires_at"]),
-        history=[_line(note) for note in _notes.decode(f"[{record['history']}]")],
+        history=[_history_view(note) for note in _notes.decode(f"[{record['history']}]")],
     )
 
 
-def _line(note: HistoryEntry) -> HistoryLine:
-    return HistoryLine(
+def _history_view(note: HistoryEntry) -> MessageHistoryEntry:
+    return MessageHistoryEntry(
         status=note.status.value if note.status is not None else None,
         at=iso(note.at),
         code=note.code,
@@ -392,4 +393,4 @@ def _line(note: HistoryEntry) -> HistoryLine:
     )
 
 
-ROUTES = [send_message, send_messages, list_messages, get_message, resend_message, stop_message]
+ROUTES = [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message]

@@ -24,7 +24,7 @@ _MEANING: dict[str, tuple[str, ...]] = {"undelivered": deliveries.UNDELIVERED, "
 _strings = msgspec.json.Decoder(list[str])
 
 
-class NewReplay(msgspec.Struct, forbid_unknown_fields=True):
+class StartReplay(msgspec.Struct, forbid_unknown_fields=True):
     """Which events are to be replayed."""
 
     since: Annotated[
@@ -59,7 +59,7 @@ class Replay(msgspec.Struct, kw_only=True):
     updated_at: str
 
 
-def _show(record: dict[str, Any]) -> Replay:
+def _replay_view(record: dict[str, Any]) -> Replay:
     return Replay(
         id=public("rpl", record["id"]),
         webhook_id=public("whk", record["endpoint_id"]),
@@ -83,13 +83,13 @@ def _states(wish: Wish | list[Wish]) -> tuple[str, ...]:
     return tuple(state for state in deliveries.EVERYTHING if state in wanted)
 
 
-@post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Replay events to an endpoint", opt={"body": NewReplay})
+@post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Start a replay", opt={"body": StartReplay})
 async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[Replay]:
     """Queues what is wanted, some at a time and behind what is fresh, however much it is, also after a restart.
 
     On a disabled endpoint it waits until the endpoint is enabled.
     """
-    asked = await call.body(NewReplay)
+    asked = await call.body(StartReplay)
     engine = call.engine
     states = _states(asked.state)
     types = check_patterns(asked.types) if asked.types else ()
@@ -106,13 +106,13 @@ async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respon
             raise Invalid("`since` must be before `until` and before now.", code="invalid_period")
         wanted = deliveries.Wanted(first, until, states, types)
         replay_id = await deliveries.start_replay(tx, engine.ids, webhook, wanted, call.now)
-        return _show(await deliveries.find_replay(tx, call.workspace_id, replay_id))
+        return _replay_view(await deliveries.find_replay(tx, call.workspace_id, replay_id))
 
     return await call.perform(202, work)
 
 
 @get("/v1/webhooks/{id:str}/replays", summary="List the replays of an endpoint")
-async def list_replays(
+async def list_webhook_replays(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Replay]:
     """The newest first."""
@@ -121,13 +121,13 @@ async def list_replays(
         webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
         return await tx.records("replays.list", endpoint_id=webhook.id, before=before("replays", after), n=limit + 1)
 
-    return page("replays", await call.read(work), limit, _show, lambda record: int(record["id"]))
+    return page("replays", await call.read(work), limit, _replay_view, lambda record: int(record["id"]))
 
 
 @get("/v1/replays/{id:str}", summary="Get a replay and its progress")
 async def get_replay(call: NamedDependency[Call], id: FromPath[str]) -> Replay:
     """How many events were looked at and queued, and how far it is."""
-    return _show(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
+    return _replay_view(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
 
 
 @post("/v1/replays/{id:str}/cancel", status_code=200, summary="Cancel a replay")
@@ -135,9 +135,9 @@ async def cancel_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     """It queues nothing more; what it queued already is still delivered."""
 
     async def work(tx: Tx) -> Replay:
-        return _show(await deliveries.cancel_replay(tx, call.workspace_id, internal("rpl", id), call.now))
+        return _replay_view(await deliveries.cancel_replay(tx, call.workspace_id, internal("rpl", id), call.now))
 
     return await call.perform(200, work)
 
 
-ROUTES = [start_replay, list_replays, get_replay, cancel_replay]
+ROUTES = [start_replay, list_webhook_replays, get_replay, cancel_replay]

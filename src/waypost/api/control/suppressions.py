@@ -26,7 +26,7 @@ ChannelQuery = Annotated[str, QueryParameter(name="channel", pattern="^(sms|emai
 AddressQuery = Annotated[str, QueryParameter(name="address", min_length=1, max_length=320)]
 
 
-class NewSuppression(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CreateSuppression(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An address that must not be written to."""
 
     channel: Channel
@@ -47,7 +47,7 @@ class Suppression(msgspec.Struct, kw_only=True):
     created_at: str
 
 
-class NewConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class SetConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a person said about being written to."""
 
     channel: Channel
@@ -66,7 +66,7 @@ class Consent(msgspec.Struct, kw_only=True):
     changed_at: str
 
 
-class HourCount(msgspec.Struct, kw_only=True):
+class MessageCount(msgspec.Struct, kw_only=True):
     """How many messages came to stand so within an hour."""
 
     hour: str
@@ -78,7 +78,7 @@ class HourCount(msgspec.Struct, kw_only=True):
     count: int
 
 
-class Quarantined(msgspec.Struct, kw_only=True):
+class QuarantinedReceipt(msgspec.Struct, kw_only=True):
     """Something a provider said that nobody could read, kept for a person to look at."""
 
     id: str
@@ -102,32 +102,32 @@ async def list_suppressions(call: NamedDependency[Call], limit: Limit = 50, afte
 
     rows = await call.read(work)
     following = cursor("suppressions", rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else None
-    return Page([_suppression(row) for row in rows[:limit]], following)
+    return Page([_suppression_view(row) for row in rows[:limit]], following)
 
 
-@post("/v1/suppressions", summary="Suppress an address", status_code=201, opt={"body": NewSuppression})
-async def add_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
+@post("/v1/suppressions", summary="Suppress an address", status_code=201, opt={"body": CreateSuppression})
+async def create_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
     """Nothing is sent to it from now on; what is queued is skipped. One that is suppressed already stays as it is."""
-    given = await call.body(NewSuppression)
-    address = _normal(given.channel, given.address)
-    detail = None if given.detail is None else _words(given.detail, "detail")
+    given = await call.body(CreateSuppression)
+    address = _normalize(given.channel, given.address)
+    detail = None if given.detail is None else _check_text(given.detail, "detail")
 
     async def work(tx: Tx) -> Suppression:
         row = (call.workspace_id, given.channel, address, given.reason, None, detail, call.now)
         await tx.insert("suppressions.add", [row])
         found = await tx.row("suppressions.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _suppression(found or ())
+        return _suppression_view(found or ())
 
     return await call.perform(201, work)
 
 
 @delete("/v1/suppressions", summary="Lift a suppression", status_code=204, opt=NAMES)
-async def remove_suppression(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> None:
+async def delete_suppression(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> None:
     """The address may be written to again."""
 
     async def work(tx: Tx) -> int:
         return await tx.run(
-            "suppressions.remove", workspace_id=call.workspace_id, channel=channel, address=_normal(channel, address)
+            "suppressions.remove", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
         )
 
     if not await call.engine.database.transact(work):
@@ -140,27 +140,27 @@ async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, addres
 
     async def work(tx: Tx) -> Row | None:
         return await tx.row(
-            "consents.get", workspace_id=call.workspace_id, channel=channel, address=_normal(channel, address)
+            "consents.get", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
         )
 
     found = await call.read(work)
     if found is None:
         raise NotFound("Nothing is known of what this person wants.")
-    return _consent(found)
+    return _consent_view(found)
 
 
-@put("/v1/consents", summary="Note what a person said about being written to", opt={"body": NewConsent})
+@put("/v1/consents", summary="Note what a person said about being written to", opt={"body": SetConsent})
 async def set_consent(call: NamedDependency[Call]) -> Response[Consent]:
     """The later word counts; a STOP that comes in after it takes it back."""
-    given = await call.body(NewConsent)
-    address = _normal(given.channel, given.address)
-    source = _words(given.source, "source")
+    given = await call.body(SetConsent)
+    address = _normalize(given.channel, given.address)
+    source = _check_text(given.source, "source")
 
     async def work(tx: Tx) -> Consent:
         row = (call.workspace_id, given.channel, address, given.state, source, call.now)
         await tx.insert("consents.set", [row])
         found = await tx.row("consents.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _consent(found or ())
+        return _consent_view(found or ())
 
     return await call.perform(200, work)
 
@@ -175,7 +175,7 @@ UntilHour = Annotated[str | None, QueryParameter(name="until", schema_extra=_HOU
 @get("/v1/message-counts", summary="Count messages by the hour")
 async def count_messages(
     call: NamedDependency[Call], since: SinceHour = None, until: UntilHour = None
-) -> Page[HourCount]:
+) -> Page[MessageCount]:
     """How many came to each status in each hour, by connection, campaign, template and code; none for trial."""
     last = parse_time(until) if until is not None else call.now + HOUR
     first = parse_time(since) if since is not None else call.now - 24 * HOUR
@@ -190,11 +190,13 @@ async def count_messages(
             until=-(-last // SECOND),
         )
 
-    return Page([_count(row) for row in await call.read(work)])
+    return Page([_count_view(row) for row in await call.read(work)])
 
 
 @get("/v1/quarantine", summary="List what providers said and nobody could read")
-async def list_quarantine(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Quarantined]:
+async def list_quarantine(
+    call: NamedDependency[Call], limit: Limit = 50, after: After = None
+) -> Page[QuarantinedReceipt]:
     """The newest first."""
 
     async def work(tx: Tx) -> list[dict[str, Any]]:
@@ -202,23 +204,23 @@ async def list_quarantine(call: NamedDependency[Call], limit: Limit = 50, after:
             "quarantine.list", workspace_id=call.workspace_id, before=before("quarantine", after), n=limit + 1
         )
 
-    return page("quarantine", await call.read(work), limit, _quarantined, lambda row: int(row["id"]))
+    return page("quarantine", await call.read(work), limit, _quarantined_view, lambda row: int(row["id"]))
 
 
-def _normal(channel: str, address: str) -> str:
+def _normalize(channel: str, address: str) -> str:
     found = {"sms": normal_phone, "email": normal_email}.get(channel, str.strip)(address)
     if not found or "\0" in found:
         raise Invalid(f"{address[:80]!r} cannot be an address for {channel}.", code="invalid_address", field="address")
     return found
 
 
-def _words(text: str, field: str) -> str:
+def _check_text(text: str, field: str) -> str:
     if "\0" in text:
         raise Invalid("Text cannot contain the character U+0000.", code="invalid_text", field=field)
     return text
 
 
-def _suppression(row: Row) -> Suppression:
+def _suppression_view(row: Row) -> Suppression:
     channel, address, reason, connection_id, detail, created_at = row
     return Suppression(
         channel=channel,
@@ -230,14 +232,14 @@ def _suppression(row: Row) -> Suppression:
     )
 
 
-def _consent(row: Row) -> Consent:
+def _consent_view(row: Row) -> Consent:
     channel, address, state, source, changed_at = row
     return Consent(channel=channel, address=address, state=state, source=source, changed_at=iso(changed_at))
 
 
-def _count(row: Row) -> HourCount:
+def _count_view(row: Row) -> MessageCount:
     hour, connection_id, campaign, template_id, status, code, count = row
-    return HourCount(
+    return MessageCount(
         hour=iso(hour * SECOND),
         connection_id=public("con", connection_id),
         campaign=campaign or None,
@@ -248,13 +250,13 @@ def _count(row: Row) -> HourCount:
     )
 
 
-def _quarantined(row: dict[str, Any]) -> Quarantined:
+def _quarantined_view(row: dict[str, Any]) -> QuarantinedReceipt:
     body = bytes(row["body"])
     try:
         text, encoding = body.decode(), "text"
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(body).decode(), "base64"
-    return Quarantined(
+    return QuarantinedReceipt(
         id=public("rec", row["id"]),
         connection_id=public("con", row["connection_id"]),
         reason=row["reason"],
@@ -266,8 +268,8 @@ def _quarantined(row: dict[str, Any]) -> Quarantined:
 
 ROUTES = [
     list_suppressions,
-    add_suppression,
-    remove_suppression,
+    create_suppression,
+    delete_suppression,
     get_consent,
     set_consent,
     count_messages,

@@ -12,8 +12,8 @@ from waypost.api.control.calls import KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.messaging.message import Content
-from waypost.domain.messaging.sms import Measure
-from waypost.domain.templates.liquid.environment import Gap
+from waypost.domain.messaging.sms import SmsMeasure
+from waypost.domain.templates.liquid.environment import UndefinedVariable
 from waypost.domain.templates.template import (
     FIELDS,
     LONGEST_NAME,
@@ -26,7 +26,6 @@ from waypost.domain.templates.template import (
 )
 from waypost.domain.values.ids import internal, public
 from waypost.engine.templates import templates
-from waypost.engine.templates.templates import Template
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
@@ -53,7 +52,7 @@ Version = Annotated[
 ]
 
 
-class ContentFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class TemplateContent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a template says. Which fields count depends on its channel; null takes one back."""
 
     text: Text | UnsetType | None = UNSET
@@ -70,20 +69,20 @@ class ContentFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     properties: Properties | UnsetType | None = UNSET
 
 
-class VariantGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class TemplateVariantInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One of several contents."""
 
     name: Annotated[str, Meta(description="Its name in this template.", min_length=1, max_length=LONGEST_NAME)]
     weight: Weight = 1.0
-    content: ContentFields
+    content: TemplateContent
 
 
 Variants = Annotated[
-    list[VariantGiven], Meta(description="Several contents instead of one.", min_length=1, max_length=20)
+    list[TemplateVariantInput], Meta(description="Several contents instead of one.", min_length=1, max_length=20)
 ]
 
 
-class NewTemplate(ContentFields, forbid_unknown_fields=True, kw_only=True):
+class CreateTemplate(TemplateContent, forbid_unknown_fields=True, kw_only=True):
     """A template to be made: with its content, or with variants that each have one."""
 
     name: Name
@@ -91,14 +90,14 @@ class NewTemplate(ContentFields, forbid_unknown_fields=True, kw_only=True):
     variants: Variants | None = None
 
 
-class TemplateChange(ContentFields, forbid_unknown_fields=True, kw_only=True):
+class UpdateTemplate(TemplateContent, forbid_unknown_fields=True, kw_only=True):
     """What is to change. Other content makes a new version."""
 
     name: Name | UnsetType = UNSET
     variants: Variants | UnsetType = UNSET
 
 
-class PreviewAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class PreviewTemplate(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """For whom a template is looked at."""
 
     profile_id: Annotated[str | None, Meta(description="A profile.")] = None
@@ -110,15 +109,15 @@ class PreviewAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     strict: Annotated[bool, Meta(description="Refuse when a variable is put out that is not defined.")] = False
 
 
-class UnsavedPreview(PreviewAsked, forbid_unknown_fields=True, kw_only=True):
+class PreviewContent(PreviewTemplate, forbid_unknown_fields=True, kw_only=True):
     """A template that is not saved, and for whom it is looked at."""
 
     channel: Channel
-    content: ContentFields | None = None
+    content: TemplateContent | None = None
     variants: Variants | None = None
 
 
-class VariantShown(msgspec.Struct, kw_only=True):
+class TemplateVariant(msgspec.Struct, kw_only=True):
     """One of the contents of a template."""
 
     name: str
@@ -126,7 +125,7 @@ class VariantShown(msgspec.Struct, kw_only=True):
     content: dict[str, Any]
 
 
-class TemplateShown(msgspec.Struct, kw_only=True):
+class Template(msgspec.Struct, kw_only=True):
     """A template."""
 
     id: str
@@ -135,7 +134,7 @@ class TemplateShown(msgspec.Struct, kw_only=True):
     version: int
     #: The version that messages are made with now.
     current_version: int
-    variants: list[VariantShown]
+    variants: list[TemplateVariant]
     created_at: str
     updated_at: str
 
@@ -145,9 +144,9 @@ class TemplatePreview(msgspec.Struct, kw_only=True):
 
     variant: str
     content: Content
-    undefined: list[Gap]
+    undefined: list[UndefinedVariable]
     #: Of a text message: its encoding, its length, and the parts it is sent in.
-    sms: Measure | None
+    sms: SmsMeasure | None
 
 
 def template_id(text: str) -> int:
@@ -155,15 +154,15 @@ def template_id(text: str) -> int:
     return internal("tpl", text)
 
 
-def _show(template: Template) -> TemplateShown:
-    return TemplateShown(
+def _template_view(template: templates.Template) -> Template:
+    return Template(
         id=public("tpl", template.id),
         name=template.name,
         channel=template.channel,
         version=template.version,
         current_version=template.current_version,
         variants=[
-            VariantShown(
+            TemplateVariant(
                 name=variant.name,
                 weight=variant.weight,
                 content={name: getattr(variant.content, name) for name in FIELDS[template.channel]},
@@ -175,17 +174,17 @@ def _show(template: Template) -> TemplateShown:
     )
 
 
-def _given(fields: ContentFields) -> dict[str, Any]:
+def _given(fields: TemplateContent) -> dict[str, Any]:
     """The fields that were given; what was taken back has the value of one that is not there."""
     empty = Source()
     return {
         name: getattr(empty, name) if value is None else value
-        for name in ContentFields.__struct_fields__
+        for name in TemplateContent.__struct_fields__
         if (value := getattr(fields, name)) is not UNSET
     }
 
 
-def _variants(asked: list[VariantGiven] | None, fields: ContentFields | None) -> list[Variant]:
+def _variants(asked: list[TemplateVariantInput] | None, fields: TemplateContent | None) -> list[Variant]:
     """The variants that were asked for: those of the list, or one of the fields."""
     given = _given(fields) if fields is not None else {}
     if asked is None:
@@ -199,7 +198,7 @@ def _variants(asked: list[VariantGiven] | None, fields: ContentFields | None) ->
     return [Variant(name=one.name.strip(), weight=one.weight, content=Source(**_given(one.content))) for one in asked]
 
 
-def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
+def _changed(template: templates.Template, asked: UpdateTemplate) -> list[Variant]:
     """The variants after a change."""
     if asked.variants is not UNSET:
         return _variants(asked.variants, asked)
@@ -217,16 +216,16 @@ def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
     return [Variant(name=only.name, weight=only.weight, content=content)]
 
 
-@post("/v1/templates", summary="Create a template", opt={"body": NewTemplate})
-async def create_template(call: NamedDependency[Call]) -> Response[TemplateShown]:
+@post("/v1/templates", summary="Create a template", opt={"body": CreateTemplate})
+async def create_template(call: NamedDependency[Call]) -> Response[Template]:
     """Everything is parsed and checked; what is wrong is refused with its field, line and column."""
-    asked = await call.body(NewTemplate)
+    asked = await call.body(CreateTemplate)
     name = templates.check_name(asked.name)
     variants = _variants(asked.variants, asked)
     await _check(asked.channel, variants)
 
-    async def work(tx: Tx) -> TemplateShown:
-        return _show(
+    async def work(tx: Tx) -> Template:
+        return _template_view(
             await templates.create_template(
                 tx, call.engine.ids, call.workspace_id, name, asked.channel, variants, call.now
             )
@@ -236,29 +235,29 @@ async def create_template(call: NamedDependency[Call]) -> Response[TemplateShown
 
 
 @get("/v1/templates", summary="List templates")
-async def list_templates(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[TemplateShown]:
+async def list_templates(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Template]:
     """The newest first."""
     found = await call.read(templates.list_templates, call.workspace_id, before("templates", after), limit + 1)
-    return page("templates", found, limit, _show, lambda template: template.id)
+    return page("templates", found, limit, _template_view, lambda template: template.id)
 
 
 @get("/v1/templates/{id:str}", summary="Get a template")
-async def get_template(call: NamedDependency[Call], id: FromPath[str], version: Version = 0) -> TemplateShown:
+async def get_template(call: NamedDependency[Call], id: FromPath[str], version: Version = 0) -> Template:
     """As it is now, or as it was in another version."""
-    return _show(await call.read(templates.find_template, call.workspace_id, template_id(id), version))
+    return _template_view(await call.read(templates.find_template, call.workspace_id, template_id(id), version))
 
 
-@patch("/v1/templates/{id:str}", summary="Change a template", opt={"body": TemplateChange})
-async def change_template(call: NamedDependency[Call], id: FromPath[str]) -> Response[TemplateShown]:
+@patch("/v1/templates/{id:str}", summary="Change a template", opt={"body": UpdateTemplate})
+async def update_template(call: NamedDependency[Call], id: FromPath[str]) -> Response[Template]:
     """Other content makes a new version, which holds from the next message on; earlier messages stay as they are."""
-    asked = await call.body(TemplateChange)
+    asked = await call.body(UpdateTemplate)
     was = await call.read(templates.find_template, call.workspace_id, template_id(id))
     name = was.name if asked.name is UNSET else templates.check_name(asked.name)
     variants = _changed(was, asked)
     await _check(was.channel, variants)
 
-    async def work(tx: Tx) -> TemplateShown:
-        return _show(await templates.change_template(tx, call.workspace_id, was, name, variants, call.now))
+    async def work(tx: Tx) -> Template:
+        return _template_view(await templates.change_template(tx, call.workspace_id, was, name, variants, call.now))
 
     return await call.perform(200, work)
 
@@ -273,11 +272,11 @@ async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> Non
     "/v1/templates/{id:str}/preview",
     status_code=200,
     summary="Preview a template",
-    opt={"body": PreviewAsked, **KEYLESS},
+    opt={"body": PreviewTemplate, **KEYLESS},
 )
 async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> TemplatePreview:
     """What the message would say to this person about this event, and which variables are missing."""
-    asked = await call.body(PreviewAsked)
+    asked = await call.body(PreviewTemplate)
     template = await call.read(templates.find_template, call.workspace_id, template_id(id))
     return await _preview(call, asked, template.channel, template.variants)
 
@@ -286,11 +285,11 @@ async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> Te
     "/v1/templates/preview",
     status_code=200,
     summary="Preview content",
-    opt={"body": UnsavedPreview, **KEYLESS, **NAMES},
+    opt={"body": PreviewContent, **KEYLESS, **NAMES},
 )
 async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
     """The same for content that is not saved."""
-    asked = await call.body(UnsavedPreview)
+    asked = await call.body(PreviewContent)
     return await _preview(call, asked, asked.channel, _variants(asked.variants, asked.content))
 
 
@@ -300,7 +299,7 @@ async def _check(channel: str, variants: list[Variant]) -> Compiled:
     return await templates.compile_aside(size, lambda: check_template(channel, variants))
 
 
-async def _preview(call: Call, asked: PreviewAsked, channel: str, variants: list[Variant]) -> TemplatePreview:
+async def _preview(call: Call, asked: PreviewTemplate, channel: str, variants: list[Variant]) -> TemplatePreview:
     for one, other in (("profile_id", "person"), ("event_id", "event")):
         if getattr(asked, one) is not None and getattr(asked, other) is not None:
             raise Invalid(f"Give {one} or {other}, not both.", code="invalid_body", field=one)
@@ -321,7 +320,7 @@ ROUTES = [
     create_template,
     list_templates,
     get_template,
-    change_template,
+    update_template,
     delete_template,
     preview_template,
     preview_content,

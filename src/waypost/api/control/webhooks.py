@@ -41,7 +41,7 @@ Signature = Annotated[
 ]
 
 
-class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A webhook endpoint to be made."""
 
     url: Url
@@ -57,7 +57,7 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     signature: Signature = "v1"
 
 
-class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to change; null takes back a filter, a rate limit or an owner."""
 
     url: Url | UnsetType = UNSET
@@ -72,7 +72,7 @@ class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     owner_email: OwnerEmail | UnsetType | None = UNSET
 
 
-class Counts(msgspec.Struct):
+class DeliveryCounts(msgspec.Struct):
     """The ledger of an endpoint: accepted = delivered + pending + dead."""
 
     accepted: int
@@ -103,7 +103,7 @@ class Webhook(msgspec.Struct, kw_only=True):
     disabled_at: str | None
     created_at: str
     updated_at: str
-    counts: Counts
+    counts: DeliveryCounts
 
 
 class WebhookCreated(Webhook, kw_only=True):
@@ -112,27 +112,27 @@ class WebhookCreated(Webhook, kw_only=True):
     secret: str
 
 
-class Offer(msgspec.Struct):
+class SuggestedReplay(msgspec.Struct):
     """What a replay of everything that was not delivered would be asked with."""
 
     since: str
     state: list[str]
 
 
-class Undelivered(msgspec.Struct):
+class UndeliveredSummary(msgspec.Struct):
     """What an endpoint did not get, and how to get it."""
 
     dead: int
     pending: int
     disabled_at: str | None
     #: Send it to `POST …/replay`; null when nothing is known to be missing.
-    replay: Offer | None
+    replay: SuggestedReplay | None
 
 
 class WebhookEnabled(Webhook, kw_only=True):
     """An endpoint that was enabled, and what it missed."""
 
-    undelivered: Undelivered
+    undelivered: UndeliveredSummary
     #: The replay that was started, when one was asked for.
     replay_id: str | None
 
@@ -158,7 +158,7 @@ class SigningSecret(msgspec.Struct):
     previous: list[PreviousSecret]
 
 
-class Rotation(msgspec.Struct, forbid_unknown_fields=True):
+class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
     """How a secret is rotated."""
 
     overlap: Annotated[
@@ -168,7 +168,7 @@ class Rotation(msgspec.Struct, forbid_unknown_fields=True):
     secret: str | None = None
 
 
-class Rotated(msgspec.Struct):
+class SecretRotated(msgspec.Struct):
     """The new secret, and until when the one before it signs too."""
 
     secret: str
@@ -217,7 +217,7 @@ def _fields(webhook: WebhookRecord, totals: Balance) -> dict[str, Any]:
         "disabled_at": when(webhook.disabled_at),
         "created_at": iso(webhook.created_at),
         "updated_at": iso(webhook.updated_at),
-        "counts": Counts(totals.accepted, totals.delivered, totals.pending, totals.dead),
+        "counts": DeliveryCounts(totals.accepted, totals.delivered, totals.pending, totals.dead),
     }
 
 
@@ -226,10 +226,10 @@ async def _show(tx: Tx, webhook: WebhookRecord) -> Webhook:
     return Webhook(**_fields(webhook, totals[webhook.id]))
 
 
-@post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": NewWebhook})
+@post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": CreateWebhook})
 async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated]:
     """Makes an endpoint and answers with its signing secret."""
-    asked = await call.body(NewWebhook)
+    asked = await call.body(CreateWebhook)
     engine = call.engine
     draft = endpoints.check_draft(
         Draft(
@@ -291,8 +291,8 @@ async def get_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Webhook
     return await call.read(work)
 
 
-async def _change(call: Call, id: str) -> Response[Webhook]:
-    asked = await call.body(WebhookChange)
+async def _update(call: Call, id: str) -> Response[Webhook]:
+    asked = await call.body(UpdateWebhook)
     engine = call.engine
     given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
     if "timeout" in given:
@@ -319,16 +319,16 @@ async def _change(call: Call, id: str) -> Response[Webhook]:
     return response
 
 
-@patch("/v1/webhooks/{id:str}", summary="Change a webhook endpoint", opt={"body": WebhookChange})
-async def change_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
+@patch("/v1/webhooks/{id:str}", summary="Change a webhook endpoint", opt={"body": UpdateWebhook})
+async def update_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
     """Only the fields that are given change."""
-    return await _change(call, id)
+    return await _update(call, id)
 
 
-@put("/v1/webhooks/{id:str}", summary="Change a webhook endpoint (as PATCH does)", opt={"body": WebhookChange})
+@put("/v1/webhooks/{id:str}", summary="Change a webhook endpoint (as PATCH does)", opt={"body": UpdateWebhook})
 async def put_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
     """Only the fields that are given change."""
-    return await _change(call, id)
+    return await _update(call, id)
 
 
 @delete("/v1/webhooks/{id:str}", summary="Delete a webhook endpoint")
@@ -353,9 +353,9 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         if asked.replay and since is not None:
             wanted = deliveries.Wanted(since, call.now, deliveries.UNDELIVERED)
             replay_id = public("rpl", await deliveries.start_replay(tx, engine.ids, was, wanted, call.now))
-        offer = None if since is None else Offer(iso(since), list(deliveries.UNDELIVERED))
+        offer = None if since is None else SuggestedReplay(iso(since), list(deliveries.UNDELIVERED))
         return WebhookEnabled(
-            undelivered=Undelivered(totals.dead, totals.pending, when(was.disabled_at), offer),
+            undelivered=UndeliveredSummary(totals.dead, totals.pending, when(was.disabled_at), offer),
             replay_id=replay_id,
             **_fields(webhook, totals),
         )
@@ -383,7 +383,7 @@ async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Res
 
 
 @get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt=SECRET)
-async def get_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
+async def get_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
     """The secret, and those before it whose overlap has not ended. Needs a key that may manage."""
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
     present, *older = webhook.secrets
@@ -394,19 +394,22 @@ async def get_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningS
 
 
 @post(
-    "/v1/webhooks/{id:str}/secret/rotate", status_code=200, summary="Rotate the signing secret", opt={"body": Rotation}
+    "/v1/webhooks/{id:str}/secret/rotate",
+    status_code=200,
+    summary="Rotate the signing secret",
+    opt={"body": RotateSecret},
 )
-async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[Rotated]:
+async def rotate_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[SecretRotated]:
     """A new secret signs from now on; the old one signs beside it for the overlap, so that either verifies."""
-    asked = await call.body(Rotation)
+    asked = await call.body(RotateSecret)
     engine = call.engine
 
-    async def work(tx: Tx) -> Rotated:
+    async def work(tx: Tx) -> SecretRotated:
         webhook = await endpoints.rotate_secret(
             tx, engine.encryption, call.workspace_id, webhook_id(id), asked.secret, asked.overlap, call.now
         )
         present, *older = webhook.secrets
-        return Rotated(present.text, when(older[0].expires_at) if older else None)
+        return SecretRotated(present.text, when(older[0].expires_at) if older else None)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -418,7 +421,7 @@ async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     summary="Get the public key of an endpoint with v1a signatures",
     opt={"statuses": {"409"}},
 )
-async def get_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
+async def get_webhook_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
     """What receivers verify with; an endpoint with v1 signatures has none."""
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
     if webhook.signature != "v1a":
@@ -430,12 +433,12 @@ ROUTES = [
     create_webhook,
     list_webhooks,
     get_webhook,
-    change_webhook,
+    update_webhook,
     put_webhook,
     delete_webhook,
     enable_webhook,
     disable_webhook,
-    get_secret,
-    rotate_secret,
-    get_public_key,
+    get_webhook_secret,
+    rotate_webhook_secret,
+    get_webhook_public_key,
 ]
