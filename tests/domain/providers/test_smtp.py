@@ -128,3 +128,8 @@ def test_a_mail_ends_where_it_ends(mail):
 def test_what_ends_a_command(sign):
     assert allowed_in_command("a@b")
     assert not allowed_in_command(f"a{sign}@b")
+
+
+def test_only_controls_spaces_and_angle_brackets_are_kept_out_of_a_command():
+    refused = {code for code in range(0x3000) if not allowed_in_command(f"a{chr(code)}@b")}
+    assert refused == {*range(0x21), ord("<"), ord(">"), 0x7F}

@@ -5,26 +5,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.status import HistoryEntry, MessageState
 from waypost.domain.values.ids import public
 
 _encode = msgspec.json.Encoder().encode
-
-
-class MessageEvent(msgspec.Struct):
-    """An event to be recorded, of somebody who is known already."""
-
-    workspace_id: int
-    type: str
-    profile_id: int | None
-    occurred_at: int
-    #: What would make a repeat of it the same event.
-    message_id: str
-    #: JSON object.
-    data: bytes
-    #: 64 bits that stand for workspace and message id; 0 where repeats were kept out already.
-    message_key: int = 0
 
 
 class MessageSaid(msgspec.Struct, omit_defaults=True):
@@ -65,10 +51,10 @@ class Contents(msgspec.Struct, omit_defaults=True):
     properties: dict[str, Any] | None = None
 
 
-def status_changed(standing: MessageState, note: HistoryEntry) -> MessageEvent:
+def status_changed(standing: MessageState, note: HistoryEntry) -> Event:
     """The event of a message that came to stand as it stands."""
     name = public("msg", standing.id)
-    return MessageEvent(
+    return Event(
         standing.workspace_id,
         f"message.{standing.status.value}",
         standing.profile_id,
@@ -81,9 +67,9 @@ def status_changed(standing: MessageState, note: HistoryEntry) -> MessageEvent:
 
 def engaged(
     standing: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int
-) -> MessageEvent:
+) -> Event:
     """The event of a person who did something with a message: opened, clicked, complained."""
-    return MessageEvent(
+    return Event(
         receipt.workspace_id,
         receipt.event or "message.engaged",
         standing.profile_id if standing else profile_id,
@@ -101,9 +87,9 @@ def engaged(
     )
 
 
-def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> MessageEvent:
+def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> Event:
     """The event of a person who wrote."""
-    return MessageEvent(
+    return Event(
         receipt.workspace_id,
         "message.received",
         profile_id,

@@ -12,7 +12,7 @@ from waypost.domain.messaging.message import Outcome, Verdict
 from waypost.domain.providers.connector import Answer, Connector, Fault, Source, Sources
 from waypost.domain.templates.liquid.expressions import as_text, compile_text
 from waypost.domain.values.json_path import find, find_all, is_like
-from waypost.domain.webhooks.delivery import retry_after
+from waypost.domain.values.retry import retry_after
 
 LONGEST_DETAIL = 500
 LONGEST_ID = 200

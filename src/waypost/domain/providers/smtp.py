@@ -15,6 +15,8 @@ KEPT_TEXT = 2000
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?\Z")
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|\Z)")
+#: What would end a command, its line or the angle brackets around an address.
+_FORBIDDEN_IN_COMMAND = re.compile(r"[\x00-\x20\x7f<>]")
 
 
 class Stage(StrEnum):
@@ -141,4 +143,4 @@ def stuffed(mail: bytes) -> bytes:
 
 def allowed_in_command(address: str) -> bool:
     """Whether an address can stand in a command: nothing in it ends the command, the line or the angle brackets."""
-    return not any(sign in "<>" or sign <= " " or sign == "\x7f" for sign in address)
+    return _FORBIDDEN_IN_COMMAND.search(address) is None

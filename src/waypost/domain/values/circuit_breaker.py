@@ -1,9 +1,8 @@
-"""How a connection fares: one that surely takes nothing, call after call, is spared until it may have recovered."""
+"""A circuit breaker: what fails call after call is left alone until it may have recovered."""
 
 import msgspec
 
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import Outcome, Verdict
 
 #: Calls in a row that took nothing, after which a connection counts as failing.
 FAILURE_THRESHOLD = 5
@@ -27,27 +26,21 @@ class CircuitBreaker(msgspec.Struct):
         return self.failures >= FAILURE_THRESHOLD and now < self.open_until
 
 
-def note(health: CircuitBreaker, verdicts: list[Verdict], now: int, base_s: float) -> bool:
-    """Take note of what a call came to; whether the connection came to fail by it.
+def note(breaker: CircuitBreaker, failure: tuple[str | None, str | None] | None, now: int, base_s: float) -> bool:
+    """Take note of a call, with the reason and detail of its failure if it failed; whether the circuit opened by it.
 
-    A call counts when all of its messages were surely not taken, or the provider answered with an error of its own
-    (5xx): in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or
-    does not answer, is there. One call after each rest finds out whether it recovered.
+    One call after each open time finds out whether the other side recovered.
     """
-    if not all(verdict.outcome is Outcome.RETRY or _is_outage(verdict) for verdict in verdicts):
-        health.failures = health.open_until = 0
+    if failure is None:
+        breaker.failures = breaker.open_until = 0
         return False
-    if now < health.open_until:
-        # It was under way when the rest began, and tells nothing that was not known then.
+    if now < breaker.open_until:
+        # The call was under way when the circuit opened, and tells nothing that was not known then.
         return False
-    health.failures += 1
-    health.reason, health.detail = verdicts[-1].reason, verdicts[-1].detail
-    if health.failures < FAILURE_THRESHOLD:
+    breaker.failures += 1
+    breaker.reason, breaker.detail = failure
+    if breaker.failures < FAILURE_THRESHOLD:
         return False
-    rest = min(FIRST_OPEN_S * base_s * 2 ** min(health.failures - FAILURE_THRESHOLD, 20), LONGEST_OPEN_S)
-    health.open_until = now + int(rest * SECOND)
-    return health.failures == FAILURE_THRESHOLD
-
-
-def _is_outage(verdict: Verdict) -> bool:
-    return verdict.outcome is Outcome.UNKNOWN and verdict.reason == "provider_5xx"
+    seconds = min(FIRST_OPEN_S * base_s * 2 ** min(breaker.failures - FAILURE_THRESHOLD, 20), LONGEST_OPEN_S)
+    breaker.open_until = now + int(seconds * SECOND)
+    return breaker.failures == FAILURE_THRESHOLD

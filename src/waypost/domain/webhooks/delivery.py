@@ -6,19 +6,21 @@ pending ──2xx──▶ delivered ──replay──▶ pending
    └──────▶ dead: tries used up, 410 Gone, endpoint deleted, event expired
 """
 
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
 
-from waypost.clock import DAY, SECOND
+from waypost.clock import DAY, HOUR, MINUTE, SECOND
 
 RETRIES = 10
 #: Every delay is stretched or shrunk by up to this share, so that failed deliveries do not come back together.
 JITTER = 0.05
 #: Answers that ask for less traffic (Standard Webhooks, operational considerations; 503 is ours).
 SLOW_DOWN = frozenset({429, 502, 503, 504})
+#: A Retry-After stretches a delay up to here, in microseconds: then ten retries still fit in a day.
+LONGEST_STRETCH = 5 * MINUTE
+#: A Retry-After that asks for less traffic pauses a whole lane up to here, in microseconds.
+LONGEST_ASKED = HOUR
 #: First 4 KB of an answer's body are kept.
 KEPT_BODY = 4096
 
@@ -61,7 +63,8 @@ def settle(
 ) -> Settled:
     """What becomes of a delivery whose try number `tries` (1 is the first) ended now.
 
-    `chance` in [0, 1) sets the jitter, `retry_after` is how long the receiver asked to wait, in microseconds.
+    `chance` in [0, 1) sets the jitter, `retry_after` is how long the receiver asked to wait, in microseconds; it is
+    followed as far as the schedule holds.
     """
     if outcome is Outcome.DELIVERED:
         return Settled(State.DELIVERED, None)
@@ -69,7 +72,7 @@ def settle(
         return Settled(State.DEAD, None, "gone")
     if tries > RETRIES:
         return Settled(State.DEAD, None, "exhausted")
-    return Settled(State.PENDING, now + max(delay(tries, retry_base, chance), retry_after or 0))
+    return Settled(State.PENDING, now + max(delay(tries, retry_base, chance), min(retry_after or 0, LONGEST_STRETCH)))
 
 
 def delay(tries: int, retry_base: float, chance: float) -> int:
@@ -77,18 +80,10 @@ def delay(tries: int, retry_base: float, chance: float) -> int:
     return int(retry_base * SECOND * 2 ** (tries - 1) * (1 + JITTER * (2 * chance - 1)))
 
 
-def retry_after(value: str | None, now: int) -> int | None:
-    """How long a Retry-After header asks to wait, in microseconds: at most a day, never less than nothing."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(int(text.lstrip("0")[:12] or "0") * SECOND, DAY)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        # An offset of -0000 is UTC as well, and not this machine's zone.
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(int(moment.timestamp()) * SECOND - now, 0), DAY)
+def schedule(retry_base: float) -> int:
+    """How long the retries of one delivery are spread over, in microseconds: a day, for a base of 80 seconds.
+
+    An endpoint that took nothing for so long is given up, however few of a delivery's tries it came to. It gets a
+    minute where tests and demos shrink the base.
+    """
+    return max(int(DAY * retry_base / 80), MINUTE)
