@@ -1,4 +1,4 @@
-"""Whether a connection works: its set-up check, a test message, and what has to be done at the provider."""
+"""Connection set-up: check it, send a test message, list the steps at the provider."""
 
 from typing import Annotated, Any
 
@@ -30,17 +30,17 @@ Line = Annotated[str, Meta(max_length=2000)]
 
 
 class SendTestMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A message to try a connection with, sent as it is: without a template, and whatever consent says."""
+    """A test message. It is sent as given: no template is applied and consent is not checked."""
 
     to: Annotated[
         str,
         Meta(
-            description="A number, an address, or for events an id, of somebody of your own.",
+            description="Your own phone number or email address, or for events a profile identifier.",
             min_length=1,
             max_length=320,
         ),
     ]
-    #: sms, and the plain part of an email.
+    #: The text of an SMS, or the plain-text part of an email.
     text: Text = ""
     media_urls: Annotated[list[Line], Meta(max_length=10)] = []
     subject: Line = ""
@@ -54,7 +54,7 @@ class SendTestMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class TestMessageRequest(msgspec.Struct, kw_only=True):
-    """The request as it went out, secrets masked."""
+    """The request that was sent to the provider; secrets are masked."""
 
     method: str
     url: str
@@ -63,7 +63,7 @@ class TestMessageRequest(msgspec.Struct, kw_only=True):
 
 
 class TestMessageResponse(msgspec.Struct, kw_only=True):
-    """What the provider answered."""
+    """The response of the provider."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -71,7 +71,7 @@ class TestMessageResponse(msgspec.Struct, kw_only=True):
 
 
 class TestMessageVerdict(msgspec.Struct, kw_only=True):
-    """What the answer means."""
+    """How Waypost interprets the response."""
 
     #: accepted, rejected, retry, unknown or misconfigured.
     outcome: str
@@ -82,42 +82,42 @@ class TestMessageVerdict(msgspec.Struct, kw_only=True):
     provider_code: str | None
     detail: str | None
     provider_message_id: str | None
-    #: Seconds that the provider asked to wait.
+    #: Seconds to wait before a retry, as requested by the provider.
     retry_after: float | None
 
 
 class TestMessageResult(msgspec.Struct, kw_only=True):
-    """What came of a test message."""
+    """The result of a test message."""
 
-    #: The id that it had at the provider's; it is not among the messages.
+    #: The message id that was sent to the provider. GET /v1/messages does not list test messages.
     message_id: str
     accepted: bool
     request: TestMessageRequest | None
     response: TestMessageResponse | None
     verdict: TestMessageVerdict
-    #: When each phase was over, in milliseconds since the start.
+    #: When each phase ended, in milliseconds since the start.
     timings: dict[str, float]
     error: str | None
 
 
 class SetupStep(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One thing to be done at the provider."""
+    """One step of the set-up at the provider."""
 
     title: str
     text: str
-    #: To be opened or copied.
+    #: A URL to open or to copy.
     url: str = ""
 
 
 class ConnectionSetup(msgspec.Struct, kw_only=True):
-    """What has to be done at the provider, in order."""
+    """The steps of the set-up at the provider, in order."""
 
     connector: str
     data_center: str
-    #: For connectors of AWS: the URL that the Firehose stream sends to.
+    #: AWS connectors only: the destination URL of the Firehose stream.
     tracker_url: str | None
     callback_url: str
-    #: The same URL of every data center: the tracker URL of connectors of AWS, the callback URL of others.
+    #: The URL for receipts per data center: the tracker URL for AWS connectors, the callback URL for others.
     data_centers: dict[str, str]
     steps: list[SetupStep]
 
@@ -128,9 +128,9 @@ async def _find(call: Call, id: str) -> ConnectionRecord:
     )
 
 
-@post("/v1/connections/{id:str}/check", status_code=200, summary="Check the set-up of a connection now")
+@post("/v1/connections/{id:str}/check", status_code=200, summary="Check the set-up of a connection")
 async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[SetupCheck]:
-    """Asks the provider. A connection that is paused goes on when everything is as it should be."""
+    """Checks the set-up with calls to the provider. A paused connection resumes if the check succeeds."""
     engine = call.engine
 
     async def work() -> SetupCheck:
@@ -156,7 +156,7 @@ async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report)
     "/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": SendTestMessage}
 )
 async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestMessageResult]:
-    """Sends one message, past the queue and whatever the connection's status, and shows what went over the wire."""
+    """Sends one message immediately, whatever the connection's status, and returns the request and the response."""
     asked = await call.body(SendTestMessage)
     engine = call.engine
 
@@ -189,7 +189,7 @@ async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Res
 
 
 def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Outgoing:
-    """The message to be sent; Invalid when it has no address or says nothing."""
+    """Return the message to send; raise Invalid if its address or content is missing."""
     address, _ = find_address(connection.channel, asked.to, None)
     content = Content(
         text=asked.text,
@@ -218,17 +218,17 @@ def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Out
     )
 
 
-@get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy that a connection to AWS needs")
+@get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy of an AWS connection")
 async def get_connection_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
-    """The smallest one that works, with region, account and project put in as far as they are known."""
+    """Returns the minimal IAM policy for this connection, with its region, account and project where known."""
     account = await _find(call, id)
     account_id = account.report.account_id if account.report else None
     return iam_policy(account.connector_name, account.config, account_id)
 
 
-@get("/v1/connections/{id:str}/setup", summary="Get what has to be done at the provider")
+@get("/v1/connections/{id:str}/setup", summary="Get the set-up steps of a connection")
 async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
-    """The steps in order, with the URLs that this connection's receipts come to."""
+    """Returns the steps to do at the provider, in order, with the URLs for this connection's receipts."""
     account = await _find(call, id)
     connections, connector = call.engine.connections, account.usable
     chosen = account.data_center
