@@ -141,7 +141,7 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
     opt={"body": MessageBatch, **NAMES},
 )
 async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBatchAccepted]:
-    """Queues up to 1000 messages. Each is accepted or rejected on its own; `data` has one result per message, in order."""
+    """Queues up to 1000 messages, each accepted or rejected on its own; `data` has one result per message, in order."""
     batch, wanted = await _read_batch(call)
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}

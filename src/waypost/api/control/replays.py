@@ -30,14 +30,14 @@ class StartReplay(msgspec.Struct, forbid_unknown_fields=True):
     since: Annotated[
         str | None,
         Meta(
-            description="ISO 8601. By default the time since which events are missing: of the oldest dead delivery, or when the endpoint was disabled."
+            description="ISO 8601. By default the time of the oldest dead delivery, or when the endpoint was disabled."
         ),
     ] = None
     until: Annotated[str | None, Meta(description="ISO 8601; by default now.")] = None
     state: Annotated[
         Wish | list[Wish],
         Meta(
-            description="`missed` events have no delivery yet; `undelivered` is `dead` and `missed`; `all` is every state."
+            description="`missed` events have no delivery yet; `undelivered` is `dead` and `missed`, `all` every state."
         ),
     ] = "undelivered"
     types: Annotated[

@@ -429,7 +429,8 @@ async def get_webhook_public_key(call: NamedDependency[Call], id: FromPath[str])
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
     if webhook.signature != "v1a":
         raise Conflict(
-            "This endpoint has v1 signatures and no public key. GET …/secret returns its secret.", code="no_public_key"
+            "This endpoint uses v1 signatures, which have no public key. Create an endpoint with `signature` v1a.",
+            code="no_public_key",
         )
     return PublicKey(public_key(webhook.secrets[0].text))
 
