@@ -56,5 +56,5 @@ def test_the_old_key_can_go_after_a_rotation(tmp_path: Path):
     assert json.loads(done.stdout) == {"seen": 1, "changed": 1}
     assert asyncio.run(password(tmp_path, NEW)) == "swordfish"
     again = reencrypt(tmp_path, NEW)
-    assert (again.returncode, again.stdout) == (0, "0 of 1 rows with secrets were encrypted anew\n")
+    assert (again.returncode, again.stdout) == (0, "0 of 1 rows with secrets were re-encrypted\n")
     assert "swordfish" not in done.stdout + done.stderr + refused.stderr

@@ -16,7 +16,7 @@ from waypost.errors import Error, Invalid
 
 
 class Group(click.Group):
-    """Turns our errors into one line and an exit code: 1 for refused, 2 for misuse."""
+    """Prints an error in one line and exits with 2 for invalid input, or else with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -31,13 +31,13 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="waypost")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Waypost: a self-hosted customer-messaging engine. Without a command it serves."""
+    """Waypost, a self-hosted customer-messaging engine. Without a command, it runs `serve`."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(serve.serve)
 
 
 def _runs(command: click.Command) -> click.Command:
-    """Let a command's coroutine function be its callback."""
+    """Run the coroutine function of a command in an event loop, and return the command."""
     work: Callable[..., Coroutine[Any, Any, None]] | None = command.callback
     if work is None or not asyncio.iscoroutinefunction(work):
         return command
