@@ -88,7 +88,7 @@ def test_a_paused_connection_is_a_warning(stopped: Server, changed: Callable[...
     changed("UPDATE connections SET status = 'paused'")
     code, found = look(stopped)
     assert (code, found["connections"]["warning"]) == (0, True)
-    assert "1 of 1 paused" in found["connections"]["detail"]
+    assert "1 of 1 are paused" in found["connections"]["detail"]
 
 
 def test_secrets_under_another_key(stopped: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,9 @@ async def sink(
     for name, value in (("tracker_url", tracker_url), ("access_key", access_key)):
         if value is not None:
             chosen["aws"] = {**chosen.get("aws", {}), name: value}
-    work = asyncio.create_task(serve_sink(host, port, smtp_port, ready, settings=chosen, fates=_read(fates, "--fate")))
+    work = asyncio.create_task(
+        serve_sink(host, port, smtp_port, ready, settings=chosen, scenarios=_read(fates, "--fate"))
+    )
     on_stop(work.cancel)
     try:
         await work
