@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
-from waypost.api.control.messages import HistoryLine, MessageBatch, MessageWhole
+from waypost.api.control.messages import MessageBatch, MessageDetail, MessageHistoryEntry
 from waypost.api.control.suppressions import Consent, Suppression
 from waypost.api.control.webhooks import WebhookCreated
 from waypost.api.edge import ingest
@@ -170,7 +170,7 @@ def test_every_route_stands_in_the_reference():
     for *_, operation in routes():
         schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
         body = schema.get("$ref", "").rpartition("/")[2]
-        told = f"fields {body}" in names or body in ("", "Message", "Batch", "WebhookChange")
+        told = f"fields {body}" in names or body in ("", "TrackingMessage", "TrackingBatch", "UpdateWebhook")
         assert told, f"the fields of {body} are not in the reference"
     for extra in ingest._ROUTES.keys() - {path for _, path, *_ in routes()}:
         assert extra in read("reference/api.md")
@@ -284,9 +284,9 @@ def test_every_field_of_a_message_is_explained():
     page = read("reference/messages.md")
     assert named(section(page, "Send one"), "field") == set(MessageRequest.__struct_fields__)
     assert named(section(page, "Send many"), "field") == set(MessageBatch.__struct_fields__)
-    assert named(section(page, "A message"), "shown") == set(MessageWhole.__struct_fields__)
+    assert named(section(page, "A message"), "shown") == set(MessageDetail.__struct_fields__)
     assert named(section(page, "Status"), "status") == {status.value for status in Status}
-    assert named(section(page, "History"), "key") == set(HistoryLine.__struct_fields__)
+    assert named(section(page, "History"), "key") == set(MessageHistoryEntry.__struct_fields__)
     assert named(page, "consent") == set(Consent.__struct_fields__)
     assert named(page, "suppression") == set(Suppression.__struct_fields__)
 
@@ -363,7 +363,7 @@ def test_every_state_is_drawn(title: str, table: str):
 
 
 def test_states_of_a_replay_are_explained():
-    told = named(section(read("reference/api.md"), "NewReplay"), "state")
+    told = named(section(read("reference/api.md"), "StartReplay"), "state")
     assert told == {*replays.STATES, "undelivered", "all"}
 
 

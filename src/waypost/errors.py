@@ -1,20 +1,20 @@
-"""Every error that Waypost raises on purpose, by what the caller can do about it.
+"""The errors that Waypost raises, by what the caller can do.
 
 Error
-├── Invalid        change the request and send it again
-├── Unauthorized   say who you are
-├── Forbidden      ask for a key that may do this
-├── NotFound       look for another thing
-├── Conflict       look at the present state first
-├── TooLarge       send less
-└── Unavailable    send it again later; nothing was kept
+├── Invalid        correct the request and send it again
+├── Unauthorized   send a valid API key
+├── Forbidden      use an API key with the required scope
+├── NotFound       check the id
+├── Conflict       check the current state first
+├── TooLarge       send less data
+└── Unavailable    retry later; nothing was stored
 """
 
 from typing import Any
 
 
 class Error(Exception):
-    """Something went wrong."""
+    """The request failed."""
 
     code = "error"
 
@@ -27,42 +27,42 @@ class Error(Exception):
 
 
 class Invalid(Error):
-    """The request is not valid; change it and send it again."""
+    """The request is not valid. Correct it and send it again."""
 
     code = "invalid"
 
 
 class Unauthorized(Error):
-    """No valid API key was given. Send `Authorization: Bearer <api key>`."""
+    """The API key is missing or not valid. Send `Authorization: Bearer <api key>`."""
 
     code = "unauthorized"
 
 
 class Forbidden(Error):
-    """The API key may not do this."""
+    """The API key does not have the scope for this request. Use another key."""
 
     code = "forbidden"
 
 
 class NotFound(Error):
-    """There is no such thing in this workspace."""
+    """The resource does not exist in this workspace. Check the id."""
 
     code = "not_found"
 
 
 class Conflict(Error):
-    """The present state does not allow this."""
+    """The current state does not allow this request."""
 
     code = "conflict"
 
 
 class TooLarge(Error):
-    """The request is too large."""
+    """The request is too large. Send less data."""
 
     code = "too_large"
 
 
 class Unavailable(Error):
-    """The store cannot take this now. Nothing was kept; send it again later."""
+    """The server cannot process the request now. Nothing was stored; retry later."""
 
     code = "unavailable"

@@ -69,10 +69,10 @@ def test_all_is_well(stopped: Server) -> None:
     code, found = look(stopped)
     assert code == 0
     assert not [part for part in found.values() if part["warning"] or not part["ok"]]
-    assert found["connections"]["detail"] == "1, each with a connector that can be read"
+    assert found["connections"]["detail"] == "1, each with a valid connector"
 
-    assert found["secrets"]["detail"] == "1 rows, all can be decrypted"
-    assert found["messages"]["detail"] == "0 under way"
+    assert found["secrets"]["detail"] == "all 1 rows can be decrypted"
+    assert found["messages"]["detail"] == "0 being sent"
 
 
 def test_a_connection_without_its_connector(stopped: Server, changed: Callable[..., None]) -> None:
@@ -88,7 +88,7 @@ def test_a_paused_connection_is_a_warning(stopped: Server, changed: Callable[...
     changed("UPDATE connections SET status = 'paused'")
     code, found = look(stopped)
     assert (code, found["connections"]["warning"]) == (0, True)
-    assert "1 of 1 paused" in found["connections"]["detail"]
+    assert "1 of 1 are paused" in found["connections"]["detail"]
 
 
 def test_secrets_under_another_key(stopped: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_unknown_messages_are_a_warning(stopped: Server, changed: Callable[..., 
     changed("UPDATE messages SET status = 'unknown'")
     code, found = look(stopped)
     assert (code, found["messages"]["ok"], found["messages"]["warning"]) == (0, True, True)
-    assert "1 unknown" in found["messages"]["detail"]
+    assert "1 with an unknown result" in found["messages"]["detail"]
     assert "warning messages: " in stopped.run("check").stdout
 
 
@@ -110,11 +110,11 @@ def test_unknown_messages_are_a_warning(stopped: Server, changed: Callable[..., 
     ("seen", "others_live", "code", "said"),
     [
         # Seen in the future, so that the check may take its time.
-        (-MINUTE * 5, False, 0, "1 under way"),
-        (MINUTE * 5, False, 0, "1 were when a process died"),
-        (MINUTE // 2, True, 0, "1 were when a process died"),
-        (MINUTE * 5, True, 1, "1 are held by processes that died"),
-        (None, True, 1, "1 are held by processes that died"),
+        (-MINUTE * 5, False, 0, "1 being sent"),
+        (MINUTE * 5, False, 0, "1 were being sent when a process died"),
+        (MINUTE // 2, True, 0, "1 were being sent when a process died"),
+        (MINUTE * 5, True, 1, "1 messages are held by dead processes"),
+        (None, True, 1, "1 messages are held by dead processes"),
     ],
     ids=["living", "all dead", "just died", "long dead", "given back"],
 )
@@ -140,7 +140,7 @@ def test_overdue_deliveries_are_a_warning(stopped: Server, changed: Callable[...
     changed("UPDATE deliveries SET due_at = ?", (now_us() - 11 * MINUTE,))
     code, found = look(stopped)
     assert (code, found["deliveries"]["ok"], found["deliveries"]["warning"]) == (0, True, True)
-    assert "1 were due more than 10 minutes ago" in found["deliveries"]["detail"]
+    assert "1 deliveries were due more than 10 minutes ago" in found["deliveries"]["detail"]
     assert "1 of them are held by a process" in found["deliveries"]["detail"]
 
 
@@ -153,7 +153,7 @@ def test_overdue_deliveries_of_a_dead_process_are_an_error(stopped: Server, chan
     )
     code, found = look(stopped)
     assert (code, found["deliveries"]["ok"]) == (1, False)
-    assert "1 are held by processes that died" in found["deliveries"]["detail"]
+    assert "1 are held by dead processes" in found["deliveries"]["detail"]
 
 
 def _owe(server: Server, changed: Callable[..., None], due_at: int) -> None:

@@ -14,7 +14,7 @@ def test_a_connector_from_a_file_can_be_used_at_once(server: Server, tmp_path: P
     assert found is not None
     file = tmp_path / "postcard.toml"
     file.write_text(found[1], "utf-8")
-    assert "postcard (sms) can be added" in server.run_alone("connectors", "check", str(file)).stdout
+    assert "postcard (sms) is valid" in server.run_alone("connectors", "check", str(file)).stdout
     done = server.run("connectors", "add", str(file), "--json")
     assert json.loads(done.stdout) == {"name": "postcard", "channel": "sms"}
     listed = json.loads(server.run("connectors", "list", "--json").stdout)["data"]

@@ -76,7 +76,7 @@ def test_the_tutorial_of_messages(tmp_path: Path) -> None:
     assert counted
     assert counted[1] == counted[3], "somebody got two"
     assert 0 < int(counted[1]) <= 200
-    assert re.search(r"(ok|warning) +messages: 0 under way", said)
+    assert re.search(r"(ok|warning) +messages: 0 being sent", said)
 
 
 @pytest.fixture(scope="module")

@@ -42,18 +42,18 @@ BODIES: dict[str, dict[str, Any]] = {
         "config": {"host": "127.0.0.1", "from_email": "shop@example.com"},
     },
     "create_key": {"name": "another", "scopes": ["read"]},
-    "add_connector": {"definition": DEFINITION.replace("own-gateway", "another-gateway")},
-    "add_suppression": {"channel": "sms", "address": "+12025550199"},
+    "create_connector": {"definition": DEFINITION.replace("own-gateway", "another-gateway")},
+    "create_suppression": {"channel": "sms", "address": "+12025550199"},
     "set_consent": {"channel": "sms", "address": "+12025550199", "state": "opted_in"},
     "create_template": {"name": "Thanks", "channel": "sms", "text": "Thank you"},
-    "change_template": {"text": "Thank you very much"},
+    "update_template": {"text": "Thank you very much"},
     "preview_content": {"channel": "sms", "content": {"text": "Thank you"}},
     "send_message": {"channel": "sms", "to": "+12025550101", "text": "Hello"},
-    "send_messages": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
+    "send_message_batch": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
     "create_webhook": {"url": "http://127.0.0.1:9/", "event_types": ["*"]},
     "order_connections": {"channel": "sms", "connections": ["{connections}"]},
     "start_replay": {"since": "2020-01-01T00:00:00Z"},
-    "try_connection": {"to": "+12025550101", "text": "Hello"},
+    "test_connection": {"to": "+12025550101", "text": "Hello"},
 }
 
 

@@ -109,4 +109,4 @@ def sent(sink: Running, provider: str) -> list[dict[str, Any]]:
 
 def number(word: str) -> str:
     """The phone number whose fate has this name."""
-    return f"+120255500{next(digits for digits, fate in SPECIAL.items() if fate == word)}"
+    return f"+120255500{next(digits for digits, scenario in SPECIAL.items() if scenario == word)}"

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from waypost.sink import mail
 from waypost.sink.context import Context
-from waypost.sink.mail import LARGEST_MAIL, LONGEST_LINE, MOST_ERRORS, MOST_RECIPIENTS, Postbox
+from waypost.sink.mail import LARGEST_MAIL, LONGEST_LINE, MOST_ERRORS, MOST_RECIPIENTS, SmtpServer
 from waypost.sink.mail_headers import read_head
-from waypost.sink.receivers import Hooks
-from waypost.sink.request_log import Received
+from waypost.sink.receivers import Receivers
+from waypost.sink.request_log import RequestLog
 from waypost.sink.thread_runner import running
 
 
@@ -355,8 +355,8 @@ class Told(asyncio.Transport):
 
 def replies_to(pieces: list[bytes]) -> tuple[bytes, bool, list[bytes]]:
     """What is replied to a stream that comes in these pieces, whether it ends, and the mails that are kept."""
-    received = Received()
-    connection = Postbox(Hooks(received), Context(received)).connect()
+    received = RequestLog()
+    connection = SmtpServer(Receivers(received), Context(received)).connect()
     transport = Told()
     connection.connection_made(transport)
     for piece in pieces:

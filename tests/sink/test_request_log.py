@@ -3,29 +3,29 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.sink.request_log import PAGE_BYTES, Received, show
+from waypost.sink.request_log import PAGE_BYTES, RequestLog, show
 
 
-def put(received: Received, name: str, webhook_id: bytes = b"", body: bytes = b"") -> int:
+def put(received: RequestLog, name: str, webhook_id: bytes = b"", body: bytes = b"") -> int:
     inbox = received.inbox(name)
     attempt = inbox.count(webhook_id)
     received.keep(inbox, "POST", b"/hook/" + name.encode(), b"", body, webhook_id)
     return attempt
 
 
-def bodies(received: Received, name: str | None) -> list[bytes]:
+def bodies(received: RequestLog, name: str | None) -> list[bytes]:
     return [record.body for record in received.page(name, 1000, 0)[0]]
 
 
 def test_attempts_are_counted_by_webhook_id_and_together_without_one():
-    received = Received()
+    received = RequestLog()
     assert [put(received, "a", key) for key in (b"1", b"2", b"1", b"", b"")] == [1, 1, 2, 1, 2]
     assert (received.count("a"), received.distinct("a")) == (5, 2)
     assert received.count("a", b"1") == 2
 
 
 def test_distinct_ids_of_all_names_are_counted_once():
-    received = Received()
+    received = RequestLog()
     for name, key in (("a", b"1"), ("b", b"1"), ("b", b"2"), ("c", b"")):
         put(received, name, key)
     assert (received.count(None), received.distinct(None)) == (4, 2)
@@ -33,7 +33,7 @@ def test_distinct_ids_of_all_names_are_counted_once():
 
 
 def test_the_oldest_go_when_there_are_too_many_and_counts_stay():
-    received = Received(keep=3)
+    received = RequestLog(keep=3)
     for number in range(5):
         put(received, "ab"[number % 2], body=b"%d" % number)
     assert bodies(received, None) == [b"2", b"3", b"4"]
@@ -43,7 +43,7 @@ def test_the_oldest_go_when_there_are_too_many_and_counts_stay():
 
 
 def test_the_oldest_go_when_their_bodies_are_too_large():
-    received = Received(keep_bytes=1000)
+    received = RequestLog(keep_bytes=1000)
     for letter in (b"a", b"b", b"c"):
         put(received, "n", body=letter * 400)
     assert [body[:1] for body in bodies(received, "n")] == [b"b", b"c"]
@@ -55,7 +55,7 @@ def test_the_oldest_go_when_their_bodies_are_too_large():
 
 
 def test_forgetting_a_name_leaves_the_others_and_makes_room():
-    received = Received(keep=4, keep_bytes=1000)
+    received = RequestLog(keep=4, keep_bytes=1000)
     for name in "aabb":
         put(received, name, b"id", b"x" * 200)
     received.forget("a")
@@ -71,7 +71,7 @@ def test_forgetting_a_name_leaves_the_others_and_makes_room():
 
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.integers(1, 7), st.sampled_from(["a", "b", None]))
 def test_pages_give_everything_once_in_order(names, limit, wanted):
-    received = Received()
+    received = RequestLog()
     for number, name in enumerate(names):
         put(received, name, body=b"%d" % number)
     found: list[bytes] = []
@@ -84,7 +84,7 @@ def test_pages_give_everything_once_in_order(names, limit, wanted):
 
 
 def test_a_page_of_huge_bodies_ends_early_but_is_never_empty():
-    received = Received()
+    received = RequestLog()
     for _ in range(3):
         put(received, "n", body=bytes(PAGE_BYTES))
     page, after = received.page("n", 100, 0)
@@ -93,7 +93,7 @@ def test_a_page_of_huge_bodies_ends_early_but_is_never_empty():
 
 
 def test_what_is_not_text_is_shown_as_base64():
-    received = Received()
+    received = RequestLog()
     put(received, "n", body=b"\xff\x00")
     shown = show(received.page("n", 1, 0)[0][0])
     assert shown["body_base64"] == "/wA="

@@ -13,7 +13,7 @@ from waypost.engine.providers.connectors import definitions, shipped
 from waypost.engine.providers.own_connectors import delete_definition, save_definition
 from waypost.engine.providers.registry import ConnectionRegistry, move_connection, pause_connection
 from waypost.engine.runtime.encryption import Encryption
-from waypost.engine.runtime.key_rotation import reseal_all
+from waypost.engine.runtime.key_rotation import reencrypt_all
 from waypost.errors import Conflict, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -233,9 +233,9 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
             )
 
     await workspaces.transact(others)
-    done = await reseal_all(workspaces, NEW)
+    done = await reencrypt_all(workspaces, NEW)
     assert (done.seen, done.changed) == (20, 19)
-    done = await reseal_all(workspaces, NEW)
+    done = await reencrypt_all(workspaces, NEW)
     assert (done.seen, done.changed) == (20, 0)
     new = Encryption([b"2" * 32])
     assert (await find(workspaces, made[6], new)).config["auth_token"] == "auth-token-in-the-clear"
@@ -253,7 +253,7 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
         f"{word} {n}" for n in range(7) for word in ("headers", "secret", "answer")
     }
     with pytest.raises(Unavailable) as caught:
-        await reseal_all(workspaces, Encryption([b"3" * 32]))
+        await reencrypt_all(workspaces, Encryption([b"3" * 32]))
     assert caught.value.code == "wrong_secret_key"
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from waypost.clock import Ids, now_us
 from waypost.domain.audience.profiles import current
 from waypost.domain.events.event import Event
-from waypost.domain.events.segment import Entry, Message, message_key, read_entry
+from waypost.domain.events.segment import Entry, TrackingMessage, message_key, read_entry
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.webhooks.delivery import Outcome
 from waypost.engine.audience.area import AudienceArea
@@ -104,7 +104,7 @@ def entry(message_id: str, at: int = 0, workspace_id: int = 1, **fields: Any) ->
     for name in ("traits", "context"):
         if name in values:
             values[name] = msgspec.Raw(json.dumps(values[name]).encode())
-    message = Message(**values, timestamp=(START + at * SECOND) / 1_000_000)
+    message = TrackingMessage(**values, timestamp=(START + at * SECOND) / 1_000_000)
     return read_entry(message, None, workspace_id, START + 3600 * SECOND, "none")
 
 

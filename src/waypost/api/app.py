@@ -1,4 +1,4 @@
-"""The ASGI app: the edge in front, the control API behind it, every error a problem document."""
+"""The ASGI app: the edge routes in front of the control API, and errors as problem documents."""
 
 import re
 from collections.abc import Mapping, MutableMapping
@@ -59,9 +59,9 @@ ROUTES = [
 
 
 def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
-    """Return the whole HTTP face of an engine that somebody else starts and stops.
+    """Return the ASGI app of an engine, which the caller starts and stops.
 
-    To build the control API takes a tenth of a second. One that served an engine which has stopped may be given again.
+    Building the control API takes a tenth of a second; the one of a stopped engine can be passed in again.
     """
     keyring = Keyring(engine.database)
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
@@ -71,9 +71,9 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
 
 
 class Guarded:
-    """The control API: the routes that are faster without the framework, and the framework for all others.
+    """The control API: raw routes where speed matters, and the framework for all others.
 
-    It adds the headers of every answer, and says which methods a path takes to whoever asks.
+    It adds the security headers to every response, and answers OPTIONS with the methods of a path.
     """
 
     def __init__(self, control: Litestar, raw: Mapping[tuple[str, str], App]) -> None:
@@ -110,7 +110,7 @@ class Guarded:
 
 
 def build_control() -> Litestar:
-    """Return the control API, which does not serve an engine yet."""
+    """Return the control API without an engine."""
 
     async def provide_call(request: Request[Any, Any, Any]) -> Call:
         return Call(request.app.state.engine, request.app.state.keyring, request.state.caller, request)
@@ -129,13 +129,13 @@ def build_control() -> Litestar:
 
 
 def describe_api() -> dict[str, Any]:
-    """The OpenAPI document, without an engine."""
+    """Return the OpenAPI document; this needs no engine."""
     return build_document(build_control())
 
 
 def _respond(error: Error) -> Response[bytes]:
     status, headers, body = problem(error)
-    # The headers of every answer are added to all of them.
+    # Guarded adds the security headers.
     shown = {name.decode(): value.decode() for name, value in headers if (name, value) not in SECURITY_HEADERS}
     media_type = shown.pop("content-type")
     del shown["content-length"]
@@ -147,12 +147,14 @@ def _answer_error(_request: Request[Any, Any, Any], error: Error) -> Response[by
 
 
 def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """What the framework refuses by itself, in our words."""
+    """Return the problem document for an error raised by the framework."""
     method, path = request.scope["method"], request.scope["path"][:200]
     if error.status_code == 404:
-        return _respond(NotFound(f"There is no {path}; /openapi.json lists what there is.", code="no_such_route"))
+        return _respond(
+            NotFound(f"The path {path} does not exist. /openapi.json lists all paths.", code="no_such_route")
+        )
     if error.status_code == 405:
-        detail = f"{path} does not take {method}; /openapi.json lists what it takes."
+        detail = f"{path} does not support {method}. /openapi.json lists its methods."
         answer = _respond(Invalid(detail, code="method_not_allowed"))
         answer.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
         return answer
@@ -169,7 +171,7 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def _methods(app: Litestar, path: str) -> set[str]:
-    """The methods that a path takes: those of the routes with this very path, or of those with a place for a name."""
+    """Return the methods of a path: of the routes with exactly this path, or else of those with parameters."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
     fitting = [route for route in routes if route.path_format == path] or [
         route for route in routes if re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path_format), path)
@@ -178,6 +180,6 @@ def _methods(app: Litestar, path: str) -> set[str]:
 
 
 def _answer_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Nothing of an unexpected error is told but that it happened; the log has the rest."""
+    """Log an unexpected exception and return an error without its details."""
     log.error("request failed", action="request_failed", path=request.scope["path"], exc_info=error)
     return _respond(surprise())

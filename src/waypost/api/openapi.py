@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: what the framework finds in the routes, with bodies, problems and the edge put in."""
+"""The OpenAPI 3.1 document: the framework's description of the routes, with bodies, problems and raw routes added."""
 
 import re
 import typing
@@ -14,28 +14,28 @@ from litestar.routes import HTTPRoute
 from waypost import __version__
 from waypost.api.control.calls import LONGEST_KEY, PUBLIC
 from waypost.api.problems import MEDIA_TYPE
-from waypost.domain.events.segment import KINDS, Batch, Message
+from waypost.domain.events.segment import KINDS, TrackingBatch, TrackingMessage
 
 Json = dict[str, Any]
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """What went wrong (RFC 9457). Some problems have further members, such as `field` or `pointer`."""
+    """An error (RFC 9457). Some problems have further members, such as `field` or `pointer`."""
 
     type: str
     title: str
     status: int
-    #: A stable name to tell problems apart by.
+    #: A stable identifier of the kind of error.
     code: str
-    #: What to do about it.
+    #: What is wrong, where, and what to do.
     detail: str
 
 
 class EventsAccepted(msgspec.Struct, kw_only=True):
-    """Events were taken and will not be lost; a repeat of a `messageId` gets the same answer."""
+    """The events are stored durably. A repeated `messageId` has no effect and gets the same response."""
 
     success: bool
-    #: Only where some events of a batch were refused: how many were taken, and what was wrong with the others.
+    #: Only if some events of a batch were rejected: how many were accepted, and the errors of the others.
     accepted: int = 0
     rejected: list[dict[str, Any]] = []
 
@@ -49,7 +49,7 @@ CONFIG = OpenAPIConfig(
         security_schemes={
             "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key of the workspace."),
             "write_key": SecurityScheme(
-                type="http", scheme="basic", description="A write key as the user name, as Segment's libraries send it."
+                type="http", scheme="basic", description="A write key as the user name, as Segment libraries send it."
             ),
         }
     ),
@@ -62,26 +62,26 @@ CONFIG = OpenAPIConfig(
 _REFUSALS = {
     "400": "The request is not valid.",
     "401": "No valid API key was given.",
-    "403": "The API key lacks the scope.",
-    "404": "There is no such thing in this workspace.",
-    "409": "The present state does not allow it.",
+    "403": "The API key does not have the required scope.",
+    "404": "The resource does not exist in this workspace.",
+    "409": "The current state of the resource does not allow the request.",
     "413": "The request is too large.",
     "422": "The Idempotency-Key was used for another request.",
-    "503": "The store cannot take this now; nothing was kept.",
+    "503": "The server cannot process the request now. Nothing was stored; retry.",
 }
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "A repeat with the same key within 24 hours gets the answer of the first request.",
+    "description": "A repeated request with the same key within 24 hours gets the response of the first one.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
 _PAGE = re.compile(r"Page_(?:[\w]+\.)*(\w+)_")
 
 
 def build_document(app: Litestar) -> Json:
-    """The document as plain JSON values."""
+    """Return the document as plain JSON values."""
     document = app.openapi_schema.to_schema()
-    types: list[Any] = [Problem, EventsAccepted, Message, Batch]
+    types: list[Any] = [Problem, EventsAccepted, TrackingMessage, TrackingBatch]
     for path, handler, operation in _operations(app, document["paths"]):
         types += [_answer(handler)] if _answer(handler) else []
         body = handler.opt.get("body")
@@ -95,7 +95,7 @@ def build_document(app: Litestar) -> Json:
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     components = document["components"]
     components["schemas"] = {**components["schemas"], **schemas}
-    finished = msgspec.json.decode(_PAGE.sub(r"PageOf\1", msgspec.json.encode(document).decode()))
+    finished = msgspec.json.decode(_PAGE.sub(r"\1Page", msgspec.json.encode(document).decode()))
     finished["components"]["schemas"] = dict(sorted(finished["components"]["schemas"].items()))
     return typing.cast(Json, finished)
 
@@ -112,7 +112,7 @@ def _operations(app: Litestar, paths: Json) -> typing.Iterator[tuple[str, HTTPRo
 
 
 def _answer(handler: HTTPRouteHandler) -> Any:
-    """The struct that a handler answers with, if it does."""
+    """Return the struct in the response of a handler, if there is one."""
     annotation = handler.parsed_fn_signature.return_type.annotation
     inner = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Response else annotation
     return None if inner in (bytes, None, type(None)) else inner
@@ -151,7 +151,7 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
 
 
 def _tidy(parameter: Json) -> None:
-    """A query parameter that is not given is absent, never null."""
+    """Remove null from the schema of a query parameter: an omitted parameter is absent, not null."""
     for name in ("deprecated", "allowEmptyValue", "allowReserved"):
         parameter.pop(name, None)
     schema = parameter["schema"]
@@ -162,16 +162,16 @@ def _tidy(parameter: Json) -> None:
 
 
 def _edge(kind: str) -> Json:
-    what = "Up to 2500 events at once" if kind == "batch" else f"One {kind} event"
+    what = "Send up to 2500 events" if kind == "batch" else f"Send {'an' if kind[0] in 'ai' else 'a'} {kind} event"
     return {
         "operationId": f"send_{kind}",
         "tags": ["events"],
         "summary": f"{what} (Segment HTTP tracking API)",
-        "description": "Answers when what was sent is stored. The body may be gzipped.",
+        "description": "Responds when the events are stored. The body may be compressed with gzip.",
         "security": [{"write_key": []}, {"bearer": []}],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _ref(Batch if kind == "batch" else Message)}},
+            "content": {"application/json": {"schema": _ref(TrackingBatch if kind == "batch" else TrackingMessage)}},
         },
         "responses": {
             "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(EventsAccepted)}}},
@@ -182,7 +182,7 @@ def _edge(kind: str) -> Json:
 
 @get("/openapi.json", opt=PUBLIC, include_in_schema=False)
 async def serve_document(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The OpenAPI document, made at the first request."""
+    """Return the OpenAPI document, built at the first request."""
     state = request.app.state
     if "document" not in state:
         state.document = msgspec.json.encode(build_document(request.app))

@@ -1,4 +1,4 @@
-"""Lists in pages: `{"data": […], "next": cursor or null}`, cut by the key of the last row, never by an offset."""
+"""Pages of lists: `{"data": […], "next": cursor or null}`. Cursors hold the key of the last row, not an offset."""
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,17 +14,17 @@ from waypost.storage.database import Row
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Larger than every id: where a list starts that shows the newest first.
+#: Larger than every id: the start of a newest-first list.
 NEWEST = (1 << 63) - 1
 
-#: Rows that one query looks at where a list is filtered without an index, and how many such queries make a page: then
-#: the page may be short and have a next.
+#: Rows that one query scans in a list filtered without an index, and the most queries for one page. After them the page
+#: is returned even if it is short, with a `next`.
 SCAN = 5_000
 STRETCHES = 100
 
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Rows of a page.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Maximum number of items on a page.")]
 After = Annotated[
-    str | None, QueryParameter(name="after", max_length=200, description="The `next` of the page before this one.")
+    str | None, QueryParameter(name="after", max_length=200, description="The `next` of the previous page.")
 ]
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,17 +35,17 @@ class Page(msgspec.Struct, Generic[T]):
     """A page of a list."""
 
     data: list[T]
-    #: Give it as `?after=` to get the page that follows; null on the last one.
+    #: Send it as `?after=` to get the next page; null on the last page.
     next: str | None = None
 
 
 def cursor(name: str, *key: int | str) -> str:
-    """The cursor behind a row of the list of this name; nobody but `position` reads it."""
+    """Return the cursor after a row of the named list; only `position` reads it."""
     return base64.urlsafe_b64encode(_encode((name, key))).decode().rstrip("=")
 
 
 def position(name: str, after: str | None, *start: int | str) -> tuple[int | str, ...]:
-    """The key in a cursor, or the start of the list; Invalid for the cursor of another list."""
+    """Return the key in a cursor, or the start of the list; raise Invalid for a cursor of another list."""
     if after is None:
         return start
     try:
@@ -53,27 +53,29 @@ def position(name: str, after: str | None, *start: int | str) -> tuple[int | str
     except (ValueError, msgspec.DecodeError, msgspec.ValidationError):
         found, key = "", []
     if found != name or [type(part) for part in key] != [type(part) for part in start] or not all(map(_storable, key)):
-        raise Invalid("This cursor is not one of this list. Use the `next` of its last page.", code="invalid_cursor")
+        raise Invalid(
+            "`after` is not a cursor of this list. Use the `next` of its previous page.", code="invalid_cursor"
+        )
     return tuple(key)
 
 
 def _storable(part: int | str) -> bool:
-    """Whether a database takes a part of a key that a stranger may have made up."""
+    """Return whether a database accepts a part of a key, which a client may have forged."""
     return "\0" not in part if isinstance(part, str) else 0 <= part <= NEWEST
 
 
 def made_from(at: int) -> int:
-    """The first id that can have been made at this moment or later, as far as ids reach."""
+    """Return the smallest id that can be generated at this time or later."""
     return min(first_id(at), NEWEST)
 
 
 def before(name: str, after: str | None) -> int:
-    """The id before which a page of a newest-first list begins."""
+    """Return the id before which a page of a newest-first list begins."""
     return int(position(name, after, NEWEST)[0])
 
 
 def page(name: str, rows: Sequence[R], limit: int, show: Callable[[R], T], key: Callable[[R], int]) -> Page[T]:
-    """A page made of up to `limit + 1` rows: one more than it shows says that another page follows."""
+    """Return a page of up to `limit + 1` rows; the extra row means that another page follows."""
     shown = rows[:limit]
     following = cursor(name, key(shown[-1])) if len(rows) > limit else None
     return Page([show(row) for row in shown], following)
@@ -88,10 +90,10 @@ async def scan(
     show: Callable[[R], T],
     key: Callable[[R], int],
 ) -> Page[T]:
-    """A page of a newest-first list that is filtered without an index, read stretch by stretch of SCAN rows.
+    """Return a page of a newest-first list that is filtered without an index, reading SCAN rows per query.
 
-    `read(before=…, scan=…, n=…)` gives the rows of one stretch that pass the filter, `find_end(before=…, scan=…)` its
-    last id and its length.
+    `read(before=…, scan=…, n=…)` returns the matching rows of one stretch, `find_end(before=…, scan=…)` the last id and
+    the length of the stretch.
     """
     found: list[R] = []
     for _ in range(STRETCHES):

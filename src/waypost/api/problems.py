@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): the only place that knows which HTTP status an error has."""
+"""Errors as `application/problem+json` (RFC 9457), and the HTTP status of each error."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ STATUS: dict[type[Error], tuple[int, str]] = {
     TooLarge: (413, "Too large"),
     Unavailable: (503, "Unavailable"),
 }
-#: Errors whose status is finer than that of their kind.
+#: Error codes with a more specific status than their class.
 BY_CODE = {
     "request_timeout": (408, "Request timeout"),
     "head_too_large": (431, "Request header fields too large"),
@@ -35,7 +35,7 @@ BY_CODE = {
 }
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-#: On every answer: it is what its content-type says, no page may frame it, and nothing in it is ever loaded or run.
+#: Headers of every response: no content sniffing, no framing, no loading or running of content.
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body of the answer that an error makes."""
+    """Return the status, headers and body of the response for an error."""
     status, title = BY_CODE.get(error.code) or STATUS.get(type(error), (500, "Error"))
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -66,5 +66,5 @@ def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
 
 
 def surprise() -> Error:
-    """What is told of an error that nobody foresaw: the log has the rest."""
-    return Error("The server failed unexpectedly; its log says why.", code="internal")
+    """Return the error for an unexpected exception, without its details; the log has them."""
+    return Error("The server failed unexpectedly. The log of the server has the details.", code="internal")

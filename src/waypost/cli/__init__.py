@@ -58,7 +58,7 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="waypost")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Waypost: a self-hosted customer-messaging engine. Without a command it serves."""
+    """Waypost, a self-hosted customer-messaging engine. Without a command, it runs `serve`."""
     if ctx.invoked_subcommand is None and (serve := main.get_command(ctx, "serve")) is not None:
         ctx.invoke(serve)
 

@@ -1,4 +1,4 @@
-"""`waypost init`, `workspaces`, `keys` and `reseal`: workspaces, their keys, and the key of all secrets."""
+"""`waypost init`, `workspaces`, `keys` and `reencrypt`: workspaces, API keys, and rotation of the secret key."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from waypost.clock import Ids, iso, now_us
 from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.workspaces import create_key, create_workspace, delete_key, list_keys, require_workspace
-from waypost.engine.runtime.key_rotation import reseal_all
+from waypost.engine.runtime.key_rotation import reencrypt_all
 from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Row, Tx
@@ -21,16 +21,16 @@ LAST = (1 << 63) - 1
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output."""
+    """Print a JSON document to standard output."""
     click.echo(msgspec.json.encode(value).decode())
 
 
 @click.command()
 @data_option
-@click.option("--name", default="My workspace", show_default=True, help="What to call the workspace.")
+@click.option("--name", default="My workspace", show_default=True, help="The name of the workspace.")
 @json_option
 async def init(data: str | None, name: str, as_json: bool) -> None:
-    """Make the first workspace with an API key and a write key. They are shown this once."""
+    """Create the first workspace with an API key and a write key. The keys are shown only once."""
     async with opened(data) as (database, settings):
         await open_secrets(database, settings)
         made = await database.transact(_first_workspace, name, now_us())
@@ -38,31 +38,31 @@ async def init(data: str | None, name: str, as_json: bool) -> None:
 
 
 def _print_workspace(made: dict[str, str], name: str, as_json: bool, then: str) -> None:
-    """Show a new workspace and the texts of its keys, this once."""
+    """Print a new workspace and its keys."""
     if as_json:
         print_json(made)
         return
     console = Console()
     console.print(f"[bold]Workspace[/bold]  {made['workspace']} ({escape(name)})", highlight=False)
     console.print(
-        f"[bold]API key[/bold]    {made['api_key']}   for everything: /v1/webhooks, /v1/ledger, …", highlight=False
+        f"[bold]API key[/bold]    {made['api_key']}   full access: /v1/webhooks, /v1/ledger, …", highlight=False
     )
     console.print(
-        f"[bold]Write key[/bold]  {made['write_key']}   for Segment clients: they may only send events", highlight=False
+        f"[bold]Write key[/bold]  {made['write_key']}   for Segment clients; can only send events", highlight=False
     )
-    console.print(f"\nKeep them now: they are not shown again. {then}")
+    console.print(f"\nStore these keys now: they are not shown again. {then}")
 
 
 @click.group()
 def workspaces() -> None:
-    """Workspaces: list, add. Each has its own keys, events, people, webhooks and connections."""
+    """List and add workspaces. Each has its own keys, events, profiles, webhooks and connections."""
 
 
 @workspaces.command("list")
 @data_option
 @json_option
 async def list_workspaces(data: str | None, as_json: bool) -> None:
-    """List the workspaces."""
+    """List all workspaces."""
     async with opened(data) as (database, _):
         rows = await database.read(_workspaces)
     shown = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, _, at in rows]
@@ -75,28 +75,31 @@ async def list_workspaces(data: str | None, as_json: bool) -> None:
 
 @workspaces.command("add")
 @data_option
-@click.option("--name", required=True, help="What to call the workspace.")
+@click.option("--name", required=True, help="The name of the workspace.")
 @json_option
 async def add_workspace(data: str | None, name: str, as_json: bool) -> None:
-    """Make another workspace with an API key and a write key. They are shown this once."""
+    """Create another workspace with an API key and a write key. The keys are shown only once."""
     if not name.strip() or not name.isprintable():
-        raise Invalid("A workspace name must have at least one character and only printable ones.", code="invalid_name")
+        raise Invalid(
+            "A workspace name must have at least one character, and may contain only printable characters.",
+            code="invalid_name",
+        )
     async with opened(data) as (database, _):
         made = await database.transact(_another_workspace, name, now_us())
-    _print_workspace(made, name, as_json, "A running `waypost serve` takes them at once.")
+    _print_workspace(made, name, as_json, "A running `waypost serve` accepts them immediately.")
 
 
 @click.group()
 def keys() -> None:
-    """API keys: list, add, delete."""
+    """List, add and delete API keys."""
 
 
 @keys.command("list")
 @data_option
-@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose keys.")
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the keys.")
 @json_option
 async def list_(data: str | None, workspace: str, as_json: bool) -> None:
-    """List the keys of a workspace, without their texts."""
+    """List the API keys of a workspace, without the keys themselves."""
     async with opened(data) as (database, _):
         rows = await database.read(_keys_of, internal("ws", workspace))
     shown = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
@@ -109,12 +112,19 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
 
 @keys.command("add")
 @data_option
-@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose key.")
-@click.option("--name", default="", help="What to call the key.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice([s.value for s in Scope]), required=True)
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the key.")
+@click.option("--name", default="", help="The name of the key.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([s.value for s in Scope]),
+    required=True,
+    help="What the key can do; repeatable.",
+)
 @json_option
 async def add(data: str | None, workspace: str, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Make a key. Its text is shown this once."""
+    """Create an API key. The key is shown only once."""
     async with opened(data) as (database, _):
         ids = Ids(COMMAND_LINE)
         made = await database.transact(create_key, ids, internal("ws", workspace), name, list(scopes), now_us())
@@ -126,11 +136,11 @@ async def add(data: str | None, workspace: str, name: str, scopes: tuple[str, ..
 
 @keys.command("delete")
 @data_option
-@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose key.")
-@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the key.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.argument("key")
 async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
-    """Delete a key. Servers stop taking it within five seconds."""
+    """Delete an API key. Running servers refuse it within five seconds."""
     if not yes:
         click.confirm(f"Delete {key}?", abort=True)
     async with opened(data) as (database, _):
@@ -141,13 +151,13 @@ async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
 @data_option
 @json_option
 async def reencrypt(data: str | None, as_json: bool) -> None:
-    """Encrypt all stored secrets under the first secret key, so that older ones can be removed from the settings."""
+    """Re-encrypt all stored secrets with the first secret key, so that older keys can be removed from the settings."""
     async with opened(data) as (database, settings):
-        done = await reseal_all(database, await open_secrets(database, settings))
+        done = await reencrypt_all(database, await open_secrets(database, settings))
     if as_json:
         print_json(done)
         return
-    click.echo(f"{done.changed} of {done.seen} rows with secrets were encrypted anew")
+    click.echo(f"{done.changed} of {done.seen} rows with secrets were re-encrypted")
 
 
 async def _workspaces(tx: Tx) -> list[Row]:
@@ -161,14 +171,14 @@ async def _keys_of(tx: Tx, workspace_id: int) -> list[dict[str, Any]]:
 
 async def _another_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
     if not await tx.rows("workspaces.list"):
-        raise Conflict("There is no workspace yet. `waypost init` makes the first one.", code="not_initialised")
+        raise Conflict("No workspace exists. Run `waypost init` to create the first one.", code="not_initialised")
     return await create_workspace(tx, Ids(COMMAND_LINE), name, now)
 
 
 async def _first_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
     if await tx.rows("workspaces.list"):
         raise Conflict(
-            "There is a workspace already. `waypost keys add --scope manage` makes a new key for it.",
+            "A workspace already exists. Run `waypost keys add --scope manage` to create a key for it.",
             code="already_initialised",
         )
     return await create_workspace(tx, Ids(COMMAND_LINE), name, now)

@@ -1,4 +1,4 @@
-"""`waypost check`: whether all is well with the settings, the store, the ledger, the connections and the messages."""
+"""`waypost check`: verify the settings, database, ledger, deliveries, connections, secrets and messages."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -29,26 +29,26 @@ from waypost.storage.data_directory import open_to_others
 from waypost.storage.database import Database, Row, Tx
 from waypost.storage.open import open_database
 
-#: Rows that are read at a time.
+#: Rows read by one query.
 STEP = 500
-#: A delivery that was due so long ago and is still pending is overdue.
+#: A pending delivery that was due this long ago is overdue.
 OVERDUE = 10 * 60 * SECOND
-#: For so long the living processes may take to settle what a dead one was sending.
+#: How long live processes may take to recover the messages that a dead process was sending.
 TAKEOVER = DEAD_AFTER + 60 * SECOND
-#: What is wrong is named up to so many times.
+#: How many errors of one kind are listed.
 NAMED = 5
 
 
 class Found(msgspec.Struct):
-    """What one step of the check found, where it is no error."""
+    """The result of a step that found no error."""
 
     detail: str
-    #: Whether somebody should look at it all the same.
+    #: Whether an operator should review it.
     warning: bool = False
 
 
 class Sheet:
-    """The steps of a check and what they found, printed as they are done."""
+    """The steps of a check with their results, printed as they finish."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -56,7 +56,7 @@ class Sheet:
         self._found: list[dict[str, object]] = []
 
     async def step(self, name: str, work: Callable[[], Awaitable[Found]]) -> bool:
-        """Do one step; whether it found no error."""
+        """Run one step; return whether it found no error."""
         try:
             found, sound = await work(), True
         except Error as error:
@@ -73,7 +73,7 @@ class Sheet:
         return sound
 
     def finish(self) -> None:
-        """Print the whole where it is wanted as JSON; ends the process when there was an error."""
+        """Print the results if JSON is requested; exit with 1 if there was an error."""
         sound = all(part["ok"] for part in self._found)
         if self._as_json:
             print_json({"ok": sound, "checks": self._found})
@@ -85,11 +85,11 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Prove settings, files, database, ledger, deliveries, connections, secrets, messages. Exit 0 when all is well."""
+    """Check settings, files, database, ledger, deliveries, connections, secrets and messages. Exit 0 if none fails."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):
-        # Without them nothing else can be looked at.
+        # Nothing else can be checked without valid settings.
         sheet.finish()
     # Before the database is opened, which closes to others what is ours.
     await sheet.step("files", lambda: _files(settings))
@@ -137,13 +137,13 @@ async def _files(settings: Settings) -> Found:
 async def _migrations(database: Database) -> Found:
     pending = await database.pending_migrations()
     if pending:
-        raise Error(f"not run yet: {', '.join(pending)}. Run `waypost migrate`.")
+        raise Error(f"pending migrations: {', '.join(pending)}. Run `waypost migrate`.")
     return Found("up to date")
 
 
 async def _database(database: Database) -> Found:
     await database.check()
-    return Found("sound, and every query can be prepared")
+    return Found("intact, and every query can be prepared")
 
 
 async def _ledger(database: Database) -> Found:
@@ -177,14 +177,14 @@ async def _deliveries(database: Database) -> Found:
             lost += count if unseen.get(node, TAKEOVER + 1) > TAKEOVER else 0
     alive = any(age <= DEAD_AFTER for age in unseen.values())
     text = (
-        f"{overdue} were due more than {OVERDUE // SECOND // 60} minutes ago, the oldest at {iso(oldest)}; "
+        f"{overdue} deliveries were due more than {OVERDUE // SECOND // 60} minutes ago, the oldest at {iso(oldest)}; "
         f"{held} of them are held by a process. By endpoint: "
         + _few([f"{public('whk', endpoint)} {count}" for endpoint, count in _by_endpoint(rows)])
     )
     if lost and alive:
         raise Error(
-            f"{text}. {lost} are held by processes that died, and nobody has released them. "
-            "Look for chore_failed in the log of the processes that live."
+            f"{text}. {lost} are held by dead processes, and no live process has released them. "
+            "Look for chore_failed in the logs of the live processes."
         )
     return Found(text, warning=True)
 
@@ -197,7 +197,7 @@ def _by_endpoint(rows: list[Row]) -> list[tuple[int, int]]:
 
 
 async def _overdue(tx: Tx, before: int) -> tuple[list[Row], dict[int, int]]:
-    """Overdue deliveries by endpoint and holder; and how long ago each process was seen."""
+    """Return the overdue deliveries by endpoint and process, and the time since each process was seen."""
     return (
         await tx.rows("checks.overdue", before=before),
         {row[0]: row[2] for row in await tx.rows("nodes.list")},
@@ -205,14 +205,16 @@ async def _overdue(tx: Tx, before: int) -> tuple[list[Row], dict[int, int]]:
 
 
 async def _connections(database: Database) -> Found:
-    """Every connection has a connector that can be read; the paused ones are told."""
+    """Check that every connection has a valid connector, and list paused connections."""
     rows, wrong = await database.read(_connections_and_wrong)
     if wrong:
         raise Error(_few(wrong))
     paused = [f"{name} ({public('con', id_)})" for id_, _, name, _, status in rows if status == "paused"]
     if paused:
-        return Found(f"{len(paused)} of {len(rows)} paused until somebody mends them: {_few(paused)}", warning=True)
-    return Found(f"{len(rows)}, each with a connector that can be read")
+        return Found(
+            f"{len(paused)} of {len(rows)} are paused until an operator fixes them: {_few(paused)}", warning=True
+        )
+    return Found(f"{len(rows)}, each with a valid connector")
 
 
 async def _connections_and_wrong(tx: Tx) -> tuple[list[Row], list[str]]:
@@ -237,29 +239,29 @@ async def _secrets(database: Database, settings: Settings) -> Found:
         return Found("none is stored; the first start makes the key")
     encryption = open_encryption(settings.secret_key, settings.data_dir)
     seen, wrong = 0, []
-    for what, prefix, query, names, width, start in _SEALED:
+    for what, prefix, query, names, width, start in _ENCRYPTED:
         after: Row | None = start
         while after is not None:
             rows = await database.read(_rows, query, dict(zip(names, after, strict=True)))
             for row in rows:
                 seen += 1
-                if not _opens(encryption, row[width:]):
+                if not _decrypts(encryption, row[width:]):
                     wrong.append(f"{what} {public(prefix, row[0])}")
             after = tuple(rows[-1][:width]) if len(rows) == STEP else None
     if wrong:
         raise Error(
             f"{len(wrong)} of {seen} rows cannot be decrypted: {_few(wrong)}. "
-            "The secret key is not the one they were stored with."
+            "They were encrypted with another key. Add that key to WAYPOST_SECRET_KEY."
         )
-    return Found(f"{seen} rows, all can be decrypted")
+    return Found(f"all {seen} rows can be decrypted")
 
 
-#: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
-#: and how many columns of the key stand in front of the secrets.
-_SEALED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
-    ("connection", "con", "connections.sealed", ("after",), 1, (-1,)),
-    ("endpoint", "whk", "endpoints.sealed", ("after",), 1, (-1,)),
-    ("a kept answer of", "ws", "idempotency.sealed", ("workspace_id", "key"), 2, (-1, "")),
+#: What is encrypted: its name, the prefix of its id, the query, the parameters for the cursor, the number of key
+#: columns in front of the secrets, and the start of the cursor.
+_ENCRYPTED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
+    ("connection", "con", "connections.encrypted", ("after",), 1, (-1,)),
+    ("endpoint", "whk", "endpoints.encrypted", ("after",), 1, (-1,)),
+    ("a stored response of workspace", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
 )
 
 
@@ -267,9 +269,9 @@ async def _rows(tx: Tx, query: str, values: dict[str, object]) -> list[Row]:
     return await tx.rows(query, **values, n=STEP)
 
 
-def _opens(encryption: Encryption, sealed: Row) -> bool:
+def _decrypts(encryption: Encryption, texts: Row) -> bool:
     try:
-        for text in sealed:
+        for text in texts:
             encryption.open(text)
     except Error:
         return False
@@ -277,7 +279,7 @@ def _opens(encryption: Encryption, sealed: Row) -> bool:
 
 
 async def _messages(database: Database) -> Found:
-    """No message is stuck with a process that died, although others live; those that are unknown are told."""
+    """Check that no message is stuck with a dead process while others live, and count unknown messages."""
     now = now_us()
     sending, unseen, alive, unknown = await database.read(_sending)
     under_way = left = stuck = 0
@@ -291,19 +293,21 @@ async def _messages(database: Database) -> Found:
             left += count
     if stuck:
         raise Error(
-            f"{stuck} are held by processes that died, and nobody has settled them. "
-            "Look for chore_failed in the log of the processes that live."
+            f"{stuck} messages are held by dead processes, and no live process has recovered them. "
+            "Look for chore_failed in the logs of the live processes."
         )
-    said = [f"{under_way} under way"]
+    said = [f"{under_way} being sent"]
     if left:
-        said.append(f"{left} were when a process died: the next start, or the other processes, will settle them")
+        said.append(
+            f"{left} were being sent when a process died: the other processes, or the next start, will recover them"
+        )
     if unknown:
-        said.append(f"{unknown} unknown: GET /v1/messages?status=unknown lists them")
+        said.append(f"{unknown} with an unknown result: GET /v1/messages?status=unknown lists them")
     return Found(", ".join(said), warning=bool(left or unknown))
 
 
 async def _sending(tx: Tx) -> tuple[list[Row], dict[int, int], bool, int]:
-    """Who sends how many since when; how long ago each process was seen; whether any lives; how many are unknown."""
+    """Return what each process sends, the time since each was seen, whether any is live, and the unknown messages."""
     live = await tx.row("nodes.live", within=DEAD_AFTER)
     unknown = await tx.row("checks.unknown")
     return (

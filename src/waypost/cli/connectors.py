@@ -1,4 +1,4 @@
-"""`waypost connectors`: kinds of providers from files, added to a workspace or only looked at."""
+"""`waypost connectors`: list connectors, check a definition, add one to a workspace."""
 
 from typing import TextIO
 
@@ -18,15 +18,15 @@ file_argument = click.argument("file", type=click.File("r", encoding="utf-8"))
 
 @click.group()
 def connectors() -> None:
-    """Connectors, the kinds of providers: list, look over, add."""
+    """List, check and add connectors."""
 
 
 @connectors.command("list")
 @data_option
-@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Whose connectors.")
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the connectors.")
 @json_option
 async def list_(data: str | None, workspace: str, as_json: bool) -> None:
-    """List the connectors that a workspace added, and those that come with Waypost."""
+    """List the workspace's own connectors and the built-in ones."""
     async with opened(data) as (database, _):
         own = {one.connector.name: one.connector for one in await database.read(list_own, internal("ws", workspace))}
     found = shipped() | own
@@ -46,21 +46,21 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
 @file_argument
 @json_option
 async def check(file: TextIO, as_json: bool) -> None:
-    """Look over a definition without adding it; the first thing that is wrong is told with its line."""
+    """Check a definition without adding it. The first error is printed with its line."""
     connector = read_definition(file.read())
     if as_json:
         print_json({"name": connector.name, "channel": connector.channel})
         return
-    click.echo(f"{connector.name} ({connector.channel}) can be added")
+    click.echo(f"{connector.name} ({connector.channel}) is valid")
 
 
 @connectors.command("add")
 @data_option
-@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="Who gets it.")
+@click.option("--workspace", default="ws_0000000000000001", show_default=True, help="The workspace to add it to.")
 @file_argument
 @json_option
 async def add(data: str | None, workspace: str, file: TextIO, as_json: bool) -> None:
-    """Add a connector from a TOML file, or replace the workspace's own one of the same name."""
+    """Add a connector from a TOML file, or replace the workspace's own connector of the same name."""
     definition = file.read()
     async with opened(data) as (database, settings):
         encryption = await open_secrets(database, settings)

@@ -1,4 +1,4 @@
-"""`waypost demo`: everything at once, with real-looking data and traffic, and what to try next."""
+"""`waypost demo`: a server and a sink with sample data and traffic, and commands to try."""
 
 import asyncio
 import os
@@ -26,12 +26,12 @@ from waypost.sink.server import serve as serve_sink
 
 
 @click.command()
-@click.option("--data", default="./data/demo", show_default=True, metavar="DIR", help="Where the demo keeps its data.")
-@click.option("--port", type=int, help="Serve on this port. [default: 8080, or a free one]")
-@click.option("--sink-port", default=8090, show_default=True, help="Run the sink on this port, or a free one.")
+@click.option("--data", default="./data/demo", show_default=True, metavar="DIR", help="The data directory of the demo.")
+@click.option("--port", type=int, help="Serve on this port. [default: 8080, or a free port]")
+@click.option("--sink-port", default=8090, show_default=True, help="Run the sink on this port, or on a free port.")
 @click.option("--rate", default=2.0, show_default=True, help="Events per second.")
 async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None:
-    """Start a server, a sink that plays subscribers and providers, a workspace and a little traffic."""
+    """Start a server, a sink that simulates receivers and providers, and sample traffic."""
     settings = load_settings(data=data, port=port)
     settings = replace(
         settings,
@@ -75,7 +75,7 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
 
 
 async def _keys(data: Path, database: Any) -> dict[str, str]:
-    """The keys of the demo's workspace, made at the first start and kept beside its data."""
+    """Return the keys of the demo workspace, created at the first start and stored next to its data."""
     file = data / "demo-keys.json"
     if file.exists():
         kept: dict[str, str] = msgspec.json.decode(file.read_bytes())
@@ -93,25 +93,25 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
     wish = msgspec.json.encode({"name": "Wrong", "connector": "aws-pinpoint", "config": wrong}).decode()
     wish = wish.replace(',"config":', ',\n    "config":').replace(',"secret_key"', ',\n    "secret_key"')
     text = f"""[bold]Waypost[/bold]    {url}        API description: {url}/openapi.json
-[bold]Sink[/bold]       {sink}        plays receivers of webhooks, AWS Pinpoint and a mail server
+[bold]Sink[/bold]       {sink}        simulates webhook receivers, AWS Pinpoint and a mail server
 
 [bold]In another terminal: the API key, and the write key for Segment clients[/bold]
   KEY={keys["api_key"]}
   WRITE_KEY={keys["write_key"]}
 
-[bold]Send a text through Pinpoint; with +12025550002 to a phone that is off. Its receipt comes back[/bold]
+[bold]Send an SMS through Pinpoint and get a receipt; +12025550002 is a phone that is off[/bold]
   curl {bearer} {url}/v1/messages \\
     -d '{{"channel":"sms","to":"+12025550101","text":"Hello"}}'
-[bold]See messages with their history, what failed and why; then what the provider took[/bold]
+[bold]List messages with their history; failed messages; and what the provider accepted[/bold]
   curl {bearer} '{url}/v1/messages?limit=3'
   curl {bearer} '{url}/v1/messages?status=failed&limit=3'
   curl '{sink}/sent?provider=pinpoint&limit=3'
-[bold]Count them by hour, connection, campaign, template, status and code[/bold]
+[bold]Count messages per hour, connection, campaign, template, status and code[/bold]
   curl {bearer} {url}/v1/message-counts
-[bold]Connect a project that no stream is linked to: set-up code 2002, and what to do[/bold]
+[bold]Connect a project without an event stream: set-up code 2002, and how to fix it[/bold]
   curl {bearer} {url}/v1/connections \\
     -d '{wish}'
-[bold]The steps at AWS for a connection, and the smallest IAM policy that it needs[/bold]
+[bold]Get the set-up steps at AWS for a connection, and its minimal IAM policy[/bold]
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/setup
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/iam-policy
 
@@ -119,17 +119,17 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
   curl -u $WRITE_KEY: {url}/v1/track \\
     -d '{{"userId":"ada","event":"Order Shipped","messageId":"try-1","properties":{{"total":9.5}}}}'
   curl '{sink}/received?name=orders&limit=1'
-[bold]See the endpoints; `broken` is disabled within a minute, with its last error[/bold]
+[bold]List the endpoints; `broken` is disabled within a minute, with its last error[/bold]
   curl {bearer} {url}/v1/webhooks
-[bold]Ask whether anything was lost[/bold]
+[bold]Check that nothing was lost[/bold]
   curl {bearer} {url}/v1/ledger
-[bold]Kill it, start it again, and ask once more[/bold]
+[bold]Kill the server, start it again, and check once more[/bold]
   kill -9 {os.getpid()} ; make run"""
     Console(width=120).print(Panel(text, title="waypost demo", expand=False), highlight=False, soft_wrap=True)
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The wanted port if nobody has it, else one that is free."""
+    """Return the wanted port if it is free, otherwise another free port."""
     for port in (wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -139,4 +139,4 @@ def free_port(host: str, wanted: int) -> int:
                 continue
             bound: int = probe.getsockname()[1]
             return bound
-    raise Unavailable(f"No port is free on {host}.")
+    raise Unavailable(f"No TCP port is free on {host}. Stop a program that listens there.")

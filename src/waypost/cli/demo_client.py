@@ -1,4 +1,4 @@
-"""A client of the demo's own server and sink: everything that the demo does, anybody could do with curl."""
+"""The client that the demo uses to call its own server and sink over HTTP."""
 
 from base64 import b64encode
 from typing import Any
@@ -22,19 +22,19 @@ class Client:
         self._outbound = Outbound(parse_networks("127.0.0.0/8,::1,0.0.0.0/0"))
 
     async def ask(self, method: str, path: str, body: object = None, *, write: bool = False) -> tuple[int | None, Any]:
-        """Send a request to the server; gives back status and body of the answer."""
+        """Send a request to the server; return the status and the body of the response."""
         return await self._send(method, self.url + path, body, [self._basic if write else self._bearer])
 
     async def get(self, path: str) -> Any:
-        """What the server has there; Unavailable when it does not say."""
+        """Return the body of a GET request; raise Unavailable if it fails."""
         return await self._sure(await self.ask("GET", path), path)
 
     async def need(self, method: str, path: str, body: object) -> Any:
-        """The body of an answer that has to be a success, for what the demo cannot do without."""
+        """Send a request that must succeed, and return the body; raise Unavailable if it fails."""
         return await self._sure(await self.ask(method, path, body), path)
 
     async def tell_sink(self, path: str, body: object) -> None:
-        """Set the sink up."""
+        """Configure the sink."""
         await self._sure(await self._send("PUT", self.sink + path, body, []), path)
 
     async def stop(self) -> None:
@@ -50,5 +50,5 @@ class Client:
     async def _sure(self, answer: tuple[int | None, Any], path: str) -> Any:
         status, body = answer
         if status is None or status >= 300:
-            raise Unavailable(f"The demo could not be set up: {path} answered {status}, {str(body)[:300]}")
+            raise Unavailable(f"The demo cannot be set up: {path} returned {status}: {str(body)[:300]}")
         return body

@@ -1,4 +1,4 @@
-"""What the demo sets up: endpoints, connections and templates; made once, and led to the present ports."""
+"""The set-up of the demo: endpoints, connections and templates."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ RECEIVERS: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
 )
 PINPOINT = "Pinpoint Promo"
 MAIL = "Shop mail"
-#: The sink takes any account; these are the examples of AWS's own manuals.
+#: The sink accepts any account; these values are the examples in the AWS documentation.
 ACCOUNT = {
     "region": "us-east-1",
     "project_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
@@ -40,7 +40,7 @@ TEMPLATES: tuple[dict[str, Any], ...] = (
 
 
 class Scene(msgspec.Struct):
-    """What the traffic and the welcome have to know of it."""
+    """The ids that the traffic and the printed commands need."""
 
     pinpoint: str
     mail: str
@@ -49,7 +49,7 @@ class Scene(msgspec.Struct):
 
 
 async def set_scene(client: Client, mail_port: int) -> Scene:
-    """Make what is missing, and lead what there is to where the sink listens now; any number of times."""
+    """Create what is missing, and update the rest to the present ports of the sink. Can be repeated."""
     await _subscribe(client)
     pinpoint = await _connect_pinpoint(client)
     mail = await _connect(
@@ -80,19 +80,19 @@ async def _subscribe(client: Client) -> None:
 
 
 async def _connect_pinpoint(client: Client) -> str:
-    """The Pinpoint connection, with its receipts on their way back."""
+    """Return the id of the Pinpoint connection, whose receipts the sink sends back."""
     tracker = {"tracker_url": f"{client.url}/tracking/amazon-pinpoint-events"}
-    # Before the connection is checked: its set-up check asks where the stream leads.
+    # Before the set-up check of the connection, which verifies the destination of the stream.
     await client.tell_sink("/aws", tracker)
     connection = await _connect(client, PINPOINT, "aws-pinpoint", ACCOUNT | {"endpoint_url": client.sink})
-    # The sink keeps nothing when it ends, and the key is shown only once: so each start makes a new one.
+    # The sink stores nothing on disk, and the key is shown only once: each start creates a new key.
     made = await client.need("POST", f"/v1/connections/{connection}/rotate-receipts-key", None)
     await client.tell_sink("/aws", tracker | {"access_key": made["access_key_for_receipts"]})
     return connection
 
 
 async def _connect(client: Client, name: str, connector: str, config: dict[str, Any]) -> str:
-    """The id of the connection of this name."""
+    """Create or update the connection of this name, and return its id."""
     listed = await client.get("/v1/connections?limit=200")
     known = {connection["name"]: connection["id"] for connection in listed["data"]}
     if name in known:

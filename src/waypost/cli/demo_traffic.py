@@ -1,4 +1,4 @@
-"""What happens in the demo: people do things, and get messages now and then, some of which fail."""
+"""The traffic of the demo: events of sample people, and messages to them, some of which fail."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ EVENTS_PER_MESSAGE = 3
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody of the demo. The sink knows what shall become of messages to some numbers and mailboxes."""
+    """A person of the demo. The sink has fixed results for some of the numbers and mailboxes."""
 
     name: str
     phone: str
@@ -33,15 +33,15 @@ PEOPLE = (
     Person("barbara", "+12025550105", "barbara@example.com"),
     # The phone is off: 2009.
     Person("ken", "+12025550002", "ken@example.com"),
-    # The carrier takes it for spam: 2015. The mailbox does not exist: suppressed after the first mail.
+    # The carrier blocks it as spam: 2015. The mailbox does not exist: suppressed after the first mail.
     Person("margaret", "+12025550008", "bounce+margaret@example.com"),
-    # Answers STOP to the first text: opted out from then on.
+    # Replies STOP to the first SMS, and is opted out from then on.
     Person("dennis", "+12025550029", "dennis@example.com"),
 )
 
 
 async def send_traffic(client: Client, scene: Scene, rate: float) -> None:
-    """Events at this rate per second, and messages among them, until it is cancelled."""
+    """Send events at this rate per second, and messages between them, until cancelled."""
     dice = random.Random(1)  # noqa: S311 real-looking, not secret
     for person in PEOPLE:
         traits = {

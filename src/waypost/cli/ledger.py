@@ -17,7 +17,7 @@ from waypost.storage.open import open_database
 @data_option
 @json_option
 async def ledger(data: str | None, as_json: bool) -> None:
-    """Show what was accepted, delivered, is pending and dead, per workspace and endpoint."""
+    """Show accepted, delivered, pending and dead deliveries, per workspace and endpoint."""
     async with opened(data) as (database, _):
         rows = await database.read(balances)
     total = sum((balance for _, _, balance in rows), Balance())
@@ -40,14 +40,14 @@ async def ledger(data: str | None, as_json: bool) -> None:
         table.add_row(public("ws", workspace), public("whk", endpoint), *numbers, mark)
     Console().print(table)
     numbers = [f"{name} {number}" for name, number in _numbers(total).items()]
-    Console().print("all together: " + ", ".join(numbers), highlight=False)
+    Console().print("total: " + ", ".join(numbers), highlight=False)
 
 
 @click.command()
 @data_option
 @json_option
 async def migrate(data: str | None, as_json: bool) -> None:
-    """Bring the database schema up to date; `waypost serve` does it as well."""
+    """Migrate the database schema to this version. `waypost serve` does this at start."""
     settings = load_settings(data=data)
     database = open_database(settings)
     try:
@@ -57,7 +57,7 @@ async def migrate(data: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"migrated": done})
     else:
-        click.echo("\n".join(done) or "nothing to do")
+        click.echo("\n".join(done) or "the schema is up to date")
 
 
 def _numbers(balance: Balance) -> dict[str, int]:
@@ -70,7 +70,7 @@ def _numbers(balance: Balance) -> dict[str, int]:
 
 
 async def balances(tx: Tx) -> list[tuple[int, int, Balance]]:
-    """What was counted: workspace, endpoint, and its ledger."""
+    """Return the workspace, the endpoint and the ledger of every endpoint."""
     return [
         (workspace, endpoint, Balance(*(int(n) for n in numbers)))
         for workspace, endpoint, *numbers in await tx.rows("counts.by_endpoint")

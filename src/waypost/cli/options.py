@@ -1,4 +1,4 @@
-"""What several commands share: their options, the settings they make, and the store they open."""
+"""Shared by the commands: options, logging, and opening the database."""
 
 import logging
 import sys
@@ -18,20 +18,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_option(command: F) -> F:
-    """The data directory."""
+    """Add the option `--data`."""
     return click.option("--data", metavar="DIR", help="The data directory. [env: WAYPOST_DATA; default: ./data]")(
         command
     )
 
 
 def json_option(command: F) -> F:
-    """Print JSON instead of text for people."""
+    """Add the option `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 @asynccontextmanager
 async def opened(data: str | None) -> AsyncIterator[tuple[Database, Settings]]:
-    """The store of a data directory, with its schema up to date, for a command that does one thing."""
+    """Open and migrate the database of a data directory, and close it afterwards."""
     settings = load_settings(data=data)
     database = open_database(settings)
     try:
@@ -48,12 +48,12 @@ async def open_secrets(database: Database, settings: Settings) -> Encryption:
 
 
 def set_up_logs(settings: Settings) -> None:
-    """Structured logs to standard error: one line per fact, with its `action`."""
+    """Configure structured logs on standard error: one line per event, with its `action`."""
     colours = sys.stderr.isatty()
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        # Not the default tracebacks: they print local variables, which hold people's data and secrets.
+        # The default tracebacks print local variables, which contain personal data and secrets.
         else structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
     )
     processors: list[Any] = [

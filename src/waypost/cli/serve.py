@@ -1,4 +1,4 @@
-"""`waypost serve` and `waypost worker`: run the engine until told to stop."""
+"""`waypost serve` and `waypost worker`: run the engine until a signal stops it."""
 
 import asyncio
 import contextlib
@@ -30,12 +30,12 @@ from waypost.storage.open import open_database
 
 log = structlog.get_logger()
 
-#: The interpreter hands itself from thread to thread at least this often. The default of 5 ms lets the event loop,
-#: the writer and the sender wait for each other longer than a whole delivery takes.
+#: The thread switch interval of the interpreter. With the default of 5 ms the event loop, the writer and the sender
+#: wait for each other longer than a whole delivery takes.
 SWITCH_S = 0.0005
-#: Objects made before the collector looks for cycles. A batch makes thousands, and hardly any of them in cycles.
+#: Allocations before a garbage collection. A batch allocates thousands of objects; hardly any are in cycles.
 COLLECT_AFTER = 50_000
-#: Descriptors for the database, its files and everything else of our own.
+#: Descriptors reserved for the database, its files and other internal use.
 OWN_DESCRIPTORS = 256
 #: Connections that may wait to be accepted.
 BACKLOG = 4096
@@ -45,7 +45,7 @@ MOST_DESCRIPTORS = 1 << 20
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process before the engine has drained."""
+    """uvicorn without its signal handling, which would end the process before the engine has drained."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to us."""
+        """Install no signal handlers."""
         yield
 
 
@@ -78,15 +78,13 @@ class Server(uvicorn.Server):
     envvar="WAYPOST_ROLE",
     show_default=True,
     show_envvar=True,
-    help="edge: take events in and leave sending to `waypost worker` processes on the same PostgreSQL.",
+    help="edge: only accept events; `waypost worker` processes on the same PostgreSQL send.",
 )
 async def serve(data: str | None, host: str | None, port: int | None, role: str) -> None:
-    """Serve the API, record events and send webhooks."""
+    """Serve the API, record events, and send webhooks and messages."""
     settings = load_settings(data=data, host=host, port=port)
     if role == "edge" and not settings.database_url:
-        raise Conflict(
-            "An edge leaves sending to workers on the same PostgreSQL: set WAYPOST_DATABASE_URL.", code="needs_postgres"
-        )
+        raise Conflict("--role edge requires PostgreSQL. Set WAYPOST_DATABASE_URL.", code="needs_postgres")
     set_up_logs(settings)
     tune()
     # Before the engine starts: a server whose port is taken shall not hold deliveries even for a moment.
@@ -100,12 +98,13 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
 @click.command()
 @data_option
 async def worker(data: str | None) -> None:
-    """Send webhooks and do what time makes due, without serving: another process on the same PostgreSQL."""
+    """Send webhooks and messages and run scheduled jobs, without serving the API. Requires PostgreSQL."""
     settings = load_settings(data=data)
     set_up_logs(settings)
     if not settings.database_url:
         raise Conflict(
-            "A worker shares a PostgreSQL with `waypost serve`: set WAYPOST_DATABASE_URL.", code="needs_postgres"
+            "`waypost worker` requires the PostgreSQL database of `waypost serve`. Set WAYPOST_DATABASE_URL.",
+            code="needs_postgres",
         )
     tune()
     async with running(settings):
@@ -151,7 +150,7 @@ def _listens(host: str, port: int) -> Iterator[None]:
 
 
 def make_server(engine: Engine, settings: Settings, limits: Limits | None = None) -> Server:
-    """The HTTP server of an engine, not started yet."""
+    """Return the HTTP server of an engine; it is not started yet."""
     limits = limits or find_limits(settings, raise_descriptors())
     app = build_app(engine)
     return Server(
@@ -178,7 +177,7 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
 
 
 def raise_descriptors() -> int:
-    """Let the process have as many descriptors as the system allows it, and return their number."""
+    """Raise the limit of file descriptors to the maximum allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
@@ -188,14 +187,14 @@ def raise_descriptors() -> int:
 
 
 def find_limits(settings: Settings, descriptors: int) -> Limits:
-    """The limits for clients, with descriptors kept for the database and for what the process sends."""
+    """Return the limits for clients; they leave descriptors for the database and for outbound requests."""
     own = min(descriptors // 2, settings.max_in_flight + KEPT_CONNECTIONS + OWN_DESCRIPTORS)
     most = min(settings.max_connections, descriptors - own)
     return Limits(connections=most, per_address=max(1, most * 3 // 4))
 
 
 def tune() -> None:
-    """Set the interpreter up for one busy loop and two busy threads."""
+    """Tune the interpreter for one busy event loop and two busy threads."""
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()
@@ -203,7 +202,7 @@ def tune() -> None:
 
 
 def on_stop(act: Callable[[], object]) -> None:
-    """Call this when the process is told to end."""
+    """Call `act` on SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, act)
@@ -211,7 +210,7 @@ def on_stop(act: Callable[[], object]) -> None:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, *, sends: bool = True) -> AsyncIterator[Engine]:
-    """An engine at work over its store; drained and closed afterwards."""
+    """Run an engine on its database; drain and close both afterwards."""
     with alone(settings):
         database = open_database(settings)
         try:
@@ -221,7 +220,7 @@ async def running(settings: Settings, *, sends: bool = True) -> AsyncIterator[En
             engine = Engine(database, settings, sends=sends)
             await engine.start()
             if not await database.read(_has_workspace):
-                log.warning("there is no workspace yet: run `waypost init`", action="no_workspace")
+                log.warning("no workspace exists: run `waypost init`", action="no_workspace")
             try:
                 yield engine
             finally:
@@ -232,7 +231,7 @@ async def running(settings: Settings, *, sends: bool = True) -> AsyncIterator[En
 
 @contextlib.contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """Nobody else serves this SQLite file: two would hold the same deliveries."""
+    """Lock the data directory: two processes on one SQLite file would send the same deliveries."""
     if settings.database_url:
         yield
         return
@@ -247,7 +246,7 @@ def alone(settings: Settings) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(
-                f"Another process serves {settings.data_dir} already. Stop it, choose another --data, "
+                f"Another process already serves {settings.data_dir}. Stop it, choose another --data, "
                 "or use PostgreSQL for several processes.",
                 code="data_in_use",
             ) from error

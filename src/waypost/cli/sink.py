@@ -1,4 +1,4 @@
-"""`waypost sink`: the outside world in a box."""
+"""`waypost sink`: a simulator of webhook receivers and message providers for tests."""
 
 import asyncio
 from typing import Any
@@ -15,11 +15,11 @@ from waypost.sink.server import serve as serve_sink
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
 @click.option("--port", default=8090, show_default=True, help="Listen on this port.")
-@click.option("--smtp-port", type=int, help="Take mail on this port, too.")
-@click.option("--tracker-url", metavar="URL", help="Where AWS sends the receipts of messages.")
-@click.option("--access-key", metavar="KEY", help="What it shows there.")
-@click.option("--fate", "fates", metavar="PROVIDER=JSON", multiple=True, help="What becomes of a provider's messages.")
-@click.option("--settings", metavar="PROVIDER=JSON", multiple=True, help="How a provider is set up.")
+@click.option("--smtp-port", type=int, help="Accept email over SMTP on this port.")
+@click.option("--tracker-url", metavar="URL", help="The URL to which the simulated AWS sends receipts.")
+@click.option("--access-key", metavar="KEY", help="The access key that it sends there.")
+@click.option("--fate", "fates", metavar="PROVIDER=JSON", multiple=True, help="The results of a provider's messages.")
+@click.option("--settings", metavar="PROVIDER=JSON", multiple=True, help="The settings of a provider.")
 async def sink(
     host: str,
     port: int,
@@ -29,7 +29,7 @@ async def sink(
     fates: tuple[str, ...],
     settings: tuple[str, ...],
 ) -> None:
-    """Receive webhooks as badly as the URL says, play the providers of messages, and list what came at /received."""
+    """Simulate webhook receivers with faults, and message providers. GET /received lists what arrived."""
 
     def ready(http: int, smtp: int | None) -> None:
         mail = f", mail on port {smtp}" if smtp else ""
@@ -39,7 +39,9 @@ async def sink(
     for name, value in (("tracker_url", tracker_url), ("access_key", access_key)):
         if value is not None:
             chosen["aws"] = {**chosen.get("aws", {}), name: value}
-    work = asyncio.create_task(serve_sink(host, port, smtp_port, ready, settings=chosen, fates=_read(fates, "--fate")))
+    work = asyncio.create_task(
+        serve_sink(host, port, smtp_port, ready, settings=chosen, scenarios=_read(fates, "--fate"))
+    )
     on_stop(work.cancel)
     try:
         await work
@@ -48,15 +50,19 @@ async def sink(
 
 
 def _read(given: tuple[str, ...], option: str) -> dict[str, Any]:
-    """Providers with the JSON objects that an option gave for them."""
+    """Return the JSON objects of an option by provider."""
     found: dict[str, Any] = {}
     for item in given:
         name, _, text = item.partition("=")
         try:
             value = msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise Invalid(f"{option} {name}= is not followed by JSON: {error}.", code="invalid_option") from error
+            raise Invalid(
+                f"{option} {name}= must be followed by a JSON object: {error}.", code="invalid_option"
+            ) from error
         if not isinstance(value, dict):
-            raise Invalid(f'{option} takes a JSON object, as in {name}={{"seed": "a"}}.', code="invalid_option")
+            raise Invalid(
+                f'{option} requires a JSON object, for example {name}={{"seed": "a"}}.', code="invalid_option"
+            )
         found[name] = value
     return found

@@ -1,1 +1,1 @@
-"""The outside world in a box: receivers that behave as they are told and list what they got."""
+"""A simulator for tests: webhook receivers with faults, and the providers of messages."""

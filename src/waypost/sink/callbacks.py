@@ -1,4 +1,4 @@
-"""Sends the callbacks of played providers: few connections to each target, kept alive, tried again as told."""
+"""Sends the callbacks of simulated providers, with keep-alive connections per target and retries."""
 
 import asyncio
 import functools
@@ -13,9 +13,9 @@ import msgspec
 
 from waypost.errors import Invalid
 
-#: So many connections are open to one target at a time, unless told otherwise.
+#: The default number of connections per target.
 CONNECTIONS = 32
-#: So many bytes of bodies may wait to be sent; what comes on top of them is counted as dropped.
+#: The most bytes of waiting bodies; callbacks beyond it are dropped and counted.
 LARGEST_BACKLOG = 512 * 1024 * 1024
 #: An answer's body is kept up to here (Firehose reads 1 MiB); more ends the connection.
 LARGEST_ANSWER = 1024 * 1024 + 1
@@ -34,44 +34,44 @@ def took(status: int, body: bytes, headers: Headers) -> bool | None:
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What one try of a post came to."""
+    """The result of one attempt to send a callback."""
 
-    #: The first is 1.
+    #: The number of the attempt, from 1.
     number: int
-    #: None when no answer came; then `error` says why.
+    #: None without a response; then `error` has the reason.
     status: int | None
     body: bytes
     headers: Headers
     error: str
-    #: True: taken. False: will be tried again, or the tries are used up. None: given up.
-    taken: bool | None
+    #: True: accepted. False: retried, or attempts exhausted. None: given up.
+    accepted: bool | None
 
 
-class Post(msgspec.Struct, frozen=True, kw_only=True):
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One callback to be sent."""
 
-    #: Whose it is; counts are kept by it.
+    #: The name for the counts.
     sender: str
     url: str
     #: Host and Content-Length are added.
     headers: list[tuple[str, str]] = []
     body: bytes = b""
-    #: Seconds before the first try.
+    #: Seconds before the first attempt.
     delay: float = 0.0
-    #: Tries altogether.
+    #: Maximum number of attempts.
     attempts: int = 1
-    #: Seconds before the second try; doubled before each further one, up to 120 times as much, ±15 %.
+    #: Seconds before the second attempt; doubled for each further one, up to 120 times, ±15 %.
     retry_base: float = 1.0
-    #: Seconds that an answer may take.
+    #: Seconds to wait for a response.
     timeout: float = 15.0
-    #: Given status, body and headers of an answer: True it was taken, False try again, None give up.
+    #: Called with status, body and headers of a response. Returns True: accepted; False: retry; None: give up.
     accept: Callable[[int, bytes, Headers], bool | None] = took
-    #: Told of each try when it has ended.
-    heard: Callable[[Attempt], None] | None = None
+    #: Called after each attempt.
+    on_attempt: Callable[[Attempt], None] | None = None
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """How far the posts of one sender are."""
+    """The callback counts of one sender."""
 
     #: Waiting for their time, their turn, their answer or their next try.
     pending: int = 0
@@ -83,8 +83,8 @@ class Counts(msgspec.Struct, kw_only=True):
     attempts: int = 0
 
 
-class Posts:
-    """Sends posts in the background; may be handed one from any handler that runs on the loop."""
+class CallbackSender:
+    """Sends callbacks in the background of the event loop."""
 
     def __init__(self, connections: int = CONNECTIONS) -> None:
         self._connections = connections
@@ -94,15 +94,15 @@ class Posts:
         self._dice = random.Random()  # noqa: S311 jitter is no secret
         self.closed = False
 
-    def send(self, post: Post) -> None:
-        """Send a post when its time comes; returns at once."""
+    def send(self, post: Callback) -> None:
+        """Schedule a callback, and return immediately."""
         counts = self.counts(post.sender)
         try:
             target, start = _read_url(post.url)
         except Invalid as error:
             counts.dropped += 1
-            if post.heard is not None:
-                post.heard(Attempt(number=0, status=None, body=b"", headers={}, error=error.detail, taken=None))
+            if post.on_attempt is not None:
+                post.on_attempt(Attempt(number=0, status=None, body=b"", headers={}, error=error.detail, accepted=None))
             return
         if self._backlog + len(post.body) > LARGEST_BACKLOG:
             counts.dropped += 1
@@ -117,18 +117,18 @@ class Posts:
             self._queue(job)
 
     def counts(self, sender: str) -> Counts:
-        """How far a sender's posts are; live."""
+        """Return the live counts of a sender."""
         found = self._counts.get(sender)
         if found is None:
             found = self._counts[sender] = Counts()
         return found
 
     def all_counts(self) -> dict[str, Counts]:
-        """How far the posts of each sender are."""
+        """Return the counts of all senders."""
         return self._counts
 
     def close(self) -> None:
-        """End every connection and forget what waits."""
+        """Close all connections and drop waiting callbacks."""
         self.closed = True
         for target in self._targets.values():
             target.close()
@@ -143,25 +143,27 @@ class Posts:
         target.pump()
 
     def settle(self, job: "_Job", status: int | None, body: bytes, headers: Headers, error: str) -> None:
-        """Take note of how a try ended, and plan the next one if there is one."""
+        """Record the result of an attempt, and schedule the next one if there is one."""
         post, counts = job.post, job.counts
         job.number += 1
         job.again = False
         counts.attempts += 1
-        taken = False if status is None else post.accept(status, body, headers)
-        last = taken is not False or job.number >= post.attempts
+        accepted = False if status is None else post.accept(status, body, headers)
+        last = accepted is not False or job.number >= post.attempts
         if not last:
             wait = backoff(job.number, post.retry_base, self._dice.random())
             asyncio.get_running_loop().call_later(wait, self._queue, job)
         else:
             counts.pending -= 1
             self._backlog -= len(post.body)
-            if taken:
+            if accepted:
                 counts.sent += 1
             else:
                 counts.failed += 1
-        if post.heard is not None:
-            post.heard(Attempt(number=job.number, status=status, body=body, headers=headers, error=error, taken=taken))
+        if post.on_attempt is not None:
+            post.on_attempt(
+                Attempt(number=job.number, status=status, body=body, headers=headers, error=error, accepted=accepted)
+            )
 
     @property
     def connections(self) -> int:
@@ -175,11 +177,11 @@ def backoff(tries: int, base: float, dice: float) -> float:
 
 
 class _Job:
-    """A post on its way."""
+    """A callback that is being sent."""
 
     __slots__ = ("again", "counts", "number", "post", "target", "wire")
 
-    def __init__(self, post: Post, target: tuple[str, str, int], wire: bytes, counts: Counts) -> None:
+    def __init__(self, post: Callback, target: tuple[str, str, int], wire: bytes, counts: Counts) -> None:
         self.post = post
         self.target = target
         self.wire = wire
@@ -192,11 +194,11 @@ class _Job:
 class _Target:
     """One scheme, host and port, with the connections to it and what waits for one of them."""
 
-    def __init__(self, scheme: str, host: str, port: int, posts: Posts) -> None:
-        self.posts = posts
+    def __init__(self, scheme: str, host: str, port: int, callbacks: CallbackSender) -> None:
+        self.callbacks = callbacks
         self.queue: deque[_Job] = deque()
-        self.idle: list[_Line] = []
-        self.lines: set[_Line] = set()
+        self.idle: list[_CallbackConnection] = []
+        self.lines: set[_CallbackConnection] = set()
         self._where = (host, port, scheme == "https")
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -205,7 +207,7 @@ class _Target:
         queue, idle = self.queue, self.idle
         while queue and idle:
             idle.pop().start(queue.popleft())
-        while len(self._opening) < len(queue) and len(self.lines) + len(self._opening) < self.posts.connections:
+        while len(self._opening) < len(queue) and len(self.lines) + len(self._opening) < self.callbacks.connections:
             task = asyncio.get_running_loop().create_task(self._open())
             self._opening.add(task)
             task.add_done_callback(self._opened)
@@ -222,21 +224,21 @@ class _Target:
         host, port, secure = self._where
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_S):
-            _, line = await loop.create_connection(lambda: _Line(self), host, port, ssl=secure or None)
+            _, line = await loop.create_connection(lambda: _CallbackConnection(self), host, port, ssl=secure or None)
         self.idle.append(line)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
-        if task.cancelled() or self.posts.closed:
+        if task.cancelled() or self.callbacks.closed:
             return
         error = task.exception()
         if error is not None and self.queue:
             # One post pays for each connection that cannot be had, so that all of them come to an end.
-            self.posts.settle(self.queue.popleft(), None, b"", {}, f"no connection: {str(error) or type(error)}")
+            self.callbacks.settle(self.queue.popleft(), None, b"", {}, f"no connection: {str(error) or type(error)}")
         self.pump()
 
 
-class _Line(asyncio.Protocol):
+class _CallbackConnection(asyncio.Protocol):
     """One connection to a target: a post out, its answer in, and the next."""
 
     def __init__(self, target: _Target) -> None:
@@ -270,7 +272,7 @@ class _Line(asyncio.Protocol):
         target.lines.discard(self)
         if self in target.idle:
             target.idle.remove(self)
-        if target.posts.closed:
+        if target.callbacks.closed:
             return
         if job is not None:
             if self._in_body and not {"content-length", "transfer-encoding"} & self._headers.keys():
@@ -337,7 +339,7 @@ class _Line(asyncio.Protocol):
         status = None if error else self._parser.get_status_code()
         body, headers = b"".join(self._body), self._headers
         self._forget()
-        self._target.posts.settle(job, status, body, headers, error)
+        self._target.callbacks.settle(job, status, body, headers, error)
 
     def _forget(self) -> None:
         self._job = None

@@ -10,8 +10,8 @@ from typing import Any, cast
 from waypost.sink.behaviour import Behaviour
 from waypost.sink.context import Context
 from waypost.sink.mail_headers import read_head
-from waypost.sink.receivers import Hooks
-from waypost.sink.scenarios import EMAIL_MARK, FATES, Fate, Reply
+from waypost.sink.receivers import Receivers
+from waypost.sink.scenarios import EMAIL_MARK, SCENARIOS, Reply, Scenario
 
 LARGEST_MAIL = 32 * 1024 * 1024
 #: RFC 5321, section 4.5.3.1, asks for 512 and 1,000 bytes; extensions and credentials make lines longer.
@@ -80,40 +80,40 @@ REFUSALS = {
 FAILURES = ("bounced", "blocked")
 
 
-class Postbox:
+class SmtpServer:
     """Every SMTP connection of a sink, and what they share."""
 
-    def __init__(self, hooks: Hooks, world: Context) -> None:
-        self.hooks = hooks
-        self.taken = world.taken
-        self.dice = world.fates.declare("smtp", FAILURES)
-        self.connections: set[Mailer] = set()
+    def __init__(self, receivers: Receivers, context: Context) -> None:
+        self.receivers = receivers
+        self.sent_log = context.sent_log
+        self.dice = context.scenarios.declare("smtp", FAILURES)
+        self.connections: set[SmtpConnection] = set()
 
-    def connect(self) -> "Mailer":
+    def connect(self) -> "SmtpConnection":
         """The protocol for one more connection."""
-        return Mailer(self)
+        return SmtpConnection(self)
 
     def abort(self) -> None:
         """End every connection now."""
         for connection in list(self.connections):
             connection.abort()
 
-    def fate(self, address: str) -> Fate:
+    def scenario(self, address: str) -> Scenario:
         """What becomes of a mail to this recipient."""
         mailbox = address.partition("@")[0].partition("+")[0].lower()
         word = MAILBOXES.get(mailbox)
         if word is None:
             return self.dice.message(address)
-        if word in FATES:
+        if word in SCENARIOS:
             return self.dice.message(f"{EMAIL_MARK}{word}+{address}")
-        return Fate(word, Reply.TEMPORARY)
+        return Scenario(word, Reply.TEMPORARY)
 
 
-class Mailer(asyncio.Protocol):
+class SmtpConnection(asyncio.Protocol):
     """One SMTP connection (RFC 5321): commands in, replies out in the same order."""
 
-    def __init__(self, postbox: Postbox) -> None:
-        self._postbox = postbox
+    def __init__(self, smtp_server: SmtpServer) -> None:
+        self._smtp_server = smtp_server
         self._buffer = bytearray()
         self._in_data = False
         self._too_large = False
@@ -137,12 +137,12 @@ class Mailer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._postbox.connections.add(self)
+        self._smtp_server.connections.add(self)
         self.transport.write(GREETING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
-        self._postbox.connections.discard(self)
+        self._smtp_server.connections.discard(self)
         self._buffer.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -237,7 +237,7 @@ class Mailer(asyncio.Protocol):
 
     def _keep(self, content: bytes, replies: list[bytes]) -> None:
         """Keep a mail, and reply as the receiver is told to."""
-        call = self._postbox.dice.call()
+        call = self._smtp_server.dice.call()
         if call.status is not None or self._trouble is Reply.ERROR:
             self._answer(LATER, call.delay, replies)
             return
@@ -247,10 +247,10 @@ class Mailer(asyncio.Protocol):
             "to": list(self._recipients),
             "subject": subject,
         }
-        behaviour = self._postbox.hooks.receive_mail(head, content, told)
+        behaviour = self._smtp_server.receivers.receive_mail(head, content, told)
         if behaviour.status < 400 and not behaviour.close:
             for recipient, word in self._recipients.items():
-                self._postbox.taken.add("smtp", recipient, subject, message_id, "", word)
+                self._smtp_server.sent_log.add("smtp", recipient, subject, message_id, "", word)
         reply: bytes | None = _reply(behaviour)
         if behaviour.close or call.lost or self._trouble is Reply.LOST:
             reply = None
@@ -347,12 +347,12 @@ class Mailer(asyncio.Protocol):
         if len(self._recipients) >= MOST_RECIPIENTS:
             return b"452 4.5.3 Too many recipients\r\n"
         recipient = address.decode("utf-8", "replace")
-        fate = self._postbox.fate(recipient)
-        if fate.reply is not Reply.TAKEN or fate.word in REFUSALS:
-            if fate.word in REFUSALS:
-                return REFUSALS[fate.word]
-            self._trouble = fate.reply
-        self._recipients[recipient] = fate.word
+        scenario = self._smtp_server.scenario(recipient)
+        if scenario.reply is not Reply.TAKEN or scenario.word in REFUSALS:
+            if scenario.word in REFUSALS:
+                return REFUSALS[scenario.word]
+            self._trouble = scenario.reply
+        self._recipients[recipient] = scenario.word
         return b"250 2.1.5 OK\r\n"
 
     def _data(self, rest: bytes) -> bytes:
@@ -410,18 +410,18 @@ class Mailer(asyncio.Protocol):
         return _admit(_decoded(line))
 
 
-COMMANDS: dict[bytes, Callable[[Mailer, bytes], bytes]] = {
-    b"HELO": Mailer._helo,
-    b"EHLO": Mailer._ehlo,
-    b"MAIL": Mailer._mail,
-    b"RCPT": Mailer._rcpt,
-    b"DATA": Mailer._data,
-    b"RSET": Mailer._rset,
-    b"NOOP": Mailer._noop,
-    b"VRFY": Mailer._vrfy,
-    b"HELP": Mailer._help,
-    b"AUTH": Mailer._auth,
-    b"QUIT": Mailer._quit,
+COMMANDS: dict[bytes, Callable[[SmtpConnection, bytes], bytes]] = {
+    b"HELO": SmtpConnection._helo,
+    b"EHLO": SmtpConnection._ehlo,
+    b"MAIL": SmtpConnection._mail,
+    b"RCPT": SmtpConnection._rcpt,
+    b"DATA": SmtpConnection._data,
+    b"RSET": SmtpConnection._rset,
+    b"NOOP": SmtpConnection._noop,
+    b"VRFY": SmtpConnection._vrfy,
+    b"HELP": SmtpConnection._help,
+    b"AUTH": SmtpConnection._auth,
+    b"QUIT": SmtpConnection._quit,
 }
 
 

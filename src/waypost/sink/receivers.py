@@ -1,4 +1,4 @@
-"""Receivers: what each name is told to do, and what it does with a request."""
+"""Webhook receivers: their configured behaviour and their responses."""
 
 from collections import deque
 from typing import Any
@@ -19,39 +19,39 @@ from waypost.sink.behaviour import (
 )
 from waypost.sink.faulty_response import Answer, build
 from waypost.sink.http_connection import Request
-from waypost.sink.request_log import Inbox, Received
+from waypost.sink.request_log import Inbox, RequestLog
 
-#: The name under which mails are kept.
+#: The name under which emails are logged.
 MAIL = "mail"
-#: So many URLs are remembered with what they ask for.
+#: The most URLs whose parsed options are cached.
 PLANS = 10_000
-#: So many steps may wait in one script.
+#: The most steps in one script.
 LONGEST_SCRIPT = 100_000
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """What is known beforehand about requests to one URL."""
+    """The parsed options and prepared responses of one URL."""
 
     inbox: Inbox
     options: Options
     behaviour: Behaviour
     usual: Answer
     failed: Answer
-    #: Whether some requests fail and others do not.
+    #: Whether only some requests fail.
     fickle: bool
 
 
-class Hooks:
-    """The receivers: their behaviours, their scripts, and how far they have come."""
+class Receivers:
+    """All receivers, with their behaviours and scripts."""
 
-    def __init__(self, received: Received) -> None:
-        self.received = received
+    def __init__(self, request_log: RequestLog) -> None:
+        self.request_log = request_log
         self._behaviours: dict[str, Options] = {}
         self._scripts: dict[str, deque[Options]] = {}
         self._plans: dict[bytes, Plan] = {}
 
     def receive(self, request: Request) -> Answer:
-        """Count and keep a request, and give the answer it gets."""
+        """Log a request, and return the response."""
         plan = self._plans.get(request.url)
         if plan is None:
             plan = self._plan(request.url)
@@ -66,49 +66,49 @@ class Hooks:
         else:
             answer = plan.usual
         if behaviour.record:
-            self.received.keep(inbox, request.method, request.url, request.head, request.body, request.webhook_id)
+            self.request_log.keep(inbox, request.method, request.url, request.head, request.body, request.webhook_id)
         return answer
 
     def receive_mail(self, head: bytes, body: bytes, envelope: dict[str, Any]) -> Behaviour:
-        """Count and keep a mail, and give the behaviour it gets."""
-        inbox = self.received.inbox(MAIL)
+        """Log an email, and return the behaviour for it."""
+        inbox = self.request_log.inbox(MAIL)
         attempt = inbox.count(b"")
         layers = [MAIL_DEFAULTS, self._behaviours.get(MAIL, {})]
         if MAIL in self._scripts:
             layers.append(self._step(MAIL))
         behaviour = behave(*layers)
         if behaviour.record:
-            self.received.keep(inbox, "MAIL", b"", head, body, b"", envelope)
+            self.request_log.keep(inbox, "MAIL", b"", head, body, b"", envelope)
         return failing(behaviour) if fails(behaviour, inbox.seen, attempt) else behaviour
 
     def set_behaviour(self, name: str, options: Options) -> None:
-        """What a name does from now on, where a URL does not say otherwise."""
+        """Set the behaviour of a name; the options of a URL override it."""
         self._behaviours[name] = for_mail(options) if name == MAIL else options
         self._plans.clear()
 
     def clear_behaviour(self, name: str) -> None:
-        """Back to what a name does when nobody has said anything."""
+        """Reset a name to the default behaviour."""
         self._behaviours.pop(name, None)
         self._plans.clear()
 
     def add_steps(self, name: str, steps: list[Options]) -> int:
-        """Put steps, each for one request to come, behind those that wait already; gives how many wait."""
+        """Append steps to the script of a name, one per future request; return how many are waiting."""
         script = self._scripts.get(name, deque())
         if len(script) + len(steps) > LONGEST_SCRIPT:
-            raise Invalid(f"At most {LONGEST_SCRIPT} steps can wait.", code="invalid_script")
+            raise Invalid(f"A script can have at most {LONGEST_SCRIPT} waiting steps.", code="invalid_script")
         script.extend(for_mail(step) if name == MAIL else step for step in steps)
         if script:
             self._scripts[name] = script
         return len(script)
 
     def clear_script(self, name: str) -> None:
-        """Drop the steps that wait."""
+        """Delete the waiting steps of a name."""
         self._scripts.pop(name, None)
 
     def forget(self, name: str | None) -> None:
-        """Forget what came for a name, or everything; behaviours and scripts stay."""
-        self.received.forget(name)
-        # Plans hold inboxes, which are no longer those of their names.
+        """Delete the log of a name, or of all names; behaviours and scripts stay."""
+        self.request_log.forget(name)
+        # Plans refer to inboxes that were deleted.
         self._plans.clear()
 
     def _step(self, name: str) -> Options:
@@ -119,13 +119,13 @@ class Hooks:
         return step
 
     def _plan(self, url: bytes) -> Plan:
-        """What a URL asks for, remembered because the same few URLs come again and again."""
+        """Parse the options of a URL; the plan is cached, because the same few URLs repeat."""
         path, _, query = url.partition(b"?")
         name = hook_name(path.decode("latin-1"))
         options = from_query(query.decode("latin-1"))
         behaviour = behave(self._behaviours.get(name, {}), options)
         plan = Plan(
-            inbox=self.received.inbox(name),
+            inbox=self.request_log.inbox(name),
             options=options,
             behaviour=behaviour,
             usual=build(behaviour),
@@ -139,10 +139,10 @@ class Hooks:
 
 
 def hook_name(path: str) -> str:
-    """The name in a path such as /hook/NAME."""
+    """Return the name in a path such as /hook/NAME."""
     name = unquote(path.split("/", 2)[2]) if path.count("/") > 1 else ""
     if not name:
-        raise Invalid("A receiver has a name: /hook/NAME.", code="invalid_name")
+        raise Invalid("The path has no receiver name. Use /hook/NAME.", code="invalid_name")
     if name == MAIL and path.startswith("/hook/"):
-        raise Invalid(f"{MAIL!r} is where mails are kept; choose another name.", code="invalid_name")
+        raise Invalid(f"The name {MAIL!r} is reserved for emails. Choose another name.", code="invalid_name")
     return name

@@ -1,4 +1,4 @@
-"""What came: the last requests and mails, and counts of all of them."""
+"""The last received requests and emails, and counts of all of them."""
 
 import base64
 from collections import deque
@@ -11,58 +11,58 @@ from waypost import clock
 
 KEEP = 100_000
 KEEP_BYTES = 256 * 1024 * 1024
-#: A page ends after so many bytes of bodies, however many entries were asked for.
+#: The most bytes of bodies on a page, whatever its limit of entries.
 PAGE_BYTES = 16 * 1024 * 1024
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One request or mail that came."""
+    """One received request or email."""
 
-    #: Where it stands among everything that came; pages are cut by it.
+    #: Its number among everything received; the cursor of pages.
     serial: int
     name: str
-    #: The n-th for its name.
+    #: Its number within its name.
     number: int
     method: str
     url: bytes
-    #: Names and values of the headers in turn, one a line.
+    #: Alternating names and values of the headers, one per line.
     head: bytes
     body: bytes
     webhook_id: bytes
     at: int
-    #: What only a mail has: from, to and subject.
+    #: For emails only: from, to and subject.
     mail: dict[str, Any] | None = None
 
     @property
     def size(self) -> int:
-        """The bytes that keeping it costs, near enough."""
+        """Return the approximate memory that it takes, in bytes."""
         return len(self.body) + len(self.head) + len(self.url)
 
 
 class Inbox:
-    """What came for one name."""
+    """The requests received for one name."""
 
     __slots__ = ("attempts", "name", "records", "seen")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seen = 0
-        #: How often each webhook-id came; requests without one are under the empty id.
+        #: Requests per webhook-id; the empty id counts those without one.
         self.attempts: dict[bytes, int] = {}
         self.records: deque[Record] = deque()
 
     def count(self, webhook_id: bytes) -> int:
-        """Count one more, and say which attempt of its webhook-id it is."""
+        """Count a request, and return its attempt number within its webhook-id."""
         self.seen += 1
         attempt = self.attempts.get(webhook_id, 0) + 1
         self.attempts[webhook_id] = attempt
         return attempt
 
 
-class Received:
-    """Everything that came, bounded in number and in bytes; counts go on when the oldest are dropped.
+class RequestLog:
+    """All received requests, bounded in number and bytes; counts stay when the oldest are dropped.
 
-    A distinct webhook-id costs about 150 bytes until it is forgotten.
+    A distinct webhook-id takes about 150 bytes until it is deleted.
     """
 
     def __init__(self, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
@@ -74,7 +74,7 @@ class Received:
         self._serial = 0
 
     def inbox(self, name: str) -> Inbox:
-        """The inbox of a name, made when there is none."""
+        """Return the inbox of a name; it is created at the first call."""
         inbox = self._inboxes.get(name)
         if inbox is None:
             inbox = self._inboxes[name] = Inbox(name)
@@ -90,7 +90,7 @@ class Received:
         webhook_id: bytes,
         mail: dict[str, Any] | None = None,
     ) -> None:
-        """Keep what has just been counted, dropping the oldest when there is no room."""
+        """Store a counted request, and drop the oldest ones beyond the limits."""
         self._serial += 1
         record = Record(
             serial=self._serial,
@@ -108,20 +108,20 @@ class Received:
         inbox.records.append(record)
         self._bytes += len(body) + len(head) + len(url)
         while len(self._records) > self._keep or self._bytes > self._keep_bytes:
-            # The oldest of all is also the oldest of its name.
+            # The oldest request of all is also the oldest of its name.
             oldest = self._records.popleft()
             self._inboxes[oldest.name].records.popleft()
             self._bytes -= oldest.size
 
     def count(self, name: str | None, webhook_id: bytes | None = None) -> int:
-        """How many came, kept or not."""
+        """Return the number of received requests, stored or dropped."""
         chosen = self._chosen(name)
         if webhook_id is None:
             return sum(inbox.seen for inbox in chosen)
         return sum(inbox.attempts.get(webhook_id, 0) for inbox in chosen)
 
     def distinct(self, name: str | None) -> int:
-        """How many different webhook-ids came."""
+        """Return the number of distinct webhook-ids."""
         chosen = self._chosen(name)
         if len(chosen) == 1:
             return len(chosen[0].attempts) - (b"" in chosen[0].attempts)
@@ -130,7 +130,7 @@ class Received:
     def page(
         self, name: str | None, limit: int, after: int, webhook_id: bytes | None = None
     ) -> tuple[list[Record], int | None]:
-        """The oldest kept after a serial, and the serial to go on after when there are more."""
+        """Return the oldest stored requests after a serial, and the serial of the next page if there is one."""
         if name is None:
             source: Iterable[Record] = self._records
         else:
@@ -147,7 +147,7 @@ class Received:
         return found, None
 
     def forget(self, name: str | None) -> None:
-        """Forget what came for a name, or everything, counts included."""
+        """Delete the requests and counts of a name, or of all names."""
         if name is None:
             self._inboxes.clear()
             self._records.clear()
@@ -163,7 +163,7 @@ class Received:
 
 
 def show(record: Record) -> dict[str, Any]:
-    """A record as the API tells it."""
+    """Return the JSON view of a record."""
     path, _, query = record.url.decode("latin-1").partition("?")
     shown: dict[str, Any] = {
         "name": record.name,
@@ -182,7 +182,7 @@ def show(record: Record) -> dict[str, Any]:
 
 
 def _headers(head: bytes) -> dict[str, str]:
-    """The headers by lower-case name; those that came more than once are joined with a comma."""
+    """Return the headers by lower-case name; repeated headers are joined with commas."""
     lines = head.decode("utf-8", "replace").split("\n") if head else []
     headers: dict[str, str] = {}
     for name, value in zip(lines[::2], lines[1::2], strict=True):

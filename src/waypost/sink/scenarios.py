@@ -1,4 +1,4 @@
-"""What becomes of each message: rates and delays that a run sets, and addresses whose fate is fixed."""
+"""Scenarios: the result of each message, by configured rates and delays or by special addresses."""
 
 import functools
 import hashlib
@@ -16,38 +16,38 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Weight = Annotated[float, Meta(ge=0, le=1e9)]
 
-#: A phone number that ends in these digits and two more has the fate of those two (SPECIAL).
+#: A phone number that ends in these digits and two more has the scenario of those two (SPECIAL).
 MARK = "55500"
-#: An email address or user name that begins with this has the fate that the next letters, up to @ or +, name.
+#: An email address or user name with this prefix has the scenario named by the letters up to @ or +.
 EMAIL_MARK = "fate-"
-#: Addresses remembered for fates that are different the second time; then all are forgotten.
+#: The most addresses stored for scenarios that differ the second time; then all are dropped.
 REMEMBERED = 100_000
 
 
 class Reply(StrEnum):
-    """What the provider's answer says of a message. Each provider puts it in its own words."""
+    """The response for a message; each provider has its own format for it."""
 
-    TAKEN = "taken"  #: It has the message.
-    INVALID = "invalid"  #: The address makes no sense; nothing is sent.
-    REJECTED = "rejected"  #: Refused for good, for some other reason.
-    OPTED_OUT = "opted_out"  #: This person wants nothing more.
-    THROTTLED = "throttled"  #: Too fast; try later.
-    TEMPORARY = "temporary"  #: Not now; try later.
-    UNKNOWN = "unknown"  #: The provider itself does not know what happened.
-    DUPLICATE = "duplicate"  #: It had this one already.
-    ERROR = "error"  #: The whole call fails with `error_status`, and takes nothing.
-    LOST = "lost"  #: The whole call is taken, but the connection is closed instead of answered.
-    HANG = "hang"  #: The whole call is taken, and never answered.
+    TAKEN = "taken"  #: Accepted.
+    INVALID = "invalid"  #: The address is not valid; nothing is sent.
+    REJECTED = "rejected"  #: Rejected permanently for another reason.
+    OPTED_OUT = "opted_out"  #: The person has opted out.
+    THROTTLED = "throttled"  #: Too many requests; retry later.
+    TEMPORARY = "temporary"  #: Temporary error; retry later.
+    UNKNOWN = "unknown"  #: The provider does not know the result.
+    DUPLICATE = "duplicate"  #: The provider already has this message.
+    ERROR = "error"  #: The whole call fails with `error_status`; nothing is accepted.
+    LOST = "lost"  #: The call is accepted, but the connection closes without a response.
+    HANG = "hang"  #: The call is accepted, but gets no response.
 
 
-class Fate(msgspec.Struct, frozen=True):
-    """What becomes of one message."""
+class Scenario(msgspec.Struct, frozen=True):
+    """The result of one message."""
 
     word: str
     reply: Reply
-    #: What the receipts say, in the order in which they are sent. Each provider leaves out what it has no word for.
+    #: The receipts, in the order in which they are sent. A provider omits those it does not have.
     steps: tuple[str, ...] = ()
-    #: Seconds from the answer to the first receipt.
+    #: Seconds from the response to the first receipt.
     delay: float = 0.0
 
 
@@ -55,8 +55,8 @@ def _taken(*steps: str) -> tuple[Reply, tuple[str, ...]]:
     return Reply.TAKEN, steps
 
 
-#: Every fate by its word: the answer, and what the receipts then say.
-FATES: dict[str, tuple[Reply, tuple[str, ...]]] = {
+#: Every scenario by name: the response, and the receipts after it.
+SCENARIOS: dict[str, tuple[Reply, tuple[str, ...]]] = {
     "delivered": _taken("queued", "delivered"),
     "invalid": _taken("queued", "invalid"),
     "unreachable": _taken("queued", "unreachable"),
@@ -100,7 +100,7 @@ FATES: dict[str, tuple[Reply, tuple[str, ...]]] = {
     "complained": _taken("queued", "delivered", "complained"),
     "unsubscribed": _taken("queued", "delivered", "unsubscribed"),
 }
-#: The last two digits of a phone number that ends in MARK and them.
+#: Scenarios by the two digits after MARK at the end of a phone number.
 SPECIAL: dict[str, str] = {
     "01": "invalid",
     "02": "unreachable",
@@ -136,79 +136,79 @@ SPECIAL: dict[str, str] = {
     "34": "failed_then_delivered",
     "35": "queued",
 }
-#: These go the second time.
-ONCE = frozenset(word for word in FATES if word.endswith("_once"))
-#: Steps that come before every other one, and when they happen.
+#: Scenarios that succeed the second time.
+ONCE = frozenset(word for word in SCENARIOS if word.endswith("_once"))
+#: Steps before all others, with their times.
 BEGINNINGS = {"queued": 0, "sent": 1}
-#: What a share of `failure_rate` gets, evenly, unless a provider says otherwise.
+#: The scenarios chosen evenly for `failure_rate`, unless a provider has its own.
 FAILURES = ("unreachable", "carrier_blocked", "invalid", "spam", "unknown")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set for one provider."""
+class ScenarioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The scenario settings of one provider."""
 
-    #: The same seed gives the n-th message the same fate again.
+    #: With the same seed the n-th message has the same scenario again.
     seed: str = ""
-    #: Seconds before each answer.
+    #: Seconds before each response.
     latency: Seconds = 0.0
-    #: A share of calls is answered with `error_status`, and takes nothing.
+    #: The share of calls that fail with `error_status`; nothing is accepted.
     error_rate: Share = 0.0
     error_status: Annotated[int, Meta(ge=400, le=599)] = 500
-    #: A share of calls is taken, and the connection closed instead of answered.
+    #: The share of calls that are accepted but get no response: the connection closes.
     lost_answer_rate: Share = 0.0
-    #: What is told to wait, in seconds, by providers that say so when they throttle.
+    #: The seconds to wait in throttling responses, for providers that send them.
     retry_after: Annotated[int, Meta(ge=0, le=86_400)] = 0
-    #: Shares of messages whose answer says so.
+    #: Shares of messages with these responses.
     throttle_rate: Share = 0.0
     temporary_rate: Share = 0.0
     refuse_rate: Share = 0.0
-    #: A share of taken messages fails afterwards.
+    #: The share of accepted messages that fail later.
     failure_rate: Share = 0.0
-    #: Fates of taken messages by weight, instead of `failure_rate`.
+    #: Scenarios of accepted messages by weight, instead of `failure_rate`.
     mix: dict[str, Weight] = {}
-    #: Without them nothing is ever heard of a message.
+    #: Whether any receipts are sent.
     receipts: bool = True
-    #: Receipts such as _SMS.BUFFERED that change nothing.
+    #: Whether intermediate receipts such as _SMS.BUFFERED are sent.
     intermediate: bool = True
-    #: Seconds from the answer to the first receipt.
+    #: Seconds from the response to the first receipt.
     receipt_delay: Seconds = 0.0
-    #: Shares of messages whose receipts are all sent twice, come in reverse order, or never come.
+    #: Shares of messages whose receipts are duplicated, reversed, or never sent.
     duplicate_rate: Share = 0.0
     reorder_rate: Share = 0.0
     lost_rate: Share = 0.0
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What becomes of one call to a provider."""
+    """The result of one call to a provider."""
 
     delay: float = 0.0
-    #: The status of the error that it is answered with, if it is.
+    #: The status of the error response, if the call fails.
     status: int | None = None
-    #: Whether it is taken and the connection closed instead of answered.
+    #: Whether the call is accepted and the connection closes without a response.
     lost: bool = False
 
 
 class Dice:
-    """The fates of one provider's messages."""
+    """Chooses the scenarios of one provider's messages."""
 
     def __init__(self, provider: str, failures: tuple[str, ...]) -> None:
         self.provider = provider
         self._failures = failures
-        self.set(Settings())
+        self.set(ScenarioSettings())
 
-    def set(self, settings: Settings) -> None:
-        """Begin a run with these settings: messages are counted from 1 again."""
+    def set(self, settings: ScenarioSettings) -> None:
+        """Apply settings, and count messages from 1 again."""
         self.settings = settings
         self._messages = 0
         self._calls = 0
         self._seen: set[str] = set()
         self._calm_call = Call(delay=settings.latency)
-        self._usual = _fate("delivered", settings.receipts, settings.intermediate, settings.receipt_delay)
+        self._usual = _scenario("delivered", settings.receipts, settings.intermediate, settings.receipt_delay)
         chancy = ("throttle", "temporary", "refuse", "failure", "duplicate", "reorder", "lost")
         self._fickle = bool(settings.mix) or any(getattr(settings, f"{name}_rate") for name in chancy)
 
     def call(self) -> Call:
-        """What becomes of the next call; asked once for each."""
+        """Return the result of the next call; must be called once per call."""
         settings = self.settings
         self._calls += 1
         if not settings.error_rate and not settings.lost_answer_rate:
@@ -218,8 +218,8 @@ class Dice:
             return Call(settings.latency, settings.error_status)
         return Call(settings.latency, None, dice[1] < settings.lost_answer_rate)
 
-    def message(self, address: str) -> Fate:
-        """What becomes of the next message, which is for this address; asked once for each."""
+    def message(self, address: str) -> Scenario:
+        """Return the scenario of the next message, to this address; must be called once per message."""
         self._messages += 1
         if address[-7:-2] == MARK or address.startswith(EMAIL_MARK):
             word = fixed(address)
@@ -227,7 +227,7 @@ class Dice:
                 return self._fixed(address, word)
         return self._chance() if self._fickle else self._usual
 
-    def _fixed(self, address: str, word: str) -> Fate:
+    def _fixed(self, address: str, word: str) -> Scenario:
         settings = self.settings
         if word in ONCE:
             if address in self._seen:
@@ -235,9 +235,9 @@ class Dice:
             if len(self._seen) >= REMEMBERED:
                 self._seen.clear()
             self._seen.add(address)
-        return _fate(word, settings.receipts, settings.intermediate, settings.receipt_delay)
+        return _scenario(word, settings.receipts, settings.intermediate, settings.receipt_delay)
 
-    def _chance(self) -> Fate:
+    def _chance(self) -> Scenario:
         settings = self.settings
         dice = _roll(settings.seed, f"message {self._messages}")
         left = dice[0]
@@ -247,14 +247,14 @@ class Dice:
             (settings.refuse_rate, "rejected"),
         ):
             if left < rate:
-                return _fate(word, True, True, 0.0)
+                return _scenario(word, True, True, 0.0)
             left -= rate
         word = "delivered"
         if settings.mix:
             word = _pick(settings.mix, dice[1])
         elif dice[1] < settings.failure_rate:
             word = self._failures[int(dice[2] * len(self._failures))]
-        return _fate(
+        return _scenario(
             word,
             settings.receipts and dice[3] >= settings.lost_rate,
             settings.intermediate,
@@ -265,85 +265,87 @@ class Dice:
 
 
 class Scenarios:
-    """The dice of every provider, and what a run has set for them."""
+    """The scenarios of all providers."""
 
     def __init__(self) -> None:
         self._dice: dict[str, Dice] = {}
 
     def declare(self, provider: str, failures: tuple[str, ...] = FAILURES) -> Dice:
-        """The dice of a provider, made when it is first played."""
+        """Return the dice of a provider; they are created at the first call."""
         return self._dice.setdefault(provider, Dice(provider, failures))
 
     def dice(self, provider: str) -> Dice:
-        """The dice of a provider."""
+        """Return the dice of a provider; raise NotFound for an unknown one."""
         if provider not in self._dice:
             raise NotFound(
-                f"No provider {provider[:80]!r} is played; there are {', '.join(sorted(self._dice))}.",
+                f"Unknown provider {provider[:80]!r}; the sink simulates {', '.join(sorted(self._dice))}.",
                 code="unknown_provider",
             )
         return self._dice[provider]
 
-    def set(self, provider: str, given: object) -> Settings:
-        """Take settings from JSON; what is not given has its default again."""
+    def set(self, provider: str, given: object) -> ScenarioSettings:
+        """Apply settings from JSON; omitted fields have their default."""
         settings = read_settings(given)
         self.dice(provider).set(settings)
         return settings
 
-    def all(self) -> Mapping[str, Settings]:
-        """What is set for each provider."""
+    def all(self) -> Mapping[str, ScenarioSettings]:
+        """Return the settings of each provider."""
         return {name: dice.settings for name, dice in sorted(self._dice.items())}
 
 
-def read_settings(given: object) -> Settings:
-    """Settings from JSON, known to make sense together."""
+def read_settings(given: object) -> ScenarioSettings:
+    """Decode settings from JSON; raise Invalid if they are not valid or contradict each other."""
     try:
-        settings = msgspec.convert(given, Settings)
+        settings = msgspec.convert(given, ScenarioSettings)
     except msgspec.ValidationError as error:
-        raise Invalid(f"A fate is not valid: {error}.", code="invalid_fate") from error
-    unknown = settings.mix.keys() - FATES.keys()
+        raise Invalid(f"The settings are not valid: {error}.", code="invalid_fate") from error
+    unknown = settings.mix.keys() - SCENARIOS.keys()
     if unknown:
-        raise Invalid(f"There is no fate {min(unknown)[:80]!r}; there are {', '.join(FATES)}.", code="invalid_fate")
+        raise Invalid(f"Unknown fate {min(unknown)[:80]!r}; allowed are {', '.join(SCENARIOS)}.", code="invalid_fate")
     if settings.mix and not sum(settings.mix.values()):
-        raise Invalid("The weights of a mix are not all 0.", code="invalid_fate")
+        raise Invalid("All weights of `mix` are 0. Give at least one a positive weight.", code="invalid_fate")
     if settings.throttle_rate + settings.temporary_rate + settings.refuse_rate > 1:
-        raise Invalid("throttle_rate, temporary_rate and refuse_rate come to at most 1.", code="invalid_fate")
+        raise Invalid(
+            "The sum of throttle_rate, temporary_rate and refuse_rate must be at most 1.", code="invalid_fate"
+        )
     return settings
 
 
 def fixed(address: str) -> str | None:
-    """The word of the fate that an address always has, if it has one."""
+    """Return the name of the fixed scenario of an address, if it has one."""
     if address[-7:-2] == MARK:
         return SPECIAL.get(address[-2:])
     if address.startswith(EMAIL_MARK):
         word = address[len(EMAIL_MARK) :].partition("@")[0].partition("+")[0].replace("-", "_")
-        return word if word in FATES else None
+        return word if word in SCENARIOS else None
     return None
 
 
 @functools.lru_cache(1024)
-def _fate(
+def _scenario(
     word: str, receipts: bool, intermediate: bool, delay: float, twice: bool = False, reverse: bool = False
-) -> Fate:
-    """A fate with its receipts as the run wants them."""
-    reply, steps = FATES[word]
+) -> Scenario:
+    """Return a scenario with its receipts adapted to the settings."""
+    reply, steps = SCENARIOS[word]
     if not receipts:
         steps = ()
     if not intermediate:
         steps = tuple(step for step in steps if step != "queued")
     if reverse:
         steps = steps[::-1]
-    return Fate(word, reply, steps * 2 if twice else steps, delay)
+    return Scenario(word, reply, steps * 2 if twice else steps, delay)
 
 
 @functools.lru_cache(1024)
 def moments(steps: tuple[str, ...]) -> tuple[int, ...]:
-    """Milliseconds after the message was taken at which each step happened, in whatever order they are told."""
+    """Return the time of each step in milliseconds after acceptance, whatever the order of the receipts."""
     ends = list(dict.fromkeys(step for step in steps if step not in BEGINNINGS))
     return tuple(BEGINNINGS.get(step, 2 + ends.index(step) if step in ends else 0) for step in steps)
 
 
 def _pick(mix: Mapping[str, float], dice: float) -> str:
-    """The word on which the dice fall, each having its weight."""
+    """Return a random name by weight."""
     left = dice * sum(mix.values())
     for word, weight in mix.items():
         if left < weight:
@@ -353,12 +355,12 @@ def _pick(mix: Mapping[str, float], dice: float) -> str:
 
 
 def _roll(seed: str, what: str) -> tuple[float, ...]:
-    """Six numbers from 0 up to 1, always the same for the same seed and thing."""
+    """Return six numbers from 0 to 1, determined by the seed and the purpose."""
     digest = hashlib.blake2b(f"{seed}:{what}".encode(), digest_size=48).digest()
     return tuple(number / 2**64 for number in struct.unpack(">6Q", digest))
 
 
-def to_json(settings: Settings) -> dict[str, Any]:
-    """Settings as the API tells them."""
+def to_json(settings: ScenarioSettings) -> dict[str, Any]:
+    """Return the JSON view of settings."""
     told: dict[str, Any] = msgspec.to_builtins(settings)
     return told

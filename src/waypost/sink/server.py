@@ -1,4 +1,4 @@
-"""The sink itself: its routes, and how it runs."""
+"""The HTTP server of the sink and its own routes."""
 
 import asyncio
 import functools
@@ -10,14 +10,14 @@ from waypost.sink.behaviour import from_json
 from waypost.sink.context import Context, Routes, body, number, path, query
 from waypost.sink.faulty_response import Answer, json, problem, text
 from waypost.sink.http_connection import Connection, Request
-from waypost.sink.mail import Postbox
-from waypost.sink.providers.registry import PLAYED
-from waypost.sink.receivers import Hooks, hook_name
-from waypost.sink.request_log import KEEP, KEEP_BYTES, Received, show
+from waypost.sink.mail import SmtpServer
+from waypost.sink.providers.registry import PROVIDERS
+from waypost.sink.receivers import Receivers, hook_name
+from waypost.sink.request_log import KEEP, KEEP_BYTES, RequestLog, show
 from waypost.sink.scenarios import SPECIAL
 
 HOME = """\
-Waypost sink: the outside world in a box.
+Waypost sink: a simulator of webhook receivers and message providers.
 
 ANY    /hook/NAME[?options]   a receiver; it answers 200 unless told otherwise
 GET    /received?name=NAME    what came: limit, after (a cursor), id (a webhook-id)
@@ -59,39 +59,41 @@ LONGEST_PAGE = 1_000
 
 
 class Sink:
-    """What the routes work on."""
+    """The state of a sink, and the dispatch of requests to routes."""
 
     def __init__(self, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
-        self.received = Received(keep, keep_bytes)
-        self.hooks = Hooks(self.received)
-        self.world = Context(self.received)
-        self.postbox = Postbox(self.hooks, self.world)
-        self._players = {name: self.world.player(kind) for name, (kind, _) in PLAYED.items()}
+        self.request_log = RequestLog(keep, keep_bytes)
+        self.receivers = Receivers(self.request_log)
+        self.context = Context(self.request_log)
+        self.smtp_server = SmtpServer(self.receivers, self.context)
+        self._providers = {name: self.context.provider(kind) for name, (kind, _) in PROVIDERS.items()}
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {}
-        #: Routes with {pieces}, by method and how many pieces they have.
+        #: Routes with {pieces}, by method and number of pieces.
         self._shapes: dict[tuple[str, int], list[tuple[list[str], Callable[[Request], Answer]]]] = {}
         self._add(self, ROUTES_OF_SINK)
-        for name, (_, routes) in PLAYED.items():
-            self._add(self._players[name], routes)
+        for name, (_, routes) in PROVIDERS.items():
+            self._add(self._providers[name], routes)
 
     def respond(self, request: Request) -> Answer:
-        """The answer to any request."""
+        """Return the response to a request."""
         try:
-            # Receivers first: they are what is measured.
+            # Receivers first: benchmarks measure them.
             if request.url.startswith(b"/hook/"):
-                return self.hooks.receive(request)
+                return self.receivers.receive(request)
             return self._find(request.method, path(request))(request)
         except Error as error:
             return problem(error)
 
-    def configure(self, settings: Mapping[str, Any], fates: Mapping[str, Any]) -> None:
-        """Take a run's settings for players and for fates, each by name."""
+    def configure(self, settings: Mapping[str, Any], scenarios: Mapping[str, Any]) -> None:
+        """Apply settings and scenarios, each by provider name."""
         for name, given in settings.items():
-            if name not in self._players:
-                raise NotFound(f"No {name!r} is played; there are {', '.join(self._players)}.", code="unknown_provider")
-            self._players[name].configure(given)
-        for name, given in fates.items():
-            self.world.fates.set(name, given)
+            if name not in self._providers:
+                raise NotFound(
+                    f"No {name!r} is played; there are {', '.join(self._providers)}.", code="unknown_provider"
+                )
+            self._providers[name].configure(given)
+        for name, given in scenarios.items():
+            self.context.scenarios.set(name, given)
 
     def _add(self, owner: Any, routes: Routes) -> None:
         for (method, pattern), answer in routes.items():
@@ -103,7 +105,7 @@ class Sink:
                 self._routes[method, pattern] = bound
 
     def _find(self, method: str, url: str) -> Callable[[Request], Answer]:
-        """What answers this path: a route for all of it, one with {pieces}, or one for all below its first piece."""
+        """Return the handler of a path: an exact route, one with {pieces}, or one for all below its first piece."""
         found = self._routes.get((method, url)) or self._routes.get(("ANY", url))
         if found is not None:
             return found
@@ -115,82 +117,82 @@ class Sink:
         start = url[: url.find("/", 1) + 1]
         found = self._routes.get((method, start)) or self._routes.get(("ANY", start))
         if found is None:
-            raise NotFound(f"There is no {method} {url[:200]}; GET / says what there is.")
+            raise NotFound(f"The route {method} {url[:200]} does not exist. GET / lists all routes.")
         return found
 
 
 def home(sink: Sink, request: Request) -> Answer:
-    """What can be done here."""
+    """Return the help text."""
     return text(HOME)
 
 
 def healthz(sink: Sink, request: Request) -> Answer:
-    """That the sink runs."""
+    """Return that the sink runs."""
     return json({"status": "ok"})
 
 
 def list_received(sink: Sink, request: Request) -> Answer:
-    """A page of what came, oldest first."""
+    """Return a page of received requests, oldest first."""
     asked = query(request, {"name", "limit", "after", "id"})
     name = asked.get("name")
     webhook_id = asked["id"].encode() if "id" in asked else None
-    records, following = sink.received.page(
+    records, following = sink.request_log.page(
         name, number(asked, "limit", 100, 1, LONGEST_PAGE), number(asked, "after", 0, 0, 1 << 63), webhook_id
     )
     return json(
         {
             "data": [show(record) for record in records],
             "next": None if following is None else str(following),
-            "count": sink.received.count(name, webhook_id),
+            "count": sink.request_log.count(name, webhook_id),
         }
     )
 
 
 def count_received(sink: Sink, request: Request) -> Answer:
-    """How many came, and how many different webhook-ids."""
+    """Return the number of received requests and of distinct webhook-ids."""
     name = query(request, {"name"}).get("name")
-    return json({"count": sink.received.count(name), "distinct": sink.received.distinct(name)})
+    return json({"count": sink.request_log.count(name), "distinct": sink.request_log.distinct(name)})
 
 
 def forget(sink: Sink, request: Request) -> Answer:
-    """Forget what came."""
-    sink.hooks.forget(query(request, {"name"}).get("name"))
+    """Delete received requests."""
+    sink.receivers.forget(query(request, {"name"}).get("name"))
     return json({"forgotten": True})
 
 
 def put_behaviour(sink: Sink, request: Request) -> Answer:
-    """Set what a name does where a URL does not say otherwise."""
+    """Set the behaviour of a name; the options of a URL override it."""
     name, options = hook_name(path(request)), from_json(body(request))
-    sink.hooks.set_behaviour(name, options)
+    sink.receivers.set_behaviour(name, options)
     return json({"name": name, "behaviour": options})
 
 
 def delete_behaviour(sink: Sink, request: Request) -> Answer:
-    """Clear what was set for a name."""
+    """Reset the behaviour of a name."""
     name = hook_name(path(request))
-    sink.hooks.clear_behaviour(name)
+    sink.receivers.clear_behaviour(name)
     return json({"name": name, "behaviour": {}})
 
 
 def add_script(sink: Sink, request: Request) -> Answer:
-    """Say what the next requests for a name get, one by one."""
+    """Set the behaviours of the next requests for a name."""
     name, steps = hook_name(path(request)), body(request)
     if not isinstance(steps, list):
-        raise Invalid("A script is a JSON list of option objects.", code="invalid_script")
-    return json({"name": name, "waiting": sink.hooks.add_steps(name, [from_json(step) for step in steps])})
+        raise Invalid("A script must be a JSON list of option objects.", code="invalid_script")
+    return json({"name": name, "waiting": sink.receivers.add_steps(name, [from_json(step) for step in steps])})
 
 
 def delete_script(sink: Sink, request: Request) -> Answer:
-    """Drop the steps that wait for a name."""
+    """Delete the waiting steps of a name."""
     name = hook_name(path(request))
-    sink.hooks.clear_script(name)
+    sink.receivers.clear_script(name)
     return json({"name": name, "waiting": 0})
 
 
 def list_sent(sink: Sink, request: Request) -> Answer:
-    """A page of what the providers took, oldest first."""
+    """Return a page of messages that providers accepted, oldest first."""
     asked = query(request, {"provider", "limit", "after", "mid", "address"})
-    taken = sink.world.taken
+    taken = sink.context.sent_log
     messages, following = taken.page(
         asked.get("provider"),
         number(asked, "limit", 100, 1, LONGEST_PAGE),
@@ -207,45 +209,45 @@ def list_sent(sink: Sink, request: Request) -> Answer:
 
 
 def count_sent(sink: Sink, request: Request) -> Answer:
-    """How many messages the providers took, and how many of them more than once."""
-    return json(sink.world.taken.count(query(request, {"provider"}).get("provider")))
+    """Return how many messages providers accepted, and how many of them more than once."""
+    return json(sink.context.sent_log.count(query(request, {"provider"}).get("provider")))
 
 
 def forget_sent(sink: Sink, request: Request) -> Answer:
-    """Forget what the providers took."""
-    sink.world.taken.forget(query(request, {"provider"}).get("provider"))
+    """Delete the accepted messages."""
+    sink.context.sent_log.forget(query(request, {"provider"}).get("provider"))
     return json({"forgotten": True})
 
 
-def list_fates(sink: Sink, request: Request) -> Answer:
-    """What is set for each provider, and which addresses have a fixed fate."""
-    return json({"providers": dict(sink.world.fates.all()), "special": SPECIAL})
+def list_scenarios(sink: Sink, request: Request) -> Answer:
+    """Return the settings of each provider, and the phone numbers with a fixed scenario."""
+    return json({"providers": dict(sink.context.scenarios.all()), "special": SPECIAL})
 
 
-def get_fate(sink: Sink, request: Request) -> Answer:
-    """What is set for a provider."""
+def get_scenario(sink: Sink, request: Request) -> Answer:
+    """Return the scenario settings of a provider."""
     name = hook_name(path(request))
-    return json({"provider": name, "fate": sink.world.fates.dice(name).settings})
+    return json({"provider": name, "fate": sink.context.scenarios.dice(name).settings})
 
 
-def put_fate(sink: Sink, request: Request) -> Answer:
-    """Begin a run: set what becomes of a provider's messages, which are counted from 1 again."""
+def put_scenario(sink: Sink, request: Request) -> Answer:
+    """Set the scenarios of a provider, and count its messages from 1 again."""
     name = hook_name(path(request))
-    return json({"provider": name, "fate": sink.world.fates.set(name, body(request))})
+    return json({"provider": name, "fate": sink.context.scenarios.set(name, body(request))})
 
 
-def delete_fate(sink: Sink, request: Request) -> Answer:
-    """Begin a run in which everything goes well."""
+def delete_scenario(sink: Sink, request: Request) -> Answer:
+    """Reset a provider to success for every message."""
     name = hook_name(path(request))
-    return json({"provider": name, "fate": sink.world.fates.set(name, {})})
+    return json({"provider": name, "fate": sink.context.scenarios.set(name, {})})
 
 
-def list_posts(sink: Sink, request: Request) -> Answer:
-    """How far each provider is with its callbacks."""
-    return json(sink.world.posts.all_counts())
+def list_callbacks(sink: Sink, request: Request) -> Answer:
+    """Return the callback counts of each provider."""
+    return json(sink.context.callbacks.all_counts())
 
 
-#: By method and path; a path that ends with a slash stands for all below it.
+#: Handlers by method and path; a path that ends with a slash matches everything below it.
 ROUTES_OF_SINK: dict[tuple[str, str], Callable[[Sink, Request], Answer]] = {
     ("GET", "/"): home,
     ("GET", "/healthz"): healthz,
@@ -260,16 +262,16 @@ ROUTES_OF_SINK: dict[tuple[str, str], Callable[[Sink, Request], Answer]] = {
     ("GET", "/sent"): list_sent,
     ("GET", "/sent/count"): count_sent,
     ("DELETE", "/sent"): forget_sent,
-    ("GET", "/fate"): list_fates,
-    ("GET", "/fate/"): get_fate,
-    ("PUT", "/fate/"): put_fate,
-    ("DELETE", "/fate/"): delete_fate,
-    ("GET", "/posts"): list_posts,
+    ("GET", "/fate"): list_scenarios,
+    ("GET", "/fate/"): get_scenario,
+    ("PUT", "/fate/"): put_scenario,
+    ("DELETE", "/fate/"): delete_scenario,
+    ("GET", "/posts"): list_callbacks,
 }
-#: Those of the played providers included, which may have {pieces}.
+#: Including the routes of the simulated providers, which may have {pieces}.
 ROUTES: dict[tuple[str, str], Callable[[Any, Request], Answer]] = {
     **ROUTES_OF_SINK,
-    **{key: answer for _, routes in PLAYED.values() for key, answer in routes.items()},
+    **{key: answer for _, routes in PROVIDERS.values() for key, answer in routes.items()},
 }
 
 
@@ -282,32 +284,32 @@ async def serve(
     keep: int = KEEP,
     keep_bytes: int = KEEP_BYTES,
     settings: Mapping[str, Any] | None = None,
-    fates: Mapping[str, Any] | None = None,
+    scenarios: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run the sink until cancelled; `ready` is told the ports once they can be connected to.
+    """Run the sink until cancelled; call `ready` with the ports once they accept connections.
 
-    Settings are by player (sink.providers), fates by provider, both as their routes take them in JSON.
+    `settings` and `scenarios` are by provider, in the JSON format of their routes.
     """
     loop = asyncio.get_running_loop()
     sink = Sink(keep, keep_bytes)
-    sink.configure(settings or {}, fates or {})
+    sink.configure(settings or {}, scenarios or {})
     connections: set[Connection] = set()
     server = await loop.create_server(lambda: Connection(sink.respond, connections), host, port, backlog=4096)
     smtp: asyncio.Server | None = None
     try:
         if smtp_port is not None:
-            smtp = await loop.create_server(sink.postbox.connect, host, smtp_port, backlog=4096)
+            smtp = await loop.create_server(sink.smtp_server.connect, host, smtp_port, backlog=4096)
         if ready is not None:
             ready(_port(server), None if smtp is None else _port(smtp))
         await loop.create_future()
     finally:
-        sink.world.posts.close()
+        sink.context.callbacks.close()
         for listening in (server, smtp):
             if listening is not None:
                 listening.close()
         for connection in list(connections):
             connection.abort()
-        sink.postbox.abort()
+        sink.smtp_server.abort()
         for listening in (server, smtp):
             if listening is not None:
                 await listening.wait_closed()

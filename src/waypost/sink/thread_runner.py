@@ -1,4 +1,4 @@
-"""A sink on a thread of its own, beside a test or a benchmark that needs one for a while."""
+"""Run a sink on its own thread, for tests and benchmarks."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from waypost.sink.server import serve
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink that runs, and where."""
+    """A running sink and its ports."""
 
     port: int
     smtp_port: int | None
@@ -22,7 +22,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """Where its routes start, without a slash at the end."""
+        """Return the base URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -34,12 +34,12 @@ def running(
     keep_bytes: int = KEEP_BYTES,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     settings: Mapping[str, Any] | None = None,
-    fates: Mapping[str, Any] | None = None,
+    scenarios: Mapping[str, Any] | None = None,
 ) -> Iterator[Running]:
-    """A sink on free ports of 127.0.0.1, gone when the block ends.
+    """Run a sink on free ports of 127.0.0.1 until the block ends.
 
-    Settings are by player and fates by provider, as `serve` takes them: `settings={"aws": {"tracker_url": …}}`,
-    `fates={"pinpoint": {"throttle_rate": 0.1}}`.
+    `settings` and `scenarios` are those of `serve`, for example `settings={"aws": {"tracker_url": …}}` and
+    `scenarios={"pinpoint": {"throttle_rate": 0.1}}`.
     """
     told: queue.SimpleQueue[tuple[Running, asyncio.Task[None]] | BaseException] = queue.SimpleQueue()
 
@@ -58,10 +58,10 @@ def running(
                 keep=keep,
                 keep_bytes=keep_bytes,
                 settings=settings,
-                fates=fates,
+                scenarios=scenarios,
             )
         )
-        # Whoever waits for the start must hear of a failure as well.
+        # A failure must also reach the caller that waits for the start.
         task.add_done_callback(lambda done: None if done.cancelled() else told.put(done.exception() or SystemExit()))
         await asyncio.wait([task])
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.waiting import eventually
 from waypost.sink.aws.firehose import fault, wrap
 from waypost.sink.aws.pinpoint import EVENTS, parts
-from waypost.sink.scenarios import FATES, SPECIAL, Dice, moments, read_settings
+from waypost.sink.scenarios import SCENARIOS, SPECIAL, Dice, moments, read_settings
 from waypost.sink.thread_runner import Running, running
 
 # botocore's own warnings are not about us.
@@ -220,7 +220,7 @@ async def put(sink: Running, *records: Any, **more: Any) -> None:
 
 
 def number(word: str) -> str:
-    return f"+120255500{next(digits for digits, fate in SPECIAL.items() if fate == word)}"
+    return f"+120255500{next(digits for digits, scenario in SPECIAL.items() if scenario == word)}"
 
 
 # The protocol.
@@ -440,11 +440,11 @@ async def steps_of(sink: Running, receiver: Receiver, *words: str) -> list[tuple
 
 
 @pytest.mark.parametrize(
-    "word", [word for word in SPECIAL.values() if FATES[word][1] and word not in ("no_answer", "lost_answer")]
+    "word", [word for word in SPECIAL.values() if SCENARIOS[word][1] and word not in ("no_answer", "lost_answer")]
 )
 async def test_every_fate_has_its_events(sink, receiver, word):
     told = await steps_of(sink, receiver, word)
-    assert told == [EVENTS[step] for step in FATES[word][1]]
+    assert told == [EVENTS[step] for step in SCENARIOS[word][1]]
 
 
 async def test_a_silent_message_and_a_lost_answer(sink, receiver):
@@ -533,12 +533,12 @@ async def test_events_can_come_through_eventbridge_or_sns(sink, receiver):
 # Fates by chance.
 
 
-async def outcomes(sink: Running, receiver: Receiver, count: int = 100, **fate: Any) -> dict[str, list[str]]:
+async def outcomes(sink: Running, receiver: Receiver, count: int = 100, **scenario: Any) -> dict[str, list[str]]:
     """What was told of each of so many messages, in order, with these settings."""
     receiver.got.clear()
     await tell(sink, "DELETE", "/firehose")
     await tell(sink, "PUT", "/firehose", {"seconds": 0.02})
-    await tell(sink, "PUT", "/fate/pinpoint", fate)
+    await tell(sink, "PUT", "/fate/pinpoint", scenario)
     addresses = [f"+1202556{n:04d}" for n in range(count)]
     await send(sink, *addresses)
     await settled(sink, 0)
@@ -591,7 +591,7 @@ def dice(**settings: Any) -> Dice:
     return made
 
 
-@given(st.sampled_from([steps for _, steps in FATES.values() if steps]))
+@given(st.sampled_from([steps for _, steps in SCENARIOS.values() if steps]))
 def test_moments_rise_in_the_order_of_things(steps):
     at = dict(zip(steps, moments(steps), strict=True))
     assert all(at[first] < at[later] for first in ("queued",) for later in at if first in at and later != first)

@@ -103,7 +103,7 @@ def code_of(response: dict[str, Any]) -> tuple[str, int]:
 
 def number(word: str, place: str = "+1202") -> str:
     """The phone number whose fate has this name."""
-    return f"{place}55500{next(digits for digits, fate in SPECIAL.items() if fate == word)}"
+    return f"{place}55500{next(digits for digits, scenario in SPECIAL.items() if scenario == word)}"
 
 
 def send(sink: Running, *numbers: str, project: str = "p1", **sms: Any) -> dict[str, Any]:
@@ -427,8 +427,8 @@ def test_no_wrong_set_up_is_left_out():
 
 def test_fixed_fates_and_wrong_set_ups_are_documented():
     page = (Path(__file__).parents[3] / "docs" / "reference" / "sink.md").read_text("utf-8")
-    fates = dict(re.findall(r"^\| `(\d\d)` \| `(\w+)` \|", page, re.MULTILINE))
-    assert fates == SPECIAL
+    scenarios = dict(re.findall(r"^\| `(\d\d)` \| `(\w+)` \|", page, re.MULTILINE))
+    assert scenarios == SPECIAL
     wrong = re.findall(r"^\| `(\w+)` \| (?:`(0000200\d)`)? ?\| .* \| (\d{4}|\W) \|$", page, re.MULTILINE)
     assert {name for name, *_ in wrong} == {n for n in PROJECTS if n.isalpha()} | CONFIGURATION_SETS.keys() | {"s3only"}
     assert {digits for _, digits, _ in wrong} - {""} == {name for name in PROJECTS if name.isdigit()}
@@ -613,8 +613,8 @@ def test_opted_out_numbers_get_nothing_from_either_service(sink):
 # Fates by chance.
 
 
-def answers(sink: Running, **fate: Any) -> list[str]:
-    tell(sink, "PUT", "/fate/pinpoint", fate)
+def answers(sink: Running, **scenario: Any) -> list[str]:
+    tell(sink, "PUT", "/fate/pinpoint", scenario)
     many = [f"+1202556{n:04d}" for n in range(100)]
     return [result["DeliveryStatus"] for result in send(sink, *many).values()]
 

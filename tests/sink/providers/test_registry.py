@@ -8,8 +8,8 @@ import pytest
 
 from waypost.sink import mail
 from waypost.sink.providers import gateway, klaviyo, sendgrid, twilio, wunderkind
-from waypost.sink.providers.registry import PLAYED
-from waypost.sink.scenarios import FATES
+from waypost.sink.providers.registry import PROVIDERS
+from waypost.sink.scenarios import SCENARIOS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "sink-providers.md").read_text("utf-8")
 MODULES = {"sendgrid": sendgrid, "twilio": twilio, "wunderkind": wunderkind, "klaviyo": klaviyo, "gateway": gateway}
@@ -32,7 +32,7 @@ def told(heading: str) -> list[str]:
 
 @each_module
 def test_a_provider_is_played_under_its_own_name_only(name):
-    assert PLAYED[name][1] is MODULES[name].ROUTES
+    assert PROVIDERS[name][1] is MODULES[name].ROUTES
     assert all(path.startswith(f"/{name}/") for _, path in MODULES[name].ROUTES)
 
 
@@ -43,7 +43,7 @@ def test_every_route_is_told():
 
 @each_module
 def test_every_setting_is_told(name):
-    settings: Any = MODULES[name].Settings
+    settings: Any = next(kind for word, kind in vars(MODULES[name]).items() if word.endswith("Settings"))
     assert told(f"setting of {name}") == list(settings.__struct_fields__)
 
 
@@ -51,7 +51,7 @@ def test_every_setting_is_told(name):
 def test_every_mailbox_is_told(module):
     name = "smtp" if module is mail else "sendgrid"
     assert set(told(f"mailbox of {name}")) == module.MAILBOXES.keys()
-    assert set(module.MAILBOXES.values()) - {"full"} <= FATES.keys()
+    assert set(module.MAILBOXES.values()) - {"full"} <= SCENARIOS.keys()
 
 
 @pytest.mark.parametrize("module", [twilio, gateway])
@@ -66,7 +66,7 @@ def test_every_fate_with_words_of_its_own_is_told(module):
         word = {"invalid": "malformed", "unknown": "unknown_failure"}.get(reply.value, reply.value)
         assert said[word].startswith(f"{status}, ")
         assert str(code) in said[word]
-    assert said.keys() <= FATES.keys()
+    assert said.keys() <= SCENARIOS.keys()
 
 
 def test_every_status_of_wunderkind_is_told():

@@ -239,7 +239,10 @@ def test_a_callback_is_tried_again_before_the_next_is_told(sink, ear):
     ear.statuses = [500, 500, 500]
     tell(sink, "PUT", "/twilio/settings", {"retry_base": 0.001, "attempts": 3})
     post(sink, form(StatusCallback=f"{ear.url}/cb"))
-    assert [fields(heard, ear)["MessageStatus"] for heard in ear.several(5)] == ["queued"] * 3 + ["sent", "delivered"]
+    assert [fields(heard, ear)["MessageStatus"] for heard in ear.several(5)] == ["queued"] * 3 + [
+        "sent",
+        "delivered",
+    ]
 
 
 def test_without_a_callback_nothing_is_told(sink, ear):

@@ -1,4 +1,4 @@
-"""Who may call: API keys."""
+"""API keys: create, list, delete."""
 
 from typing import Annotated, Any
 
@@ -18,15 +18,18 @@ from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
 
-class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A key to be made."""
+class CreateApiKey(msgspec.Struct, forbid_unknown_fields=True):
+    """The parameters of a new API key."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
-    scopes: Annotated[list[Scope], Meta(description="What the key may do; `manage` includes the others.", min_length=1)]
+    scopes: Annotated[
+        list[Scope],
+        Meta(description="What the key is allowed to do; `manage` includes all other scopes.", min_length=1),
+    ]
 
 
 class ApiKey(msgspec.Struct, kw_only=True):
-    """A key, without its text."""
+    """An API key, without the key itself."""
 
     id: str
     name: str
@@ -35,8 +38,8 @@ class ApiKey(msgspec.Struct, kw_only=True):
     created_at: str
 
 
-class KeyCreated(ApiKey, kw_only=True):
-    """A new key with its text, which is shown this once."""
+class ApiKeyCreated(ApiKey, kw_only=True):
+    """A new API key. `key` is the key itself and is shown only once."""
 
     key: str
 
@@ -51,31 +54,34 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@post("/v1/keys", summary="Create an API key", opt={"body": NewKey})
-async def create_key(call: NamedDependency[Call]) -> Response[KeyCreated]:
-    """The text of the key is in this answer and nowhere else."""
-    asked = await call.body(NewKey)
+@post("/v1/keys", summary="Create an API key", opt={"body": CreateApiKey})
+async def create_key(call: NamedDependency[Call]) -> Response[ApiKeyCreated]:
+    """Creates an API key and returns it. The key itself is shown only in this response."""
+    asked = await call.body(CreateApiKey)
     if "\0" in asked.name:
-        raise Invalid("The name may not hold a zero character.", code="invalid_name")
+        raise Invalid("The name cannot contain the character U+0000. Remove it.", code="invalid_name")
     scopes = check_scopes([scope.value for scope in asked.scopes])
 
-    async def work(tx: Tx) -> KeyCreated:
+    async def work(tx: Tx) -> ApiKeyCreated:
         record = await workspaces.create_key(tx, call.engine.ids, call.workspace_id, asked.name, scopes, call.now)
-        return KeyCreated(key=record["key"], **_fields(record))
+        return ApiKeyCreated(key=record["key"], **_fields(record))
 
     return await call.perform(201, work)
 
 
 @get("/v1/keys", summary="List API keys")
 async def list_keys(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[ApiKey]:
-    """The newest first, without their texts."""
+    """Returns the API keys of the workspace, newest first, without the keys themselves."""
     records = await call.read(workspaces.list_keys, call.workspace_id, before("keys", after), limit + 1)
     return page("keys", records, limit, lambda record: ApiKey(**_fields(record)), lambda record: int(record["id"]))
 
 
 @delete("/v1/keys/{id:str}", summary="Delete an API key")
 async def delete_key(call: NamedDependency[Call], id: FromPath[str]) -> None:
-    """This process refuses it at once, others within five seconds. The last key that may manage cannot be deleted."""
+    """Deletes an API key. This process refuses it immediately, other processes within five seconds.
+
+    The last key with the scope `manage` cannot be deleted.
+    """
     await call.engine.database.transact(workspaces.delete_key, call.workspace_id, internal("key", id))
     call.forget_keys()
 

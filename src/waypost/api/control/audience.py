@@ -1,4 +1,4 @@
-"""Who it happened to: profiles and their events."""
+"""Profiles: list, find, get, and their events."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.control.calls import Call
-from waypost.api.control.events import Event, show_event
+from waypost.api.control.events import Event, event_view
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.audience.profiles import Traits, current
@@ -21,10 +21,10 @@ _traits = msgspec.json.Decoder(Traits)
 
 
 class Profile(msgspec.Struct, kw_only=True):
-    """A person."""
+    """A person, as known from all their identifiers."""
 
     id: str
-    #: Of each kind of identifier the one that was given last, and all of them.
+    #: The latest identifier of each kind; the lists below hold all of them.
     user_id: str | None
     email: str | None
     phone: str | None
@@ -35,7 +35,7 @@ class Profile(msgspec.Struct, kw_only=True):
     traits: dict[str, Any]
     created_at: str
     updated_at: str
-    #: Profiles that turned out to be this person; their ids lead here.
+    #: Profiles that were merged into this one; their ids return this profile.
     merged_ids: list[str]
 
 
@@ -43,13 +43,15 @@ def _identifier(name: str, description: str) -> Any:
     return QueryParameter(name=name, max_length=512, description=description)
 
 
-UserId = Annotated[str | None, _identifier("user_id", "The person with this userId.")]
-AnonymousId = Annotated[str | None, _identifier("anonymous_id", "The person with this anonymousId.")]
-Email = Annotated[str | None, _identifier("email", "The person with this email address.")]
-Phone = Annotated[str | None, _identifier("phone", "The person with this number, with its country code.")]
+UserId = Annotated[str | None, _identifier("user_id", "Return the profile with this userId.")]
+AnonymousId = Annotated[str | None, _identifier("anonymous_id", "Return the profile with this anonymousId.")]
+Email = Annotated[str | None, _identifier("email", "Return the profile with this email address.")]
+Phone = Annotated[
+    str | None, _identifier("phone", "Return the profile with this phone number, including the country code.")
+]
 
 
-@get("/v1/profiles", summary="List profiles, or find one by an identifier")
+@get("/v1/profiles", summary="List profiles, or find one by identifier")
 async def list_profiles(
     call: NamedDependency[Call],
     user_id: UserId = None,
@@ -59,12 +61,15 @@ async def list_profiles(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Profile]:
-    """The newest first; with an identifier, the one profile it leads to, or none."""
+    """Returns all profiles, newest first. With an identifier, returns the matching profile or an empty list."""
     given = {"user_id": user_id, "anonymous_id": anonymous_id, "email": email, "phone": phone}
     wanted = [(kind, value) for kind, value in given.items() if value is not None]
     if len(wanted) > 1:
-        raise Invalid("Give one of user_id, anonymous_id, email and phone.", code="several_identifiers")
-    identifier = _normal(*wanted[0]) if wanted else None
+        raise Invalid(
+            "The query has several identifiers. Give only one of user_id, anonymous_id, email and phone.",
+            code="several_identifiers",
+        )
+    identifier = _normalize(*wanted[0]) if wanted else None
 
     async def work(tx: Tx) -> Page[Profile]:
         if identifier is None:
@@ -74,7 +79,7 @@ async def list_profiles(
         else:
             kind, value = identifier
             records = await tx.records("profiles.find", workspace_id=call.workspace_id, kind=kind, value=value)
-        shown = {profile.id: profile for profile in await _show(tx, records[:limit])}
+        shown = {profile.id: profile for profile in await _profile_views(tx, records[:limit])}
         return page(
             "profiles", records, limit, lambda record: shown[public("pro", record["id"])], lambda record: record["id"]
         )
@@ -84,10 +89,10 @@ async def list_profiles(
 
 @get("/v1/profiles/{id:str}", summary="Get a profile")
 async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> Profile:
-    """The person with this id, also where the profile was merged into another."""
+    """Returns the profile with this id; if it was merged, the profile that it was merged into."""
 
     async def work(tx: Tx) -> Profile:
-        return (await _show(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
+        return (await _profile_views(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
 
     return await call.read(work)
 
@@ -96,26 +101,26 @@ async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> Profile
 async def list_profile_events(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Event]:
-    """The newest first, those of merged profiles included."""
+    """Returns the events of a profile and of all profiles merged into it, newest first."""
 
     async def work(tx: Tx) -> list[Row]:
         profile = await _find(tx, call.workspace_id, internal("pro", id))
         first = before("profile_events", after)
         return await tx.rows("events.of_profile", profile_id=profile["id"], before=first, n=limit + 1)
 
-    return page("profile_events", await call.read(work), limit, show_event, lambda row: int(row[0]))
+    return page("profile_events", await call.read(work), limit, event_view, lambda row: int(row[0]))
 
 
-def _normal(kind: str, value: str) -> tuple[str, str]:
-    """An identifier as it is kept."""
+def _normalize(kind: str, value: str) -> tuple[str, str]:
+    """Return the kind and the normalized value of an identifier; raise Invalid if it is not valid."""
     normal = {"email": normal_email, "phone": normal_phone}.get(kind, str.strip)(value)
     if not normal or "\0" in normal:
-        raise Invalid(f"{value[:80]!r} cannot be a value of {kind}.", code="invalid_identifier")
+        raise Invalid(f"{value[:80]!r} is not a valid {kind}.", code="invalid_identifier")
     return kind, normal
 
 
 async def _find(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
-    """The record of a profile, or of the one that it was merged into."""
+    """Return the record of a profile, or of the profile that it was merged into."""
     seen: set[int] = set()
     while id_ not in seen:
         seen.add(id_)
@@ -125,10 +130,10 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
         if records[0]["merged_into"] is None:
             return records[0]
         id_ = records[0]["merged_into"]
-    raise NotFound("There is no such profile in this workspace.")
+    raise NotFound("No profile with this id exists in this workspace.")
 
 
-async def _show(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
+async def _profile_views(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
     ids = [record["id"] for record in records]
     identities: dict[tuple[int, str], list[str]] = {}
     for profile_id, kind, value in await tx.rows("identities.of_many", ids=ids):
@@ -141,7 +146,7 @@ async def _show(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
         user_ids, anonymous_ids, emails, phones = (
             identities.get((record["id"], kind), []) for kind in ("user_id", "anonymous_id", "email", "phone")
         )
-        # What an alias calls previous is kept as either kind of id; the person's own name is the other one.
+        # The previous id of an alias call is stored as both kinds of id; the person's own user id comes first.
         user_ids.sort(key=anonymous_ids.__contains__)
         found.append(
             Profile(

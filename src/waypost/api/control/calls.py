@@ -1,4 +1,4 @@
-"""What all routes of the control API share: who calls, what the body says, and answering a repeat alike."""
+"""Shared by all routes of the control API: authorization, reading bodies, and idempotent responses."""
 
 import hashlib
 import re
@@ -26,19 +26,19 @@ from waypost.storage.database import Tx
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: A control request is at most this large.
+#: The largest body of a control request, in bytes.
 BODY_BYTES = 1_000_000
 LONGEST_KEY = 255
-#: Routes that anybody may call carry this in their `opt`.
+#: Routes that need no API key have this in their `opt`.
 PUBLIC = {"public": True}
-#: Routes whose query or body names other things carry this in their `opt`: what they name may not exist.
+#: Routes whose query or body refers to other resources have this in their `opt`: they may respond 404.
 NAMES = {"names": True}
-#: POST routes that change nothing carry this in their `opt`: an Idempotency-Key means nothing to them.
+#: POST routes that change nothing have this in their `opt`: they ignore an Idempotency-Key.
 KEYLESS = {"keyless": True}
-#: GET routes that give away secrets carry this in their `opt`.
+#: GET routes that return secrets have this in their `opt`.
 SECRET = {"scope": Scope.MANAGE}
 
-#: Up to here every whole number has a double of its own.
+#: Up to this limit a double represents every integer exactly.
 _EXACT = 2**53
 _FLOAT = ", got `float`"
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Call:
-    """One request of a caller who may make it."""
+    """One authorized request."""
 
     def __init__(self, engine: Engine, keyring: Keyring, caller: Caller, request: Request[Any, Any, Any]) -> None:
         self.engine = engine
@@ -57,18 +57,18 @@ class Call:
         self._request = request
 
     async def body(self, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
-        """The body, read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`.
+        """Decode the JSON body; raise Invalid with the wrong field. An empty body counts as `{}`.
 
         The numbers in the `unchecked` fields may be too large for a receiver: the caller checks them.
         """
         return read_json(await self._request.body(), type_, unchecked=unchecked)
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work(tx, …)` reads."""
+        """Return the result of `work(tx, …)` in a read transaction."""
         return await self.engine.database.read(work, *args, **kwargs)
 
     async def perform(self, status: int, work: Callable[[Tx], Awaitable[Any]]) -> Response[Any]:
-        """The answer that `work` makes in one transaction; a repeat under one Idempotency-Key gets the first answer."""
+        """Run `work` in one transaction and respond with its result; a repeated key gets the first response."""
 
         async def answer(tx: Tx) -> Answer:
             return Answer(status, _encode(await work(tx)))
@@ -78,7 +78,7 @@ class Call:
         return self.respond(done)
 
     async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
-        """The same for work that is in no transaction."""
+        """Like `perform`, for work outside of a transaction."""
 
         async def answer() -> Answer:
             return Answer(status, _encode(await work()))
@@ -90,20 +90,20 @@ class Call:
         return self.respond(done)
 
     def respond(self, answer: Answer) -> Response[Any]:
-        """An answer that is JSON already."""
+        """Return a response whose body is already JSON."""
         return Response(answer.body, status_code=answer.status, media_type="application/json")
 
     async def refresh(self) -> None:
-        """Let this process know of changed endpoints and connections at once; other processes ask every second."""
+        """Load changed endpoints and connections into this process now; other processes poll every second."""
         await self.engine.endpoints.refresh([self.workspace_id])
         await self.engine.connections.refresh([self.workspace_id])
 
     def forget_keys(self) -> None:
-        """Ask the store again for every key: one was deleted."""
+        """Drop the cached API keys, because one was deleted."""
         self._keyring.forget()
 
     async def asked(self) -> IdempotencyKey | None:
-        """The Idempotency-Key of a POST, with a digest of what it asks for; None without one."""
+        """Return the Idempotency-Key of a POST with a digest of the request; None without one."""
         request = self._request
         given = request.headers.get("idempotency-key")
         if given is None or request.method != "POST":
@@ -112,12 +112,12 @@ class Call:
 
 
 def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
-    """A body read as JSON of this type; Invalid with the field that is wrong. No body counts as `{}`.
+    """Decode a JSON body; raise Invalid with the wrong field. An empty body counts as `{}`.
 
     The numbers in the `unchecked` fields may be too large for a receiver: the caller checks them.
     """
     try:
-        # Decoding strictly: "5" is no number, and a field that is not known is a mistake somebody wants to hear of.
+        # Strict: "5" is not a number, and an unknown field is a mistake that the client should learn of.
         decoded = msgspec.json.decode(body or b"{}", type=type_)
     except msgspec.ValidationError as error:
         if _FLOAT in str(error) and (whole := _whole_numbers(body)) != body:
@@ -134,7 +134,7 @@ def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozen
 
 
 def invalid_body(error: msgspec.ValidationError) -> Invalid:
-    """What is wrong with a body, and in which field."""
+    """Return the error for a body, with the field that is wrong."""
     reason, _, path = str(error).partition(" - at ")
     field = path.strip("`").removeprefix("$").removeprefix(".") or _named(reason)
     where = f" (field {field!r})" if field else ""
@@ -142,7 +142,7 @@ def invalid_body(error: msgspec.ValidationError) -> Invalid:
 
 
 def _whole_numbers(body: bytes) -> bytes:
-    """The body with 5.0 written as 5: JSON Schema calls both an integer, and some clients write every number so."""
+    """Return the body with 5.0 written as 5: JSON Schema calls both integers, and some clients write all numbers so."""
 
     def mended(value: Any) -> Any:
         if isinstance(value, float):
@@ -158,12 +158,13 @@ def _whole_numbers(body: bytes) -> bytes:
 
 
 def read_key(given: str, path: str, query: bytes, body: bytes) -> IdempotencyKey:
-    """The Idempotency-Key of a POST, with a digest of what the request asks for; Invalid for a key that is none."""
+    """Return the Idempotency-Key of a POST with a digest of the request; raise Invalid if the key is not valid."""
     # The draft standard writes the key as a quoted string; most clients do not.
     key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
     if len(key) > LONGEST_KEY or not _PRINTABLE.fullmatch(key):
         raise Invalid(
-            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.", code="invalid_idempotency_key"
+            f"The Idempotency-Key header must have 1 to {LONGEST_KEY} printable ASCII characters.",
+            code="invalid_idempotency_key",
         )
     digest = hashlib.sha256(b"POST\n%b\n%b\n" % (path.encode(), query))
     digest.update(body)
@@ -171,7 +172,7 @@ def read_key(given: str, path: str, query: bytes, body: bytes) -> IdempotencyKey
 
 
 async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Find the caller of every route that is not public, and refuse a key that may not call it."""
+    """Authenticate the caller of a route that is not public, and check the scope of the key."""
     method = connection.scope.get("method")
     if handler.opt.get("public") or method == "OPTIONS":
         return
@@ -184,7 +185,7 @@ async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 
 
 def check_query(query: bytes, known: frozenset[str]) -> None:
-    """Invalid for a query parameter that a route does not know, or one given twice: ignored, it would show too much."""
+    """Raise Invalid for an unknown or repeated query parameter: ignoring a filter would return too much."""
     if not query:
         return
     seen = set[str]()
@@ -192,7 +193,7 @@ def check_query(query: bytes, known: frozenset[str]) -> None:
         if name not in known:
             allowed = f"allowed are {', '.join(sorted(known))}" if known else "this route takes none"
             raise Invalid(
-                f"There is no query parameter {name[:80]!r} here; {allowed}.", code="unknown_parameter", parameter=name
+                f"Unknown query parameter {name[:80]!r}; {allowed}.", code="unknown_parameter", parameter=name
             )
         if name in seen:
             raise Invalid(f"The query parameter {name} is given twice.", code="invalid_parameter", parameter=name)
@@ -201,12 +202,12 @@ def check_query(query: bytes, known: frozenset[str]) -> None:
 
 @cache
 def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
-    """The query parameters that a route declares."""
+    """Return the query parameters that a route declares."""
     declared = (parameter.kwarg_definition for parameter in handler.parsed_fn_signature.parameters.values())
     return frozenset(found.name for found in declared if isinstance(found, QueryParameter) and found.name)
 
 
 def _named(reason: str) -> str:
-    """The field that a reason names: msgspec says which one is missing or unknown in words."""
+    """Return the field named in a message of msgspec, for missing and unknown fields."""
     found = re.search(r"field `([^`]*)`", reason)
     return found[1] if found else ""

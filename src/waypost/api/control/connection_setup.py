@@ -1,4 +1,4 @@
-"""Whether a connection works: its set-up check, a test message, and what has to be done at the provider."""
+"""Connection set-up: check it, send a test message, list the steps at the provider."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.calls import Call
-from waypost.api.control.connection_view import SetupCheck, connection_id, show_check, uses_firehose
+from waypost.api.control.connection_view import SetupCheck, check_view, connection_id, uses_firehose
 from waypost.clock import SECOND
 from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.messaging.message import Content, Outcome, Outgoing
@@ -29,18 +29,18 @@ Text = Annotated[str, Meta(max_length=500_000)]
 Line = Annotated[str, Meta(max_length=2000)]
 
 
-class ConnectionTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A message to try a connection with, sent as it is: without a template, and whatever consent says."""
+class SendTestMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A test message. It is sent as given: no template is applied and consent is not checked."""
 
     to: Annotated[
         str,
         Meta(
-            description="A number, an address, or for events an id, of somebody of your own.",
+            description="Your own phone number or email address, or for events a profile identifier.",
             min_length=1,
             max_length=320,
         ),
     ]
-    #: sms, and the plain part of an email.
+    #: The text of an SMS, or the plain-text part of an email.
     text: Text = ""
     media_urls: Annotated[list[Line], Meta(max_length=10)] = []
     subject: Line = ""
@@ -53,8 +53,8 @@ class ConnectionTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     purpose: Annotated[str, Meta(pattern="^(transactional|promotional)$")] = "transactional"
 
 
-class TriedRequest(msgspec.Struct, kw_only=True):
-    """The request as it went out, secrets masked."""
+class TestMessageRequest(msgspec.Struct, kw_only=True):
+    """The request that was sent to the provider; secrets are masked."""
 
     method: str
     url: str
@@ -62,16 +62,16 @@ class TriedRequest(msgspec.Struct, kw_only=True):
     body: str
 
 
-class GivenResponse(msgspec.Struct, kw_only=True):
-    """What the provider answered."""
+class TestMessageResponse(msgspec.Struct, kw_only=True):
+    """The response of the provider."""
 
     status: int
     headers: list[tuple[str, str]]
     body: str
 
 
-class TestMessageResult(msgspec.Struct, kw_only=True):
-    """What the answer means."""
+class TestMessageVerdict(msgspec.Struct, kw_only=True):
+    """How Waypost interprets the response."""
 
     #: accepted, rejected, retry, unknown or misconfigured.
     outcome: str
@@ -82,42 +82,42 @@ class TestMessageResult(msgspec.Struct, kw_only=True):
     provider_code: str | None
     detail: str | None
     provider_message_id: str | None
-    #: Seconds that the provider asked to wait.
+    #: Seconds to wait before a retry, as requested by the provider.
     retry_after: float | None
 
 
-class ConnectionTested(msgspec.Struct, kw_only=True):
-    """What came of a test message."""
+class TestMessageResult(msgspec.Struct, kw_only=True):
+    """The result of a test message."""
 
-    #: The id that it had at the provider's; it is not among the messages.
+    #: The message id that was sent to the provider. GET /v1/messages does not list test messages.
     message_id: str
     accepted: bool
-    request: TriedRequest | None
-    response: GivenResponse | None
-    verdict: TestMessageResult
-    #: When each phase was over, in milliseconds since the start.
+    request: TestMessageRequest | None
+    response: TestMessageResponse | None
+    verdict: TestMessageVerdict
+    #: When each phase ended, in milliseconds since the start.
     timings: dict[str, float]
     error: str | None
 
 
 class SetupStep(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One thing to be done at the provider."""
+    """One step of the set-up at the provider."""
 
     title: str
     text: str
-    #: To be opened or copied.
+    #: A URL to open or to copy.
     url: str = ""
 
 
 class ConnectionSetup(msgspec.Struct, kw_only=True):
-    """What has to be done at the provider, in order."""
+    """The steps of the set-up at the provider, in order."""
 
     connector: str
     data_center: str
-    #: For connectors of AWS: the URL that the Firehose stream sends to.
+    #: AWS connectors only: the destination URL of the Firehose stream.
     tracker_url: str | None
     callback_url: str
-    #: The same URL of every data center: the tracker URL of connectors of AWS, the callback URL of others.
+    #: The URL for receipts per data center: the tracker URL for AWS connectors, the callback URL for others.
     data_centers: dict[str, str]
     steps: list[SetupStep]
 
@@ -128,9 +128,9 @@ async def _find(call: Call, id: str) -> ConnectionRecord:
     )
 
 
-@post("/v1/connections/{id:str}/check", status_code=200, summary="Check the set-up of a connection now")
+@post("/v1/connections/{id:str}/check", status_code=200, summary="Check the set-up of a connection")
 async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[SetupCheck]:
-    """Asks the provider. A connection that is paused goes on when everything is as it should be."""
+    """Checks the set-up with calls to the provider. A paused connection resumes if the check succeeds."""
     engine = call.engine
 
     async def work() -> SetupCheck:
@@ -139,7 +139,7 @@ async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Re
         report = await connection_records.prove(engine.outbound, account.usable, account.config, tracker_url, call.now)
         if report is not None:
             await engine.database.transact(_settle, call, account, report)
-        return show_check(report, call.now)
+        return check_view(report, call.now)
 
     response = await call.perform_outside(200, work)
     await call.refresh()
@@ -152,24 +152,26 @@ async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report)
     )
 
 
-@post("/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": ConnectionTest})
-async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionTested]:
-    """Sends one message, past the queue and whatever the connection's status, and shows what went over the wire."""
-    asked = await call.body(ConnectionTest)
+@post(
+    "/v1/connections/{id:str}/test", status_code=200, summary="Send a test message now", opt={"body": SendTestMessage}
+)
+async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestMessageResult]:
+    """Sends one message immediately, whatever the connection's status, and returns the request and the response."""
+    asked = await call.body(SendTestMessage)
     engine = call.engine
 
-    async def work() -> ConnectionTested:
+    async def work() -> TestMessageResult:
         connection = await engine.connections.find(call.workspace_id, connection_id(id))
         message = _outgoing(call, connection, asked)
         trial = await engine.wire.send_test(connection, message, call.now)
         verdict, request, response = trial.verdict, trial.request, trial.response
         failed = None if verdict.code is None else describe(verdict.code)
-        return ConnectionTested(
+        return TestMessageResult(
             message_id=public("msg", message.id),
             accepted=verdict.outcome is Outcome.ACCEPTED,
-            request=None if request is None else TriedRequest(**msgspec.structs.asdict(request)),
-            response=None if response is None else GivenResponse(**msgspec.structs.asdict(response)),
-            verdict=TestMessageResult(
+            request=None if request is None else TestMessageRequest(**msgspec.structs.asdict(request)),
+            response=None if response is None else TestMessageResponse(**msgspec.structs.asdict(response)),
+            verdict=TestMessageVerdict(
                 outcome=verdict.outcome.value,
                 code=verdict.code,
                 failure=failed.name if failed is not None else None,
@@ -186,8 +188,8 @@ async def try_connection(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     return await call.perform_outside(200, work)
 
 
-def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outgoing:
-    """The message to be sent; Invalid when it has no address or says nothing."""
+def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Outgoing:
+    """Return the message to send; raise Invalid if its address or content is missing."""
     address, _ = find_address(connection.channel, asked.to, None)
     content = Content(
         text=asked.text,
@@ -216,17 +218,17 @@ def _outgoing(call: Call, connection: Connection, asked: ConnectionTest) -> Outg
     )
 
 
-@get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy that a connection to AWS needs")
-async def get_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
-    """The smallest one that works, with region, account and project put in as far as they are known."""
+@get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy of an AWS connection")
+async def get_connection_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
+    """Returns the minimal IAM policy for this connection, with its region, account and project where known."""
     account = await _find(call, id)
     account_id = account.report.account_id if account.report else None
     return iam_policy(account.connector_name, account.config, account_id)
 
 
-@get("/v1/connections/{id:str}/setup", summary="Get what has to be done at the provider")
-async def get_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
-    """The steps in order, with the URLs that this connection's receipts come to."""
+@get("/v1/connections/{id:str}/setup", summary="Get the set-up steps of a connection")
+async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
+    """Returns the steps to do at the provider, in order, with the URLs for this connection's receipts."""
     account = await _find(call, id)
     connections, connector = call.engine.connections, account.usable
     chosen = account.data_center
@@ -256,4 +258,4 @@ async def get_setup(call: NamedDependency[Call], id: FromPath[str]) -> Connectio
     )
 
 
-ROUTES = [check_connection, try_connection, get_iam_policy, get_setup]
+ROUTES = [check_connection, test_connection, get_connection_iam_policy, get_connection_setup]

@@ -1,4 +1,4 @@
-"""What is shown of connections and of their set-up checks: everything but secrets."""
+"""The API views of connections and set-up checks, without secrets."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from waypost.engine.providers import connection_records
 from waypost.engine.providers.connection_records import ConnectionRecord
 from waypost.engine.providers.registry import GLOBAL, ConnectionRegistry
 
-#: A secret that is longer than this shows its last characters, so that people know which one it is.
+#: The mask of a longer secret shows its last characters, so that operators can tell secrets apart.
 LONG_SECRET = 12
 SHOWN_OF_SECRET = 4
 
@@ -21,61 +21,61 @@ class CheckStep(msgspec.Struct, kw_only=True):
     """One step of a set-up check."""
 
     name: str
-    #: The call that said so.
+    #: The API call that gave the result.
     call: str
     #: ok, warning, failed or unverified.
     result: str
     setup_code: int | None
     meaning: str | None
     resolution: list[str]
-    #: The provider's own name for the error.
+    #: The error code of the provider.
     error: str | None
     detail: str | None
 
 
 class SetupCheck(msgspec.Struct, kw_only=True):
-    """What a set-up check found, with the step that decided it."""
+    """The result of a set-up check, with the step that decided it."""
 
-    #: Null when nobody could tell.
+    #: Null if the check could not decide.
     ok: bool | None
-    #: ok, warning, failed, unverified, or none when the connector has nothing to check.
+    #: ok, warning, failed, unverified, or none if the connector has no set-up check.
     result: str
     checked_at: str | None
     setup_code: int | None = None
     meaning: str | None = None
     resolution: list[str] = []
     call: str | None = None
-    #: The AWS account and the stream, where they are known.
+    #: The AWS account and the stream, if known.
     account_id: str | None = None
     stream: str | None = None
     checks: list[CheckStep] = []
 
 
 class ConnectionLimits(msgspec.Struct, kw_only=True):
-    """What holds, with what the connector says put in where the owner says nothing."""
+    """The effective limits: those of the connection, or else those of its connector."""
 
     per_second: float | None
     concurrency: int | None
     validity: int | None
 
 
-class ConnectionShown(msgspec.Struct, kw_only=True):
-    """A connection."""
+class Connection(msgspec.Struct, kw_only=True):
+    """A connection to a provider account."""
 
     id: str
     name: str
     connector: str
     channel: str
-    #: enabled, paused (somebody has to mend it) or disabled.
+    #: enabled, paused (an operator must fix it) or disabled.
     status: str
-    #: Why it is paused or disabled: `by_owner`, or what the provider complained of.
+    #: Why it is paused or disabled: `by_owner`, or the error of the provider.
     status_reason: str | None
     status_at: str | None
-    #: ok, or failing: it took nothing lately, and is spared as far as this process knows.
+    #: ok, or failing: recent calls failed, and this process sends fewer for now.
     health: str
-    #: The fields that are not secret.
+    #: The fields of the connector that are not secret.
     config: dict[str, Any]
-    #: Those that are, masked; null where there is none.
+    #: The secret fields, masked; null if a field is not set.
     secrets: dict[str, str | None]
     position: int
     per_second: float | None
@@ -83,11 +83,11 @@ class ConnectionShown(msgspec.Struct, kw_only=True):
     validity: int | None
     limits: ConnectionLimits
     data_center: str
-    #: What the last set-up check found; null before the first.
+    #: The result of the last set-up check; null before the first.
     check: SetupCheck | None
-    #: Where the provider sends its receipts.
+    #: The URL to which the provider sends receipts.
     callback_url: str
-    #: For connectors of AWS: where Firehose sends them instead.
+    #: AWS connectors only: the URL to which Firehose sends receipts.
     tracker_url: str | None
     last_error: str | None
     last_error_at: str | None
@@ -95,26 +95,26 @@ class ConnectionShown(msgspec.Struct, kw_only=True):
     updated_at: str
 
 
-class ConnectionCreated(ConnectionShown, kw_only=True):
-    """A connection with its new key for receipts, which is not shown again."""
+class ConnectionCreated(Connection, kw_only=True):
+    """A connection with its new access key for receipts. The key is shown only once."""
 
     access_key_for_receipts: str
 
 
 def connection_id(text: str) -> int:
-    """The connection that a path names."""
+    """Return the internal id for a connection id from the API."""
     return internal("con", text)
 
 
 def mask(secret: Any) -> str | None:
-    """What is shown of a secret."""
+    """Return the mask of a secret; None if it is not set."""
     text = "" if secret is None else str(secret)
     if not text:
         return None
     return "••••" + (text[-SHOWN_OF_SECRET:] if len(text) > LONG_SECRET else "")
 
 
-def show_check(report: Report | None, checked_at: int | None) -> SetupCheck:
+def check_view(report: Report | None, checked_at: int | None) -> SetupCheck:
     """A report as it is shown."""
     if report is None:
         return SetupCheck(ok=None, result="none", checked_at=None)
@@ -146,12 +146,12 @@ def show_check(report: Report | None, checked_at: int | None) -> SetupCheck:
     )
 
 
-def show(connections: ConnectionRegistry, account: ConnectionRecord) -> ConnectionShown:
+def connection_view(connections: ConnectionRegistry, account: ConnectionRecord) -> Connection:
     """A connection as it is shown: without any secret."""
-    return ConnectionShown(**_fields(connections, account))
+    return Connection(**_fields(connections, account))
 
 
-def show_with_key(connections: ConnectionRegistry, account: ConnectionRecord, key: str) -> ConnectionCreated:
+def created_view(connections: ConnectionRegistry, account: ConnectionRecord, key: str) -> ConnectionCreated:
     """The same with the key for its receipts, this once."""
     return ConnectionCreated(access_key_for_receipts=key, **_fields(connections, account))
 
@@ -180,7 +180,7 @@ def _fields(connections: ConnectionRegistry, account: ConnectionRecord) -> dict[
             validity=account.validity_s or (connector.validity_s if connector else None),
         ),
         "data_center": account.data_center or GLOBAL,
-        "check": show_check(account.report, account.checked_at) if account.report else None,
+        "check": check_view(account.report, account.checked_at) if account.report else None,
         "callback_url": connections.receipts_url(account.id, account.data_center),
         "tracker_url": connections.tracker_url(account.data_center) if connector and uses_firehose(connector) else None,
         "last_error": account.last_error,
@@ -191,7 +191,7 @@ def _fields(connections: ConnectionRegistry, account: ConnectionRecord) -> dict[
 
 
 def uses_firehose(connector: Connector) -> bool:
-    """Whether its receipts come through Amazon Data Firehose."""
+    """Return whether receipts of this connector arrive through Amazon Data Firehose."""
     return connector.callback is not None and connector.callback.verify.scheme == "firehose"
 
 

@@ -1,4 +1,4 @@
-"""Connections: create, list, get, change, delete, enable, disable, their order, and the key for their receipts."""
+"""Connections: create, list, get, update, delete, enable, disable, order, and rotate the receipts key."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,13 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.calls import NAMES, Call
-from waypost.api.control.connection_view import ConnectionCreated, ConnectionShown, connection_id, show, show_with_key
+from waypost.api.control.connection_view import (
+    Connection,
+    ConnectionCreated,
+    connection_id,
+    connection_view,
+    created_view,
+)
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import Report
@@ -23,29 +29,39 @@ LONGEST_WORD = 200
 
 Name = Annotated[
     str,
-    Meta(description="For people, such as Pinpoint Promo.", min_length=1, max_length=connection_records.LONGEST_NAME),
+    Meta(
+        description="A display name, such as Pinpoint Promo.", min_length=1, max_length=connection_records.LONGEST_NAME
+    ),
 ]
 Config = Annotated[
-    dict[str, Any], Meta(description="The fields of the connector, as GET /v1/connectors/{name} lists them.")
+    dict[str, Any],
+    Meta(description="The values of the connector's fields; GET /v1/connectors/{name} lists the fields."),
 ]
 Position = Annotated[
-    int, Meta(description="Smaller ones of a channel are tried first; equal ones by age.", ge=0, le=1_000_000)
+    int,
+    Meta(
+        description="Connections of a channel are tried in ascending order of position, then by age.",
+        ge=0,
+        le=1_000_000,
+    ),
 ]
 Rate = Annotated[
-    float, Meta(description="Messages per second, if fewer than the connector allows.", ge=0.001, le=1_000_000)
+    float, Meta(description="Messages per second, to lower the limit of the connector.", ge=0.001, le=1_000_000)
 ]
-Concurrency = Annotated[int, Meta(description="Calls under way at the same time.", ge=1, le=1000)]
-Validity = Annotated[int, Meta(description="Seconds for which a message may be tried.", ge=1, le=604_800)]
+Concurrency = Annotated[int, Meta(description="Maximum number of concurrent calls to the provider.", ge=1, le=1000)]
+Validity = Annotated[int, Meta(description="Seconds after which a message that is not sent expires.", ge=1, le=604_800)]
 DataCenter = Annotated[
-    str, Meta(description="Where its receipts come in: a name of WAYPOST_DATA_CENTERS.", max_length=40)
+    str,
+    Meta(description="The data center that receives the receipts: a name from WAYPOST_DATA_CENTERS.", max_length=40),
 ]
 SkipCheck = Annotated[
-    bool, Meta(description="Store it although the set-up check fails; what it found is kept with the connection.")
+    bool,
+    Meta(description="Store the connection even if the set-up check fails. The result is stored with the connection."),
 ]
 
 
-class NewConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A connection to be made."""
+class CreateConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The parameters of a new connection."""
 
     name: Name
     connector: Annotated[str, Meta(max_length=LONGEST_WORD)]
@@ -58,8 +74,8 @@ class NewConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_check: SkipCheck = False
 
 
-class ConnectionChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is to change. Fields of `config` that are left out stay; null takes a value back."""
+class UpdateConnection(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields to update. Omitted fields, and omitted fields of `config`, keep their value; null removes a value."""
 
     name: Name | UnsetType = UNSET
     config: Config | UnsetType = UNSET
@@ -71,25 +87,25 @@ class ConnectionChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     skip_check: SkipCheck = False
 
 
-class ConnectionOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """In which order the connections of a channel are tried."""
+class OrderConnections(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The order in which the connections of a channel are tried."""
 
     channel: Annotated[str, Meta(description="`sms`, `email` or `event`.", pattern="^(sms|email|event)$")]
     connections: Annotated[
         list[str],
         Meta(
-            description="Ids, the first one first; those that are not named follow as they were.",
+            description="Connection ids, in order. Connections that are not listed follow in their present order.",
             min_length=1,
             max_length=connection_records.MOST_CONNECTIONS,
         ),
     ]
 
 
-async def make_connection(call: Call, asked: NewConnection) -> Response[ConnectionCreated]:
-    """The answer to a wish for a connection: checked at its provider, then stored."""
+async def create_checked(call: Call, asked: CreateConnection) -> Response[ConnectionCreated]:
+    """Check a new connection with its provider, store it, and return the response."""
     engine = call.engine
     repeated = await call.asked()
-    # Before the check: a repeat is answered as the first time, whatever the provider says today.
+    # Before the check: a repeat gets the first response, whatever the provider answers now.
     known = await idempotency.stored_response(engine.database, engine.encryption, call.workspace_id, repeated)
     if known is not None:
         return call.respond(known)
@@ -115,7 +131,7 @@ async def make_connection(call: Call, asked: NewConnection) -> Response[Connecti
         account = await connection_records.create_connection(
             tx, engine.ids, engine.encryption, call.workspace_id, connector, draft, key, report, call.now
         )
-        return show_with_key(engine.connections, account, key)
+        return created_view(engine.connections, account, key)
 
     response = await call.perform(201, work)
     await call.refresh()
@@ -123,7 +139,7 @@ async def make_connection(call: Call, asked: NewConnection) -> Response[Connecti
 
 
 async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> Report | None:
-    """What the provider says of a draft; Invalid when it may not be stored and that is not wanted all the same."""
+    """Run the set-up check of a draft and return the report; raise Invalid if it failed, unless `skip` is set."""
     engine = call.engine
     tracker_url = engine.connections.tracker_url(draft.data_center)
     report = await connection_records.prove(engine.outbound, connector, draft.config, tracker_url, call.now)
@@ -132,17 +148,15 @@ async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> R
     return report
 
 
-@post("/v1/connections", summary="Create a connection", opt={"body": NewConnection, **NAMES})
+@post("/v1/connections", summary="Create a connection", opt={"body": CreateConnection, **NAMES})
 async def create_connection(call: NamedDependency[Call]) -> Response[ConnectionCreated]:
-    """Checks the set-up at the provider, where the connector knows how, and answers with the key for receipts."""
-    return await make_connection(call, await call.body(NewConnection))
+    """Checks the set-up with the provider if the connector supports it, and returns the access key for receipts."""
+    return await create_checked(call, await call.body(CreateConnection))
 
 
 @get("/v1/connections", summary="List connections")
-async def list_connections(
-    call: NamedDependency[Call], limit: Limit = 50, after: After = None
-) -> Page[ConnectionShown]:
-    """The newest first."""
+async def list_connections(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Connection]:
+    """Returns connections, newest first."""
     found = await call.read(
         connection_records.list_accounts,
         call.engine.encryption,
@@ -151,23 +165,27 @@ async def list_connections(
         limit + 1,
     )
     return page(
-        "connections", found, limit, lambda account: show(call.engine.connections, account), lambda account: account.id
+        "connections",
+        found,
+        limit,
+        lambda account: connection_view(call.engine.connections, account),
+        lambda account: account.id,
     )
 
 
 @get("/v1/connections/{id:str}", summary="Get a connection")
-async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionShown:
-    """Everything about a connection but its secrets."""
+async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> Connection:
+    """Returns a connection; its secrets are masked."""
     found = await call.read(
         connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
     )
-    return show(call.engine.connections, found)
+    return connection_view(call.engine.connections, found)
 
 
-@patch("/v1/connections/{id:str}", summary="Change a connection", opt={"body": ConnectionChange})
-async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
-    """Only what is given changes. New credentials are checked first, and mend a connection that is paused."""
-    asked = await call.body(ConnectionChange)
+@patch("/v1/connections/{id:str}", summary="Update a connection", opt={"body": UpdateConnection})
+async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
+    """Updates the given fields. New credentials are checked first; if they are valid, a paused connection resumes."""
+    asked = await call.body(UpdateConnection)
     engine = call.engine
     given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
     skip, config = given.pop("skip_check"), given.pop("config", {})
@@ -177,7 +195,7 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     def merge(account: ConnectionRecord) -> Draft:
         values = {name: given.get(name, getattr(account, name)) for name in Draft.__struct_fields__ if name != "config"}
         if "data_center" not in given and values["data_center"] not in engine.connections.data_centers:
-            # It is no longer in the settings; that is no reason to refuse another change.
+            # The data center was removed from the settings: other fields can still be updated.
             values["data_center"] = None
         draft = Draft(config=connection_records.merge_config(account, config), **values)
         return connection_records.check_draft(draft, account.usable, engine.connections.data_centers)
@@ -192,7 +210,7 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     if renewed:
         report = await prove(call, account.usable, draft, skip)
 
-    async def work(tx: Tx) -> ConnectionShown:
+    async def work(tx: Tx) -> Connection:
         present = await connection_records.find_account(tx, engine.encryption, call.workspace_id, account.id)
         wanted = merge(present)
         if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):
@@ -201,7 +219,7 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
         changed = await connection_records.change_connection(
             tx, engine.encryption, present, wanted, report, call.now, mended=mended
         )
-        return show(engine.connections, changed)
+        return connection_view(engine.connections, changed)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -210,36 +228,39 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
 
 @delete("/v1/connections/{id:str}", summary="Delete a connection")
 async def delete_connection(call: NamedDependency[Call], id: FromPath[str]) -> None:
-    """Its secrets are deleted. What is queued goes to other connections of its channel where it may, or fails."""
+    """Deletes a connection and its secrets. Its queued messages move to other connections of the channel, or fail."""
     await call.engine.database.transact(
         connection_records.delete_connection, call.workspace_id, connection_id(id), call.now
     )
     await call.refresh()
 
 
-async def _switch(call: Call, id: str, enabled: bool) -> Response[ConnectionShown]:
+async def _switch(call: Call, id: str, enabled: bool) -> Response[Connection]:
     engine = call.engine
 
-    async def work(tx: Tx) -> ConnectionShown:
+    async def work(tx: Tx) -> Connection:
         switched = await connection_records.switch_connection(
             tx, engine.encryption, call.workspace_id, connection_id(id), enabled, call.now
         )
-        return show(engine.connections, switched)
+        return connection_view(engine.connections, switched)
 
     response = await call.perform(200, work)
     await call.refresh()
     return response
 
 
-@post("/v1/connections/{id:str}/enable", status_code=200, summary="Enable a connection, also one that is paused")
-async def enable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
-    """Messages that wait for it are sent."""
+@post("/v1/connections/{id:str}/enable", status_code=200, summary="Enable a connection")
+async def enable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
+    """Enables a disabled or paused connection. Messages that wait for it are sent."""
     return await _switch(call, id, True)
 
 
 @post("/v1/connections/{id:str}/disable", status_code=200, summary="Disable a connection")
-async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionShown]:
-    """Nothing more is sent through it. What others may send goes to them; receipts are still taken."""
+async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
+    """Stops sending through a connection. Its messages move to other connections where possible.
+
+    Receipts are still processed.
+    """
     return await _switch(call, id, False)
 
 
@@ -247,34 +268,37 @@ async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> 
     "/v1/connections/order",
     status_code=200,
     summary="Order the connections of a channel",
-    opt={"body": ConnectionOrder, **NAMES},
+    opt={"body": OrderConnections, **NAMES},
 )
-async def order_connections(call: NamedDependency[Call]) -> Response[Page[ConnectionShown]]:
-    """The first that is enabled gets the messages; the next ones get those that it surely did not take."""
-    asked = await call.body(ConnectionOrder)
+async def order_connections(call: NamedDependency[Call]) -> Response[Page[Connection]]:
+    """Sets the order. The first enabled connection gets the messages; the next ones get those it did not accept."""
+    asked = await call.body(OrderConnections)
     ids = [connection_id(id_) for id_ in asked.connections]
 
-    async def work(tx: Tx) -> Page[ConnectionShown]:
+    async def work(tx: Tx) -> Page[Connection]:
         found = await connection_records.order_connections(
             tx, call.engine.encryption, call.workspace_id, asked.channel, ids, call.now
         )
-        return Page([show(call.engine.connections, account) for account in found])
+        return Page([connection_view(call.engine.connections, account) for account in found])
 
     response = await call.perform(200, work)
     await call.refresh()
     return response
 
 
-@post("/v1/connections/{id:str}/rotate-receipts-key", status_code=200, summary="Make a new key for receipts")
+@post("/v1/connections/{id:str}/rotate-receipts-key", status_code=200, summary="Rotate the access key for receipts")
 async def rotate_receipts_key(call: NamedDependency[Call], id: FromPath[str]) -> Response[ConnectionCreated]:
-    """The old key ends at once; what comes with it until the provider knows the new one is refused, and sent again."""
+    """Returns a new access key. The old key becomes invalid immediately: update it at the provider.
+
+    Receipts sent with the old key are refused, and the provider retries them.
+    """
     engine, key = call.engine, connection_records.make_receipts_key()
 
     async def work(tx: Tx) -> ConnectionCreated:
         account = await connection_records.rotate_receipts_key(
             tx, engine.encryption, call.workspace_id, connection_id(id), key, call.now
         )
-        return show_with_key(engine.connections, account, key)
+        return created_view(engine.connections, account, key)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -286,7 +310,7 @@ ROUTES = [
     list_connections,
     order_connections,
     get_connection,
-    change_connection,
+    update_connection,
     delete_connection,
     enable_connection,
     disable_connection,

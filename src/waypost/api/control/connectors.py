@@ -1,4 +1,4 @@
-"""Connectors: what kinds of providers there are, and those that a workspace adds itself."""
+"""Connectors: list, get, add, replace, delete."""
 
 from typing import Annotated, Any
 
@@ -10,10 +10,11 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.calls import Call
-from waypost.api.control.connections import NewConnection, make_connection
+from waypost.api.control.connections import CreateConnection, create_checked
 from waypost.api.paging import Page
 from waypost.clock import iso
-from waypost.domain.providers.connector import Connector, Field
+from waypost.domain.providers.connector import Connector as ConnectorDefinition
+from waypost.domain.providers.connector import Field
 from waypost.engine.providers import own_connectors
 from waypost.engine.providers.connectors import definitions, shipped
 from waypost.engine.providers.own_connectors import Own
@@ -21,14 +22,20 @@ from waypost.errors import NotFound
 from waypost.storage.database import Tx
 
 
-class NewConnector(msgspec.Struct, forbid_unknown_fields=True):
-    """A connector to be added, or to take the place of the workspace's own one of the same name."""
+class CreateConnector(msgspec.Struct, forbid_unknown_fields=True):
+    """The definition of a connector to add or replace."""
 
-    definition: Annotated[str, Meta(description="TOML; docs/reference/connectors.md has every key.", max_length=65536)]
+    definition: Annotated[
+        str,
+        Meta(
+            description="The connector definition in TOML; docs/reference/connectors.md describes every key.",
+            max_length=65536,
+        ),
+    ]
 
 
 class ConnectorField(msgspec.Struct, kw_only=True):
-    """One thing that a connection has to say about the account."""
+    """A field that a connection of this connector has in its `config`."""
 
     name: str
     label: str
@@ -42,15 +49,15 @@ class ConnectorField(msgspec.Struct, kw_only=True):
     help: str
 
 
-class ConnectorShown(msgspec.Struct, kw_only=True):
-    """A kind of provider."""
+class Connector(msgspec.Struct, kw_only=True):
+    """A connector: how Waypost talks to one kind of provider."""
 
     name: str
     label: str
     description: str
     #: sms, email or event.
     channel: str
-    #: Whether the workspace added it.
+    #: Whether the workspace added this connector.
     own: bool
     fields: list[ConnectorField]
     regions: list[str]
@@ -58,75 +65,76 @@ class ConnectorShown(msgspec.Struct, kw_only=True):
     #: Messages per second; null for no limit.
     per_second: float | None
     concurrency: int
-    #: For how many seconds a message may be tried.
+    #: Seconds after which a message that is not sent expires.
     validity: int
-    #: Repeating a message whose fate is unknown does no harm.
+    #: Whether the provider ignores a repeated message, so that an unknown result can be retried.
     idempotent: bool
-    #: How what the provider says later is verified; null when it says nothing.
+    #: How callbacks of the provider are verified; null if it sends none.
     callback: str | None
-    #: Null for those that come with Waypost.
+    #: Null for built-in connectors.
     created_at: str | None
     updated_at: str | None
 
 
-class ConnectorDefined(ConnectorShown, kw_only=True):
-    """A kind of provider with its definition."""
+class ConnectorDetail(Connector, kw_only=True):
+    """A connector with its definition."""
 
     #: TOML.
     definition: str
 
 
 @get("/v1/connectors", summary="List connectors")
-async def list_connectors(call: NamedDependency[Call]) -> Page[ConnectorShown]:
-    """Those that the workspace added, then those that come with Waypost and are not replaced; all on one page."""
+async def list_connectors(call: NamedDependency[Call]) -> Page[Connector]:
+    """Returns the workspace's own connectors, then the built-in connectors that they do not replace, on one page."""
     own = await call.read(own_connectors.list_own, call.workspace_id)
     names = {one.connector.name for one in own}
     others = [connector for name, connector in shipped().items() if name not in names]
     return Page(
-        [ConnectorShown(**_fields(one.connector, one)) for one in own]
-        + [ConnectorShown(**_fields(connector, None)) for connector in others]
+        [Connector(**_fields(one.connector, one)) for one in own]
+        + [Connector(**_fields(connector, None)) for connector in others]
     )
 
 
 @get("/v1/connectors/{name:str}", summary="Get a connector")
-async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> ConnectorDefined:
-    """A connector with its definition, which is a good start for one of your own."""
+async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> ConnectorDetail:
+    """Returns a connector with its definition, which can be the starting point for a connector of your own."""
     own = await call.read(own_connectors.find_own, call.workspace_id, name)
     if own is not None:
-        return _defined(own)
+        return _detail_view(own)
     connector = shipped().get(name)
     if connector is None:
         raise NotFound(
-            f"There is no connector {name[:64]!r}; GET /v1/connectors lists those there are.", code="unknown_connector"
+            f"The connector {name[:64]!r} does not exist. GET /v1/connectors lists all connectors.",
+            code="unknown_connector",
         )
-    return ConnectorDefined(definition=definitions()[name], **_fields(connector, None))
+    return ConnectorDetail(definition=definitions()[name], **_fields(connector, None))
 
 
 @post(
     "/v1/connectors",
     summary="Add or replace a connector",
-    opt={"body": NewConnector},
-    responses={200: ResponseSpec(None, description="It took the place of the one of the same name.")},
+    opt={"body": CreateConnector},
+    responses={200: ResponseSpec(None, description="The connector of the same name was replaced.")},
 )
-async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
-    """Adds a connector (201), or replaces the workspace's own one of the same name (200).
+async def create_connector(call: NamedDependency[Call]) -> Response[Any]:
+    """Adds a connector (201), or replaces the workspace's own connector of the same name (200).
 
-    Connections that are made with it use the new definition at once; one that lacks something that it needs is paused
-    until that is given. A body that names a `connector` instead makes a
-    connection, as POST /v1/connections does.
+    Its connections use the new definition immediately; a connection that lacks a field required by the new definition
+    is paused until the field is given. A body with the field `connector` creates a connection instead, as
+    POST /v1/connections does.
     """
     if "connector" in await call.body(dict[str, Any]):
-        return await make_connection(call, await call.body(NewConnection))
-    asked = await call.body(NewConnector)
+        return await create_checked(call, await call.body(CreateConnection))
+    asked = await call.body(CreateConnector)
     name = own_connectors.read_definition(asked.definition).name
     known = await call.read(own_connectors.find_own, call.workspace_id, name)
 
-    async def work(tx: Tx) -> ConnectorDefined:
+    async def work(tx: Tx) -> ConnectorDetail:
         engine = call.engine
         saved = await own_connectors.save_definition(
             tx, engine.ids, engine.encryption, call.workspace_id, asked.definition, call.now
         )
-        return _defined(saved)
+        return _detail_view(saved)
 
     response = await call.perform(201 if known is None else 200, work)
     await call.refresh()
@@ -135,7 +143,7 @@ async def add_connector(call: NamedDependency[Call]) -> Response[Any]:
 
 @delete("/v1/connectors/{name:str}", summary="Delete a connector")
 async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> None:
-    """Only one that the workspace added, and not while connections are made with it."""
+    """Deletes one of the workspace's own connectors. A connector that has connections cannot be deleted."""
     engine = call.engine
     await engine.database.transact(
         own_connectors.delete_definition, engine.ids, engine.encryption, call.workspace_id, name, call.now
@@ -143,11 +151,11 @@ async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> 
     await call.refresh()
 
 
-def _defined(own: Own) -> ConnectorDefined:
-    return ConnectorDefined(definition=own.definition, **_fields(own.connector, own))
+def _detail_view(own: Own) -> ConnectorDetail:
+    return ConnectorDetail(definition=own.definition, **_fields(own.connector, own))
 
 
-def _fields(connector: Connector, own: Own | None) -> dict[str, Any]:
+def _fields(connector: ConnectorDefinition, own: Own | None) -> dict[str, Any]:
     return {
         "name": connector.name,
         "label": connector.label,
@@ -181,4 +189,4 @@ def _field(field: Field) -> ConnectorField:
     )
 
 
-ROUTES = [add_connector, list_connectors, get_connector, delete_connector]
+ROUTES = [create_connector, list_connectors, get_connector, delete_connector]

@@ -1,4 +1,4 @@
-"""What was sent and what came back: attempts, deliveries and trials."""
+"""Deliveries, their attempts, and test events."""
 
 import base64
 from functools import partial
@@ -21,18 +21,20 @@ from waypost.engine.webhooks import deliveries, endpoints, probe
 from waypost.errors import NotFound
 from waypost.storage.database import Row, Tx
 
-#: Attempts shown with a delivery.
+#: Attempts returned with a delivery.
 MOST_ATTEMPTS = 200
 
 _pairs = msgspec.json.Decoder(list[tuple[str, str]])
 StateFilter = Annotated[
     str | None,
-    QueryParameter(name="state", pattern="^(pending|delivered|dead)$", description="Only deliveries in this state."),
+    QueryParameter(
+        name="state", pattern="^(pending|delivered|dead)$", description="Return only deliveries in this state."
+    ),
 ]
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One try of a delivery."""
+    """One attempt of a delivery."""
 
     id: str
     delivery_id: str
@@ -42,21 +44,21 @@ class Attempt(msgspec.Struct, kw_only=True):
     duration_ms: float
     status: int | None
     headers: dict[str, str]
-    #: The first 4 KB of the answer, when they are text; else null, and `body_base64` has them.
+    #: The first 4 KB of the response if they are text; otherwise null, and `body_base64` has them.
     body: str | None
     body_base64: str | UnsetType = UNSET
     error: str | None
 
 
 class Delivery(msgspec.Struct, kw_only=True):
-    """What is owed to an endpoint of an event, and how far it is."""
+    """The delivery of one event to one webhook endpoint."""
 
     id: str
     webhook_id: str
     event_id: str
     type: str | None
     state: str
-    #: Tries since it was last queued, and ever.
+    #: Attempts since the delivery was last queued, and attempts in total.
     tries: int
     attempt_count: int
     next_attempt_at: str | None
@@ -65,20 +67,20 @@ class Delivery(msgspec.Struct, kw_only=True):
 
 
 class DeliveryDetail(Delivery, kw_only=True):
-    """A delivery with its attempts, the first one first."""
+    """A delivery with its attempts, oldest first."""
 
     attempts: list[Attempt]
 
 
-class TestRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which event a test sends an example of."""
+class SendTestEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """The event type of a test event."""
 
-    #: By default the first type that the endpoint subscribes to.
+    #: By default the first event type of the endpoint.
     event_type: str | None = None
 
 
-class SentRequest(msgspec.Struct):
-    """A request as it was sent; the values of custom headers are masked."""
+class TestEventRequest(msgspec.Struct):
+    """The request that was sent; the values of custom headers are masked."""
 
     method: Literal["POST"]
     url: str
@@ -86,8 +88,8 @@ class SentRequest(msgspec.Struct):
     body: str
 
 
-class GotResponse(msgspec.Struct):
-    """What the endpoint answered."""
+class TestEventResponse(msgspec.Struct):
+    """The response of the endpoint."""
 
     status: int
     headers: dict[str, str]
@@ -95,29 +97,29 @@ class GotResponse(msgspec.Struct):
     body_base64: str | UnsetType = UNSET
 
 
-class TestResult(msgspec.Struct):
-    """What a test sent and what came back."""
+class TestEventResult(msgspec.Struct):
+    """The result of a test event."""
 
-    request: SentRequest
-    response: GotResponse | None
+    request: TestEventRequest
+    response: TestEventResponse | None
     error: str | None
-    #: When each phase was over, in milliseconds since the start.
+    #: When each phase ended, in milliseconds since the start.
     timings: dict[str, float]
 
 
 def readable(body: bytes) -> dict[str, Any]:
-    """A body as text where it is text, else in base64."""
+    """Return a body as text if it is UTF-8, otherwise in base64."""
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError as error:
-        # Cut off in the middle of a letter is text still.
+        # A body that was cut within a character is still text.
         if len(body) - error.start < 4 and error.reason == "unexpected end of data":
             return {"body": body[: error.start].decode()}
         return {"body": None, "body_base64": base64.b64encode(body).decode()}
 
 
 def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Headers by name; those that came several times are joined as HTTP allows."""
+    """Return headers by name; repeated headers are joined with commas."""
     found: dict[str, str] = {}
     for name, value in headers:
         found[name] = f"{found[name]}, {value}" if name in found else value
@@ -156,11 +158,11 @@ def _fields(row: Row) -> dict[str, Any]:
     }
 
 
-@get("/v1/webhooks/{id:str}/attempts", summary="List the attempts of an endpoint")
-async def list_attempts(
+@get("/v1/webhooks/{id:str}/attempts", summary="List the attempts of a webhook endpoint")
+async def list_webhook_attempts(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Attempt]:
-    """The newest first."""
+    """Returns attempts, newest first."""
 
     async def work(tx: Tx) -> list[Row]:
         webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
@@ -169,11 +171,11 @@ async def list_attempts(
     return page("attempts", await call.read(work), limit, _attempt, lambda row: int(row[1]))
 
 
-@get("/v1/webhooks/{id:str}/deliveries", summary="List the deliveries of an endpoint")
-async def list_deliveries(
+@get("/v1/webhooks/{id:str}/deliveries", summary="List the deliveries of a webhook endpoint")
+async def list_webhook_deliveries(
     call: NamedDependency[Call], id: FromPath[str], state_: StateFilter = None, limit: Limit = 50, after: After = None
 ) -> Page[Delivery]:
-    """The newest first; with `state=pending` in the order in which they are tried."""
+    """Returns deliveries, newest first; with `state=pending`, in the order of their next attempt."""
 
     async def work(tx: Tx) -> Page[Delivery]:
         webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
@@ -215,21 +217,23 @@ def _delivery(row: Row) -> Delivery:
 async def _detail(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int) -> DeliveryDetail:
     row = await tx.row("deliveries.get", workspace_id=workspace_id, endpoint_id=endpoint_id, event_id=event_id)
     if row is None:
-        raise NotFound("There is no such delivery in this workspace; it may have been deleted.")
+        raise NotFound(
+            "No delivery with this id exists in this workspace. Deliveries are deleted after the retention period."
+        )
     attempts = await tx.rows("attempts.of_delivery", endpoint_id=endpoint_id, event_id=event_id, n=MOST_ATTEMPTS)
     return DeliveryDetail(attempts=[_attempt(attempt) for attempt in attempts], **_fields(row))
 
 
 @get("/v1/deliveries/{id:str}", summary="Get a delivery with its attempts")
 async def get_delivery(call: NamedDependency[Call], id: FromPath[str]) -> DeliveryDetail:
-    """Its state, every attempt with status, headers and the first 4 KB of the answer, and when the next is due."""
+    """Returns a delivery with its attempts (status, headers and the first 4 KB of each response)."""
     endpoint_id, event_id = internal_pair("dlv", id)
     return await call.read(_detail, call.workspace_id, endpoint_id, event_id)
 
 
-@post("/v1/deliveries/{id:str}/retry", status_code=202, summary="Try a delivery again now")
+@post("/v1/deliveries/{id:str}/retry", status_code=202, summary="Retry a delivery")
 async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Response[DeliveryDetail]:
-    """One that waits for its next try is due now; one that was delivered or given up is queued again."""
+    """Makes a pending delivery due immediately, or queues a delivered or dead one again."""
     endpoint_id, event_id = internal_pair("dlv", id)
     engine = call.engine
 
@@ -242,22 +246,22 @@ async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     return response
 
 
-@post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event now", opt={"body": TestRequest})
-async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestResult]:
-    """Sends an example as a delivery would be sent, also to a disabled endpoint. Nothing is recorded or retried."""
-    asked = await call.body(TestRequest)
+@post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event", opt={"body": SendTestEvent})
+async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestEventResult]:
+    """Sends an example event to the endpoint, even if it is disabled. Nothing is recorded or retried."""
+    asked = await call.body(SendTestEvent)
     engine = call.engine
 
     async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, EventType]:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
         return webhook, await probe.choose_type(tx, webhook, asked.event_type)
 
-    async def work() -> TestResult:
+    async def work() -> TestEventResult:
         webhook, entry = await call.read(choose)
         trial = await probe.send_trial(engine.outbound, webhook, entry, call.now)
         response = trial.response
-        return TestResult(
-            SentRequest(
+        return TestEventResult(
+            TestEventRequest(
                 "POST",
                 trial.url,
                 {name: mask(value) if name.lower() in trial.custom else value for name, value in trial.headers},
@@ -265,7 +269,7 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
             ),
             None
             if response.status is None
-            else GotResponse(response.status, joined(response.headers), **readable(response.body)),
+            else TestEventResponse(response.status, joined(response.headers), **readable(response.body)),
             trial.error,
             trial.timings,
         )
@@ -273,4 +277,4 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
     return await call.perform_outside(200, work)
 
 
-ROUTES = [list_attempts, list_deliveries, get_delivery, retry_delivery, test_webhook]
+ROUTES = [list_webhook_attempts, list_webhook_deliveries, get_delivery, retry_delivery, test_webhook]

@@ -1,4 +1,4 @@
-"""What happened: events as they were recorded, and the catalogue of their types."""
+"""Events and event types: list and get."""
 
 from functools import partial
 from typing import Annotated
@@ -17,18 +17,22 @@ from waypost.domain.values.ids import internal, public
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
-TypeFilter = Annotated[str | None, QueryParameter(name="type", max_length=512, description="Only events of this type.")]
+TypeFilter = Annotated[
+    str | None, QueryParameter(name="type", max_length=512, description="Return only events of this type.")
+]
 _TIME = {"format": "date-time"}
 Since = Annotated[
-    str | None, QueryParameter(name="since", schema_extra=_TIME, description="Received at this time or later.")
+    str | None,
+    QueryParameter(name="since", schema_extra=_TIME, description="Return only events received at or after this time."),
 ]
 Until = Annotated[
-    str | None, QueryParameter(name="until", schema_extra=_TIME, description="Received before this time.")
+    str | None,
+    QueryParameter(name="until", schema_extra=_TIME, description="Return only events received before this time."),
 ]
 
 
 class Event(msgspec.Struct):
-    """An event."""
+    """A recorded event."""
 
     id: str
     type: str
@@ -36,12 +40,12 @@ class Event(msgspec.Struct):
     profile_id: str | None
     occurred_at: str
     received_at: str
-    #: What it says: metric, ids, properties, traits, context.
+    #: The content: metric, ids, properties, traits, context.
     data: msgspec.Raw
 
 
-def show_event(row: Row) -> Event:
-    """An event of `events.list` and its kin."""
+def event_view(row: Row) -> Event:
+    """Return the API view of a row of `events.list` or a similar query."""
     id_, message_id, type_, profile_id, occurred_at, data = row
     return Event(
         public("evt", id_),
@@ -63,7 +67,7 @@ async def list_events(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Event]:
-    """The newest first. With `type`, a page may be short although another follows: go on until `next` is null."""
+    """Returns events, newest first. With `type`, a page can be short or empty; continue until `next` is null."""
     first = before("events", after)
     if until is not None:
         first = min(first, made_from(parse_time(until)))
@@ -72,19 +76,19 @@ async def list_events(
         "since": 0 if since is None else made_from(parse_time(since)),
     }
     if type_ is not None and "\0" in type_:
-        raise Invalid("A type may not hold a zero character.", code="invalid_parameter")
+        raise Invalid("`type` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
 
     async def work(tx: Tx) -> Page[Event]:
         if type_ is None:
             rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
-            return page("events", rows, limit, show_event, lambda row: int(row[0]))
+            return page("events", rows, limit, event_view, lambda row: int(row[0]))
         return await scan(
             "events",
             limit,
             first,
             partial(tx.rows, "events.stretch_of_type", type=type_, **place),
             partial(tx.row, "events.stretch_end", **place),
-            show_event,
+            event_view,
             lambda row: int(row[0]),
         )
 
@@ -93,16 +97,16 @@ async def list_events(
 
 @get("/v1/events/{id:str}", summary="Get an event")
 async def get_event(call: NamedDependency[Call], id: FromPath[str]) -> Event:
-    """An event as it was recorded."""
+    """Returns an event as it was recorded."""
     row = await call.read(_event, call.workspace_id, internal("evt", id))
     if row is None:
-        raise NotFound("There is no such event in this workspace; it may be past its retention.")
-    return show_event(row)
+        raise NotFound("No event with this id exists in this workspace. Events are deleted after the retention period.")
+    return event_view(row)
 
 
 @get("/v1/event-types", summary="List event types")
 async def list_event_types(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[EventType]:
-    """Waypost's own types, then those of the metrics that were tracked, each with a JSON Schema and an example."""
+    """Returns Waypost's own event types, then one type per tracked metric, each with a JSON Schema and an example."""
     start, last = position("event_types", after, 0, "")
     found: list[EventType] = list(SYSTEM_TYPES[int(start) :])[: limit + 1]
     rows = await call.read(_types, call.workspace_id, str(last), limit + 1 - len(found))

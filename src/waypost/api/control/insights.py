@@ -1,4 +1,4 @@
-"""What happened and what is owed: the ledger and notices."""
+"""The delivery ledger and operator notifications."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from waypost.domain.values.ids import public
 from waypost.domain.webhooks.ledger import Balance
 from waypost.storage.database import Row, Tx
 
-#: What notices are about, by their kind, where it is no webhook endpoint.
+#: The id prefix of what a notification is about, by kind; all other kinds are about a webhook endpoint.
 _ABOUT = {"connection_paused": "con"}
 
 
 class EndpointLedger(msgspec.Struct):
-    """The ledger of one endpoint, deleted ones included."""
+    """The ledger of one webhook endpoint; deleted endpoints are included."""
 
     id: str
     accepted: int
@@ -40,7 +40,7 @@ class Ledger(msgspec.Struct):
 
 
 class Notice(msgspec.Struct):
-    """Something a person has to be told."""
+    """A notification for an operator."""
 
     id: str
     kind: str
@@ -48,16 +48,16 @@ class Notice(msgspec.Struct):
     recipient: str | None
     subject: str
     body: str
-    #: pending, sent, shown (there is no mail server or no recipient) or failed.
+    #: pending, sent, shown (logged only: no mail server or no recipient is configured) or failed.
     state: str
     tries: int
     error: str | None
     created_at: str
 
 
-@get("/v1/ledger", summary="The ledger: what was accepted, delivered, is pending, is dead")
+@get("/v1/ledger", summary="Get the delivery ledger")
 async def get_ledger(call: NamedDependency[Call]) -> Ledger:
-    """The numbers of the workspace, and of each endpoint."""
+    """Returns how many deliveries were accepted, delivered, are pending and are dead, in total and per endpoint."""
     rows = await call.read(_ledger, call.workspace_id)
     parts = [(endpoint_id, Balance(*map(int, numbers))) for endpoint_id, *numbers in rows]
     whole = sum((balance for _, balance in parts), Balance())
@@ -69,9 +69,9 @@ def _numbers(totals: Balance) -> dict[str, Any]:
     return msgspec.structs.asdict(totals) | {"balanced": totals.balanced}
 
 
-@get("/v1/notices", summary="List what people have to be told")
+@get("/v1/notices", summary="List operator notifications")
 async def list_notices(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Notice]:
-    """The newest first."""
+    """Returns notifications, newest first."""
     rows = await call.read(_notices, call.workspace_id, before("notices", after), limit + 1)
     return page("notices", rows, limit, _notice, lambda row: int(row["id"]))
 

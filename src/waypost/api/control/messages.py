@@ -1,4 +1,4 @@
-"""Messages: send one, send many, see what became of them, repeat or cancel one by hand."""
+"""Messages: send one or many, list, get, resend, cancel."""
 
 from collections.abc import Awaitable
 from functools import partial
@@ -30,7 +30,7 @@ from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.errors import Conflict, Error, Invalid, NotFound, TooLarge
 from waypost.storage.database import Tx
 
-#: A batch is at most this large.
+#: The largest body of a batch, in bytes.
 BATCH_BYTES = 8_000_000
 
 log = structlog.get_logger()
@@ -40,19 +40,22 @@ _notes = msgspec.json.Decoder(list[HistoryEntry])
 
 
 class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Messages to be sent, each accepted or refused for itself."""
+    """A batch of messages; each is accepted or rejected on its own."""
 
     messages: Annotated[list[MessageRequest], Meta(min_length=1, max_length=MOST)]
-    #: What messages that do not say so themselves have in common.
+    #: Values for fields that a message does not set.
     defaults: MessageRequest | None = None
-    throttle: Annotated[float, Meta(gt=0, le=100_000, description="Messages of this batch per second.")] | None = None
+    throttle: (
+        Annotated[float, Meta(gt=0, le=100_000, description="Maximum number of messages of this batch per second.")]
+        | None
+    ) = None
     skip_duplicates: Annotated[
-        bool, Meta(description="The same content to the same address goes out once; the others are skipped.")
+        bool, Meta(description="Send the same content to the same address only once, and skip the duplicates.")
     ] = True
 
 
-class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A MessageBatch whose messages are still to be read, each for itself."""
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A MessageBatch whose messages are not decoded yet, so that each can be rejected on its own."""
 
     messages: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST)]
     defaults: MessageRequest | None = None
@@ -60,8 +63,8 @@ class _Items(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     skip_duplicates: bool = True
 
 
-class BatchAccepted(msgspec.Struct, omit_defaults=True):
-    """What became of each message of a batch, in its order."""
+class MessageBatchAccepted(msgspec.Struct, omit_defaults=True):
+    """The result of each message of a batch, in the order of the request."""
 
     data: list[BatchLine]
     accepted: int
@@ -69,8 +72,8 @@ class BatchAccepted(msgspec.Struct, omit_defaults=True):
     throttle_id: str | None = None
 
 
-class HistoryLine(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One thing that happened to a message."""
+class MessageHistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One entry of the history of a message."""
 
     status: str | None
     at: str
@@ -79,19 +82,19 @@ class HistoryLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     provider_code: str | None = None
     detail: str | None = None
     connection_id: str | None = None
-    #: True when it moved nothing: it came too late, or contradicts what is known.
+    #: True if the entry did not change the status: it was late, or contradicts an earlier one.
     noted: bool = False
 
 
 class Message(msgspec.Struct, kw_only=True):
-    """A message and where it stands."""
+    """A message with its status and history."""
 
     id: str
     channel: str
     to: str
     status: str
     code: int | None
-    #: The name and the meaning of the code.
+    #: The name of `code`, and a description of the failure.
     failure: str | None
     reason: str | None
     provider_code: str | None
@@ -113,32 +116,32 @@ class Message(msgspec.Struct, kw_only=True):
     updated_at: str
     due_at: str | None
     expires_at: str
-    history: list[HistoryLine]
+    history: list[MessageHistoryEntry]
 
 
-class MessageWhole(Message, kw_only=True):
-    """A message with what it says."""
+class MessageDetail(Message, kw_only=True):
+    """A message with its content."""
 
     content: dict[str, Any] | None
 
 
 @post("/v1/messages", summary="Send a message", status_code=202, opt={"body": MessageRequest, **NAMES})
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
-    """To an address or a profile, with a template or with content of its own; queued durably, and sent from there."""
-    # `MessageRoute` answers this path without the framework; this is what it is described by, and held against.
+    """Queues a message to an address or a profile, with a template or with its own content."""
+    # `MessageRoute` serves this path without the framework; this handler documents it, and a test compares the two.
     wanted, asked = await call.body(MessageRequest), await call.asked()
     return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
 
 
 @post(
     "/v1/messages/batch",
-    summary="Send many messages",
+    summary="Send a batch of messages",
     status_code=202,
     request_max_body_size=BATCH_BYTES,
     opt={"body": MessageBatch, **NAMES},
 )
-async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
-    """Up to a thousand, each accepted or refused for itself; the answer has one line for each, in their order."""
+async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBatchAccepted]:
+    """Queues up to 1000 messages, each accepted or rejected on its own; `data` has one result per message, in order."""
     batch, wanted = await _read_batch(call)
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
@@ -155,8 +158,8 @@ async def send_messages(call: NamedDependency[Call]) -> Response[BatchAccepted]:
     return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
 
 
-async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRequest | Refusal]]:
-    """A batch and its messages; one that cannot be read is a refusal, and the others stay."""
+async def _read_batch(call: Call) -> tuple[MessageBatch | _RawBatch, list[MessageRequest | Refusal]]:
+    """Return a batch and its messages; a message that is not valid is a Refusal."""
     try:
         batch = await call.body(MessageBatch)
         return batch, [*batch.messages]
@@ -164,7 +167,7 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRe
         if error.code != "invalid_body":
             raise
     # A number that is too large refuses its message only.
-    items = await call.body(_Items, unchecked=frozenset({"messages"}))
+    items = await call.body(_RawBatch, unchecked=frozenset({"messages"}))
     wanted: list[MessageRequest | Refusal] = []
     for raw in items.messages:
         try:
@@ -177,7 +180,7 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _Items, list[MessageRe
 async def accept_message(
     engine: Engine, workspace_id: int, wanted: MessageRequest, asked: IdempotencyKey | None, now: int
 ) -> Answer:
-    """The answer to a wish for one message."""
+    """Accept one message and return the response."""
     submitted = engine.messages.submit_one(workspace_id, wanted, asked, now)
     return await _answered(engine, workspace_id, asked, submitted)
 
@@ -185,10 +188,10 @@ async def accept_message(
 async def _answered(
     engine: Engine, workspace_id: int, asked: IdempotencyKey | None, submitted: Awaitable[Answer]
 ) -> Answer:
-    """The answer of a submission.
+    """Return the response to a submission.
 
-    One that was accepted before is answered as it was then, even if it would be refused by now: told otherwise, whoever
-    repeats it would send the message by another way, and the person gets two.
+    A repeat of an accepted submission gets the first response, even if it would be rejected now: a client that is told
+    otherwise would send the message another way, and the person would get it twice.
     """
     try:
         return await submitted
@@ -200,7 +203,7 @@ async def _answered(
 
 
 class MessageRoute:
-    """`POST /v1/messages` as raw ASGI: the answers of `send_message` without what the framework costs."""
+    """`POST /v1/messages` as raw ASGI: gives the responses of `send_message` without the cost of the framework."""
 
     PATH = "/v1/messages"
 
@@ -248,9 +251,9 @@ class MessageRoute:
 
 
 def too_large(path: str) -> TooLarge:
-    """What is told of a body that is too large for a route of the control API."""
+    """Return the error for a body that is too large for a route of the control API."""
     limit = BATCH_BYTES if path == "/v1/messages/batch" else BODY_BYTES
-    return TooLarge(f"A request to {path} is at most {limit} bytes.")
+    return TooLarge(f"The body of a request to {path} may have at most {limit} bytes. Send less data.")
 
 
 def _with(one: MessageRequest, common: dict[str, Any]) -> MessageRequest:
@@ -262,13 +265,20 @@ StatusFilter = Annotated[
     QueryParameter(
         name="status",
         pattern="^(queued|held|sending|sent|delivered|failed|skipped|unknown)$",
-        description="Only these.",
+        description="Return only messages with this status.",
     ),
 ]
-ConnectionFilter = Annotated[str | None, QueryParameter(name="connection_id", description="Only of this connection.")]
-ProfileFilter = Annotated[str | None, QueryParameter(name="profile_id", description="Only to this profile.")]
+ConnectionFilter = Annotated[
+    str | None, QueryParameter(name="connection_id", description="Return only messages of this connection.")
+]
+ProfileFilter = Annotated[
+    str | None, QueryParameter(name="profile_id", description="Return only messages to this profile.")
+]
 AddressFilter = Annotated[
-    str | None, QueryParameter(name="to", max_length=320, description="Only to this address, as it is shown.")
+    str | None,
+    QueryParameter(
+        name="to", max_length=320, description="Return only messages to this address, spelled as in `to` of a message."
+    ),
 ]
 
 
@@ -282,9 +292,9 @@ async def list_messages(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Message]:
-    """The newest first. With a filter, a page may be short although another follows: go on until `next` is null."""
+    """Returns messages, newest first. With a filter, a page can be short or empty; continue until `next` is null."""
     if to is not None and "\0" in to:
-        raise Invalid("An address may not hold a zero character.", code="invalid_parameter")
+        raise Invalid("`to` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
     first = before("messages", after)
     place = {"workspace_id": call.workspace_id, "since": 0}
     wanted = {
@@ -297,18 +307,18 @@ async def list_messages(
     async def work(tx: Tx) -> Page[Message]:
         if not any(wanted.values()):
             rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
         if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
-            # These have to be looked at by somebody, however old they are: they have an index of their own.
+            # An operator must review these however old they are: they have their own index.
             rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _show, lambda row: int(row["id"]))
+            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
         return await scan(
             "messages",
             limit,
             first,
             partial(tx.records, "messages.stretch", **place, **wanted),
             partial(tx.row, "messages.stretch_end", **place),
-            _show,
+            _message_view,
             lambda row: int(row["id"]),
         )
 
@@ -316,37 +326,40 @@ async def list_messages(
 
 
 @get("/v1/messages/{id:str}", summary="Get a message")
-async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageWhole:
-    """A message with its content and its whole history."""
+async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> MessageDetail:
+    """Returns a message with its content and history."""
     return await call.read(_find, call.workspace_id, internal("msg", id))
 
 
-@post("/v1/messages/{id:str}/resend", summary="Repeat a message by hand", status_code=202)
+@post("/v1/messages/{id:str}/resend", summary="Resend a message", status_code=202)
 async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
-    """Queue a message again that failed, or that may have been sent: then it may reach the person twice."""
+    """Queues a failed or unknown message again. The person may get an unknown message twice."""
     engine = call.engine
     return call.respond(await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.asked()))
 
 
 @post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
-async def stop_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
-    """Skip a message that waits to be sent."""
+async def cancel_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
+    """Cancels a message that is not sent yet; its status becomes skipped."""
     engine = call.engine
     return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
 
 
-async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageWhole:
+async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
     records = await tx.records("messages.get", workspace_id=workspace_id, id=id_)
     if not records:
-        raise NotFound("There is no such message in this workspace; it may be past its retention.")
+        raise NotFound(
+            "No message with this id exists in this workspace. Messages are deleted after the retention period."
+        )
     record = records[0]
     content = record["content"]
-    return MessageWhole(
-        **msgspec.structs.asdict(_show(record)), content=_content.decode(content) if content is not None else None
+    return MessageDetail(
+        **msgspec.structs.asdict(_message_view(record)),
+        content=_content.decode(content) if content is not None else None,
     )
 
 
-def _show(record: dict[str, Any]) -> Message:
+def _message_view(record: dict[str, Any]) -> Message:
     code = record["code"]
     failed = describe(code) if code is not None else None
     return Message(
@@ -376,12 +389,12 @@ def _show(record: dict[str, Any]) -> Message:
         updated_at=iso(record["updated_at"]),
         due_at=None if record["due_at"] is None else iso(record["due_at"]),
         expires_at=iso(record["expires_at"]),
-        history=[_line(note) for note in _notes.decode(f"[{record['history']}]")],
+        history=[_history_view(note) for note in _notes.decode(f"[{record['history']}]")],
     )
 
 
-def _line(note: HistoryEntry) -> HistoryLine:
-    return HistoryLine(
+def _history_view(note: HistoryEntry) -> MessageHistoryEntry:
+    return MessageHistoryEntry(
         status=note.status.value if note.status is not None else None,
         at=iso(note.at),
         code=note.code,
@@ -393,4 +406,4 @@ def _line(note: HistoryEntry) -> HistoryLine:
     )
 
 
-ROUTES = [send_message, send_messages, list_messages, get_message, resend_message, stop_message]
+ROUTES = [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message]

@@ -1,4 +1,4 @@
-"""What operators and their machines ask: alive, ready, metrics."""
+"""Health, readiness and metrics, for operators and their monitoring."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,36 +20,40 @@ METRICS_TYPE = "text/plain; version=0.0.4"
 
 
 class Health(msgspec.Struct):
-    """That the process is alive, or ready."""
+    """The health of the process."""
 
     status: str = "ok"
 
 
 class Gauges(Collector):
-    """The engine's own numbers, read when they are asked for."""
+    """Collects the metrics of an engine when they are scraped."""
 
     def __init__(self, engine: Engine, totals: Balance) -> None:
         self._engine = engine
         self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics."""
+        """Yield all metrics."""
         engine, totals = self._engine, self._totals
         recorder, dispatcher = engine.recorder, engine.dispatcher
         yield CounterMetricFamily("waypost_events_recorded", "Events recorded by this process.", recorder.events)
-        yield CounterMetricFamily("waypost_events_duplicate", "Repeats that took no effect.", recorder.repeats)
+        yield CounterMetricFamily("waypost_events_duplicate", "Repeated events that had no effect.", recorder.repeats)
         yield CounterMetricFamily("waypost_batches", "Transactions of the recorder.", recorder.batches)
-        yield GaugeMetricFamily("waypost_journal_waiting", "Events that wait for the store.", engine.journal.waiting)
+        yield GaugeMetricFamily("waypost_journal_waiting", "Events that wait to be stored.", engine.journal.waiting)
         yield GaugeMetricFamily("waypost_deliveries_held", "Deliveries held in memory.", dispatcher.held)
-        yield GaugeMetricFamily("waypost_deliveries_held_bytes", "Bytes of their bodies.", dispatcher.held_bytes)
-        yield GaugeMetricFamily("waypost_requests_in_flight", "Outbound requests under way.", dispatcher.in_flight)
+        yield GaugeMetricFamily(
+            "waypost_deliveries_held_bytes", "Bytes of the bodies of deliveries held in memory.", dispatcher.held_bytes
+        )
+        yield GaugeMetricFamily("waypost_requests_in_flight", "Outbound requests in flight.", dispatcher.in_flight)
         attempts = CounterMetricFamily("waypost_attempts", "Attempts recorded by this process.", labels=["outcome"])
         for outcome, number in engine.webhooks.attempts.items():
             attempts.add_metric([outcome.value], number)
         yield attempts
         sender = engine.sender
-        yield GaugeMetricFamily("waypost_message_calls_in_flight", "Calls to providers under way.", sender.in_flight)
-        tries = CounterMetricFamily("waypost_message_tries", "Tries of messages by this process.", labels=["outcome"])
+        yield GaugeMetricFamily("waypost_message_calls_in_flight", "Calls to providers in flight.", sender.in_flight)
+        tries = CounterMetricFamily(
+            "waypost_message_tries", "Send attempts of messages by this process.", labels=["outcome"]
+        )
         for what, number in sender.outcomes.items():
             tries.add_metric([what.value], number)
         yield tries
@@ -59,25 +63,27 @@ class Gauges(Collector):
         yield ledger
 
 
-@get("/healthz", summary="Whether the process is alive", opt=PUBLIC)
+@get("/healthz", summary="Check that the process is alive", opt=PUBLIC)
 async def healthz() -> Health:
-    """Answers as long as the process does."""
+    """Returns 200 while the process runs."""
     return Health()
 
 
-@get("/readyz", summary="Whether events and calls can be taken", opt=PUBLIC)
+@get("/readyz", summary="Check that the process is ready", opt=PUBLIC)
 async def readyz(state: State) -> Health:
-    """200 when the engine runs and the store answers; 503 otherwise."""
+    """Returns 200 if the engine runs and the database answers, otherwise 503."""
     engine: Engine = state.engine
     if not engine.running:
-        raise Unavailable("The engine is not running; the server is starting or shutting down.", code="not_ready")
+        raise Unavailable(
+            "The engine is not running: the server is starting or shutting down. Retry later.", code="not_ready"
+        )
     await engine.database.read(_ping)
     return Health()
 
 
-@get("/metrics", summary="Metrics for Prometheus", opt=PUBLIC, media_type=METRICS_TYPE)
+@get("/metrics", summary="Get metrics for Prometheus", opt=PUBLIC, media_type=METRICS_TYPE)
 async def metrics(state: State) -> Response[bytes]:
-    """The numbers of this process and the ledger of the store."""
+    """Returns the metrics of this process and the delivery ledger of the database."""
     engine: Engine = state.engine
     registry = CollectorRegistry()
     registry.register(Gauges(engine, await engine.database.read(_totals)))

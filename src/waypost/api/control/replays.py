@@ -1,4 +1,4 @@
-"""Replays: events of an endpoint that are wanted again, or were missed."""
+"""Replays: queue past events for an endpoint again."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,25 +24,29 @@ _MEANING: dict[str, tuple[str, ...]] = {"undelivered": deliveries.UNDELIVERED, "
 _strings = msgspec.json.Decoder(list[str])
 
 
-class NewReplay(msgspec.Struct, forbid_unknown_fields=True):
-    """Which events are to be replayed."""
+class StartReplay(msgspec.Struct, forbid_unknown_fields=True):
+    """The events to replay."""
 
     since: Annotated[
         str | None,
-        Meta(description="ISO-8601. By default since the endpoint lacks events: since its oldest dead one or its end."),
+        Meta(
+            description="ISO 8601. By default the time of the oldest dead delivery, or when the endpoint was disabled."
+        ),
     ] = None
-    until: Annotated[str | None, Meta(description="ISO-8601; now unless given.")] = None
+    until: Annotated[str | None, Meta(description="ISO 8601; by default now.")] = None
     state: Annotated[
         Wish | list[Wish],
-        Meta(description="`missed` events have no delivery yet; `undelivered` is dead and missed, `all` everything."),
+        Meta(
+            description="`missed` events have no delivery yet; `undelivered` is `dead` and `missed`, `all` every state."
+        ),
     ] = "undelivered"
     types: Annotated[
-        list[Annotated[str, Meta(min_length=1)]], Meta(description="Only events of these types or globs.")
+        list[Annotated[str, Meta(min_length=1)]], Meta(description="Replay only events of these types or globs.")
     ] = []
 
 
 class Replay(msgspec.Struct, kw_only=True):
-    """A replay and how far it is."""
+    """A replay with its progress."""
 
     id: str
     webhook_id: str
@@ -51,7 +55,7 @@ class Replay(msgspec.Struct, kw_only=True):
     until: str
     states: list[str]
     types: list[str]
-    #: Events that were looked at, and those of them that were queued.
+    #: How many events were examined, and how many of them were queued.
     seen: int
     queued: int
     progress: float
@@ -59,7 +63,7 @@ class Replay(msgspec.Struct, kw_only=True):
     updated_at: str
 
 
-def _show(record: dict[str, Any]) -> Replay:
+def _replay_view(record: dict[str, Any]) -> Replay:
     return Replay(
         id=public("rpl", record["id"]),
         webhook_id=public("whk", record["endpoint_id"]),
@@ -79,17 +83,17 @@ def _show(record: dict[str, Any]) -> Replay:
 def _states(wish: Wish | list[Wish]) -> tuple[str, ...]:
     wanted = {state for one in ([wish] if isinstance(wish, str) else wish) for state in _MEANING.get(one, (one,))}
     if not wanted:
-        raise Invalid("Name at least one state to replay, or leave it out.", code="invalid_state")
+        raise Invalid("`state` is an empty list. Give at least one state, or omit the field.", code="invalid_state")
     return tuple(state for state in deliveries.EVERYTHING if state in wanted)
 
 
-@post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Replay events to an endpoint", opt={"body": NewReplay})
+@post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Start a replay", opt={"body": StartReplay})
 async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[Replay]:
-    """Queues what is wanted, some at a time and behind what is fresh, however much it is, also after a restart.
+    """Queues the selected events in steps, behind fresh deliveries. A replay continues after a restart.
 
-    On a disabled endpoint it waits until the endpoint is enabled.
+    A replay of a disabled endpoint waits until the endpoint is enabled.
     """
-    asked = await call.body(NewReplay)
+    asked = await call.body(StartReplay)
     engine = call.engine
     states = _states(asked.state)
     types = check_patterns(asked.types) if asked.types else ()
@@ -100,44 +104,44 @@ async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respon
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
         first = since if since is not None else await deliveries.missing_since(tx, webhook)
         if first is None:
-            detail = "This endpoint lacks nothing that is known of; say `since` when to replay."
+            detail = "This endpoint has no undelivered events. Give `since` to replay others."
             raise Invalid(detail, code="missing_since")
         if first >= until:
-            raise Invalid("`since` must be before `until` and before now.", code="invalid_period")
+            raise Invalid("`since` must be before `until` and in the past.", code="invalid_period")
         wanted = deliveries.Wanted(first, until, states, types)
         replay_id = await deliveries.start_replay(tx, engine.ids, webhook, wanted, call.now)
-        return _show(await deliveries.find_replay(tx, call.workspace_id, replay_id))
+        return _replay_view(await deliveries.find_replay(tx, call.workspace_id, replay_id))
 
     return await call.perform(202, work)
 
 
-@get("/v1/webhooks/{id:str}/replays", summary="List the replays of an endpoint")
-async def list_replays(
+@get("/v1/webhooks/{id:str}/replays", summary="List the replays of a webhook endpoint")
+async def list_webhook_replays(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Replay]:
-    """The newest first."""
+    """Returns replays, newest first."""
 
     async def work(tx: Tx) -> list[dict[str, Any]]:
         webhook = await endpoints.find_webhook(tx, call.engine.encryption, call.workspace_id, webhook_id(id))
         return await tx.records("replays.list", endpoint_id=webhook.id, before=before("replays", after), n=limit + 1)
 
-    return page("replays", await call.read(work), limit, _show, lambda record: int(record["id"]))
+    return page("replays", await call.read(work), limit, _replay_view, lambda record: int(record["id"]))
 
 
-@get("/v1/replays/{id:str}", summary="Get a replay and its progress")
+@get("/v1/replays/{id:str}", summary="Get a replay")
 async def get_replay(call: NamedDependency[Call], id: FromPath[str]) -> Replay:
-    """How many events were looked at and queued, and how far it is."""
-    return _show(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
+    """Returns a replay with its progress."""
+    return _replay_view(await call.read(deliveries.find_replay, call.workspace_id, internal("rpl", id)))
 
 
 @post("/v1/replays/{id:str}/cancel", status_code=200, summary="Cancel a replay")
 async def cancel_replay(call: NamedDependency[Call], id: FromPath[str]) -> Response[Replay]:
-    """It queues nothing more; what it queued already is still delivered."""
+    """Stops a replay. Deliveries that it has queued are still sent."""
 
     async def work(tx: Tx) -> Replay:
-        return _show(await deliveries.cancel_replay(tx, call.workspace_id, internal("rpl", id), call.now))
+        return _replay_view(await deliveries.cancel_replay(tx, call.workspace_id, internal("rpl", id), call.now))
 
     return await call.perform(200, work)
 
 
-ROUTES = [start_replay, list_replays, get_replay, cancel_replay]
+ROUTES = [start_replay, list_webhook_replays, get_replay, cancel_replay]

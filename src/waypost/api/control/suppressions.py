@@ -1,4 +1,4 @@
-"""What is known of the addresses that messages go to, how many messages came to what, and what nobody could read."""
+"""Suppressions, consents, message counts and quarantined receipts."""
 
 import base64
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from waypost.domain.values.ids import public
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
-#: The hours that one question about counts may cover.
+#: The longest period of one request for counts, in hours.
 MOST_HOURS = 24 * 92
 
 Channel = Annotated[str, Meta(pattern="^(sms|email|event)$")]
@@ -26,8 +26,8 @@ ChannelQuery = Annotated[str, QueryParameter(name="channel", pattern="^(sms|emai
 AddressQuery = Annotated[str, QueryParameter(name="address", min_length=1, max_length=320)]
 
 
-class NewSuppression(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An address that must not be written to."""
+class CreateSuppression(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An address to suppress."""
 
     channel: Channel
     address: Address
@@ -36,19 +36,19 @@ class NewSuppression(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Suppression(msgspec.Struct, kw_only=True):
-    """An address that is not written to, and why."""
+    """A suppressed address: Waypost sends no messages to it."""
 
     channel: str
     address: str
     reason: str
-    #: The connection whose provider said so; null when it was entered by hand.
+    #: The connection whose provider reported it; null if it was added through the API.
     connection_id: str | None
     detail: str | None
     created_at: str
 
 
-class NewConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a person said about being written to."""
+class SetConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The consent to set for an address."""
 
     channel: Channel
     address: Address
@@ -57,7 +57,7 @@ class NewConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Consent(msgspec.Struct, kw_only=True):
-    """What a person said about being written to, and where."""
+    """Whether a person has opted in or out on a channel, and how."""
 
     channel: str
     address: str
@@ -66,8 +66,8 @@ class Consent(msgspec.Struct, kw_only=True):
     changed_at: str
 
 
-class HourCount(msgspec.Struct, kw_only=True):
-    """How many messages came to stand so within an hour."""
+class MessageCount(msgspec.Struct, kw_only=True):
+    """How many messages reached a status within an hour."""
 
     hour: str
     connection_id: str
@@ -78,13 +78,13 @@ class HourCount(msgspec.Struct, kw_only=True):
     count: int
 
 
-class Quarantined(msgspec.Struct, kw_only=True):
-    """Something a provider said that nobody could read, kept for a person to look at."""
+class QuarantinedReceipt(msgspec.Struct, kw_only=True):
+    """A receipt that could not be parsed, stored for an operator to review."""
 
     id: str
     connection_id: str
     reason: str
-    #: As text where it is text, else in base64.
+    #: As text if it is UTF-8, otherwise in base64; `encoding` says which.
     body: str
     encoding: str
     created_at: str
@@ -92,7 +92,7 @@ class Quarantined(msgspec.Struct, kw_only=True):
 
 @get("/v1/suppressions", summary="List suppressions")
 async def list_suppressions(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Suppression]:
-    """By channel and address."""
+    """Returns suppressions, ordered by channel and address."""
     channel, address = position("suppressions", after, "", "")
 
     async def work(tx: Tx) -> list[Row]:
@@ -102,85 +102,99 @@ async def list_suppressions(call: NamedDependency[Call], limit: Limit = 50, afte
 
     rows = await call.read(work)
     following = cursor("suppressions", rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else None
-    return Page([_suppression(row) for row in rows[:limit]], following)
+    return Page([_suppression_view(row) for row in rows[:limit]], following)
 
 
-@post("/v1/suppressions", summary="Suppress an address", status_code=201, opt={"body": NewSuppression})
-async def add_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
-    """Nothing is sent to it from now on; what is queued is skipped. One that is suppressed already stays as it is."""
-    given = await call.body(NewSuppression)
-    address = _normal(given.channel, given.address)
-    detail = None if given.detail is None else _words(given.detail, "detail")
+@post("/v1/suppressions", summary="Suppress an address", status_code=201, opt={"body": CreateSuppression})
+async def create_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
+    """Suppresses an address: queued and later messages to it are skipped. An existing suppression is not changed."""
+    given = await call.body(CreateSuppression)
+    address = _normalize(given.channel, given.address)
+    detail = None if given.detail is None else _check_text(given.detail, "detail")
 
     async def work(tx: Tx) -> Suppression:
         row = (call.workspace_id, given.channel, address, given.reason, None, detail, call.now)
         await tx.insert("suppressions.add", [row])
         found = await tx.row("suppressions.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _suppression(found or ())
+        return _suppression_view(found or ())
 
     return await call.perform(201, work)
 
 
-@delete("/v1/suppressions", summary="Lift a suppression", status_code=204, opt=NAMES)
-async def remove_suppression(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> None:
-    """The address may be written to again."""
+@delete("/v1/suppressions", summary="Delete a suppression", status_code=204, opt=NAMES)
+async def delete_suppression(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> None:
+    """Allows messages to an address again."""
 
     async def work(tx: Tx) -> int:
         return await tx.run(
-            "suppressions.remove", workspace_id=call.workspace_id, channel=channel, address=_normal(channel, address)
+            "suppressions.remove", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
         )
 
     if not await call.engine.database.transact(work):
-        raise NotFound("This address is not suppressed.")
+        raise NotFound("This address is not suppressed. GET /v1/suppressions lists suppressed addresses.")
 
 
-@get("/v1/consents", summary="What a person said about being written to", opt=NAMES)
+@get("/v1/consents", summary="Get the consent of an address", opt=NAMES)
 async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> Consent:
-    """The last word of whoever has this address."""
+    """Returns the latest consent recorded for an address."""
 
     async def work(tx: Tx) -> Row | None:
         return await tx.row(
-            "consents.get", workspace_id=call.workspace_id, channel=channel, address=_normal(channel, address)
+            "consents.get", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
         )
 
     found = await call.read(work)
     if found is None:
-        raise NotFound("Nothing is known of what this person wants.")
-    return _consent(found)
+        raise NotFound("No consent is recorded for this address.")
+    return _consent_view(found)
 
 
-@put("/v1/consents", summary="Note what a person said about being written to", opt={"body": NewConsent})
+@put("/v1/consents", summary="Set the consent of an address", opt={"body": SetConsent})
 async def set_consent(call: NamedDependency[Call]) -> Response[Consent]:
-    """The later word counts; a STOP that comes in after it takes it back."""
-    given = await call.body(NewConsent)
-    address = _normal(given.channel, given.address)
-    source = _words(given.source, "source")
+    """Records a consent. The latest one applies; a later STOP from the person opts them out again."""
+    given = await call.body(SetConsent)
+    address = _normalize(given.channel, given.address)
+    source = _check_text(given.source, "source")
 
     async def work(tx: Tx) -> Consent:
         row = (call.workspace_id, given.channel, address, given.state, source, call.now)
         await tx.insert("consents.set", [row])
         found = await tx.row("consents.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _consent(found or ())
+        return _consent_view(found or ())
 
     return await call.perform(200, work)
 
 
 _HOURS = {"format": "date-time"}
 SinceHour = Annotated[
-    str | None, QueryParameter(name="since", schema_extra=_HOURS, description="From this hour on; a day ago.")
+    str | None,
+    QueryParameter(
+        name="since", schema_extra=_HOURS, description="Count from this hour; by default from 24 hours ago."
+    ),
 ]
-UntilHour = Annotated[str | None, QueryParameter(name="until", schema_extra=_HOURS, description="Before this hour.")]
+UntilHour = Annotated[
+    str | None,
+    QueryParameter(
+        name="until", schema_extra=_HOURS, description="Count up to this hour, exclusive; by default up to now."
+    ),
+]
 
 
-@get("/v1/message-counts", summary="Count messages by the hour")
+@get("/v1/message-counts", summary="Count messages per hour")
 async def count_messages(
     call: NamedDependency[Call], since: SinceHour = None, until: UntilHour = None
-) -> Page[HourCount]:
-    """How many came to each status in each hour, by connection, campaign, template and code; none for trial."""
+) -> Page[MessageCount]:
+    """Returns how many messages reached each status per hour, by connection, campaign, template and code.
+
+    Test messages are not counted.
+    """
     last = parse_time(until) if until is not None else call.now + HOUR
     first = parse_time(since) if since is not None else call.now - 24 * HOUR
     if last - first > MOST_HOURS * HOUR:
-        raise Invalid(f"Ask for at most {MOST_HOURS} hours at a time.", code="invalid_period")
+        raise Invalid(
+            f"The period is longer than {MOST_HOURS} hours. Request at most {MOST_HOURS} hours at a time.",
+            code="invalid_period",
+        )
 
     async def work(tx: Tx) -> list[Row]:
         return await tx.rows(
@@ -190,35 +204,41 @@ async def count_messages(
             until=-(-last // SECOND),
         )
 
-    return Page([_count(row) for row in await call.read(work)])
+    return Page([_count_view(row) for row in await call.read(work)])
 
 
-@get("/v1/quarantine", summary="List what providers said and nobody could read")
-async def list_quarantine(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Quarantined]:
-    """The newest first."""
+@get("/v1/quarantine", summary="List quarantined receipts")
+async def list_quarantine(
+    call: NamedDependency[Call], limit: Limit = 50, after: After = None
+) -> Page[QuarantinedReceipt]:
+    """Returns receipts that could not be parsed, newest first."""
 
     async def work(tx: Tx) -> list[dict[str, Any]]:
         return await tx.records(
             "quarantine.list", workspace_id=call.workspace_id, before=before("quarantine", after), n=limit + 1
         )
 
-    return page("quarantine", await call.read(work), limit, _quarantined, lambda row: int(row["id"]))
+    return page("quarantine", await call.read(work), limit, _quarantined_view, lambda row: int(row["id"]))
 
 
-def _normal(channel: str, address: str) -> str:
+def _normalize(channel: str, address: str) -> str:
     found = {"sms": normal_phone, "email": normal_email}.get(channel, str.strip)(address)
     if not found or "\0" in found:
-        raise Invalid(f"{address[:80]!r} cannot be an address for {channel}.", code="invalid_address", field="address")
+        raise Invalid(
+            f"{address[:80]!r} is not a valid address for the channel {channel}.",
+            code="invalid_address",
+            field="address",
+        )
     return found
 
 
-def _words(text: str, field: str) -> str:
+def _check_text(text: str, field: str) -> str:
     if "\0" in text:
-        raise Invalid("Text cannot contain the character U+0000.", code="invalid_text", field=field)
+        raise Invalid("Text cannot contain the character U+0000. Remove it.", code="invalid_text", field=field)
     return text
 
 
-def _suppression(row: Row) -> Suppression:
+def _suppression_view(row: Row) -> Suppression:
     channel, address, reason, connection_id, detail, created_at = row
     return Suppression(
         channel=channel,
@@ -230,14 +250,14 @@ def _suppression(row: Row) -> Suppression:
     )
 
 
-def _consent(row: Row) -> Consent:
+def _consent_view(row: Row) -> Consent:
     channel, address, state, source, changed_at = row
     return Consent(channel=channel, address=address, state=state, source=source, changed_at=iso(changed_at))
 
 
-def _count(row: Row) -> HourCount:
+def _count_view(row: Row) -> MessageCount:
     hour, connection_id, campaign, template_id, status, code, count = row
-    return HourCount(
+    return MessageCount(
         hour=iso(hour * SECOND),
         connection_id=public("con", connection_id),
         campaign=campaign or None,
@@ -248,13 +268,13 @@ def _count(row: Row) -> HourCount:
     )
 
 
-def _quarantined(row: dict[str, Any]) -> Quarantined:
+def _quarantined_view(row: dict[str, Any]) -> QuarantinedReceipt:
     body = bytes(row["body"])
     try:
         text, encoding = body.decode(), "text"
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(body).decode(), "base64"
-    return Quarantined(
+    return QuarantinedReceipt(
         id=public("rec", row["id"]),
         connection_id=public("con", row["connection_id"]),
         reason=row["reason"],
@@ -266,8 +286,8 @@ def _quarantined(row: dict[str, Any]) -> Quarantined:
 
 ROUTES = [
     list_suppressions,
-    add_suppression,
-    remove_suppression,
+    create_suppression,
+    delete_suppression,
     get_consent,
     set_consent,
     count_messages,

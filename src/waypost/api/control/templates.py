@@ -1,4 +1,4 @@
-"""Templates: made, changed, previewed with a person and an event before anybody gets a message made with them."""
+"""Templates: create, list, get, update, delete, preview."""
 
 from typing import Annotated, Any
 
@@ -12,8 +12,8 @@ from waypost.api.control.calls import KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.messaging.message import Content
-from waypost.domain.messaging.sms import Measure
-from waypost.domain.templates.liquid.environment import Gap
+from waypost.domain.messaging.sms import SmsMeasure
+from waypost.domain.templates.liquid.environment import UndefinedVariable
 from waypost.domain.templates.template import (
     FIELDS,
     LONGEST_NAME,
@@ -26,35 +26,41 @@ from waypost.domain.templates.template import (
 )
 from waypost.domain.values.ids import internal, public
 from waypost.engine.templates import templates
-from waypost.engine.templates.templates import Template
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
-#: More than any template has; the largest whole number that both databases take in a column of any kind.
+#: More than any template has; the largest integer that both databases accept in any integer column.
 MOST_VERSIONS = 2**31 - 1
 
-Name = Annotated[str, Meta(description="For you.", min_length=1, max_length=200)]
+Name = Annotated[str, Meta(description="A display name.", min_length=1, max_length=200)]
 Channel = Annotated[str, Meta(description="`sms`, `email` or `event`.", pattern="^(sms|email|event)$")]
-Weight = Annotated[float, Meta(description="How often it is taken, in proportion to the others.", ge=0, le=1_000_000)]
-Text = Annotated[str, Meta(description="The text, in Liquid. Of a mail: made from the HTML when it is not given.")]
-MediaUrls = Annotated[list[str], Meta(description="Pictures and the like to go with a text message.", max_length=10)]
-ClickUrl = Annotated[str, Meta(description="A link for connectors that take one apart from the text.")]
-Subject = Annotated[str, Meta(description="The subject of a mail.")]
-Preheader = Annotated[str, Meta(description="What mail programs show beside the subject.")]
-Html = Annotated[str, Meta(description="The mail as HTML.")]
-Mjml = Annotated[str, Meta(description="The mail as MJML, made into HTML when the template is saved.")]
-Sender = Annotated[str, Meta(description="`Name <address>`; what the connection says when it is not given.")]
-ReplyTo = Annotated[str, Meta(description="Where answers to a mail go.")]
-Headers = Annotated[dict[str, str], Meta(description="Headers of a mail beyond the usual ones.")]
+Weight = Annotated[
+    float, Meta(description="How often the variant is chosen, relative to the other weights.", ge=0, le=1_000_000)
+]
+Text = Annotated[
+    str, Meta(description="The text, in Liquid. For an email it is generated from the HTML if it is not given.")
+]
+MediaUrls = Annotated[list[str], Meta(description="URLs of media to send with a text message.", max_length=10)]
+ClickUrl = Annotated[str, Meta(description="A link, for connectors that send it separately from the text.")]
+Subject = Annotated[str, Meta(description="The subject of an email.")]
+Preheader = Annotated[str, Meta(description="The preview text that email clients show next to the subject.")]
+Html = Annotated[str, Meta(description="The email as HTML.")]
+Mjml = Annotated[str, Meta(description="The email as MJML. It is converted to HTML when the template is saved.")]
+Sender = Annotated[str, Meta(description="`Name <address>`; by default the sender of the connection.")]
+ReplyTo = Annotated[str, Meta(description="The address for replies to an email.")]
+Headers = Annotated[dict[str, str], Meta(description="Additional headers of an email.")]
 Metric = Annotated[str, Meta(description="The name of the event.")]
-Properties = Annotated[dict[str, Any], Meta(description="Its properties; each text in them is Liquid.")]
+Properties = Annotated[dict[str, Any], Meta(description="The properties of the event; each string in them is Liquid.")]
 Version = Annotated[
-    int, QueryParameter(name="version", ge=0, le=MOST_VERSIONS, description="Another version than the present one.")
+    int,
+    QueryParameter(
+        name="version", ge=0, le=MOST_VERSIONS, description="The version to return; by default the current one."
+    ),
 ]
 
 
-class ContentFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a template says. Which fields count depends on its channel; null takes one back."""
+class TemplateContent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The content of a template. Which fields apply depends on the channel; null removes a field."""
 
     text: Text | UnsetType | None = UNSET
     media_urls: MediaUrls | UnsetType | None = UNSET
@@ -70,100 +76,106 @@ class ContentFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     properties: Properties | UnsetType | None = UNSET
 
 
-class VariantGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One of several contents."""
+class TemplateVariantInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One variant of a template."""
 
-    name: Annotated[str, Meta(description="Its name in this template.", min_length=1, max_length=LONGEST_NAME)]
+    name: Annotated[
+        str,
+        Meta(description="The name of the variant, unique within the template.", min_length=1, max_length=LONGEST_NAME),
+    ]
     weight: Weight = 1.0
-    content: ContentFields
+    content: TemplateContent
 
 
 Variants = Annotated[
-    list[VariantGiven], Meta(description="Several contents instead of one.", min_length=1, max_length=20)
+    list[TemplateVariantInput],
+    Meta(description="Several variants of the content, instead of a single content.", min_length=1, max_length=20),
 ]
 
 
-class NewTemplate(ContentFields, forbid_unknown_fields=True, kw_only=True):
-    """A template to be made: with its content, or with variants that each have one."""
+class CreateTemplate(TemplateContent, forbid_unknown_fields=True, kw_only=True):
+    """The parameters of a new template: its content, or variants that each have a content."""
 
     name: Name
     channel: Channel
     variants: Variants | None = None
 
 
-class TemplateChange(ContentFields, forbid_unknown_fields=True, kw_only=True):
-    """What is to change. Other content makes a new version."""
+class UpdateTemplate(TemplateContent, forbid_unknown_fields=True, kw_only=True):
+    """The fields to update. A change of the content creates a new version."""
 
     name: Name | UnsetType = UNSET
     variants: Variants | UnsetType = UNSET
 
 
-class PreviewAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """For whom a template is looked at."""
+class PreviewTemplate(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The data to render a template with."""
 
-    profile_id: Annotated[str | None, Meta(description="A profile.")] = None
-    person: Annotated[dict[str, Any] | None, Meta(description="What is seen as `person`, instead of a profile.")] = None
-    event_id: Annotated[str | None, Meta(description="An event.")] = None
-    event: Annotated[dict[str, Any] | None, Meta(description="What is seen as `event`, instead of an event.")] = None
-    variables: Annotated[dict[str, Any], Meta(description="Variables of the message.")] = {}
-    variant: Annotated[str | None, Meta(description="Which variant; else the one this person would get.")] = None
-    strict: Annotated[bool, Meta(description="Refuse when a variable is put out that is not defined.")] = False
+    profile_id: Annotated[str | None, Meta(description="The id of the profile to render for.")] = None
+    person: Annotated[dict[str, Any] | None, Meta(description="The value of `person`, instead of a profile.")] = None
+    event_id: Annotated[str | None, Meta(description="The id of the event to render with.")] = None
+    event: Annotated[dict[str, Any] | None, Meta(description="The value of `event`, instead of an event id.")] = None
+    variables: Annotated[dict[str, Any], Meta(description="The variables of the message.")] = {}
+    variant: Annotated[
+        str | None, Meta(description="The variant to render; by default the one that this person would get.")
+    ] = None
+    strict: Annotated[bool, Meta(description="Return an error if the template outputs an undefined variable.")] = False
 
 
-class UnsavedPreview(PreviewAsked, forbid_unknown_fields=True, kw_only=True):
-    """A template that is not saved, and for whom it is looked at."""
+class PreviewContent(PreviewTemplate, forbid_unknown_fields=True, kw_only=True):
+    """Content that is not saved, and the data to render it with."""
 
     channel: Channel
-    content: ContentFields | None = None
+    content: TemplateContent | None = None
     variants: Variants | None = None
 
 
-class VariantShown(msgspec.Struct, kw_only=True):
-    """One of the contents of a template."""
+class TemplateVariant(msgspec.Struct, kw_only=True):
+    """A variant of a template."""
 
     name: str
     weight: float
     content: dict[str, Any]
 
 
-class TemplateShown(msgspec.Struct, kw_only=True):
-    """A template."""
+class Template(msgspec.Struct, kw_only=True):
+    """A message template."""
 
     id: str
     name: str
     channel: str
     version: int
-    #: The version that messages are made with now.
+    #: The version that new messages use.
     current_version: int
-    variants: list[VariantShown]
+    variants: list[TemplateVariant]
     created_at: str
     updated_at: str
 
 
 class TemplatePreview(msgspec.Struct, kw_only=True):
-    """What a message would say; missing variables stand in it as `⟦name⟧`."""
+    """A rendered message; undefined variables appear in it as `⟦name⟧`."""
 
     variant: str
     content: Content
-    undefined: list[Gap]
-    #: Of a text message: its encoding, its length, and the parts it is sent in.
-    sms: Measure | None
+    undefined: list[UndefinedVariable]
+    #: SMS only: the encoding, the length and the number of parts.
+    sms: SmsMeasure | None
 
 
 def template_id(text: str) -> int:
-    """The template that a path names."""
+    """Return the internal id for a template id from the API."""
     return internal("tpl", text)
 
 
-def _show(template: Template) -> TemplateShown:
-    return TemplateShown(
+def _template_view(template: templates.Template) -> Template:
+    return Template(
         id=public("tpl", template.id),
         name=template.name,
         channel=template.channel,
         version=template.version,
         current_version=template.current_version,
         variants=[
-            VariantShown(
+            TemplateVariant(
                 name=variant.name,
                 weight=variant.weight,
                 content={name: getattr(variant.content, name) for name in FIELDS[template.channel]},
@@ -175,32 +187,32 @@ def _show(template: Template) -> TemplateShown:
     )
 
 
-def _given(fields: ContentFields) -> dict[str, Any]:
-    """The fields that were given; what was taken back has the value of one that is not there."""
+def _given(fields: TemplateContent) -> dict[str, Any]:
+    """Return the given fields; a field that was set to null has its empty value."""
     empty = Source()
     return {
         name: getattr(empty, name) if value is None else value
-        for name in ContentFields.__struct_fields__
+        for name in TemplateContent.__struct_fields__
         if (value := getattr(fields, name)) is not UNSET
     }
 
 
-def _variants(asked: list[VariantGiven] | None, fields: ContentFields | None) -> list[Variant]:
-    """The variants that were asked for: those of the list, or one of the fields."""
+def _variants(asked: list[TemplateVariantInput] | None, fields: TemplateContent | None) -> list[Variant]:
+    """Return the variants of a request: those of its list, or one made of its fields."""
     given = _given(fields) if fields is not None else {}
     if asked is None:
         return [Variant(content=Source(**given))]
     if given:
         raise Invalid(
-            f"A template has variants or a content of its own; leave out {', '.join(given)}.",
+            f"A template has either variants or a content of its own. Remove {', '.join(given)}, or `variants`.",
             code="invalid_template",
             field=next(iter(given)),
         )
     return [Variant(name=one.name.strip(), weight=one.weight, content=Source(**_given(one.content))) for one in asked]
 
 
-def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
-    """The variants after a change."""
+def _changed(template: templates.Template, asked: UpdateTemplate) -> list[Variant]:
+    """Return the variants of a template after an update."""
     if asked.variants is not UNSET:
         return _variants(asked.variants, asked)
     given = _given(asked)
@@ -208,7 +220,7 @@ def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
         return template.variants
     if len(template.variants) > 1:
         raise Invalid(
-            "This template has several variants; give all of them as `variants`.",
+            "This template has several variants. Give all of them in `variants`.",
             code="invalid_template",
             field=next(iter(given)),
         )
@@ -217,16 +229,16 @@ def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
     return [Variant(name=only.name, weight=only.weight, content=content)]
 
 
-@post("/v1/templates", summary="Create a template", opt={"body": NewTemplate})
-async def create_template(call: NamedDependency[Call]) -> Response[TemplateShown]:
-    """Everything is parsed and checked; what is wrong is refused with its field, line and column."""
-    asked = await call.body(NewTemplate)
+@post("/v1/templates", summary="Create a template", opt={"body": CreateTemplate})
+async def create_template(call: NamedDependency[Call]) -> Response[Template]:
+    """Creates a template. The content is checked; an error names the field, line and column."""
+    asked = await call.body(CreateTemplate)
     name = templates.check_name(asked.name)
     variants = _variants(asked.variants, asked)
     await _check(asked.channel, variants)
 
-    async def work(tx: Tx) -> TemplateShown:
-        return _show(
+    async def work(tx: Tx) -> Template:
+        return _template_view(
             await templates.create_template(
                 tx, call.engine.ids, call.workspace_id, name, asked.channel, variants, call.now
             )
@@ -236,36 +248,36 @@ async def create_template(call: NamedDependency[Call]) -> Response[TemplateShown
 
 
 @get("/v1/templates", summary="List templates")
-async def list_templates(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[TemplateShown]:
-    """The newest first."""
+async def list_templates(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Template]:
+    """Returns templates, newest first."""
     found = await call.read(templates.list_templates, call.workspace_id, before("templates", after), limit + 1)
-    return page("templates", found, limit, _show, lambda template: template.id)
+    return page("templates", found, limit, _template_view, lambda template: template.id)
 
 
 @get("/v1/templates/{id:str}", summary="Get a template")
-async def get_template(call: NamedDependency[Call], id: FromPath[str], version: Version = 0) -> TemplateShown:
-    """As it is now, or as it was in another version."""
-    return _show(await call.read(templates.find_template, call.workspace_id, template_id(id), version))
+async def get_template(call: NamedDependency[Call], id: FromPath[str], version: Version = 0) -> Template:
+    """Returns a template in its current version, or in the given version."""
+    return _template_view(await call.read(templates.find_template, call.workspace_id, template_id(id), version))
 
 
-@patch("/v1/templates/{id:str}", summary="Change a template", opt={"body": TemplateChange})
-async def change_template(call: NamedDependency[Call], id: FromPath[str]) -> Response[TemplateShown]:
-    """Other content makes a new version, which holds from the next message on; earlier messages stay as they are."""
-    asked = await call.body(TemplateChange)
+@patch("/v1/templates/{id:str}", summary="Update a template", opt={"body": UpdateTemplate})
+async def update_template(call: NamedDependency[Call], id: FromPath[str]) -> Response[Template]:
+    """Updates a template. A change of the content creates a new version, which later messages use."""
+    asked = await call.body(UpdateTemplate)
     was = await call.read(templates.find_template, call.workspace_id, template_id(id))
     name = was.name if asked.name is UNSET else templates.check_name(asked.name)
     variants = _changed(was, asked)
     await _check(was.channel, variants)
 
-    async def work(tx: Tx) -> TemplateShown:
-        return _show(await templates.change_template(tx, call.workspace_id, was, name, variants, call.now))
+    async def work(tx: Tx) -> Template:
+        return _template_view(await templates.change_template(tx, call.workspace_id, was, name, variants, call.now))
 
     return await call.perform(200, work)
 
 
 @delete("/v1/templates/{id:str}", summary="Delete a template")
 async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> None:
-    """Messages that were made with it are still sent, and keep what they say."""
+    """Deletes a template. Messages that were created from it are still sent, unchanged."""
     await call.engine.database.transact(templates.delete_template, call.workspace_id, template_id(id), call.now)
 
 
@@ -273,11 +285,11 @@ async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> Non
     "/v1/templates/{id:str}/preview",
     status_code=200,
     summary="Preview a template",
-    opt={"body": PreviewAsked, **KEYLESS},
+    opt={"body": PreviewTemplate, **KEYLESS},
 )
 async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> TemplatePreview:
-    """What the message would say to this person about this event, and which variables are missing."""
-    asked = await call.body(PreviewAsked)
+    """Renders a template for a person and an event, and lists undefined variables. Nothing is sent."""
+    asked = await call.body(PreviewTemplate)
     template = await call.read(templates.find_template, call.workspace_id, template_id(id))
     return await _preview(call, asked, template.channel, template.variants)
 
@@ -285,25 +297,27 @@ async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> Te
 @post(
     "/v1/templates/preview",
     status_code=200,
-    summary="Preview content",
-    opt={"body": UnsavedPreview, **KEYLESS, **NAMES},
+    summary="Preview unsaved content",
+    opt={"body": PreviewContent, **KEYLESS, **NAMES},
 )
 async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
-    """The same for content that is not saved."""
-    asked = await call.body(UnsavedPreview)
+    """Renders content that is not saved as a template, and lists undefined variables. Nothing is sent."""
+    asked = await call.body(PreviewContent)
     return await _preview(call, asked, asked.channel, _variants(asked.variants, asked.content))
 
 
 async def _check(channel: str, variants: list[Variant]) -> Compiled:
-    """The variants compiled; Invalid for what is wrong with them."""
+    """Compile the variants; raise Invalid for the first error in them."""
     size = sum(len(variant.content.html) + len(variant.content.mjml) for variant in variants)
     return await templates.compile_aside(size, lambda: check_template(channel, variants))
 
 
-async def _preview(call: Call, asked: PreviewAsked, channel: str, variants: list[Variant]) -> TemplatePreview:
+async def _preview(call: Call, asked: PreviewTemplate, channel: str, variants: list[Variant]) -> TemplatePreview:
     for one, other in (("profile_id", "person"), ("event_id", "event")):
         if getattr(asked, one) is not None and getattr(asked, other) is not None:
-            raise Invalid(f"Give {one} or {other}, not both.", code="invalid_body", field=one)
+            raise Invalid(
+                f"The body has both {one} and {other}. Give only one of them.", code="invalid_body", field=one
+            )
     compiled = await _check(channel, variants)
 
     profile_id = None if asked.profile_id is None else internal("pro", asked.profile_id)
@@ -321,7 +335,7 @@ ROUTES = [
     create_template,
     list_templates,
     get_template,
-    change_template,
+    update_template,
     delete_template,
     preview_template,
     preview_content,

@@ -1,4 +1,4 @@
-"""Webhook endpoints: create, list, get, change, delete, enable, disable, and their signing secrets."""
+"""Webhook endpoints: create, list, get, update, delete, enable, disable, and their signing secrets."""
 
 from typing import Annotated, Any
 
@@ -25,14 +25,17 @@ EventTypes = Annotated[
     Meta(description="Exact types or globs, such as `event.order_shipped`, `event.*` or `*`.", min_length=1),
 ]
 Description = Annotated[str, Meta(max_length=1000)]
-#: At least one request in a thousand seconds, since a wait has to end in numbers that a clock can hold.
+#: At least one request per 1000 seconds, so that waiting times stay within what a clock can hold.
 RateLimit = Annotated[float, Meta(description="Requests per second.", ge=0.001, le=100_000)]
-Concurrency = Annotated[int, Meta(description="Requests under way at the same time.", ge=1, le=1000)]
+Concurrency = Annotated[int, Meta(description="Maximum number of concurrent requests.", ge=1, le=1000)]
 Timeout = Annotated[
-    float, Meta(description="Seconds for everything, from the name look-up to the end of the answer.", ge=0.1, le=30)
+    float,
+    Meta(description="Seconds for a whole attempt, from the DNS lookup to the end of the response.", ge=0.1, le=30),
 ]
-Headers = Annotated[dict[str, str], Meta(description="Custom headers. Their values are credentials: shown masked.")]
-Filter = Annotated[dict[str, Any], Meta(description="A condition on the payload; only what passes is delivered.")]
+Headers = Annotated[
+    dict[str, str], Meta(description="Custom headers. Their values are treated as secrets and returned masked.")
+]
+Filter = Annotated[dict[str, Any], Meta(description="A condition on the payload; only matching events are delivered.")]
 Url = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "uri"})]
 OwnerEmail = Annotated[str, Meta(min_length=3, max_length=320, extra_json_schema={"format": "email"})]
 Format = Annotated[str, Meta(description="Only `standard` (Standard Webhooks).", pattern="^standard$")]
@@ -41,8 +44,8 @@ Signature = Annotated[
 ]
 
 
-class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A webhook endpoint to be made."""
+class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The parameters of a new webhook endpoint."""
 
     url: Url
     event_types: EventTypes
@@ -57,8 +60,8 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     signature: Signature = "v1"
 
 
-class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is to change; null takes back a filter, a rate limit or an owner."""
+class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields to update; null removes a filter, a rate limit or an owner."""
 
     url: Url | UnsetType = UNSET
     event_types: EventTypes | UnsetType = UNSET
@@ -72,8 +75,8 @@ class WebhookChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     owner_email: OwnerEmail | UnsetType | None = UNSET
 
 
-class Counts(msgspec.Struct):
-    """The ledger of an endpoint: accepted = delivered + pending + dead."""
+class DeliveryCounts(msgspec.Struct):
+    """The delivery counts of an endpoint: accepted = delivered + pending + dead."""
 
     accepted: int
     delivered: int
@@ -103,7 +106,7 @@ class Webhook(msgspec.Struct, kw_only=True):
     disabled_at: str | None
     created_at: str
     updated_at: str
-    counts: Counts
+    counts: DeliveryCounts
 
 
 class WebhookCreated(Webhook, kw_only=True):
@@ -112,40 +115,40 @@ class WebhookCreated(Webhook, kw_only=True):
     secret: str
 
 
-class Offer(msgspec.Struct):
-    """What a replay of everything that was not delivered would be asked with."""
+class SuggestedReplay(msgspec.Struct):
+    """The body for POST /v1/webhooks/{id}/replay that replays all undelivered events."""
 
     since: str
     state: list[str]
 
 
-class Undelivered(msgspec.Struct):
-    """What an endpoint did not get, and how to get it."""
+class UndeliveredSummary(msgspec.Struct):
+    """The events that an endpoint did not get, and how to replay them."""
 
     dead: int
     pending: int
     disabled_at: str | None
-    #: Send it to `POST …/replay`; null when nothing is known to be missing.
-    replay: Offer | None
+    #: The body for `POST …/replay`; null if no events are missing.
+    replay: SuggestedReplay | None
 
 
 class WebhookEnabled(Webhook, kw_only=True):
-    """An endpoint that was enabled, and what it missed."""
+    """An endpoint that was enabled, and the events that it missed."""
 
-    undelivered: Undelivered
-    #: The replay that was started, when one was asked for.
+    undelivered: UndeliveredSummary
+    #: The replay that was started, if one was requested.
     replay_id: str | None
 
 
 class EnableWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """How an endpoint is enabled."""
+    """Options for enabling an endpoint."""
 
-    #: Start a replay of everything that was not delivered.
+    #: Start a replay of all undelivered events.
     replay: bool = False
 
 
 class PreviousSecret(msgspec.Struct):
-    """A secret that was rotated out and still signs."""
+    """A rotated secret that still signs until it expires."""
 
     secret: str
     expires_at: str | None
@@ -158,41 +161,41 @@ class SigningSecret(msgspec.Struct):
     previous: list[PreviousSecret]
 
 
-class Rotation(msgspec.Struct, forbid_unknown_fields=True):
-    """How a secret is rotated."""
+class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
+    """Options for rotating a secret."""
 
     overlap: Annotated[
-        int, Meta(description="Seconds for which the old secret signs too.", ge=0, le=endpoints.LONGEST_OVERLAP_S)
+        int, Meta(description="Seconds for which the old secret also signs.", ge=0, le=endpoints.LONGEST_OVERLAP_S)
     ] = 86_400
-    #: A secret of your own; made when it is not given.
+    #: The new secret; generated if it is not given.
     secret: str | None = None
 
 
-class Rotated(msgspec.Struct):
-    """The new secret, and until when the one before it signs too."""
+class SecretRotated(msgspec.Struct):
+    """The new secret, and when the previous one expires."""
 
     secret: str
     previous_expires_at: str | None
 
 
 class PublicKey(msgspec.Struct):
-    """What receivers verify `v1a` signatures with."""
+    """The public key that verifies `v1a` signatures."""
 
     public_key: str
 
 
 def webhook_id(text: str) -> int:
-    """The endpoint that a path names."""
+    """Return the internal id for an endpoint id from the API."""
     return internal("whk", text)
 
 
 def when(at: int | None) -> str | None:
-    """A moment for the outside, or null."""
+    """Return a time in ISO 8601, or None."""
     return None if at is None else iso(at)
 
 
 def mask(value: str) -> str:
-    """What is shown of a header's value."""
+    """Return the mask of a header value."""
     return value[: shown_part(value, 2)] + "…" if value else ""
 
 
@@ -217,7 +220,7 @@ def _fields(webhook: WebhookRecord, totals: Balance) -> dict[str, Any]:
         "disabled_at": when(webhook.disabled_at),
         "created_at": iso(webhook.created_at),
         "updated_at": iso(webhook.updated_at),
-        "counts": Counts(totals.accepted, totals.delivered, totals.pending, totals.dead),
+        "counts": DeliveryCounts(totals.accepted, totals.delivered, totals.pending, totals.dead),
     }
 
 
@@ -226,10 +229,10 @@ async def _show(tx: Tx, webhook: WebhookRecord) -> Webhook:
     return Webhook(**_fields(webhook, totals[webhook.id]))
 
 
-@post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": NewWebhook})
+@post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": CreateWebhook})
 async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated]:
-    """Makes an endpoint and answers with its signing secret."""
-    asked = await call.body(NewWebhook)
+    """Creates an endpoint and returns it with its signing secret."""
+    asked = await call.body(CreateWebhook)
     engine = call.engine
     draft = endpoints.check_draft(
         Draft(
@@ -261,7 +264,7 @@ async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated
 
 @get("/v1/webhooks", summary="List webhook endpoints")
 async def list_webhooks(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Webhook]:
-    """The newest first."""
+    """Returns webhook endpoints, newest first."""
 
     async def work(tx: Tx) -> Page[Webhook]:
         found = await endpoints.list_webhooks(
@@ -281,7 +284,7 @@ async def list_webhooks(call: NamedDependency[Call], limit: Limit = 50, after: A
 
 @get("/v1/webhooks/{id:str}", summary="Get a webhook endpoint")
 async def get_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Webhook:
-    """Everything about an endpoint but its secret."""
+    """Returns a webhook endpoint, without its signing secret."""
 
     async def work(tx: Tx) -> Webhook:
         return await _show(
@@ -291,8 +294,8 @@ async def get_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Webhook
     return await call.read(work)
 
 
-async def _change(call: Call, id: str) -> Response[Webhook]:
-    asked = await call.body(WebhookChange)
+async def _update(call: Call, id: str) -> Response[Webhook]:
+    asked = await call.body(UpdateWebhook)
     engine = call.engine
     given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
     if "timeout" in given:
@@ -303,7 +306,7 @@ async def _change(call: Call, id: str) -> Response[Webhook]:
     async def work(tx: Tx) -> Webhook:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
         if "headers" in given:
-            # Whoever sends back what was shown to them means the value behind the mask.
+            # A client that sends back a mask means the value behind it.
             given["headers"] = {
                 name: known if (known := webhook.headers.get(name)) is not None and value == mask(known) else value
                 for name, value in given["headers"].items()
@@ -319,28 +322,28 @@ async def _change(call: Call, id: str) -> Response[Webhook]:
     return response
 
 
-@patch("/v1/webhooks/{id:str}", summary="Change a webhook endpoint", opt={"body": WebhookChange})
-async def change_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
-    """Only the fields that are given change."""
-    return await _change(call, id)
+@patch("/v1/webhooks/{id:str}", summary="Update a webhook endpoint", opt={"body": UpdateWebhook})
+async def update_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
+    """Updates the given fields. Omitted fields keep their value."""
+    return await _update(call, id)
 
 
-@put("/v1/webhooks/{id:str}", summary="Change a webhook endpoint (as PATCH does)", opt={"body": WebhookChange})
+@put("/v1/webhooks/{id:str}", summary="Update a webhook endpoint (same as PATCH)", opt={"body": UpdateWebhook})
 async def put_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
-    """Only the fields that are given change."""
-    return await _change(call, id)
+    """Updates the given fields. Omitted fields keep their value."""
+    return await _update(call, id)
 
 
 @delete("/v1/webhooks/{id:str}", summary="Delete a webhook endpoint")
 async def delete_webhook(call: NamedDependency[Call], id: FromPath[str]) -> None:
-    """What the endpoint is still owed is given up; running replays end."""
+    """Deletes an endpoint. Its pending deliveries become dead, and its replays end."""
     await call.engine.database.transact(endpoints.delete_webhook, call.workspace_id, webhook_id(id), call.now)
     await call.refresh()
 
 
-@post("/v1/webhooks/{id:str}/enable", status_code=200, summary="Enable an endpoint", opt={"body": EnableWebhook})
+@post("/v1/webhooks/{id:str}/enable", status_code=200, summary="Enable a webhook endpoint", opt={"body": EnableWebhook})
 async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookEnabled]:
-    """Deliveries go on. The answer says what was not delivered meanwhile, and how to replay it."""
+    """Resumes deliveries. The response says which events were not delivered, and how to replay them."""
     asked = await call.body(EnableWebhook)
     engine = call.engine
 
@@ -353,9 +356,9 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         if asked.replay and since is not None:
             wanted = deliveries.Wanted(since, call.now, deliveries.UNDELIVERED)
             replay_id = public("rpl", await deliveries.start_replay(tx, engine.ids, was, wanted, call.now))
-        offer = None if since is None else Offer(iso(since), list(deliveries.UNDELIVERED))
+        offer = None if since is None else SuggestedReplay(iso(since), list(deliveries.UNDELIVERED))
         return WebhookEnabled(
-            undelivered=Undelivered(totals.dead, totals.pending, when(was.disabled_at), offer),
+            undelivered=UndeliveredSummary(totals.dead, totals.pending, when(was.disabled_at), offer),
             replay_id=replay_id,
             **_fields(webhook, totals),
         )
@@ -366,9 +369,9 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     return response
 
 
-@post("/v1/webhooks/{id:str}/disable", status_code=200, summary="Disable an endpoint")
+@post("/v1/webhooks/{id:str}/disable", status_code=200, summary="Disable a webhook endpoint")
 async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
-    """Nothing more is sent. What is pending stays pending; later events are not queued, and can be replayed."""
+    """Stops deliveries. Pending deliveries stay pending; later events are not queued but can be replayed."""
     engine = call.engine
 
     async def work(tx: Tx) -> Webhook:
@@ -383,8 +386,8 @@ async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Res
 
 
 @get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt=SECRET)
-async def get_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
-    """The secret, and those before it whose overlap has not ended. Needs a key that may manage."""
+async def get_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
+    """Returns the signing secret, and previous ones that still sign. Requires an API key with the scope `manage`."""
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
     present, *older = webhook.secrets
     return SigningSecret(
@@ -394,19 +397,22 @@ async def get_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningS
 
 
 @post(
-    "/v1/webhooks/{id:str}/secret/rotate", status_code=200, summary="Rotate the signing secret", opt={"body": Rotation}
+    "/v1/webhooks/{id:str}/secret/rotate",
+    status_code=200,
+    summary="Rotate the signing secret",
+    opt={"body": RotateSecret},
 )
-async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[Rotated]:
-    """A new secret signs from now on; the old one signs beside it for the overlap, so that either verifies."""
-    asked = await call.body(Rotation)
+async def rotate_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[SecretRotated]:
+    """Starts to sign with a new secret. For the overlap the old secret also signs, so either one verifies."""
+    asked = await call.body(RotateSecret)
     engine = call.engine
 
-    async def work(tx: Tx) -> Rotated:
+    async def work(tx: Tx) -> SecretRotated:
         webhook = await endpoints.rotate_secret(
             tx, engine.encryption, call.workspace_id, webhook_id(id), asked.secret, asked.overlap, call.now
         )
         present, *older = webhook.secrets
-        return Rotated(present.text, when(older[0].expires_at) if older else None)
+        return SecretRotated(present.text, when(older[0].expires_at) if older else None)
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -415,14 +421,17 @@ async def rotate_secret(call: NamedDependency[Call], id: FromPath[str]) -> Respo
 
 @get(
     "/v1/webhooks/{id:str}/public-key",
-    summary="Get the public key of an endpoint with v1a signatures",
+    summary="Get the public key of a v1a endpoint",
     opt={"statuses": {"409"}},
 )
-async def get_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
-    """What receivers verify with; an endpoint with v1 signatures has none."""
+async def get_webhook_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
+    """Returns the public key that verifies `v1a` signatures. Endpoints with `v1` signatures have none."""
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
     if webhook.signature != "v1a":
-        raise Conflict("Only endpoints with v1a signatures have a public key.", code="no_public_key")
+        raise Conflict(
+            "This endpoint uses v1 signatures, which have no public key. Create an endpoint with `signature` v1a.",
+            code="no_public_key",
+        )
     return PublicKey(public_key(webhook.secrets[0].text))
 
 
@@ -430,12 +439,12 @@ ROUTES = [
     create_webhook,
     list_webhooks,
     get_webhook,
-    change_webhook,
+    update_webhook,
     put_webhook,
     delete_webhook,
     enable_webhook,
     disable_webhook,
-    get_secret,
-    rotate_secret,
-    get_public_key,
+    get_webhook_secret,
+    rotate_webhook_secret,
+    get_webhook_public_key,
 ]

@@ -49,20 +49,20 @@ class ConnectionRegistry:
         self._every_s = min(1.0, limits.head_s / 4, limits.body_s / 4, limits.idle_s / 4, limits.close_s / 2)
 
     def add(self, connection: "LimitedProtocol") -> str | None:
-        """Add a connection; the reason if it is one too many."""
+        """Add a connection; return the reason if it must be refused."""
         if not self._open:
             self.now = connection.loop.time()
             connection.loop.call_later(self._every_s, self._check, connection.loop)
         self._open.add(connection)
         self._addresses[connection.address] += 1
         if len(self._open) > self.limits.connections:
-            return "The server has as many connections as it may have. Retry later."
+            return "The server has reached its limit of connections. Retry later."
         if self._addresses[connection.address] > self.limits.per_address:
-            return "Your address has as many connections as it may have. Close some, or retry later."
+            return "Your IP address has reached its limit of connections. Close some, or retry later."
         return None
 
     def remove(self, connection: "LimitedProtocol") -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         if connection in self._open:
             self._open.remove(connection)
             self._addresses[connection.address] -= 1
@@ -82,7 +82,7 @@ class _Refused(Exception):
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. `limited` makes the subclass of a server."""
+    """One connection. `limited` returns the subclass for a server."""
 
     group: ConnectionRegistry
     direct: DirectRoute | None = None
@@ -92,16 +92,16 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.address: str | bytes = ""
-        #: When the client must have sent what is awaited; never, while the server works on a request.
+        #: When the client must have sent the awaited data; infinite while the server processes a request.
         self.deadline = math.inf
         self.unread_deadline = math.inf
-        #: Whether a request is on its way in, and whether it still is in its headers.
+        #: Whether a request is being received, and whether its headers are still incomplete.
         self._receiving = self._in_head = False
         self._head_bytes = 0
         self._body_bytes = 0
         self._body_began = 0.0
         self._error: Error | None = None
-        #: Whether everything else that the client sends is dropped.
+        #: Whether further data from the client is ignored.
         self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -117,12 +117,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self.deadline = self.group.now + self.group.limits.close_s
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection from the registry."""
         self.group.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, as long as the headers are within the limits."""
+        """Parse received data while the headers are within the limits."""
         if self._deaf:
             return
         if not self._receiving:
@@ -143,25 +143,25 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def pause_writing(self) -> None:
-        """Note since when the client does not read."""
+        """Start the time limit for a client that does not read."""
         self.unread_deadline = self.group.now + self.group.limits.unread_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stop the time limit for a client that reads again."""
         self.unread_deadline = math.inf
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        """Start the time for the headers."""
+        """Start the time limit for the headers."""
         self._receiving = self._in_head = True
         self.deadline = self.group.now + self.group.limits.head_s
         HttpToolsProtocol.on_message_begin(self)
 
     def on_headers_complete(self) -> None:
-        """Check the headers as a whole, and start the time for the body."""
+        """Check the complete headers, and start the time limit for the body."""
         limits = self.group.limits
-        # What came with the end of the headers may be a part of the body: then they are measured.
+        # The received data may include a part of the body: measure the headers alone.
         if len(self.headers) > limits.headers or (self._head_bytes > limits.head_bytes < self._measure_head()):
             self._fail(_head_too_large(limits))
         hosts = 0
@@ -178,14 +178,14 @@ class LimitedProtocol(HttpToolsProtocol):
             HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
-        """Give the body more time, in proportion to what came."""
+        """Extend the time limit of the body in proportion to the received bytes."""
         self._body_bytes += len(body)
         limits = self.group.limits
         self.deadline = self._body_began + limits.body_s + self._body_bytes / limits.body_rate
         HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
-        """The client has sent all; from now on it is the server that works."""
+        """Stop the time limit: the request is complete, and the server processes it."""
         self._receiving = False
         self._head_bytes = 0
         cycle: RequestResponseCycle | DirectCycle = self.cycle
@@ -199,7 +199,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Start the time until the next request, or the next request of the pipeline."""
         limits = self.group.limits
         if self.transport.is_closing() or self._receiving:
-            # Answered before the whole body was there: the rest must not take long.
+            # The response was sent before the whole body arrived: the rest must arrive soon.
             self.deadline = self.group.now + limits.close_s
         elif not self.pipeline:
             self.deadline = self.group.now + limits.idle_s
@@ -213,21 +213,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what the parser, or a check inside of it, has refused."""
+        """Respond to a request that the parser, or a check within it, has refused."""
         error = self._error or Invalid("The request is not valid HTTP/1.1.", code="invalid_http")
         self._refuse(error)
 
     def expire(self) -> None:
-        """End a connection whose client took too long."""
+        """Close a connection whose client exceeded a time limit."""
         group = self.group
         if self.unread_deadline <= group.now or self._deaf or self.transport.is_closing():
             self.transport.abort()
         elif self.flow.read_paused:
-            # The server has not taken in what came: the client cannot go on.
+            # The server has paused reading: the client cannot continue.
             self.deadline = group.now + group.limits.body_s
             self._body_began, self._body_bytes = group.now, 0
         elif self._receiving:
-            self._refuse(Invalid("The request did not arrive in time.", code="request_timeout"))
+            self._refuse(
+                Invalid("The request did not arrive within the time limit. Send it again.", code="request_timeout")
+            )
         else:
             self.transport.close()
             self.deadline = group.now + group.limits.close_s
@@ -320,7 +322,7 @@ class LimitedProtocol(HttpToolsProtocol):
         raise _Refused
 
     def _refuse(self, error: Error) -> None:
-        """Answer with an error and close, without losing the answer to what is still on its way in."""
+        """Send an error and close the connection, without losing the response to a request in progress."""
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
@@ -328,7 +330,7 @@ class LimitedProtocol(HttpToolsProtocol):
         in_body = self._receiving and not self._in_head
         if cycle is not None and not cycle.response_complete:
             if not in_body:
-                # An earlier request is being answered; what the client reads next must be that response.
+                # An earlier request is being processed: its response must be sent first.
                 cycle.keep_alive = False
                 self.deadline = math.inf
                 return
@@ -341,7 +343,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if cycle is None or not in_body or not cycle.response_complete:
             self._write(error)
         self.deadline = self.group.now + self.group.limits.close_s
-        # Closing with unread data makes the kernel reset the connection, and the client lose the response.
+        # Closing with unread data would reset the connection, and the client would lose the response.
         self.transport.write_eof()
 
     def _write(self, error: Error) -> None:
@@ -370,7 +372,8 @@ def limited(limits: Limits, direct: DirectRoute | None = None) -> type[LimitedPr
 
 def _head_too_large(limits: Limits) -> Invalid:
     return Invalid(
-        f"The headers of a request are at most {limits.headers}, and {limits.head_bytes} bytes with its URL.",
+        f"The headers exceed the limit of {limits.headers} headers, or of {limits.head_bytes} bytes including "
+        "the URL. Send fewer or shorter headers.",
         code="head_too_large",
     )
 

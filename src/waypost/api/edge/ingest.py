@@ -1,4 +1,4 @@
-"""The hot routes, in front of the framework: the Segment HTTP tracking API as raw ASGI."""
+"""The Segment HTTP tracking API as raw ASGI, in front of the framework."""
 
 import asyncio
 import os
@@ -28,10 +28,10 @@ from waypost.errors import Error, Invalid, TooLarge, Unauthorized, Unavailable
 
 log = structlog.get_logger()
 
-#: The second spelling is that of the library for browsers.
+#: The short paths are those of the browser library.
 _ROUTES = {f"/v1/{kind}": kind for kind in KINDS} | {f"/v1/{kind[0]}": kind for kind in KINDS}
 _ROUTES |= {"/v1/batch": "batch", "/v1/b": "batch"}
-#: Browsers send events from any page: the write key is public there, and may do nothing but this.
+#: Browsers send events from any page: the write key is public there, and can only send events.
 _CORS: Headers = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
@@ -86,7 +86,7 @@ class DirectEvents:
 
 
 class Edge:
-    """Takes the hot routes and leaves everything else to the app behind it."""
+    """Serves the tracking and receipt routes, and passes every other request to the app behind it."""
 
     def __init__(self, app: App, keyring: Keyring, journal: Journal, receipts: ReceiptRoutes) -> None:
         self._app = app
@@ -108,7 +108,7 @@ class Edge:
             elif scope["method"] == "OPTIONS":
                 await answer(send, 204, [*_CORS, *SECURITY_HEADERS], b"")
             else:
-                raise Invalid("Send events with POST.", code="method_not_allowed")
+                raise Invalid("This path supports only POST. Send events with POST.", code="method_not_allowed")
         except Error as error:
             await refuse(send, error, _METHODS, _CORS[:1])
 
@@ -124,7 +124,7 @@ class Edge:
                 length = value
         if length and int(length) > BATCH_BYTES:
             raise TooLarge(
-                f"A request is at most {BATCH_BYTES} bytes; this one has {int(length)}. Send smaller batches."
+                f"The body has {int(length)} bytes; at most {BATCH_BYTES} are allowed. Send smaller batches."
             )
         caller = self._keyring.remember(authorization) if authorization else None
         if caller is None and authorization:
@@ -168,7 +168,11 @@ class Edge:
             except Error as error:
                 rejected.append(reason_of(error, index, message_id))
         if rejected and not entries:
-            raise Invalid("No event of this batch can be taken.", code="invalid_events", rejected=rejected)
+            raise Invalid(
+                "Every event of the batch was rejected; `rejected` has the reasons.",
+                code="invalid_events",
+                rejected=rejected,
+            )
         if entries:
             await self._keep(entries)
         if rejected:
@@ -178,7 +182,7 @@ class Edge:
         await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
 
     async def _find(self, write_key: str | None) -> Caller:
-        """The caller of a key that stands in the body; Unauthorized for none."""
+        """Return the caller for a write key from the body; raise Unauthorized if the key is missing or unknown."""
         caller = await self._keyring.find(None, write_key)
         caller.require(Scope.INGEST)
         return caller
@@ -191,7 +195,7 @@ class Edge:
 
 
 def _refusal(error: Error, caller: Caller | None) -> Error:
-    """A body that cannot be read names no key: who sent it without one is unauthorized, whatever else is wrong."""
+    """Return Unauthorized if no header had a key: a body that cannot be read has none. Otherwise return the error."""
     return Unauthorized() if caller is None else error
 
 

@@ -1,4 +1,4 @@
-"""Receipts in: the endpoint for Amazon Data Firehose and the one for every provider's callbacks, as raw ASGI."""
+"""The routes for receipts, as raw ASGI: one for Amazon Data Firehose, one for the callbacks of all providers."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -35,26 +35,26 @@ log = structlog.get_logger()
 
 TRACKER = "/tracking/amazon-pinpoint-events"
 CALLBACKS = "/receipts/"
-#: What Firehose may send, and a little more, so that nothing within its limits is ever refused: it drops what is
-#: answered with 413.
+#: Somewhat more than Firehose may send, so that nothing within its limits is refused: Firehose drops the records of a
+#: request that gets a 413.
 STREAM_BYTES = firehose.BODY_BYTES + 1024 * 1024
-#: Bytes of bodies that are held at the same time; whoever comes then is asked to come again.
+#: Bytes of bodies held in memory at the same time; further requests get 503.
 HELD_BYTES = 256 * 1024 * 1024
-#: Records, or bytes of them, that are read before others get their turn; so many are recorded in one transaction.
+#: Records, or bytes of records, that are parsed before other tasks run; they are recorded in one transaction.
 SLICE_RECORDS, SLICE_BYTES = 1000, 1024 * 1024
-#: The same for callbacks, which are read by rules and so more slowly.
+#: The same for callbacks, which are parsed by rules and therefore more slowly.
 SLICE_CALLBACKS = 250
-#: Slices that wait for the store at the same time.
+#: Slices that wait to be stored at the same time.
 _WAITING = 4
-#: An id of a request that is longer is none.
+#: Longer request ids are cut.
 _LONGEST_ID = 256
 _CONFIRM_MS = 10_000
 _EMPTY_TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 _TEXT_XML = b"text/xml"
 _OF_JSON = {"content-type": "application/json"}
 _NOT_GENUINE = (
-    "This is not accepted. Either there is no such connection, or the callback does not prove that it comes from its "
-    "provider."
+    "The callback was not accepted: the connection does not exist, or the callback has no valid signature or key. "
+    "Check the URL and the secrets of the connection."
 )
 _encode = msgspec.json.Encoder().encode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
@@ -63,7 +63,7 @@ Found = list[Receipt | Quarantined]
 
 
 class _StreamAnswer(msgspec.Struct, omit_defaults=True):
-    """What Firehose has to be answered, to the letter: anything else counts as a failure."""
+    """The response format that Firehose requires: it counts anything else as a failure."""
 
     request_id: str = msgspec.field(name="requestId")
     #: Milliseconds since 1970.
@@ -72,14 +72,14 @@ class _StreamAnswer(msgspec.Struct, omit_defaults=True):
 
 
 class ReceiptRoutes:
-    """Serves the two routes; whoever asks for another one is told that it is not here."""
+    """Serves the routes for receipts."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._budget = Budget(HELD_BYTES)
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> bool:
-        """Serve one request; False, with nothing done, when it is for somebody else."""
+        """Serve one request; return False, without a response, if the path is not one of these routes."""
         if scope["type"] != "http":
             return False
         path: str = scope["path"]
@@ -121,25 +121,27 @@ class ReceiptRoutes:
         except Exception as error:
             log.error("request failed", action="request_failed", path=CALLBACKS, exc_info=error)
             await refuse(
-                send, Error("Something went wrong here; the server's log says what.", code="internal"), b"POST"
+                send,
+                Error("The server failed unexpectedly. The log of the server has the details.", code="internal"),
+                b"POST",
             )
 
     async def _find(self, headers: dict[str, str], query: str) -> tuple[int, int]:
-        """Workspace and connection of the key that a request comes with; Unauthorized for none."""
+        """Return the workspace and the connection of the access key; raise Unauthorized if no key is valid."""
         for key in given_keys(headers, query):
             found = await self._engine.connections.by_receipts_key(key)
             if found is not None:
                 return found
-        raise Unauthorized("The access key was not accepted. It is the connection's access_key_for_receipts.")
+        raise Unauthorized("The access key is missing or not valid. Send the connection's access_key_for_receipts.")
 
     async def _take_callback(self, name: str, scope: HttpScope, receive: Receive) -> bytes:
-        """Verify and keep one callback, and give back the body of its answer."""
+        """Verify and record one callback, and return the body of the response."""
         headers, query = _headers(scope), scope["query_string"].decode("latin-1")
         connection = await self._connection(name)
         callback = connection.connector.callback if connection is not None else None
         scheme = callback.verify.scheme if callback is not None else ""
         if scheme == "firehose":
-            # Its key stands in the headers, so that nobody without one makes us read so much.
+            # The key is in the headers: without a valid one the large body is not read.
             await self._require_key(connection, headers, query)
         limit = {"firehose": STREAM_BYTES, "sendgrid": BATCH_BYTES}.get(scheme, BODY_BYTES)
         with self._budget.claim() as claim:
@@ -169,23 +171,23 @@ class ReceiptRoutes:
             return None
 
     async def _require_key(self, connection: Connection | None, headers: dict[str, str], query: str) -> None:
-        """Unauthorized unless a request comes with the key of its connection, which proves as much as a signature."""
+        """Raise Unauthorized unless the request has the access key of its connection, which replaces a signature."""
         if connection is not None:
             for key in given_keys(headers, query):
                 if await self._engine.connections.by_receipts_key(key) == (connection.workspace_id, connection.id):
                     return
-        # One answer whether there is no such connection or the proof is wrong: ids tell nothing to strangers.
+        # The same error for an unknown connection and for a wrong signature, so that ids cannot be guessed.
         raise Unauthorized(_NOT_GENUINE)
 
     def _bases(self, connection: Connection) -> tuple[str, ...]:
-        """How the world reaches this server: by the name that providers are told, and by the first one."""
+        """Return the base URLs of this server: the one given to the provider, and the one of the settings."""
         told = self._engine.connections.callback_url(connection).partition(CALLBACKS)[0]
         return tuple(dict.fromkeys(base for base in (told, self._engine.settings.base_url) if base))
 
     async def _take_stream(self, body: bytes, headers: dict[str, str], connection_id: int, workspace_id: int) -> str:
-        """Keep what AWS sends: a request of Firehose, an event as EventBridge sends it, or a message of SNS.
+        """Record what AWS sends: a Firehose request, an EventBridge event, or an SNS message.
 
-        The id that a request of Firehose names itself by, or nothing.
+        Returns the request id in the body of a Firehose request, or an empty string.
         """
         now = now_us()
         notification = read_notification(body)
@@ -208,22 +210,24 @@ class ReceiptRoutes:
         return delivery.request_id or ""
 
     async def _take_notification(self, notification: Notification) -> bool:
-        """Whether the message in an envelope of SNS is to be read; a subscription is confirmed on the way."""
+        """Return whether an SNS envelope has a message to parse; confirm the subscription if it asks for that."""
         if notification.type == "Notification":
             return True
         if notification.type == "SubscriptionConfirmation":
             page = confirmation(notification)
             if page is None:
-                raise Invalid("The SubscribeURL is not one of Amazon SNS.")
+                raise Invalid("The SubscribeURL is not a URL of Amazon SNS. The subscription was not confirmed.")
             asked = Request(page.url, b"", [], _CONFIRM_MS, method="GET")
             response, _ = await self._engine.outbound.fetch(asked)
             if response.status is None or not 200 <= response.status < 300:
-                raise Unavailable("The subscription could not be confirmed. Ask for it again.")
+                raise Unavailable(
+                    "Amazon SNS did not accept the confirmation of the subscription. Request the confirmation again."
+                )
             log.info("subscription confirmed", action="subscription_confirmed", topic=notification.topic_arn[:256])
         return False
 
     async def _keep(self, slices: Iterator[Found]) -> int:
-        """Record everything, slice by slice, and give back how much it was once all of it is durable."""
+        """Record all slices, and return the number of receipts once they are durable."""
         journal = self._engine.journal
         waiting: list[asyncio.Future[None]] = []
         count = 0
@@ -239,19 +243,19 @@ class ReceiptRoutes:
                 count += len(receipts)
                 while len(waiting) > _WAITING:
                     await _durable(waiting.pop(0))
-                # Others get their turn between two slices.
+                # Let other tasks run between two slices.
                 await asyncio.sleep(0)
             while waiting:
                 await _durable(waiting.pop(0))
         finally:
             for future in waiting:
-                # Somebody has to look at each one's error, or it is complained of later.
+                # Retrieve the exception, or asyncio logs it as never retrieved.
                 future.add_done_callback(_look)
         return count
 
 
 def _callback_slices(connection: Connection, posted: Posted, now: int) -> Iterator[Found]:
-    """What a genuine callback says, a part at a time."""
+    """Yield the receipts in a verified callback, in slices."""
     connector = connection.connector
     records = read_body(connector, posted)
     for start in range(0, len(records), SLICE_CALLBACKS):
@@ -260,7 +264,7 @@ def _callback_slices(connection: Connection, posted: Posted, now: int) -> Iterat
 
 
 def _slices(records: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
-    """The records in parts that do not take long to read."""
+    """Yield the records in slices that are short enough to parse without a pause."""
     start = size = 0
     for index, record in enumerate(records):
         size += memoryview(record).nbytes
@@ -288,25 +292,25 @@ def _encoding(headers: dict[str, str]) -> bytes:
 
 
 def _raw_path(scope: HttpScope) -> str:
-    """The path as it stood in the URL, without the query."""
+    """Return the path exactly as in the URL, without the query."""
     raw = scope.get("raw_path")
     return raw.partition(b"?")[0].decode("latin-1") if raw else str(scope["path"])
 
 
 def _require_post(scope: HttpScope) -> None:
     if scope["method"] != "POST":
-        raise Invalid("Receipts come in by POST.", code="method_not_allowed")
+        raise Invalid("This path supports only POST. Send receipts with POST.", code="method_not_allowed")
 
 
 async def _durable(future: "asyncio.Future[None]") -> None:
-    """Wait until something is durable; Unavailable when it was not kept."""
+    """Wait until a slice is durable; raise Unavailable if it was not stored."""
     try:
         await future
     except Error as error:
-        # The error is shared by all who waited for the batch; each raises a copy with a traceback of its own.
+        # All requests of the batch share the error; each raises a copy with its own traceback.
         raise type(error)(error.detail, code=error.code) from None
     except Exception as error:
-        raise Unavailable("The receipts could not be stored. Send them again.") from error
+        raise Unavailable("The database could not store the receipts. Retry the request.") from error
 
 
 def _look(future: "asyncio.Future[None]") -> None:

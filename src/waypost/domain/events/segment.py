@@ -54,7 +54,7 @@ _ESCAPE = re.compile(
 )
 
 
-class Message(msgspec.Struct, rename="camel"):
+class TrackingMessage(msgspec.Struct, rename="camel"):
     """One message of the Segment HTTP tracking API, as a client sends it."""
 
     type: str | None = None
@@ -76,7 +76,7 @@ class Message(msgspec.Struct, rename="camel"):
     write_key: str | None = None
 
 
-class Batch(msgspec.Struct, rename="camel"):
+class TrackingBatch(msgspec.Struct, rename="camel"):
     """A batch of messages; each stays raw, so that a bad one spoils only itself."""
 
     batch: list[Raw]
@@ -124,13 +124,13 @@ class Entry(msgspec.Struct):
 _PHONE = re.compile(r"\s*[+\uff0b][\d\s().\-\u2010-\u2015\u2060/]+")
 
 _encoder = msgspec.json.Encoder()
-_message = msgspec.json.Decoder(Message)
-_batch = msgspec.json.Decoder(Batch)
+_message = msgspec.json.Decoder(TrackingMessage)
+_batch = msgspec.json.Decoder(TrackingBatch)
 _object = msgspec.json.Decoder(dict[str, Any])
 _Read = TypeVar("_Read")
 
 
-def read_batch(body: bytes) -> Batch:
+def read_batch(body: bytes) -> TrackingBatch:
     """The messages of a `/v1/batch` body; Invalid when it is no such thing."""
     try:
         batch = _decode(_batch, body)
@@ -141,7 +141,7 @@ def read_batch(body: bytes) -> Batch:
     return batch
 
 
-def read_message(raw: bytes | Raw) -> Message:
+def read_message(raw: bytes | Raw) -> TrackingMessage:
     """One message; Invalid when it is no JSON object, a field has the wrong type, or others could not read it."""
     body = bytes(raw)
     if len(body) > EVENT_BYTES:
@@ -177,7 +177,7 @@ def _depth(body: bytes) -> int:
 
 
 def read_entry(
-    message: Message,
+    message: TrackingMessage,
     kind: str | None,
     workspace_id: int,
     received_at: int,
@@ -395,7 +395,7 @@ def _identifiers(
     return tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
 
 
-def _occurred_at(message: Message, received_at: int, sent_at: str | float | None) -> int:
+def _occurred_at(message: TrackingMessage, received_at: int, sent_at: str | float | None) -> int:
     """When it happened: the client's time, corrected by how far its clock was off when it sent the message."""
     stated = message.original_timestamp or message.timestamp
     if stated is None:

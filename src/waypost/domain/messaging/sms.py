@@ -19,7 +19,7 @@ MOST_NAMED = 20
 _SEPTETS = dict.fromkeys(BASIC, 1) | dict.fromkeys(EXTENDED, 2)
 
 
-class Measure(msgspec.Struct, frozen=True):
+class SmsMeasure(msgspec.Struct, frozen=True):
     """What a text comes to as SMS."""
 
     encoding: str
@@ -61,12 +61,12 @@ def split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def measure(text: str) -> Measure:
+def measure(text: str) -> SmsMeasure:
     """Encoding, length and parts of a text."""
     encoding = encoding_of(text)
     units = sum(map(_SEPTETS.__getitem__, text)) if encoding == GSM7 else sum(map(_units, text))
     parts = split(text)
-    return Measure(
+    return SmsMeasure(
         encoding=encoding,
         characters=len(text),
         units=units,

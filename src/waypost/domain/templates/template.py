@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging.message import Content
-from waypost.domain.messaging.sms import Measure, measure
+from waypost.domain.messaging.sms import SmsMeasure, measure
 from waypost.domain.templates.html_text import text_of, text_template, tidy
-from waypost.domain.templates.liquid.environment import Gap, Program, Rendering, compile_source, place
+from waypost.domain.templates.liquid.environment import Program, Rendering, UndefinedVariable, compile_source, place
 from waypost.domain.templates.liquid.lexer import Fault
 from waypost.domain.templates.mjml import compile_mjml
 from waypost.errors import Error, Invalid
@@ -93,9 +93,9 @@ class Rendered(msgspec.Struct, kw_only=True):
     variant: str
     #: Missing variables stand in it as `⟦name⟧`.
     content: Content
-    undefined: list[Gap]
+    undefined: list[UndefinedVariable]
     #: Of what would be sent, without the marks.
-    sms: Measure | None = None
+    sms: SmsMeasure | None = None
 
 
 class Body:
@@ -237,7 +237,7 @@ class Compiled:
         return body
 
 
-def undefined_variables(gaps: list[Gap]) -> Invalid:
+def undefined_variables(gaps: list[UndefinedVariable]) -> Invalid:
     """The error for variables that a template puts out and nobody gave."""
     names = ", ".join(dict.fromkeys(gap.name for gap in gaps))
     return Invalid(

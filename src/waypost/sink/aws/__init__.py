@@ -1,1 +1,1 @@
-"""The AWS services that the sink plays."""
+"""The AWS services that the sink simulates."""

@@ -65,7 +65,7 @@ class ConfigurationSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     trouble: Literal["", "denied", "busy", "broken"] = ""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set for the account."""
 
     #: Where streams lead, and with which access key, unless they say otherwise.
@@ -135,15 +135,15 @@ class Refused(Exception):
         self.extra = extra
 
 
-class Cloud:
+class AwsAccount:
     """The account's contents."""
 
-    def __init__(self, _world: Context) -> None:
+    def __init__(self, _context: Context) -> None:
         self.reset()
 
     def reset(self) -> None:
         """As it was before anything was put."""
-        self.settings = Settings()
+        self.settings = AccountSettings()
         self.caller = ""
         self.projects: dict[str, Project] = {}
         self.streams: dict[str, Stream] = dict(STREAMS)
@@ -153,7 +153,7 @@ class Cloud:
 
     def configure(self, given: object) -> None:
         """Take the account's settings; what is not given has its default."""
-        self.settings = read_settings(given, Settings)
+        self.settings = read_settings(given, AccountSettings)
 
     def project(self, name: str) -> Project:
         """The project with this id."""
@@ -246,16 +246,16 @@ def stream_arn(stream: Stream, name: str, region: str) -> str:
     return f"arn:aws:{stream.kind}:{stream.region or region}:{stream.account}:{what}"
 
 
-def _put(shelf: dict[str, T], name: str, made: T) -> T:
-    if len(shelf) >= MOST and name not in shelf:
+def _put(kept: dict[str, T], name: str, made: T) -> T:
+    if len(kept) >= MOST and name not in kept:
         raise Invalid(f"At most {MOST} of a kind can be put.", code="invalid_settings")
-    shelf[name] = made
+    kept[name] = made
     return made
 
 
-def _by_start(shelf: dict[str, T], name: str) -> T | None:
+def _by_start(kept: dict[str, T], name: str) -> T | None:
     """What stands under the beginning of a name."""
-    for start, found in shelf.items():
+    for start, found in kept.items():
         if name.startswith(start):
             return found
     return None

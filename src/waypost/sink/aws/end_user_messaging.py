@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from waypost import clock
-from waypost.sink.aws.account import ACCOUNT, Cloud, ConfigurationSet, Refused, stream_arn, trouble
+from waypost.sink.aws.account import ACCOUNT, AwsAccount, ConfigurationSet, Refused, stream_arn, trouble
 from waypost.sink.aws.firehose import Firehose
 from waypost.sink.aws.pinpoint import country, parts
 from waypost.sink.context import Context
-from waypost.sink.scenarios import Fate, Reply, moments
+from waypost.sink.scenarios import Reply, Scenario, moments
 
 NAME = "end-user-messaging"
 OPT_OUT_LIST = "Default"
@@ -72,14 +72,14 @@ class DescribeOptedOutNumbers(msgspec.Struct, rename="pascal"):
     next_token: str | None = None
 
 
-class Texting:
+class EndUserMessaging:
     """The sender of text messages, one at a time."""
 
-    def __init__(self, world: Context) -> None:
-        self._taken = world.taken
-        self._cloud = world.player(Cloud)
-        self._firehose = world.player(Firehose)
-        self._dice = world.fates.declare(NAME)
+    def __init__(self, context: Context) -> None:
+        self._sent_log = context.sent_log
+        self._aws_account = context.provider(AwsAccount)
+        self._firehose = context.provider(Firehose)
+        self._dice = context.scenarios.declare(NAME)
 
     def send(self, region: str, content: bytes) -> tuple[dict[str, Any], float, Reply]:
         """Send a message: the answer, the seconds it takes, and TAKEN unless it is not to arrive."""
@@ -91,21 +91,21 @@ class Texting:
         name = wanted.configuration_set_name
         configuration = None if name is None else self.find_set(name, "sms-voice:SendTextMessage")
         address = wanted.destination_phone_number
-        fate = self._dice.message(address)
-        if address in self._cloud.opted_out:
-            fate = Fate("opted_out", Reply.OPTED_OUT)
-        self._refuse(fate, address)
+        scenario = self._dice.message(address)
+        if address in self._aws_account.opted_out:
+            scenario = Scenario("opted_out", Reply.OPTED_OUT)
+        self._refuse(scenario, address)
         message_id = str(uuid.uuid4())
         if wanted.dry_run:
             return {"MessageId": message_id}, call.delay, Reply.TAKEN
         text = wanted.message_body or ""
-        self._taken.add(NAME, address, text, wanted.context.get("mid", ""), message_id, fate.word)
-        if "stop" in fate.steps:
-            self._cloud.opted_out[address] = clock.now_us()
-        if fate.steps and configuration is not None and _listens(configuration):
-            events = tell(wanted, fate.steps, message_id, clock.now_us() // 1000, configuration.events)
-            self._firehose.put(configuration.stream or "", region, events, fate.delay)
-        return {"MessageId": message_id}, call.delay, Reply.LOST if call.lost else fate.reply
+        self._sent_log.add(NAME, address, text, wanted.context.get("mid", ""), message_id, scenario.word)
+        if "stop" in scenario.steps:
+            self._aws_account.opted_out[address] = clock.now_us()
+        if scenario.steps and configuration is not None and _listens(configuration):
+            events = tell(wanted, scenario.steps, message_id, clock.now_us() // 1000, configuration.events)
+            self._firehose.put(configuration.stream or "", region, events, scenario.delay)
+        return {"MessageId": message_id}, call.delay, Reply.LOST if call.lost else scenario.reply
 
     def describe_sets(self, region: str, content: bytes) -> dict[str, Any]:
         """The configuration sets asked for; `default` when no name is given."""
@@ -118,13 +118,13 @@ class Texting:
         asked = _decode(content, OptedOutNumber)
         if not _NUMBER(asked.opted_out_number):
             raise _invalid("OptedOutNumber", "The number is not valid")
-        at = self._cloud.opted_out.setdefault(asked.opted_out_number, clock.now_us())
+        at = self._aws_account.opted_out.setdefault(asked.opted_out_number, clock.now_us())
         return _list(asked.opt_out_list_name, region) | _opted_out(asked.opted_out_number, at)
 
     def delete_opted_out(self, region: str, content: bytes) -> dict[str, Any]:
         """Take a number off the list."""
         asked = _decode(content, OptedOutNumber)
-        at = self._cloud.opted_out.pop(asked.opted_out_number, None)
+        at = self._aws_account.opted_out.pop(asked.opted_out_number, None)
         if at is None:
             raise _no_such("opted-out-number", asked.opted_out_number)
         return _list(asked.opt_out_list_name, region) | _opted_out(asked.opted_out_number, at)
@@ -132,7 +132,7 @@ class Texting:
     def describe_opted_out(self, region: str, content: bytes) -> dict[str, Any]:
         """A page of the list, or the numbers asked for."""
         asked = _decode(content, DescribeOptedOutNumbers)
-        known = self._cloud.opted_out
+        known = self._aws_account.opted_out
         for number in asked.opted_out_numbers:
             if number not in known:
                 raise _no_such("opted-out-number", number)
@@ -145,23 +145,23 @@ class Texting:
 
     def find_set(self, name: str, action: str) -> ConfigurationSet:
         """The configuration set of this name; Refused when there is none or it is in trouble."""
-        found = self._cloud.configuration_set(name)
+        found = self._aws_account.configuration_set(name)
         if found.trouble:
             raise trouble(found.trouble, action)
         if not found.exists:
             raise _no_such("configuration-set", name)
         return found
 
-    def _refuse(self, fate: Fate, address: str) -> None:
+    def _refuse(self, scenario: Scenario, address: str) -> None:
         """Refused, unless the message is taken."""
-        if fate.word == "max_price":
+        if scenario.word == "max_price":
             raise Refused(
                 "ServiceQuotaExceededException",
                 402,
                 "The monthly spend limit for text messages is reached",
                 Reason="MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT",
             )
-        match fate.reply:
+        match scenario.reply:
             case Reply.INVALID:
                 raise _invalid("DestinationPhoneNumber", "The phone number is not valid")
             case Reply.REJECTED:
@@ -193,7 +193,7 @@ class Texting:
             }
             match found.destination:
                 case "firehose":
-                    arn = stream_arn(self._cloud.stream(found.stream), found.stream, region)
+                    arn = stream_arn(self._aws_account.stream(found.stream), found.stream, region)
                     role = f"arn:aws:iam::{ACCOUNT}:role/events"
                     destination["KinesisFirehoseDestination"] = {"IamRoleArn": role, "DeliveryStreamArn": arn}
                 case "sns":

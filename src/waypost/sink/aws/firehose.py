@@ -17,8 +17,8 @@ from msgspec import Meta
 
 from waypost import clock
 from waypost.errors import Invalid
-from waypost.sink.aws.account import ACCOUNT, Cloud, stream_arn
-from waypost.sink.callbacks import Attempt, Headers, Post
+from waypost.sink.aws.account import ACCOUNT, AwsAccount, stream_arn
+from waypost.sink.callbacks import Attempt, Callback, Headers
 from waypost.sink.context import Context, Routes, body, read_settings
 from waypost.sink.faulty_response import Answer, json
 from waypost.sink.http_connection import Request
@@ -42,7 +42,7 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FirehoseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How records are sent."""
 
     #: A request is sent when so many records or bytes wait, or the first has waited so long.
@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seed: str = ""
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PutRecords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Records that a test puts in: text as it is, anything else as JSON; and bytes in base64."""
 
     stream: str = "receipts"
@@ -92,10 +92,10 @@ class Buffer:
 class Firehose:
     """The delivery streams at work."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._cloud = world.player(Cloud)
-        self.settings = Settings()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._aws_account = context.provider(AwsAccount)
+        self.settings = FirehoseSettings()
         self._buffers: dict[str, Buffer] = {}
         self._answers: deque[dict[str, Any]] = deque(maxlen=KEPT_ANSWERS)
         self._clear_counts()
@@ -108,7 +108,7 @@ class Firehose:
 
     def configure(self, given: object) -> None:
         """Take settings; what is not given has its default."""
-        self.settings = read_settings(given, Settings)
+        self.settings = read_settings(given, FirehoseSettings)
 
     def put(self, name: str, region: str, events: list[bytes], delay: float = 0.0) -> None:
         """Put events into a stream, some seconds from now."""
@@ -159,8 +159,8 @@ class Firehose:
         records, buffer.records, buffer.size = buffer.records, [], 0
         if not records:
             return
-        stream = self._cloud.stream(name)
-        url = self._cloud.url(stream)
+        stream = self._aws_account.stream(name)
+        url = self._aws_account.url(stream)
         reachable = stream.exists and stream.kind == "firehose" and stream.destination == "http"
         if not reachable or stream.status != "ACTIVE" or not url:
             self._undeliverable += len(records)
@@ -180,7 +180,7 @@ class Firehose:
             ("Content-Type", "application/json"),
             ("User-Agent", "Amazon Kinesis Data Firehose Agent/1.0"),
         ]
-        access_key = self._cloud.access_key(stream)
+        access_key = self._aws_account.access_key(stream)
         if access_key:
             headers.append(("X-Amz-Firehose-Access-Key", access_key))
         if settings.common_attributes:
@@ -189,7 +189,7 @@ class Firehose:
         if settings.gzip:
             content = zlib.compress(content, 1, wbits=31)
             headers.append(("Content-Encoding", "gzip"))
-        post = Post(
+        post = Callback(
             sender=SENDER,
             url=url,
             headers=headers,
@@ -198,11 +198,11 @@ class Firehose:
             retry_base=settings.retry_base,
             timeout=settings.timeout,
             accept=functools.partial(accept, request_id),
-            heard=functools.partial(self._note, request_id, len(records)),
+            on_attempt=functools.partial(self._note, request_id, len(records)),
         )
-        self._world.posts.send(post)
+        self._context.callbacks.send(post)
         if settings.repeat_rate and _chance(settings.seed, self._requests) < settings.repeat_rate:
-            self._world.posts.send(post)
+            self._context.callbacks.send(post)
 
     def _with_noise(self, events: list[bytes]) -> list[bytes]:
         """The events, with as many others among them as their share asks for, evenly."""
@@ -224,7 +224,7 @@ class Firehose:
                 "records": records,
                 "attempt": attempt.number,
                 "status": attempt.status,
-                "taken": bool(attempt.taken),
+                "taken": bool(attempt.accepted),
                 "problem": attempt.error or fault(request_id, attempt.status or 0, attempt.body, attempt.headers),
                 "body": attempt.body[:2000].decode("utf-8", "replace"),
                 "at": clock.iso(clock.now_us()),
@@ -242,7 +242,7 @@ class Firehose:
                 "waiting": sum(len(buffer.records) for buffer in self._buffers.values()),
                 "undeliverable": self._undeliverable,
                 "requests": self._requests,
-                "posts": self._world.posts.counts(SENDER),
+                "posts": self._context.callbacks.counts(SENDER),
                 "answers": list(self._answers),
             }
         )
@@ -260,13 +260,13 @@ class Firehose:
         self._buffers.clear()
         self._answers.clear()
         self._clear_counts()
-        self.settings = Settings()
+        self.settings = FirehoseSettings()
         return json({"settings": self.settings})
 
     def add_records(self, request: Request) -> Answer:
         """Put records in as they are."""
         try:
-            given = msgspec.json.decode(request.body, type=Given)
+            given = msgspec.json.decode(request.body, type=PutRecords)
         except msgspec.DecodeError as error:
             raise Invalid(f"The records are not valid: {error}.", code="invalid_records") from error
         records = [item.encode() if isinstance(item, str) else msgspec.json.encode(item) for item in given.records]

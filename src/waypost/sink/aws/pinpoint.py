@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from waypost import clock
-from waypost.sink.aws.account import ACCOUNT, Cloud, Project, Refused
+from waypost.sink.aws.account import ACCOUNT, AwsAccount, Project, Refused
 from waypost.sink.aws.firehose import Firehose
 from waypost.sink.context import Context
 from waypost.sink.faulty_response import Answer, Ending, reply
-from waypost.sink.scenarios import Fate, Reply, moments
+from waypost.sink.scenarios import Reply, Scenario, moments
 
 NAME = "pinpoint"
 #: Addresses of one call (Pinpoint API reference, MessageRequest).
@@ -70,7 +70,7 @@ class Address(msgspec.Struct, rename="pascal"):
     substitutions: dict[str, list[str]] | None = None
 
 
-class Sms(msgspec.Struct, rename="pascal"):
+class SmsMessage(msgspec.Struct, rename="pascal"):
     """SMSMessage."""
 
     body: str | None = None
@@ -83,7 +83,7 @@ class Sms(msgspec.Struct, rename="pascal"):
 class Configuration(msgspec.Struct):
     """DirectMessageConfiguration, as far as text messages go."""
 
-    sms: Sms | None = msgspec.field(default=None, name="SMSMessage")
+    sms: SmsMessage | None = msgspec.field(default=None, name="SMSMessage")
 
 
 class Sending(msgspec.Struct, rename="pascal"):
@@ -102,11 +102,11 @@ _decode = msgspec.json.Decoder(Sending).decode
 class Pinpoint:
     """The sender of text messages."""
 
-    def __init__(self, world: Context) -> None:
-        self._taken = world.taken
-        self._cloud = world.player(Cloud)
-        self._firehose = world.player(Firehose)
-        self._dice = world.fates.declare(NAME)
+    def __init__(self, context: Context) -> None:
+        self._sent_log = context.sent_log
+        self._aws_account = context.provider(AwsAccount)
+        self._firehose = context.provider(Firehose)
+        self._dice = context.scenarios.declare(NAME)
         # Ids look like one another and never repeat, in this run or another.
         self._start = f"{clock.now_us():x}".rjust(16, "0")
         self._number = 0
@@ -118,30 +118,30 @@ class Pinpoint:
             raise _failure(call.status)
         sending, sms = _read(content)
         addresses = sending.addresses or {}
-        fates = self._fates(addresses)
-        replies = {fate.reply for fate in fates} & {Reply.ERROR, Reply.LOST, Reply.HANG}
+        scenarios = self._scenarios(addresses)
+        replies = {scenario.reply for scenario in scenarios} & {Reply.ERROR, Reply.LOST, Reply.HANG}
         if Reply.ERROR in replies:
             raise _failure(self._dice.settings.error_status)
-        answer = self._take(project_id, project, region, sending, sms, fates, request_id)
+        answer = self._take(project_id, project, region, sending, sms, scenarios, request_id)
         ending = Ending.KEEP
         if replies or call.lost:
             ending = Ending.HANG if Reply.HANG in replies else Ending.CLOSE
         headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", request_id)]
         return reply(200, headers, answer, delay=call.delay, ending=ending)
 
-    def _fates(self, addresses: dict[str, Address]) -> list[Fate]:
-        opted_out, message = self._cloud.opted_out, self._dice.message
-        fates = []
+    def _scenarios(self, addresses: dict[str, Address]) -> list[Scenario]:
+        opted_out, message = self._aws_account.opted_out, self._dice.message
+        scenarios = []
         for address, configuration in addresses.items():
-            fate = message(address)
+            scenario = message(address)
             if opted_out and address in opted_out:
-                fate = OPTED_OUT
+                scenario = OPTED_OUT
             if configuration.channel_type != "SMS":
-                fate = NO_CHANNEL
+                scenario = NO_CHANNEL
             elif _NUMBER(address) is None:
-                fate = MALFORMED
-            fates.append(fate)
-        return fates
+                scenario = MALFORMED
+            scenarios.append(scenario)
+        return scenarios
 
     def _take(
         self,
@@ -149,19 +149,19 @@ class Pinpoint:
         project: Project,
         region: str,
         sending: Sending,
-        sms: Sms,
-        fates: list[Fate],
+        sms: SmsMessage,
+        scenarios: list[Scenario],
         request_id: str,
     ) -> bytes:
         """Take the messages that are to be taken; gives the body of the answer."""
         now = clock.now_us() // 1000
-        story = _Story(project_id, sms, request_id, now, self._firehose.settings.context)
+        story = _EventWriter(project_id, sms, request_id, now, self._firehose.settings.context)
         shared, trace = sending.context, sending.trace_id or ""
         results: list[str] = []
         events: dict[float, list[bytes]] = {}
         listened = project.stream is not None
-        for (address, configuration), fate in zip((sending.addresses or {}).items(), fates, strict=True):
-            result = RESULTS.get(fate.reply)
+        for (address, configuration), scenario in zip((sending.addresses or {}).items(), scenarios, strict=True):
+            result = RESULTS.get(scenario.reply)
             if result is not None:
                 results.append(
                     f'{_quoted(address)}:{{"DeliveryStatus":"{result[0]}","StatusCode":{result[1]},'
@@ -181,14 +181,14 @@ class Pinpoint:
             if configuration.substitutions or sms.substitutions:
                 text = _fill(text, (sms.substitutions or {}) | (configuration.substitutions or {}))
             mid = context.get("mid", trace) if context else trace
-            self._taken.add(NAME, address, text, mid, message_id, fate.word)
-            if fate.steps and listened:
-                told = events.get(fate.delay)
+            self._sent_log.add(NAME, address, text, mid, message_id, scenario.word)
+            if scenario.steps and listened:
+                told = events.get(scenario.delay)
                 if told is None:
-                    told = events[fate.delay] = []
-                story.tell(told, fate.steps, address, text, message_id, context)
-                if "stop" in fate.steps:
-                    self._cloud.opted_out[address] = now * 1000
+                    told = events[scenario.delay] = []
+                story.tell(told, scenario.steps, address, text, message_id, context)
+                if "stop" in scenario.steps:
+                    self._aws_account.opted_out[address] = now * 1000
         for delay, told in events.items():
             self._firehose.put(project.stream or "", region, told, delay)
         return (
@@ -196,15 +196,15 @@ class Pinpoint:
         ).encode()
 
 
-OPTED_OUT = Fate("opted_out", Reply.OPTED_OUT)
-MALFORMED = Fate("malformed", Reply.INVALID)
-NO_CHANNEL = Fate("rejected", Reply.REJECTED)
+OPTED_OUT = Scenario("opted_out", Reply.OPTED_OUT)
+MALFORMED = Scenario("malformed", Reply.INVALID)
+NO_CHANNEL = Scenario("rejected", Reply.REJECTED)
 
 
-class _Story:
+class _EventWriter:
     """Writes the events of one call's messages (AWS's page "SMS events")."""
 
-    def __init__(self, project_id: str, sms: Sms, request_id: str, now: int, form: str) -> None:
+    def __init__(self, project_id: str, sms: SmsMessage, request_id: str, now: int, form: str) -> None:
         sender = sms.origination_number or ""
         self._now = now
         self._form = form
@@ -255,7 +255,7 @@ class _Story:
             )
 
 
-def _read(content: bytes) -> tuple[Sending, Sms]:
+def _read(content: bytes) -> tuple[Sending, SmsMessage]:
     try:
         sending = _decode(content)
     except msgspec.DecodeError as error:

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import msgspec
 
 from waypost.errors import NotFound
-from waypost.sink.aws.account import ACCOUNT, Cloud, Project, Refused, Stream, stream_arn, trouble
+from waypost.sink.aws.account import ACCOUNT, AwsAccount, Project, Refused, Stream, stream_arn, trouble
 from waypost.sink.aws.end_user_messaging import NAME as TEXTING
-from waypost.sink.aws.end_user_messaging import Texting
+from waypost.sink.aws.end_user_messaging import EndUserMessaging
 from waypost.sink.aws.firehose import Firehose
 from waypost.sink.aws.pinpoint import NAME as PINPOINT
 from waypost.sink.aws.pinpoint import Pinpoint
@@ -43,35 +43,35 @@ class DescribeStream(msgspec.Struct, rename="pascal"):
 class Aws:
     """The account as it is called."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._cloud = world.player(Cloud)
-        self._pinpoint = world.player(Pinpoint)
-        self._texting = world.player(Texting)
-        texting = self._texting
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._aws_account = context.provider(AwsAccount)
+        self._pinpoint = context.provider(Pinpoint)
+        self._end_user_messaging = context.provider(EndUserMessaging)
+        end_user_messaging = self._end_user_messaging
         #: By X-Amz-Target: the name for records, the signing name, and what answers.
         self._actions: dict[str, tuple[str, str, Callable[[str, bytes], dict[str, Any]]]] = {
             "Firehose_20150804.DescribeDeliveryStream": (FIREHOSE, "firehose", self._describe_stream),
             "Firehose_20150804.ListDeliveryStreams": (FIREHOSE, "firehose", self._list_streams),
-            "PinpointSMSVoiceV2.DescribeConfigurationSets": (TEXTING, "sms-voice", texting.describe_sets),
-            "PinpointSMSVoiceV2.PutOptedOutNumber": (TEXTING, "sms-voice", texting.put_opted_out),
-            "PinpointSMSVoiceV2.DeleteOptedOutNumber": (TEXTING, "sms-voice", texting.delete_opted_out),
-            "PinpointSMSVoiceV2.DescribeOptedOutNumbers": (TEXTING, "sms-voice", texting.describe_opted_out),
+            "PinpointSMSVoiceV2.DescribeConfigurationSets": (TEXTING, "sms-voice", end_user_messaging.describe_sets),
+            "PinpointSMSVoiceV2.PutOptedOutNumber": (TEXTING, "sms-voice", end_user_messaging.put_opted_out),
+            "PinpointSMSVoiceV2.DeleteOptedOutNumber": (TEXTING, "sms-voice", end_user_messaging.delete_opted_out),
+            "PinpointSMSVoiceV2.DescribeOptedOutNumbers": (TEXTING, "sms-voice", end_user_messaging.describe_opted_out),
         }
 
     def configure(self, given: object) -> None:
         """Take the account's settings."""
-        self._cloud.configure(given)
+        self._aws_account.configure(given)
 
     def _latency(self, provider: str) -> float:
         """Seconds before an answer of a sender."""
-        return self._world.fates.dice(provider).settings.latency
+        return self._context.scenarios.dice(provider).settings.latency
 
     # Pinpoint, by path.
 
     def send_messages(self, request: Request) -> Answer:
         """SendMessages."""
-        self._world.record(PINPOINT, request)
+        self._context.record(PINPOINT, request)
         request_id = str(uuid.uuid4())
         try:
             project_id, project, region = self._project(request, "mobiletargeting:SendMessages")
@@ -88,7 +88,7 @@ class Aws:
         return self._ask(request, "mobiletargeting:GetEventStream", self._show_event_stream)
 
     def _ask(self, request: Request, action: str, show: Callable[[str, Project, str], dict[str, Any]]) -> Answer:
-        self._world.record(PINPOINT, request)
+        self._context.record(PINPOINT, request)
         request_id = str(uuid.uuid4())
         try:
             told = show(*self._project(request, action))
@@ -99,9 +99,9 @@ class Aws:
 
     def _project(self, request: Request, action: str) -> tuple[str, Project, str]:
         """The project that a request is about, and the request's region."""
-        region = self._cloud.admit(request, "mobiletargeting", action)
+        region = self._aws_account.admit(request, "mobiletargeting", action)
         project_id = unquote(path(request).split("/", 4)[3])
-        project = self._cloud.project(project_id)
+        project = self._aws_account.project(project_id)
         if project.trouble:
             raise trouble(project.trouble, action)
         if not project.exists or project.region not in ("", region):
@@ -122,7 +122,7 @@ class Aws:
             raise Refused("NotFoundException", 404, "Resource not found")
         return {
             "ApplicationId": project_id,
-            "DestinationStreamArn": stream_arn(self._cloud.stream(project.stream), project.stream, region),
+            "DestinationStreamArn": stream_arn(self._aws_account.stream(project.stream), project.stream, region),
             "LastModifiedDate": "2026-09-21T14:13:20.000Z",
             "LastUpdatedBy": f"arn:aws:iam::{ACCOUNT}:root",
             "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/events",
@@ -141,17 +141,17 @@ class Aws:
         answer_headers = [("Content-Type", kind), ("x-amzn-RequestId", request_id)]
         try:
             if target == SEND_TEXT:
-                self._world.record(TEXTING, request)
-                region = self._cloud.admit(request, "sms-voice", "sms-voice:SendTextMessage")
-                answer, delay, fate = self._texting.send(region, request.body)
-                ending = {Reply.LOST: Ending.CLOSE, Reply.HANG: Ending.HANG}.get(fate, Ending.KEEP)
+                self._context.record(TEXTING, request)
+                region = self._aws_account.admit(request, "sms-voice", "sms-voice:SendTextMessage")
+                answer, delay, scenario = self._end_user_messaging.send(region, request.body)
+                ending = {Reply.LOST: Ending.CLOSE, Reply.HANG: Ending.HANG}.get(scenario, Ending.KEEP)
                 return reply(200, answer_headers, msgspec.json.encode(answer), delay=delay, ending=ending)
             if target not in self._actions:
                 raise Refused("UnknownOperationException", 400, f"The sink does not play {target[:100]}")
             name, service, act = self._actions[target]
-            self._world.record(name, request)
-            region = self._cloud.admit(request, service, f"{service}:{target.rpartition('.')[2]}")
-            self._cloud.note_caller(told.get("user-agent", ""))
+            self._context.record(name, request)
+            region = self._aws_account.admit(request, service, f"{service}:{target.rpartition('.')[2]}")
+            self._aws_account.note_caller(told.get("user-agent", ""))
             return reply(200, answer_headers, msgspec.json.encode(act(region, request.body)))
         except Refused as refused:
             delay = self._latency(TEXTING) if target == SEND_TEXT else 0.0
@@ -159,7 +159,7 @@ class Aws:
 
     def _describe_stream(self, region: str, content: bytes) -> dict[str, Any]:
         name = _decode(content, DescribeStream).delivery_stream_name
-        stream = self._cloud.stream(name)
+        stream = self._aws_account.stream(name)
         if not stream.exists or stream.kind != "firehose" or stream.region not in ("", region):
             message = f"Firehose {name} under account {ACCOUNT} not found."
             raise Refused("ResourceNotFoundException", 400, message)
@@ -188,11 +188,14 @@ class Aws:
         }
         if stream.destination == "s3":
             return {"DestinationId": "destinationId-000000000001", "S3DestinationDescription": bucket}
-        settings = self._world.player(Firehose).settings
+        settings = self._context.provider(Firehose).settings
         return {
             "DestinationId": "destinationId-000000000001",
             "HttpEndpointDestinationDescription": {
-                "EndpointConfiguration": {"Url": self._cloud.url(stream) or self._cloud.caller, "Name": "Waypost"},
+                "EndpointConfiguration": {
+                    "Url": self._aws_account.url(stream) or self._aws_account.caller,
+                    "Name": "Waypost",
+                },
                 "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
                 "RequestConfiguration": {"ContentEncoding": "GZIP" if settings.gzip else "NONE"},
                 "RoleARN": role,
@@ -206,7 +209,7 @@ class Aws:
         asked = _decode(content, ListStreams)
         names = sorted(
             name
-            for name, stream in self._cloud.streams.items()
+            for name, stream in self._aws_account.streams.items()
             if stream.exists
             and stream.kind == "firehose"
             and stream.region in ("", region)
@@ -219,33 +222,33 @@ class Aws:
 
     def show(self, request: Request) -> Answer:
         """What the account holds; secrets are left out."""
-        cloud = self._cloud
+        aws_account = self._aws_account
         return json(
             {
-                "tracker_url": cloud.settings.tracker_url,
-                "access_key_ids": sorted(cloud.settings.credentials),
-                "denied": cloud.settings.denied,
-                "projects": cloud.projects,
-                "streams": {name: _without_key(stream) for name, stream in cloud.streams.items()},
-                "configuration_sets": cloud.configuration_sets,
-                "opted_out": sorted(cloud.opted_out),
+                "tracker_url": aws_account.settings.tracker_url,
+                "access_key_ids": sorted(aws_account.settings.credentials),
+                "denied": aws_account.settings.denied,
+                "projects": aws_account.projects,
+                "streams": {name: _without_key(stream) for name, stream in aws_account.streams.items()},
+                "configuration_sets": aws_account.configuration_sets,
+                "opted_out": sorted(aws_account.opted_out),
             }
         )
 
     def change(self, request: Request) -> Answer:
         """Take the account's settings."""
-        self._cloud.configure(body(request))
+        self._aws_account.configure(body(request))
         return self.show(request)
 
     def clear(self, request: Request) -> Answer:
         """Go back to what the account held at the start."""
-        self._cloud.reset()
+        self._aws_account.reset()
         return self.show(request)
 
     def put(self, request: Request) -> Answer:
         """Put a project, a stream or a configuration set."""
         _, kind, name = pieces(request)
-        return json({"name": name, **msgspec.to_builtins(self._cloud.put(kind, name, body(request)))})
+        return json({"name": name, **msgspec.to_builtins(self._aws_account.put(kind, name, body(request)))})
 
 
 def _without_key(stream: Stream) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The HTTP providers that the sink plays."""
+"""The HTTP providers that the sink simulates."""

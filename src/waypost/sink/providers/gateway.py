@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from waypost import clock
-from waypost.sink.callbacks import Post
+from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, read_settings
 from waypost.sink.faulty_response import Answer, json
 from waypost.sink.http_connection import Request
@@ -69,7 +69,7 @@ REFUSALS: dict[Reply, tuple[int, str, str]] = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set."""
 
     #: The only key that is right, as a bearer token, in X-API-Key or as the password of Basic; any when there is none.
@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retry_base: Wait = 0.5
 
 
-class Sms(msgspec.Struct, kw_only=True):
+class GatewaySms(msgspec.Struct, kw_only=True):
     """A message as it is asked for; other fields do no harm."""
 
     to: str = ""
@@ -99,10 +99,10 @@ class Sms(msgspec.Struct, kw_only=True):
 class Gateway:
     """The gateway at play."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._dice = world.fates.declare(NAME)
-        self._settings = Settings()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dice = context.scenarios.declare(NAME)
+        self._settings = GatewaySettings()
         self._numbers = itertools.count(1)
         #: The answer that each idempotency key got.
         self._answered: dict[str, bytes] = {}
@@ -111,7 +111,7 @@ class Gateway:
 
     def configure(self, given: object) -> None:
         """Take settings for this run."""
-        settings = read_settings(given, Settings)
+        settings = read_settings(given, GatewaySettings)
         check_url(settings.callback_url, "callback_url")
         self._settings = settings
 
@@ -129,7 +129,7 @@ class Gateway:
 
     def give_token(self, request: Request) -> Answer:
         """A bearer token for a client's credentials (RFC 6749, section 4.4)."""
-        self._world.record("gateway-token", request)
+        self._context.record("gateway-token", request)
         call = self._dice.call()
         if call.status is not None:
             return _error(call, call.status, "internal", "Something went wrong here.")
@@ -148,7 +148,7 @@ class Gateway:
 
     def send(self, request: Request) -> Answer:
         """Take a message: 200 and an id, or what is wrong with it."""
-        self._world.record(NAME, request)
+        self._context.record(NAME, request)
         call = self._dice.call()
         if call.status is not None:
             return _error(call, call.status, "internal", "Something went wrong here.")
@@ -174,28 +174,28 @@ class Gateway:
             return clock.now_us() < self._tokens[given]
         return given != NEVER and admits(self._settings.api_key, given)
 
-    def _take(self, sms: Sms, key: str, call: Call) -> Answer:
+    def _take(self, sms: GatewaySms, key: str, call: Call) -> Answer:
         known = self._answered.get(key) if key else None
         if known is not None:
             return finish(200, [JSON, ("idempotent-replayed", "true")], known, call)
-        fate = self._dice.message(sms.to)
-        if fate.reply is Reply.ERROR:
+        scenario = self._dice.message(sms.to)
+        if scenario.reply is Reply.ERROR:
             return _error(call, self._dice.settings.error_status, "internal", "Something went wrong here.")
-        if fate.reply in REFUSALS:
+        if scenario.reply in REFUSALS:
             after = self._dice.settings.retry_after
-            more = [("retry-after", str(after))] if fate.reply is Reply.THROTTLED and after else []
-            return _error(call, *REFUSALS[fate.reply], *more)
+            more = [("retry-after", str(after))] if scenario.reply is Reply.THROTTLED and after else []
+            return _error(call, *REFUSALS[scenario.reply], *more)
         message_id = f"gw-{next(self._numbers)}"
         answer = msgspec.json.encode({"id": message_id, "status": "accepted", "reference": sms.reference})
         if key:
             if len(self._answered) >= REMEMBERED:
                 del self._answered[next(iter(self._answered))]
             self._answered[key] = answer
-        self._world.taken.add(NAME, sms.to, sms.text, sms.reference, message_id, fate.word)
-        asyncio.get_running_loop().call_later(fate.delay, self._tell, message_id, sms, fate.steps)
-        return finish(200, [JSON], answer, call, fate.reply)
+        self._context.sent_log.add(NAME, sms.to, sms.text, sms.reference, message_id, scenario.word)
+        asyncio.get_running_loop().call_later(scenario.delay, self._tell, message_id, sms, scenario.steps)
+        return finish(200, [JSON], answer, call, scenario.reply)
 
-    def _tell(self, message_id: str, sms: Sms, steps: tuple[str, ...]) -> None:
+    def _tell(self, message_id: str, sms: GatewaySms, steps: tuple[str, ...]) -> None:
         """Post each step as a callback, one after the other."""
         settings = self._settings
         url = sms.callback_url or settings.callback_url
@@ -219,7 +219,7 @@ class Gateway:
                 told["error_code"] = code
             payload = msgspec.json.encode(told)
             chain.append(
-                Post(
+                Callback(
                     sender=NAME,
                     url=url,
                     headers=[JSON, *self._signatures(payload, now // clock.SECOND)],
@@ -228,7 +228,7 @@ class Gateway:
                     retry_base=settings.retry_base,
                 )
             )
-        send_in_turn(self._world.posts, chain)
+        send_in_turn(self._context.callbacks, chain)
 
     def _signatures(self, payload: bytes, at: int) -> list[tuple[str, str]]:
         """Two signatures, since gateways do both: over the body, and over the time in seconds, a dot and the body."""
@@ -257,17 +257,17 @@ def sign(secret: str, payload: bytes) -> str:
     return hmac.digest(secret.encode(), payload, hashlib.sha256).hex()
 
 
-def read_sms(request: Request, content_type: str) -> Sms:
+def read_sms(request: Request, content_type: str) -> GatewaySms:
     """A message from JSON, from a form, or from the query of a GET."""
     kind = content_type.partition(";")[0].strip().lower()
     if request.method != "GET" and kind != "application/x-www-form-urlencoded":
-        return decode(request.body, Sms)
+        return decode(request.body, GatewaySms)
     source = request.url.partition(b"?")[2] if request.method == "GET" else request.body
     form = parse_qs(source.decode(), keep_blank_values=True, max_num_fields=100)
-    return msgspec.convert({name: values[0] for name, values in form.items()}, Sms)
+    return msgspec.convert({name: values[0] for name, values in form.items()}, GatewaySms)
 
 
-def find_fault(sms: Sms) -> tuple[str, str] | None:
+def find_fault(sms: GatewaySms) -> tuple[str, str] | None:
     """The first thing that is wrong with a message, as a code and a text."""
     if not sms.to:
         return "missing_to", "to is needed."

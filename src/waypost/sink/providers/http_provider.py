@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta, structs
 
 from waypost.errors import Invalid
-from waypost.sink.callbacks import Attempt, Post, Posts
+from waypost.sink.callbacks import Attempt, Callback, CallbackSender
 from waypost.sink.faulty_response import Answer, Ending, reply
-from waypost.sink.scenarios import Call, Fate, Reply
+from waypost.sink.scenarios import Call, Reply, Scenario
 
 T = TypeVar("T")
 
@@ -28,21 +28,23 @@ Secret = Annotated[str, Meta(min_length=1, max_length=1_000)]
 Url = Annotated[str, Meta(max_length=4_000)]
 
 
-def finish(status: int, headers: list[tuple[str, str]], body: bytes, call: Call, fate: Reply = Reply.TAKEN) -> Answer:
+def finish(
+    status: int, headers: list[tuple[str, str]], body: bytes, call: Call, scenario: Reply = Reply.TAKEN
+) -> Answer:
     """An answer as the call's fate wants it: at once or later, or not at all though everything was done."""
     ending = Ending.KEEP
-    if fate is Reply.HANG:
+    if scenario is Reply.HANG:
         ending = Ending.HANG
-    elif call.lost or fate is Reply.LOST:
+    elif call.lost or scenario is Reply.LOST:
         ending = Ending.CLOSE
     return reply(status, headers, body, delay=call.delay, ending=ending)
 
 
-def worst(fates: Sequence[Fate]) -> Reply:
+def worst(scenarios: Sequence[Scenario]) -> Reply:
     """What the answer to a call says that is for several addresses: the first thing that is not well."""
-    for fate in fates:
-        if fate.reply is not Reply.TAKEN:
-            return fate.reply
+    for scenario in scenarios:
+        if scenario.reply is not Reply.TAKEN:
+            return scenario.reply
     return Reply.TAKEN
 
 
@@ -92,14 +94,14 @@ def decode(body: bytes | str, kind: type[T]) -> T:
         raise msgspec.DecodeError("it is nested too deeply") from error
 
 
-def send_in_turn(posts: Posts, chain: Sequence[Post]) -> None:
+def send_in_turn(callbacks: CallbackSender, chain: Sequence[Callback]) -> None:
     """Send posts, each when the one before it has been taken or given up."""
     if not chain:
         return
     first, rest = chain[0], chain[1:]
 
-    def heard(attempt: Attempt) -> None:
-        if attempt.taken is not False or attempt.number >= first.attempts:
-            send_in_turn(posts, rest)
+    def on_attempt(attempt: Attempt) -> None:
+        if attempt.accepted is not False or attempt.number >= first.attempts:
+            send_in_turn(callbacks, rest)
 
-    posts.send(structs.replace(first, heard=heard) if rest else first)
+    callbacks.send(structs.replace(first, on_attempt=on_attempt) if rest else first)

@@ -45,7 +45,7 @@ REFUSALS: dict[Reply, tuple[int, str, str]] = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KlaviyoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set."""
 
     #: The only key that is right; any that begins with pk_ when there is none.
@@ -58,10 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Klaviyo:
     """The account at play."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._dice = world.fates.declare(NAME, ("delivered",))
-        self._settings = Settings()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dice = context.scenarios.declare(NAME, ("delivered",))
+        self._settings = KlaviyoSettings()
         #: Profile, metric and unique id of the events that are kept.
         self._kept: dict[tuple[str, str, str], None] = {}
         self._second = 0
@@ -69,7 +69,7 @@ class Klaviyo:
 
     def configure(self, given: object) -> None:
         """Take settings for this run, which begins without events to compare with."""
-        self._settings = read_settings(given, Settings)
+        self._settings = read_settings(given, KlaviyoSettings)
         self._kept.clear()
         self._second = 0
 
@@ -86,7 +86,7 @@ class Klaviyo:
 
     def create_event(self, request: Request) -> Answer:
         """Take an event: 202 and nothing more, or what is wrong with it."""
-        self._world.record(NAME, request)
+        self._context.record(NAME, request)
         call = self._dice.call()
         refusal = self._check_caller(call, headers(request), "events:write")
         if refusal is not None:
@@ -147,13 +147,13 @@ class Klaviyo:
             or profile.get("id")
             or next(about[name] for name in IDENTIFIERS if about.get(name))
         )
-        fate = self._dice.message(person)
-        if fate.reply is Reply.ERROR:
+        scenario = self._dice.message(person)
+        if scenario.reply is Reply.ERROR:
             return _error(call, self._dice.settings.error_status, "error", "Something went wrong here.", None)
-        if fate.reply in REFUSALS:
+        if scenario.reply in REFUSALS:
             after = self._dice.settings.retry_after
-            more = [("retry-after", str(after or 1))] if fate.reply is Reply.THROTTLED else []
-            return _error(call, *REFUSALS[fate.reply], None, *more)
+            more = [("retry-after", str(after or 1))] if scenario.reply is Reply.THROTTLED else []
+            return _error(call, *REFUSALS[scenario.reply], None, *more)
         metric = attributes["metric"]["data"]["attributes"]["name"]
         # Without a unique id the time counts, to the second: only the first event of a second is kept.
         unique = str(attributes.get("unique_id") or str(attributes.get("time") or clock.iso(now))[:19])
@@ -163,8 +163,8 @@ class Klaviyo:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = None
             shown = msgspec.json.encode({"metric": metric, "properties": attributes["properties"]}).decode()
-            self._world.taken.add(NAME, person, shown, unique, secrets.token_hex(8), fate.word)
-        return finish(202, [], b"", call, fate.reply)
+            self._context.sent_log.add(NAME, person, shown, unique, secrets.token_hex(8), scenario.word)
+        return finish(202, [], b"", call, scenario.reply)
 
 
 ROUTES = {

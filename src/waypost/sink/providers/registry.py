@@ -1,12 +1,11 @@
-"""Who is played here: each provider as what makes it, and its routes.
+"""The simulated providers: the class and the routes of each.
 
-A provider is a class that is made with the `World`. Its module has
+The class of a provider is constructed with the `Context` and has `configure(settings)`, which takes JSON. `ROUTES` of
+its module has the handlers by method and path with {pieces}: functions or unbound methods that get the provider and the
+request.
 
-- `ROUTES`, by method and path with {pieces}: functions or unbound methods that are given the player and the request;
-- `configure(settings)` on the class, which takes a run's settings for it, as JSON gives them.
-
-An `Error` that a route raises is answered as a problem of the sink itself; what the provider would say is made by the
-provider's own module.
+An `Error` raised by a route becomes a problem document of the sink; the module of the provider builds the errors of the
+provider itself.
 """
 
 from collections.abc import Callable
@@ -17,15 +16,15 @@ from waypost.sink.context import Context, Routes
 from waypost.sink.providers import gateway, klaviyo, sendgrid, twilio, wunderkind
 
 
-class Player(Protocol):
-    """A provider at play."""
+class SimulatedProvider(Protocol):
+    """A simulated provider."""
 
     def configure(self, given: object) -> None:
-        """Take settings for this run; Invalid when they make no sense."""
+        """Apply settings; raise Invalid if they are not valid."""
 
 
-#: By the name under which a run's settings are given.
-PLAYED: dict[str, tuple[Callable[[Context], Player], Routes]] = {
+#: By provider name, as in the settings.
+PROVIDERS: dict[str, tuple[Callable[[Context], SimulatedProvider], Routes]] = {
     "aws": (services.Aws, services.ROUTES),
     "firehose": (firehose.Firehose, firehose.ROUTES),
     "sendgrid": (sendgrid.SendGrid, sendgrid.ROUTES),

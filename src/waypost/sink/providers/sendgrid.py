@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost import clock
-from waypost.sink.callbacks import Post
+from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, read_settings
 from waypost.sink.faulty_response import Answer, json
 from waypost.sink.http_connection import Request
@@ -33,7 +33,7 @@ from waypost.sink.providers.http_provider import (
     worst,
 )
 from waypost.sink.providers.sendgrid_mail import Mail, find_fault
-from waypost.sink.scenarios import EMAIL_MARK, Call, Fate, Reply
+from waypost.sink.scenarios import EMAIL_MARK, Call, Reply, Scenario
 
 NAME = "sendgrid"
 LARGEST_MAIL = 30 * 1024 * 1024
@@ -101,7 +101,7 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
 WITH_SMTP_ID = frozenset({"processed", "deferred", "delivered", "bounce", "dropped"})
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SendGridSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set."""
 
     #: The only key that is right; any that begins with SG. when there is none.
@@ -122,17 +122,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class SendGrid:
     """The account at play."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._dice = world.fates.declare(NAME, FAILURES)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dice = context.scenarios.declare(NAME, FAILURES)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._settings = Settings()
+        self._settings = SendGridSettings()
         self._events: list[dict[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def configure(self, given: object) -> None:
         """Take settings for this run; events that wait to be told are forgotten."""
-        settings = read_settings(given, Settings)
+        settings = read_settings(given, SendGridSettings)
         check_url(settings.event_url, "event_url")
         self._settings = settings
         self._events.clear()
@@ -160,7 +160,7 @@ class SendGrid:
 
     def send(self, request: Request) -> Answer:
         """Take a mail: 202 and an id, or what is wrong with it."""
-        self._world.record(NAME, request)
+        self._context.record(NAME, request)
         call = self._dice.call()
         if call.status is not None:
             return _error(call, call.status, "Something went wrong here.")
@@ -199,25 +199,25 @@ class SendGrid:
             for at, copy in enumerate(mail.personalizations)
             for box in itertools.chain(copy.to, copy.cc, copy.bcc)
         ]
-        fates = [self._fate(box.email) for _, _, box in copies]
-        said = worst(fates)
+        scenarios = [self._scenario(box.email) for _, _, box in copies]
+        said = worst(scenarios)
         if said not in HAVING and said not in (Reply.OPTED_OUT, Reply.DUPLICATE):
-            return self._refuse(call, said, copies[[fate.reply for fate in fates].index(said)][0])
+            return self._refuse(call, said, copies[[scenario.reply for scenario in scenarios].index(said)][0])
         message_id = secrets.token_urlsafe(16)
         sent_at = clock.now_us() // clock.SECOND
         text = mail.content[0].value if mail.content else f"template {mail.template_id}"
-        for number, ((_, copy, box), fate) in enumerate(zip(copies, fates, strict=True)):
+        for number, ((_, copy, box), scenario) in enumerate(zip(copies, scenarios, strict=True)):
             told = mail.custom_args | copy.custom_args
             mid = told.get("waypost_id") or next(iter(told.values()), "")
-            self._world.taken.add(NAME, box.email, text, mid, message_id, fate.word)
+            self._context.sent_log.add(NAME, box.email, text, mid, message_id, scenario.word)
             # Who has unsubscribed is no error: the mail is taken and dropped.
-            steps = ("opted_out",) if fate.reply is Reply.OPTED_OUT else fate.steps
+            steps = ("opted_out",) if scenario.reply is Reply.OPTED_OUT else scenario.steps
             events = self._tell(steps, box.email, message_id, number, sent_at, mail.categories, told)
             if events:
-                asyncio.get_running_loop().call_later(fate.delay, self._add, events)
+                asyncio.get_running_loop().call_later(scenario.delay, self._add, events)
         return finish(202, [("X-Message-Id", message_id)], b"", call, said)
 
-    def _fate(self, address: str) -> Fate:
+    def _scenario(self, address: str) -> Scenario:
         word = MAILBOXES.get(address.partition("@")[0].partition("+")[0].lower())
         return self._dice.message(address if word is None else f"{EMAIL_MARK}{word}+{address}")
 
@@ -300,8 +300,8 @@ class SendGrid:
             at = str(clock.now_us() // clock.SECOND)
             signature = self._key.sign(at.encode() + payload, ec.ECDSA(hashes.SHA256()))
             told += [(SIGNATURE, base64.b64encode(signature).decode("ascii")), (TIMESTAMP, at)]
-        self._world.posts.send(
-            Post(
+        self._context.callbacks.send(
+            Callback(
                 sender=NAME,
                 url=settings.event_url,
                 headers=told,

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from waypost import clock
 from waypost.errors import Conflict
-from waypost.sink.callbacks import Post
+from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, pieces, read_settings
 from waypost.sink.faulty_response import Answer, json
 from waypost.sink.http_connection import Request
@@ -100,7 +100,7 @@ TELLS = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TwilioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set."""
 
     #: The only account, and its token; any account with any token when they are not given.
@@ -128,10 +128,10 @@ class Inbound(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Twilio:
     """The accounts at play."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._dice = world.fates.declare(NAME, ("unreachable", "carrier_blocked", "invalid", "unknown"))
-        self._settings = Settings()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dice = context.scenarios.declare(NAME, ("unreachable", "carrier_blocked", "invalid", "unknown"))
+        self._settings = TwilioSettings()
         #: The token of each account that has called with it: callbacks are signed with it.
         self._tokens: dict[str, str] = {}
         self._last_account = "AC" + "0" * 32
@@ -141,7 +141,7 @@ class Twilio:
 
     def configure(self, given: object) -> None:
         """Take settings for this run."""
-        settings = read_settings(given, Settings)
+        settings = read_settings(given, TwilioSettings)
         check_url(settings.inbound_url, "inbound_url")
         self._settings = settings
 
@@ -158,7 +158,7 @@ class Twilio:
 
     def send(self, request: Request) -> Answer:
         """Take a message: 201 and the resource, or what is wrong with it."""
-        self._world.record(NAME, request)
+        self._context.record(NAME, request)
         call = self._dice.call()
         account = self._account(request)
         if call.status is not None:
@@ -173,19 +173,19 @@ class Twilio:
         if wrong is not None:
             return _error(call, 400, wrong)
         to, sender = form["To"][0], form.get("From", form.get("MessagingServiceSid", [""]))[0]
-        fate = self._dice.message(to)
-        if fate.reply is Reply.ERROR:
+        scenario = self._dice.message(to)
+        if scenario.reply is Reply.ERROR:
             return _error(call, self._dice.settings.error_status, 20500)
-        if fate.reply in REFUSALS:
-            return _error(call, *REFUSALS[fate.reply], retry_after=self._dice.settings.retry_after)
+        if scenario.reply in REFUSALS:
+            return _error(call, *REFUSALS[scenario.reply], retry_after=self._dice.settings.retry_after)
         if (to, sender) in self._opted_out:
             return _error(call, 400, 21610)
         message = self._keep(account, form)
         text, callback = form.get("Body", [""])[0], form.get("StatusCallback", [""])[0]
-        self._world.taken.add(NAME, to, text, "", message["sid"], fate.word)
+        self._context.sent_log.add(NAME, to, text, "", message["sid"], scenario.word)
         # After the answer: its initial status has no callback of its own.
-        asyncio.get_running_loop().call_later(fate.delay, self._tell, message, callback, fate.steps)
-        return finish(201, [JSON], msgspec.json.encode(message), call, fate.reply)
+        asyncio.get_running_loop().call_later(scenario.delay, self._tell, message, callback, scenario.steps)
+        return finish(201, [JSON], msgspec.json.encode(message), call, scenario.reply)
 
     def get_message(self, request: Request) -> Answer:
         """A message as it stands."""
@@ -290,7 +290,7 @@ class Twilio:
     def _tell(self, message: dict[str, Any], callback: str, steps: tuple[str, ...]) -> None:
         """Let a message come to its end, and post each step to the callback that it asked for."""
         now = formatdate(clock.now_us() / clock.SECOND)
-        chain: list[Post] = []
+        chain: list[Callback] = []
         for step in _with_sent(steps):
             if step == "stop":
                 # The person answers.
@@ -318,7 +318,7 @@ class Twilio:
                 told["ErrorCode"] = str(code)
             if callback:
                 chain.append(self._post(callback, told))
-        send_in_turn(self._world.posts, chain)
+        send_in_turn(self._context.callbacks, chain)
 
     def _write_in(self, person: str, to: str, text: str, url: str) -> str:
         """Post a person's message, signed; gives its SID."""
@@ -348,12 +348,12 @@ class Twilio:
             self._opted_out.pop((person, to), None)
         if meant is not None and self._settings.advanced_opt_out:
             told["OptOutType"] = meant
-        self._world.posts.send(self._post(url, told))
+        self._context.callbacks.send(self._post(url, told))
         return sid
 
-    def _post(self, url: str, told: dict[str, str]) -> Post:
+    def _post(self, url: str, told: dict[str, str]) -> Callback:
         token = self._settings.auth_token or self._tokens.get(told["AccountSid"], "")
-        return Post(
+        return Callback(
             sender=NAME,
             # What stands behind a # is signed and never sent.
             url=url.partition("#")[0],

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from waypost import clock
-from waypost.sink.callbacks import Post
+from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, read_settings
 from waypost.sink.faulty_response import Answer, json
 from waypost.sink.http_connection import Request
@@ -66,7 +66,7 @@ REFUSALS: dict[Reply, tuple[int, str, str]] = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WunderkindSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run can set."""
 
     #: The only credentials that are right; any are when they are not given.
@@ -101,10 +101,10 @@ class Text(msgspec.Struct, kw_only=True, rename="camel"):
 class Wunderkind:
     """The client at play."""
 
-    def __init__(self, world: Context) -> None:
-        self._world = world
-        self._dice = world.fates.declare(NAME, ("unreachable", "invalid", "opted_out", "blocked"))
-        self._settings = Settings()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dice = context.scenarios.declare(NAME, ("unreachable", "invalid", "opted_out", "blocked"))
+        self._settings = WunderkindSettings()
         self._numbers = itertools.count(1)
         #: When each recipient had each text for each purpose.
         self._had: dict[tuple[str, str, str], int] = {}
@@ -113,7 +113,7 @@ class Wunderkind:
 
     def configure(self, given: object) -> None:
         """Take settings for this run."""
-        settings = read_settings(given, Settings)
+        settings = read_settings(given, WunderkindSettings)
         check_url(settings.klaviyo_url, "klaviyo_url")
         check_url(settings.callback_url, "callback_url")
         self._settings = settings
@@ -134,7 +134,7 @@ class Wunderkind:
 
     def send(self, request: Request) -> Answer:
         """Take a message: 200 and an id, or what is wrong with it."""
-        self._world.record(NAME, request)
+        self._context.record(NAME, request)
         call = self._dice.call()
         now = clock.now_us()
         if call.status is not None:
@@ -167,13 +167,13 @@ class Wunderkind:
 
     def _take(self, text: Text, data: dict[str, Any], call: Call, now: int) -> Answer:
         recipient = text.phone or text.email
-        fate = self._dice.message(recipient)
-        if fate.reply is Reply.ERROR:
+        scenario = self._dice.message(recipient)
+        if scenario.reply is Reply.ERROR:
             return _problem(call, self._dice.settings.error_status, "internal_error", "Something went wrong here.")
-        if fate.reply in REFUSALS:
+        if scenario.reply in REFUSALS:
             after = self._dice.settings.retry_after
-            more = [("retry-after", str(after))] if fate.reply is Reply.THROTTLED and after else []
-            return _problem(call, *REFUSALS[fate.reply], *more)
+            more = [("retry-after", str(after))] if scenario.reply is Reply.THROTTLED and after else []
+            return _problem(call, *REFUSALS[scenario.reply], *more)
         key = (recipient, text.send_purpose, text.text)
         if self._settings.once and now - self._had.get(key, now - ONCE_US) < ONCE_US:
             return _problem(call, *REFUSALS[Reply.DUPLICATE])
@@ -181,11 +181,13 @@ class Wunderkind:
             del self._had[next(iter(self._had))]
         self._had[key] = now
         message_id = f"wk-{next(self._numbers)}"
-        self._world.taken.add(NAME, recipient, text.text, str(data.get("messageID", "")), message_id, fate.word)
+        self._context.sent_log.add(
+            NAME, recipient, text.text, str(data.get("messageID", "")), message_id, scenario.word
+        )
         # Who has not subscribed is found out after the answer.
-        steps = ("opted_out",) if fate.reply is Reply.OPTED_OUT else fate.steps
-        asyncio.get_running_loop().call_later(fate.delay, self._tell, message_id, data, steps)
-        return finish(200, [JSON], msgspec.json.encode({"messageId": message_id}), call, fate.reply)
+        steps = ("opted_out",) if scenario.reply is Reply.OPTED_OUT else scenario.steps
+        asyncio.get_running_loop().call_later(scenario.delay, self._tell, message_id, data, steps)
+        return finish(200, [JSON], msgspec.json.encode({"messageId": message_id}), call, scenario.reply)
 
     def _tell(self, message_id: str, data: dict[str, Any], steps: tuple[str, ...]) -> None:
         """Post each status as a Klaviyo event, one after the other."""
@@ -199,7 +201,7 @@ class Wunderkind:
             if not url:
                 continue
             chain = [
-                Post(
+                Callback(
                     sender=NAME,
                     url=url,
                     headers=more,
@@ -210,7 +212,7 @@ class Wunderkind:
                 for step in steps
                 for status in STATUSES.get(step, ())
             ]
-            send_in_turn(self._world.posts, chain)
+            send_in_turn(self._context.callbacks, chain)
 
     def _klaviyo_headers(self) -> list[tuple[str, str]]:
         return [

@@ -54,7 +54,7 @@ _FAILURES = (
 Values = Mapping[str, Any]
 
 
-class Gap(msgspec.Struct, frozen=True):
+class UndefinedVariable(msgspec.Struct, frozen=True):
     """A variable that a template puts out and that is not there."""
 
     name: str
@@ -73,7 +73,7 @@ class Rendering:
         #: Microseconds since 1970; without it templates know no present.
         self.now = now
         #: Where missing variables are noted, which are then put out as `⟦name⟧`; None where nobody asks for them.
-        self.gaps: list[Gap] | None = [] if marking else None
+        self.gaps: list[UndefinedVariable] | None = [] if marking else None
         self.budget = BUDGET
 
 
@@ -190,7 +190,7 @@ class _Context(RenderContext):
             return ""
         program = self.program
         line, column = place(program.source, missing.token.start_index if missing.token else 0)
-        gap = Gap(missing.name, program.extra.get("field", ""), line, column)
+        gap = UndefinedVariable(missing.name, program.extra.get("field", ""), line, column)
         if len(self.gaps) < MOST_MISSING and gap not in self.gaps:
             self.gaps.append(gap)
         return f"⟦{missing.name}⟧"

@@ -82,23 +82,23 @@ UPDATE connections SET deleted_at = :now, status = 'disabled', status_reason = '
     receipts_key_hash = NULL, check_report = NULL, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
--- name: connections.sealed
+-- name: connections.encrypted
 -- What is encrypted, a stretch at a time, to be encrypted anew.
 SELECT id, secrets FROM connections WHERE id > :after AND deleted_at IS NULL ORDER BY id LIMIT :n;
 
--- name: connections.reseal
+-- name: connections.reencrypt
 UPDATE connections SET secrets = :after WHERE id = :id AND secrets = :before;
 
--- name: endpoints.sealed
+-- name: endpoints.encrypted
 SELECT id, headers, secrets FROM endpoints WHERE id > :after ORDER BY id LIMIT :n;
 
--- name: endpoints.reseal
+-- name: endpoints.reencrypt
 UPDATE endpoints SET headers = :headers, secrets = :secrets
 WHERE id = :id AND headers = :headers_before AND secrets = :secrets_before;
 
--- name: idempotency.sealed
+-- name: idempotency.encrypted
 SELECT workspace_id, key, response FROM idempotency WHERE (workspace_id, key) > (:workspace_id, :key)
 ORDER BY workspace_id, key LIMIT :n;
 
--- name: idempotency.reseal
+-- name: idempotency.reencrypt
 UPDATE idempotency SET response = :after WHERE workspace_id = :workspace_id AND key = :key AND response = :before;

@@ -21,7 +21,7 @@ OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)
 
 def reencrypt(data: Path, keys: str, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "WAYPOST_SECRET_KEY": keys}
-    command = [WAYPOST, "reseal", "--data", str(data), *options]
+    command = [WAYPOST, "reencrypt", "--data", str(data), *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -46,7 +46,7 @@ async def password(data: Path, keys: str) -> str:
     return str(found.config["password"])
 
 
-def test_the_old_key_can_go_after_a_reseal(tmp_path: Path):
+def test_the_old_key_can_go_after_a_rotation(tmp_path: Path):
     asyncio.run(fill(tmp_path))
     refused = reencrypt(tmp_path, NEW)
     assert refused.returncode == 1
@@ -56,5 +56,5 @@ def test_the_old_key_can_go_after_a_reseal(tmp_path: Path):
     assert json.loads(done.stdout) == {"seen": 1, "changed": 1}
     assert asyncio.run(password(tmp_path, NEW)) == "swordfish"
     again = reencrypt(tmp_path, NEW)
-    assert (again.returncode, again.stdout) == (0, "0 of 1 rows with secrets were encrypted anew\n")
+    assert (again.returncode, again.stdout) == (0, "0 of 1 rows with secrets were re-encrypted\n")
     assert "swordfish" not in done.stdout + done.stderr + refused.stderr
