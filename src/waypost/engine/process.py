@@ -152,13 +152,17 @@ class Engine:
         return 0.0 if await self.database.maintain() else POLL_S
 
     async def _check_clock(self) -> float:
-        count = await self.database.transact(bring_back, self.settings.retry_base, now_us())
-        if count:
+        deliveries = await self.database.transact(bring_back, self.settings.retry_base, now_us())
+        messages = await self.database.transact(bring_back_retries, now_us())
+        if deliveries or messages:
             log.warning(
-                "retries were scheduled by a clock that was ahead", action="retries_brought_back", deliveries=count
+                "retries were scheduled by a clock that was ahead",
+                action="retries_brought_back",
+                deliveries=deliveries,
+                messages=messages,
             )
             self.webhooks_due.wake_at(now_us())
-        return CLOCK_S
+        return 0.0 if messages == STEP else CLOCK_S
 
     async def _prune(self) -> float:
         settings = self.settings

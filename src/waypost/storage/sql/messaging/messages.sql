@@ -80,6 +80,19 @@ SELECT c.id, c.workspace_id, (
 -- When one connection's next message falls due that is not due yet.
 SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
 
+-- name: messages.bring_back (sqlite)
+-- Retries that are far ahead and were written later than it is now: the clock that scheduled them was wrong.
+UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
+    SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
+    ORDER BY due_at, id LIMIT :n
+);
+
+-- name: messages.bring_back (postgres)
+UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
+    SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
+    ORDER BY due_at, id LIMIT :n FOR UPDATE SKIP LOCKED
+);
+
 -- name: messages.orphaned
 -- Messages that a process died over.
 SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT :n;
