@@ -579,17 +579,25 @@ async def test_a_retry_that_a_clock_put_off_which_was_ahead_is_due_once_it_is_ri
     found = await office.claim()
     assert {m.id for m in found.messages} == {retried.id, asked.id}
     # The provider of the other one asked to wait for a day: the clock was right.
-    await office.database.transact(_put_off, retried.id, ahead + 300 * SECOND, ahead)
-    await office.database.transact(_put_off, asked.id, ahead, now_us())
+    await _put_off(office, retried.id, ahead + 300 * SECOND, ahead)
+    await _put_off(office, asked.id, ahead, now_us())
     assert await office.database.transact(bring_back_retries, now_us()) == 1
     assert [m.id for m in (await office.claim()).messages] == [retried.id]
     assert (await office.look(asked.id))["due_at"] == (await office.look(scheduled.id))["due_at"] == ahead
     assert await office.database.transact(bring_back_retries, now_us()) == 0
 
 
-async def _put_off(tx: Tx, id_: int, due_at: int, now: int) -> None:
-    sql = "UPDATE messages SET status = 'queued', node = NULL, due_at = {}, updated_at = {} WHERE id = {}"
-    await tx.execute(sql.format(due_at, now, id_))
+async def _put_off(office: Office, id_: int, due_at: int, now: int) -> None:
+    """Queue a message for its next try, by a clock that says `now`."""
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        unit.now = now
+        transitions = Transitions(unit)
+        await transitions.load(tx, [id_])
+        transitions.apply(transitions.standings[id_], Transition(status=Status.QUEUED, at=now, due_at=due_at))
+        await transitions.write(tx)
+
+    await office.recorder.perform(work)
 
 
 async def test_a_limit_holds_for_all_processes_together(office: Office, store: Any):

@@ -15,6 +15,7 @@ from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
+from waypost.engine.messaging.retries import STEP, bring_back_retries
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.net.outbound import Outbound
