@@ -13,8 +13,9 @@ from waypost.api.control.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
 from waypost.domain.events.segment import normal_email, normal_phone, parse_time
+from waypost.domain.messaging.receipt import CLOCKS_DIFFER
 from waypost.domain.values.ids import public
-from waypost.errors import Invalid, NotFound
+from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
 #: The hours that one question about counts may cover.
@@ -151,16 +152,22 @@ async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, addres
 
 @put("/v1/consents", summary="Note what a person said about being written to", opt={"body": NewConsent})
 async def set_consent(call: NamedDependency[Call]) -> Response[Consent]:
-    """The later word counts; a STOP that comes in after it takes it back."""
+    """It is the word of now and replaces any earlier one; a STOP that comes in after it takes it back."""
     given = await call.body(NewConsent)
     address = _normal(given.channel, given.address)
     source = _words(given.source, "source")
 
     async def work(tx: Tx) -> Consent:
-        row = (call.workspace_id, given.channel, address, given.state, source, call.now)
-        await tx.insert("consents.set", [row])
-        found = await tx.row("consents.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _consent(found or ())
+        key = {"workspace_id": call.workspace_id, "channel": given.channel, "address": address}
+        latest = call.now + CLOCKS_DIFFER
+        written = await tx.run("consents.put", **key, state=given.state, source=source, now=call.now, latest=latest)
+        if not written:
+            raise Conflict(
+                f"{address} opted out after this request was made. To opt it in all the same, send the request again"
+                " after a minute.",
+                code="opted_out_later",
+            )
+        return _consent(await tx.row("consents.get", **key) or ())
 
     return await call.perform(200, work)
 

@@ -230,6 +230,16 @@ ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.stat
     changed_at = excluded.changed_at
 WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
 
+-- name: consents.put
+-- What is said by request is the word of now: it replaces any other, but for a STOP that came in while the request was under way.
+-- One that is dated further ahead than clocks differ is no such STOP.
+INSERT INTO consents (workspace_id, channel, address, state, source, changed_at)
+VALUES (:workspace_id, :channel, :address, :state, :source, :now)
+ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
+    changed_at = excluded.changed_at
+WHERE NOT (consents.state = 'opted_out' AND excluded.state = 'opted_in'
+    AND consents.changed_at > excluded.changed_at AND consents.changed_at <= :latest);
+
 -- name: consents.get
 SELECT channel, address, state, source, changed_at FROM consents
 WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
