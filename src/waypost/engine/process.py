@@ -147,6 +147,7 @@ class Engine:
     async def _refresh(self) -> float:
         await self.endpoints.refresh()
         await self.connections.refresh()
+        await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
     async def _maintain(self) -> float:
