@@ -279,3 +279,42 @@ async def test_a_replaced_definition_pauses_what_lacks_something_and_its_end_res
     found = await find(workspaces, made)
     assert (found.status, found.status_reason, found.status_at) == ("enabled", None, 3000)
     assert found.config == made.config
+
+
+async def test_a_connection_whose_definition_cannot_be_read_is_paused_and_said(workspaces):
+    made, other = await make(workspaces, "one"), await make(workspaces, "one", workspace=2)
+
+    async def spoil(tx: Tx) -> None:
+        await tx.run("connectors.put", workspace_id=1, name="twilio", definition="of another version", now=2000)
+        await tx.run("connectors.touch_connections", workspace_id=1, name="twilio", now=2000)
+        await tx.run("configurations.touch", area="providers", workspace_id=1)
+
+    await workspaces.transact(spoil)
+    known = ConnectionRegistry(workspaces, OLD, CENTERS)
+    for now in (3000, 3001):
+        await known.refresh()
+        await known.pause_unreadable(ids, now)
+    found = await find(workspaces, made)
+    assert (found.status, found.status_reason, found.status_at) == ("paused", "definition_unreadable", 3000)
+    assert found.last_error
+    assert (await find(workspaces, other)).status == "enabled"
+
+    async def notices(tx: Tx) -> list[Any]:
+        return await tx.rows("notices.list", workspace_id=1, before=1 << 62, n=10)
+
+    (notice,) = await workspaces.read(notices)
+    assert any("cannot be read" in str(value) for value in notice)
+    await workspaces.transact(delete_definition, ids, OLD, 1, "twilio", 4000)
+    await known.refresh()
+    found = await find(workspaces, made)
+    assert (found.status, found.status_at) == ("enabled", 4000)
+    assert known.get(1, made.id) is not None
+
+
+async def test_nothing_is_made_of_a_definition_that_was_replaced_meanwhile(workspaces):
+    text = definitions()["http"].replace('name = "http"', 'name = "twilio"', 1)
+    await workspaces.transact(save_definition, ids, OLD, 1, text, 2000)
+    with pytest.raises(Conflict) as caught:
+        await make(workspaces, "one")
+    assert caught.value.code == "connector_changed"
+    await make(workspaces, "one", workspace=2)

@@ -22,10 +22,12 @@ from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.messaging.acceptance import repeat, take_by_hand
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.queue import Claim, claim, is_stuck, recover_orphaned, reroute_queued
 from waypost.engine.messaging.recording import MessageBatch, NewMessage, Routing, SendResult
+from waypost.engine.messaging.retries import bring_back_retries
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped
@@ -334,6 +336,73 @@ async def test_a_receipt_of_an_earlier_try_through_another_connection_counts(off
     assert (await office.look(message.id))["status"] == "delivered"
 
 
+async def _repeat(office: Office, id_: int) -> None:
+    async def work(tx: Tx, unit: Unit) -> None:
+        await take_by_hand(tx, 1, id_, repeat(unit.now), unit)
+
+    await office.recorder.perform(work)
+
+
+async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    ours = {"message_id": message.id}
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2003)])
+    before = now_us() - SECOND
+    await _repeat(office, message.id)
+    # Before the repeat is tried, whatever is told of a failure, however late it is dated, is of the earlier try.
+    await office.hand_in(
+        [
+            receipt(provider_message_id="p-1", status=Status.FAILED, code=2004),
+            receipt(**ours, status=Status.SENT, occurred_at=now_us() + SECOND),
+        ]
+    )
+    assert (await office.look(message.id))["status"] == "queued"
+    again = await office.claim()
+    assert len(again.messages) == 1
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2005)])
+    assert (await office.look(message.id))["status"] == "sending"
+    await office.settle(again, outcome=Outcome.ACCEPTED, provider_message_id="p-2")
+    await office.hand_in(
+        [
+            receipt(**ours, provider_message_id="p-1", status=Status.FAILED, code=2006),
+            receipt(**ours, status=Status.FAILED, code=2007, occurred_at=before),
+        ]
+    )
+    record = await office.look(message.id)
+    assert (record["status"], record["provider_message_id"]) == ("sent", "p-2")
+    assert [line for line in record["history"] if line == "failed"] == ["failed"] * 5
+    # The repeat's own failure counts.
+    await office.hand_in([receipt(provider_message_id="p-2", status=Status.FAILED, code=2008)])
+    record = await office.look(message.id)
+    assert (record["status"], record["code"]) == ("failed", 2008)
+
+
+async def test_an_arrival_of_an_earlier_try_ends_the_repeat(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.UNKNOWN, provider_message_id="p-1")
+    await _repeat(office, message.id)
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)])
+    assert (await office.look(message.id))["status"] == "delivered"
+    assert (await office.claim()).messages == []
+
+
+async def test_a_provider_that_keeps_its_id_for_a_repeat_is_understood_by_date(office: Office):
+    message = office.message()
+    await office.submit(message)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2003)])
+    before = now_us() - SECOND
+    await _repeat(office, message.id)
+    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2004, occurred_at=before)])
+    assert (await office.look(message.id))["status"] == "sent"
+    await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2005)])
+    assert (await office.look(message.id))["code"] == 2005
+
+
 async def test_receipts_of_strangers_move_nothing(office: Office):
     message = office.message()
     await office.submit(message)
@@ -501,6 +570,34 @@ async def test_what_an_earlier_try_came_to_does_not_touch_a_later_one(office: Of
     await office.claim(by=connection(SECOND_ONE))
     await office.settle(first, outcome=Outcome.REJECTED, code=2003)
     assert (await office.look(message.id))["status"] == "sending"
+
+
+async def test_a_retry_that_a_clock_put_off_which_was_ahead_is_due_once_it_is_right(office: Office):
+    ahead = now_us() + DAY
+    retried, asked, scheduled = office.message(), office.message(), office.message(due_at=ahead, expires_at=ahead + DAY)
+    await office.submit(retried, asked, scheduled)
+    found = await office.claim()
+    assert {m.id for m in found.messages} == {retried.id, asked.id}
+    # The provider of the other one asked to wait for a day: the clock was right.
+    await _put_off(office, retried.id, ahead + 300 * SECOND, ahead)
+    await _put_off(office, asked.id, ahead, now_us())
+    assert await office.database.transact(bring_back_retries, now_us()) == 1
+    assert [m.id for m in (await office.claim()).messages] == [retried.id]
+    assert (await office.look(asked.id))["due_at"] == (await office.look(scheduled.id))["due_at"] == ahead
+    assert await office.database.transact(bring_back_retries, now_us()) == 0
+
+
+async def _put_off(office: Office, id_: int, due_at: int, now: int) -> None:
+    """Queue a message for its next try, by a clock that says `now`."""
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        unit.now = now
+        transitions = Transitions(unit)
+        await transitions.load(tx, [id_])
+        transitions.apply(transitions.standings[id_], Transition(status=Status.QUEUED, at=now, due_at=due_at))
+        await transitions.write(tx)
+
+    await office.recorder.perform(work)
 
 
 async def test_a_limit_holds_for_all_processes_together(office: Office, store: Any):

@@ -15,6 +15,7 @@ from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
+from waypost.engine.messaging.retries import STEP, bring_back_retries
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.net.outbound import Outbound
@@ -146,19 +147,24 @@ class Engine:
     async def _refresh(self) -> float:
         await self.endpoints.refresh()
         await self.connections.refresh()
+        await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
     async def _maintain(self) -> float:
         return 0.0 if await self.database.maintain() else POLL_S
 
     async def _check_clock(self) -> float:
-        count = await self.database.transact(bring_back, self.settings.retry_base, now_us())
-        if count:
+        deliveries = await self.database.transact(bring_back, self.settings.retry_base, now_us())
+        messages = await self.database.transact(bring_back_retries, now_us())
+        if deliveries or messages:
             log.warning(
-                "retries were scheduled by a clock that was ahead", action="retries_brought_back", deliveries=count
+                "retries were scheduled by a clock that was ahead",
+                action="retries_brought_back",
+                deliveries=deliveries,
+                messages=messages,
             )
             self.webhooks_due.wake_at(now_us())
-        return CLOCK_S
+        return 0.0 if messages == STEP else CLOCK_S
 
     async def _prune(self) -> float:
         settings = self.settings

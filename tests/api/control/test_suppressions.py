@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from tests.api.calling import Keys, bearer, eventually, ok, refused
-from waypost.clock import HOUR, iso, now_us
+from waypost.clock import HOUR, SECOND, iso, now_us
+from waypost.engine.process import Engine
 from waypost.sink.thread_runner import Running
+from waypost.storage.database import Tx
 
 Api = httpx.AsyncClient
 TRACKER = "/tracking/amazon-pinpoint-events"
@@ -130,6 +132,38 @@ async def test_the_last_word_of_a_person_counts(client: Api, gateway: dict[str, 
     noted = await ok(client.put("/v1/consents", json=given | {"state": "opted_in", "source": "web form"}))
     assert (noted["state"], noted["source"]) == ("opted_in", "web form")
     assert (await settled(client, FIRST))["status"] == "sent"
+
+
+@pytest.mark.parametrize(
+    ("state", "ahead", "wanted", "holds"),
+    [
+        ("opted_out", 30 * SECOND, "opted_in", None),
+        ("opted_out", 30 * SECOND, "opted_out", "opted_out"),
+        ("opted_out", 90 * SECOND, "opted_in", "opted_in"),
+        ("opted_in", 30 * SECOND, "opted_out", "opted_out"),
+        ("opted_in", 365 * 24 * HOUR, "opted_out", "opted_out"),
+    ],
+)
+async def test_what_is_said_by_request_holds_or_is_refused(
+    client: Api, engine: Engine, keys: Keys, state: str, ahead: int, wanted: str, holds: str | None
+):
+    """A word that is stored with a later date, by a provider's clock or in the same moment."""
+    place = f"/v1/consents?channel=sms&address={quote(FIRST)}"
+    given = {"channel": "sms", "address": FIRST}
+    row = (keys.workspace_id, "sms", FIRST, state, "keyword", now_us() + ahead)
+
+    async def say(tx: Tx) -> None:
+        await tx.insert("consents.set", [row])
+
+    await engine.database.transact(say)
+    answer = client.put("/v1/consents", json=given | {"state": wanted})
+    if holds is None:
+        await refused(answer, 409, "opted_out_later")
+        assert (await ok(client.get(place)))["state"] == state
+    else:
+        noted = await ok(answer)
+        assert (noted["state"], noted["source"]) == (holds, "api")
+        assert noted == await ok(client.get(place))
 
 
 async def test_messages_are_counted_by_the_hour(client: Api, gateway: dict[str, Any]):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from waypost.clock import DAY, SECOND
 from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.providers.connector import check_config
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.providers.responses import ProviderResponse, judge
 from waypost.engine.providers.connectors import shipped
@@ -22,6 +23,14 @@ GATEWAY = {
     "error_detail_path": "message",
 }
 HTTP = {name: connector for name, connector in shipped().items() if connector.driver == "http"}
+
+
+def test_a_gateway_of_unknown_manners_may_have_taken_what_it_answers_with_503():
+    config = check_config(shipped()["http"], {"url": "https://gateway.example/send"})
+    assert summary(judge(shipped()["http"], config, heard(503), NOW)) == ("unknown", 9988, "provider_5xx", None)
+    assert summary(judge(shipped()["http"], config, heard(429), NOW))[0] == "retry"
+    told = config | {"retry_statuses": "503"}
+    assert summary(judge(shipped()["http"], told, heard(503), NOW))[0] == "retry"
 
 
 def heard(

@@ -20,6 +20,7 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped
 from waypost.engine.providers.provider_client import ProviderClient
+from waypost.errors import Unavailable
 
 CALLBACK = "https://waypost.example/receipts/con_0000000000000007"
 SECRET = 'key-"with"-quotes/and+more'
@@ -409,6 +410,44 @@ async def test_one_message_spoils_the_call_of_nobody_else(wire):
     # Nobody got it twice.
     served = [a for one in asked if taken(one)[0] == 200 for a in json.loads(one.body)["Addresses"]]
     assert len(served) == len(set(served)) == 15
+
+
+async def test_what_calls_came_to_stands_when_a_later_one_breaks(wire, outbound):
+    """The process stops while the second of three calls is under way."""
+    second = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))[15:])
+        body = await reader.readexactly(length)
+        if b"promotional".upper() in body:
+            second.set()
+            await reader.read()
+        else:
+            raw = json.dumps(taken(Asked("POST", "/", {}, body))[1]).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(raw), raw))
+            await writer.drain()
+        writer.close()
+
+    messages = [
+        message(1, "a"),
+        message(2, "b", purpose="promotional"),
+        message(3, "c"),
+        message(2, "d", purpose="promotional"),
+    ]
+    async with listening(serve) as port:
+        sending = asyncio.create_task(wire.send(pinpoint(f"http://127.0.0.1:{port}"), messages, now_us()))
+        await second.wait()
+        await outbound.stop()
+        verdicts = await sending
+    assert [one.provider_message_id for one in verdicts] == ["id-a", None, "id-c", None]
+    assert [(one.outcome.value, one.reason) for one in verdicts[1::2]] == [("unknown", "internal"), ("retry", "unsent")]
+
+
+async def test_a_call_that_breaks_with_nothing_answered_says_so(wire, outbound):
+    await outbound.stop()
+    with pytest.raises(Unavailable):
+        await wire.send(pinpoint("http://127.0.0.1:1"), [message(1), message(2)], now_us())
 
 
 async def test_more_than_a_call_takes_is_a_mistake(wire):

@@ -14,7 +14,7 @@ from waypost.domain.values.masking import Masker
 from waypost.engine.providers import connection_records
 from waypost.engine.providers import registry as module
 from waypost.engine.providers.connection_records import ConnectionRecord, Draft
-from waypost.engine.providers.connectors import definitions, shipped
+from waypost.engine.providers.connectors import definitions, read_own, shipped
 from waypost.engine.providers.registry import SOURCES, ConnectionRegistry, complete, failure_of
 from waypost.engine.runtime.encryption import Encryption
 from waypost.errors import Invalid, NotFound, Unavailable
@@ -235,7 +235,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
         await tx.run("configurations.touch", area="providers", workspace_id=1)
 
     await database.transact(put, text)
-    own = msgspec.structs.replace(TWILIO, name="own")
+    own = read_own(text, "own")
     draft = Draft(name="one", config=check_config(own, CONFIG))
     made = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, own, draft, "key", None, now_us()

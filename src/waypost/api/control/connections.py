@@ -211,6 +211,8 @@ async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
         report = await prove(call, account.usable, draft, skip)
 
     async def work(tx: Tx) -> Connection:
+        # Nobody replaces the definition of the connector between here and the end of the transaction.
+        await tx.run("configurations.touch", area="providers", workspace_id=call.workspace_id)
         present = await connection_records.find_account(tx, engine.encryption, call.workspace_id, account.id)
         wanted = merge(present)
         if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):

@@ -13,8 +13,9 @@ from waypost.api.control.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
 from waypost.domain.events.segment import normal_email, normal_phone, parse_time
+from waypost.domain.messaging.receipt import CLOCKS_DIFFER
 from waypost.domain.values.ids import public
-from waypost.errors import Invalid, NotFound
+from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
 #: The longest period of one request for counts, in hours.
@@ -151,16 +152,22 @@ async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, addres
 
 @put("/v1/consents", summary="Set the consent of an address", opt={"body": SetConsent})
 async def set_consent(call: NamedDependency[Call]) -> Response[Consent]:
-    """Records a consent. The latest one applies; a later STOP from the person opts them out again."""
+    """Records a consent as of now, which replaces any earlier one; a later STOP from the person opts them out again."""
     given = await call.body(SetConsent)
     address = _normalize(given.channel, given.address)
     source = _check_text(given.source, "source")
 
     async def work(tx: Tx) -> Consent:
-        row = (call.workspace_id, given.channel, address, given.state, source, call.now)
-        await tx.insert("consents.set", [row])
-        found = await tx.row("consents.get", workspace_id=call.workspace_id, channel=given.channel, address=address)
-        return _consent_view(found or ())
+        key = {"workspace_id": call.workspace_id, "channel": given.channel, "address": address}
+        latest = call.now + CLOCKS_DIFFER
+        written = await tx.run("consents.put", **key, state=given.state, source=source, now=call.now, latest=latest)
+        if not written:
+            raise Conflict(
+                f"{address} opted out after this request was made. To opt it in all the same, send the request again"
+                " after a minute.",
+                code="opted_out_later",
+            )
+        return _consent_view(await tx.row("consents.get", **key) or ())
 
     return await call.perform(200, work)
 

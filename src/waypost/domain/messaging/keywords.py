@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging.message import Receipt
-from waypost.domain.messaging.receipt import read_moment, tidy
+from waypost.domain.messaging.receipt import tidy
 
 #: The words that US carriers and their industry body ask senders to obey (CTIA), with those that rules of the FCC of
 #: 2025 added. Each counts only as the whole message.
@@ -102,7 +102,7 @@ def inbound_receipt(
             kind="inbound",
             receipt_id=receipt_id or None,
             provider_message_id=answers or None,
-            occurred_at=read_moment(at, "us", at),
+            occurred_at=at,
             address=address,
             own_address=own_address or None,
             text=text,

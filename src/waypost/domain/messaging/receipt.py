@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from waypost.clock import SECOND
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.values.ids import internal
 from waypost.errors import NotFound
@@ -20,6 +21,8 @@ PROPERTIES_BYTES = 16 * 1024
 _LARGEST = 1 << 53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+#: What the clock of a provider may be ahead by, in microseconds.
+CLOCKS_DIFFER = 60 * SECOND
 #: The end of the year 9999, the last that can be shown.
 _LATEST = 253_402_300_800_000_000 - 1
 _SCALES = {"s": 1_000_000, "ms": 1000, "us": 1}
@@ -57,10 +60,20 @@ def read_message_id(text: Any) -> int | None:
         return None
 
 
-def read_moment(value: Any, unit: str, fallback: int) -> int:
-    """When something happened, in microseconds; `unit` is s, ms, us or iso (where a number is told by its size).
+def read_moment(value: Any, unit: str, now: int) -> int:
+    """Return when something happened, in microseconds, for what came in at `now`.
 
-    A provider's clock may say anything: what is no moment between 1970 and 9999 is the fallback.
+    A provider's clock may say anything. What is no moment is `now`, and so is what lies further ahead of it than two
+    clocks differ: else a word of a person from the future would be their last one.
+    """
+    at = parse_moment(value, unit)
+    return now if at is None or at > now + CLOCKS_DIFFER else at
+
+
+def parse_moment(value: Any, unit: str) -> int | None:
+    """Return the microseconds of a moment between 1970 and 9999; None for anything else.
+
+    `unit` is s, ms, us or iso (where a number is told by its size).
     """
     number = read_number(value)
     if number is not None:
@@ -70,7 +83,7 @@ def read_moment(value: Any, unit: str, fallback: int) -> int:
         at = _read_iso(value)
     else:
         at = 0
-    return at if 0 < at <= _LATEST else fallback
+    return at if 0 < at <= _LATEST else None
 
 
 def _read_iso(value: str) -> int:

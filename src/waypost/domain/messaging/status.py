@@ -69,6 +69,8 @@ class HistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
     provider_code: str | None = None
     detail: str | None = None
     connection: int | None = None
+    #: Of a repeat by hand: what the provider called the tries before it.
+    provider_message_id: str | None = None
     #: Set when it moved nothing: it came too late, or says nothing new.
     noted: bool = False
 
@@ -91,6 +93,8 @@ class Transition(msgspec.Struct, kw_only=True):
     node: int | None = None
     #: Somebody repeats what failed or is unknown.
     by_hand: bool = False
+    #: It tells of a try before the last repeat by hand: only an arrival ends the repeat.
+    earlier_try: bool = False
     parts: int | None = None
     price_micros: int | None = None
     currency: str | None = None
@@ -107,6 +111,8 @@ def transition(standing: MessageState, change: Transition) -> tuple[bool, Histor
     status = change.status
     if status is None:
         return False, None
+    if change.earlier_try and status is not Status.DELIVERED:
+        return False, _note(standing, change, noted=True)
     if status is Status.FAILED and standing.status is Status.FAILED:
         if (change.at, change.code or 0, change.reason or "") == _failure(standing):
             return False, None
@@ -184,6 +190,7 @@ def _note(standing: MessageState, change: Transition, *, noted: bool) -> History
         provider_code=change.provider_code,
         detail=change.detail,
         connection=standing.connection_id if change.status is Status.SENDING else None,
+        provider_message_id=standing.provider_message_id if change.by_hand else None,
         noted=noted,
     )
 
@@ -231,6 +238,28 @@ def retry_delay(tries: int, base_s: float, chance: float) -> int:
     # Not more doublings than matter: a number too large for a float would raise.
     seconds = min(base_s * 2 ** min(max(tries - 1, 0), 30), LONGEST_RETRY_S)
     return int(seconds * SECOND * (0.8 + 0.4 * chance))
+
+
+def is_of_earlier_try(standing: MessageState, receipt: Receipt, history: list[HistoryEntry]) -> bool:
+    """Return whether a receipt tells of a try before the last repeat of its message by hand.
+
+    It does when it has the provider's id of such a try, when the repeat was not tried yet, or when it is dated before
+    the repeat. Providers that take a try of the same message for the same keep its id: then the date decides.
+    """
+    repeats = [index for index, line in enumerate(history) if line.reason == "by_hand" and not line.noted]
+    if not repeats:
+        return False
+    if not any(line.status is Status.SENDING for line in history[repeats[-1] :]):
+        return True
+    name = receipt.provider_message_id
+    if name is not None and name in {history[index].provider_message_id for index in repeats}:
+        # Until the repeat has an answer, the message has the name that its earlier try had.
+        if name != standing.provider_message_id or standing.status in (Status.SENDING, Status.UNKNOWN):
+            return True
+    elif name is not None and name == standing.provider_message_id:
+        return False
+    # Many providers date in whole seconds.
+    return receipt.occurred_at < history[repeats[-1]].at // SECOND * SECOND
 
 
 def from_receipt(receipt: Receipt) -> Transition:

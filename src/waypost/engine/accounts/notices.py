@@ -62,19 +62,23 @@ def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str,
     )
 
 
-def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, redefined: bool = False) -> Row:
+#: Why a connection was paused, as far as a notice says it before the error itself.
+_CAUSES = {
+    "refused": "its provider refuses it\nfor a reason that somebody has to mend. The provider said:",
+    "redefined": "the new definition of its connector\nneeds what the connection does not have:",
+    "unreadable": "the definition of its connector\nis gone or cannot be read; add it again with POST /v1/connectors:",
+}
+
+
+def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, cause: str = "refused") -> Row:
     """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed.
 
-    `redefined`: not its provider but a new definition of its connector is the cause.
+    `cause`: one of `refused` (by its provider), `redefined` and `unreadable` (its connector's definition).
     """
     name = public("con", connection["id"])
-    cause = (
-        f"the new definition of its connector\nneeds what the connection does not have:\n{error}\n\n"
-        if redefined
-        else f"its provider refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
-    )
     body = (
-        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because {cause}"
+        f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because "
+        f"{_CAUSES[cause]}\n{error}\n\n"
         "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
         "connections of the channel take what they can.\n"
         f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"

@@ -7,8 +7,8 @@ import msgspec
 
 from waypost.clock import SECOND, Ids, first_id
 from waypost.domain.events.segment import message_key
-from waypost.domain.messaging.message import Receipt
-from waypost.domain.messaging.status import MessageState
+from waypost.domain.messaging.message import Receipt, Status
+from waypost.domain.messaging.status import HistoryEntry, MessageState, is_of_earlier_try
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
@@ -19,7 +19,7 @@ AGES = (1, 60)
 PAGE = 1000
 
 _receipt = msgspec.json.Decoder(Receipt)
-_history = msgspec.json.Decoder(list[dict[str, Any]])
+_history = msgspec.json.Decoder(list[HistoryEntry])
 
 #: Whether two connections belong to the same account at a provider.
 SameAccount = Callable[[int, int], bool]
@@ -90,9 +90,32 @@ def _candidates(
 async def _tried(tx: Tx, ids: list[int]) -> dict[int, set[int]]:
     """The connections that messages were sent through before their present one, by their history."""
     return {
-        id_: {line["connection"] for line in _history.decode(f"[{history}]") if line.get("connection")}
+        id_: {line.connection for line in _history.decode(f"[{history}]") if line.connection}
         for id_, history in await tx.rows("messages.histories", ids=ids)
     }
+
+
+async def find_earlier(tx: Tx, receipts: Sequence[Receipt], matched: Sequence[MessageState | None]) -> list[bool]:
+    """Return for each receipt whether it tells of a try before the last repeat of its message by hand."""
+    doubtful = {
+        standing.id
+        for receipt, standing in zip(receipts, matched, strict=True)
+        if standing is not None and _may_be_earlier(receipt, standing)
+    }
+    if not doubtful:
+        return [False] * len(receipts)
+    rows = await tx.rows("messages.histories", ids=sorted(doubtful))
+    histories = {id_: _history.decode(f"[{history}]") for id_, history in rows}
+    return [
+        standing is not None and is_of_earlier_try(standing, receipt, histories.get(standing.id, []))
+        for receipt, standing in zip(receipts, matched, strict=True)
+    ]
+
+
+def _may_be_earlier(receipt: Receipt, standing: MessageState) -> bool:
+    """Whether there was a try before the present one, and the receipt says something that would end this one."""
+    waits = standing.status in (Status.QUEUED, Status.HELD)
+    return receipt.status in (Status.SENT, Status.FAILED) and standing.tries > (0 if waits else 1)
 
 
 class Rematching:

@@ -10,7 +10,7 @@ from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.message_events import engaged, received
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
 from waypost.domain.values.ids import public
-from waypost.engine.messaging.matching import SameAccount, match
+from waypost.engine.messaging.matching import SameAccount, find_earlier, match
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
@@ -37,6 +37,7 @@ async def apply_receipts(
     """
     unit, now = transitions.unit, transitions.now
     matched = await match(tx, receipts, transitions, named or {}, same_account)
+    earlier = await find_earlier(tx, receipts, matched)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
     consents: dict[_Address, _Said] = {}
@@ -44,14 +45,14 @@ async def apply_receipts(
     told: list[Any] = []
     #: Keywords that people wrote, by the event that tells of them.
     words: list[tuple[Any, _Address, _Said]] = []
-    for receipt, standing in zip(receipts, matched, strict=True):
+    for receipt, standing, is_earlier in zip(receipts, matched, earlier, strict=True):
         address = standing.address if standing else _normal(receipt.address)
         profile_id = people.get((receipt.workspace_id, address or ""))
         if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
             unmatched.append(receipt)
         channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
         if receipt.kind == "status" and standing is not None:
-            transitions.apply(standing, _known_by(receipt, standing))
+            transitions.apply(standing, _known_by(receipt, standing, is_earlier))
         elif receipt.kind == "inbound":
             word = meant(receipt.text or "", receipt.keyword)
             event = received(receipt, word, profile_id, *_identity(receipt))
@@ -102,8 +103,11 @@ async def _set_consents(tx: Tx, consents: dict[_Address, _Said]) -> None:
     await tx.insert("consents.set", rows)
 
 
-def _known_by(receipt: Receipt, standing: MessageState) -> Transition:
+def _known_by(receipt: Receipt, standing: MessageState, earlier_try: bool) -> Transition:
     change = from_receipt(receipt)
+    change.earlier_try = earlier_try
+    if earlier_try:
+        return change
     if receipt.provider_message_id is not None and standing.provider_message_id is None:
         change.provider_message_id = receipt.provider_message_id
         change.provider_key = message_key(receipt.workspace_id, receipt.provider_message_id)

@@ -157,9 +157,18 @@ async def create_connection(
     report: Report | None,
     now: int,
 ) -> ConnectionRecord:
-    """A new connection, enabled, for a checked draft; what the set-up check found is kept with it."""
+    """A new connection, enabled, for a checked draft; what the set-up check found is kept with it.
+
+    Conflict (code `connector_changed`) when the connector is no longer the one that the draft was checked against.
+    """
     # First of all, so that of two at the same time the second one sees the first.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
+    if await find_connector(tx, workspace_id, connector.name) != connector:
+        raise Conflict(
+            f"The definition of the connector {connector.name!r} changed while the connection was being checked. "
+            "Nothing was stored; send the connection again.",
+            code="connector_changed",
+        )
     await check_name(tx, workspace_id, draft.name)
     position = draft.position
     if position is None:

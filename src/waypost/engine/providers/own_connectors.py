@@ -10,7 +10,7 @@ from waypost.domain.providers.connector import Connector, check_config
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.engine.accounts.notices import paused_notice
 from waypost.engine.providers.connectors import read_own, shipped
-from waypost.engine.providers.registry import LONGEST_ERROR, SOURCES, complete, open_config
+from waypost.engine.providers.registry import LONGEST_ERROR, SOURCES, UNREADABLE, complete, open_config
 from waypost.engine.runtime.encryption import Encryption
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
@@ -48,6 +48,8 @@ async def save_definition(
     """
     connector = read_definition(definition)
     name = connector.name
+    # First of all, so that a connection which is made at the same time is either seen here, or sees the definition.
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
         counted = await tx.row("connectors.count", workspace_id=workspace_id)
@@ -94,6 +96,7 @@ async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_
     NotFound (code `unknown_connector`) when it has none of this name. Conflict (code `connector_in_use`) while
     connections are made with it, unless the connector of the same name that comes with Waypost takes its place.
     """
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
         raise NotFound(f"This workspace did not add a connector {name[:64]!r}.", code="unknown_connector")
@@ -118,12 +121,12 @@ async def _adopt(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, co
             if record["status"] == "enabled":
                 lacking.setdefault(error.detail, []).append(record)
         else:
-            if (record["status"], record["status_reason"]) == ("paused", REDEFINED):
+            if record["status"] == "paused" and record["status_reason"] in (REDEFINED, UNREADABLE):
                 whole.append(record["id"])
     # One statement for each thing that is missing, however many connections lack it.
     for detail, records in lacking.items():
         await _move(tx, workspace_id, [record["id"] for record in records], "paused", REDEFINED, detail, now)
-        rows = [paused_notice(ids.one(now), record, detail, now, redefined=True) for record in records]
+        rows = [paused_notice(ids.one(now), record, detail, now, cause="redefined") for record in records]
         await tx.insert("notices.add", rows)
     if whole:
         await _move(tx, workspace_id, whole, "enabled", None, None, now)
@@ -146,4 +149,3 @@ async def _move(
 
 async def _touch(tx: Tx, workspace_id: int, name: str, now: int) -> None:
     await tx.run("connectors.touch_connections", workspace_id=workspace_id, name=name, now=now)
-    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)

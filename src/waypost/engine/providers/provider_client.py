@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -19,16 +18,20 @@ from waypost.engine.net.oauth import TokenCache
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request, Response
 from waypost.engine.providers.drivers import aws, pinpoint, smtp
+from waypost.engine.providers.drivers.driver import Driver
 from waypost.errors import Invalid
 
 log = structlog.get_logger()
 
 #: Code for what data cannot say, by the driver that a connector names.
-DRIVERS: dict[str, ModuleType] = {"pinpoint": pinpoint, "smtp": smtp}
+DRIVERS: dict[str, Driver] = {"pinpoint": pinpoint, "smtp": smtp}
 #: Bytes of a body that are shown.
 SHOWN_BODY = 16_384
 #: Headers that prove whose a request is, whatever the connector calls its secrets.
 _PROOFS = frozenset({"authorization", "proxy-authorization", "x-amz-security-token"})
+#: Whether the messages of a call that broke were sent, nobody can tell; those of the calls after it were not.
+_BROKEN = Verdict(outcome=Outcome.UNKNOWN, code=OTHER, reason="internal")
+_NOT_SENT = Verdict(outcome=Outcome.RETRY, code=OTHER, reason="unsent", retry_after=0)
 
 
 class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,23 +120,32 @@ class ProviderClient:
         )
 
     async def _send_together(
-        self, driver: ModuleType, connection: Connection, messages: list[Outgoing], now: int
+        self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int
     ) -> list[Verdict]:
-        """Send what fits into one call, then what did not; a call that one message spoilt is made in halves."""
+        """Send what fits into one call, then what did not; a call that one message spoilt is made in halves.
+
+        When a call breaks, what the calls before it came to stands, and the calls after it are not made.
+        """
         verdicts: dict[int, Verdict] = {}
-        together = getattr(driver, "together", None)
-        divisible = getattr(driver, "divisible", None)
         waiting = [list(enumerate(messages))]
         while waiting:
             part = waiting.pop()
-            if together is not None and len(part) > 1:
-                fits = together([message for _, message in part])
-                if left := [one for one, fit in zip(part, fits, strict=True) if not fit]:
-                    waiting.append(left)
-                part = [one for one, fit in zip(part, fits, strict=True) if fit]
+            fits = driver.together([message for _, message in part])
+            if left := [one for one, fit in zip(part, fits, strict=True) if not fit]:
+                waiting.append(left)
+            part = [one for one, fit in zip(part, fits, strict=True) if fit]
             chosen = [message for _, message in part]
-            call = await self._call(driver, connection, chosen, now)
-            if len(part) > 1 and divisible and call.response is not None and divisible(chosen, call.response):
+            try:
+                call = await self._call(driver, connection, chosen, now)
+            except Exception:
+                if len(part) == len(messages):
+                    # There is nothing to keep.
+                    raise
+                log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
+                verdicts.update((index, _BROKEN) for index, _ in part)
+                verdicts.update((index, _NOT_SENT) for other in waiting for index, _ in other)
+                break
+            if len(part) > 1 and call.response is not None and driver.divisible(chosen, call.response):
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
                 continue
@@ -141,13 +153,13 @@ class ProviderClient:
                 verdicts[index] = verdict
         return [verdicts[index] for index in range(len(messages))]
 
-    async def _call(self, driver: ModuleType, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
+    async def _call(self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
         try:
-            request: Request = driver.prepare(connection, messages, self._callback_url, now)
+            request = driver.prepare(connection, messages, self._callback_url, now)
         except Exception as error:
             return _Call([_unbuilt(connection, error)] * len(messages))
         response, timings = await self._outbound.fetch(request)
-        verdicts: list[Verdict] = driver.read(connection, messages, response, now)
+        verdicts = driver.read(connection, messages, response, now)
         return _Call(_redact(verdicts, connection), request, response, timings)
 
     async def _send_one(self, connection: Connection, message: Outgoing, now: int) -> _Call:
@@ -187,7 +199,7 @@ class ProviderClient:
         driver = DRIVERS.get(connection.connector.driver)
         try:
             if driver is not None:
-                request: Request = driver.prepare(masked, [message], self._callback_url, now)
+                request = driver.prepare(masked, [message], self._callback_url, now)
             else:
                 callback_url = self._callback_url(connection)
                 draft = build_request(masked.connector, masked.config, message, callback_url, now)

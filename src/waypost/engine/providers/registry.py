@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from waypost.clock import SECOND, now_us
+from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.messaging.message import Outcome, Verdict
 from waypost.domain.providers.connection import Connection, same_account
 from waypost.domain.providers.connector import Connector
@@ -32,6 +32,8 @@ log = structlog.get_logger()
 #: The data center that is always there: this server's public URL, unless the setting says another.
 GLOBAL = "global"
 TRACKER_PATH = "/tracking/amazon-pinpoint-events"
+#: Why a connection is paused whose connector is gone or cannot be read.
+UNREADABLE = "definition_unreadable"
 #: From where a connection may come to a status.
 SOURCES = {
     "enabled": ("paused", "disabled"),
@@ -72,6 +74,8 @@ class ConnectionRegistry:
         self._keys: dict[str, tuple[tuple[int, int] | None, int]] = {}
         #: Ids that are nobody's, and until when that is believed.
         self._absent: dict[int, int] = {}
+        #: Enabled connections whose connector cannot be read: their workspace and version, and why.
+        self._unreadable: dict[int, tuple[int, int, str]] = {}
         #: How those fare that this process sends through.
         self._health: dict[int, CircuitBreaker] = {}
 
@@ -91,6 +95,14 @@ class ConnectionRegistry:
             self._by_number.update(shelf.connections)
             self._keys.clear()
             self._absent.clear()
+
+    async def pause_unreadable(self, ids: Ids, now: int) -> None:
+        """Pause the connections whose connector cannot be read, and say so to whoever runs them."""
+        for id_, (workspace_id, version, words) in list(self._unreadable.items()):
+            await self._database.transact(
+                pause_connection, workspace_id, id_, version, UNREADABLE, words, ids.one(now), now, cause="unreadable"
+            )
+            self._unreadable.pop(id_, None)
 
     async def load_all(self) -> None:
         """Read the connections of every workspace; at the start, so that a wrong secret key is found out then."""
@@ -230,6 +242,8 @@ class ConnectionRegistry:
                         connection=public("con", id_),
                         error=error.detail,
                     )
+                    if record["status"] == "enabled":
+                        self._unreadable[id_] = (workspace_id, record["version"], error.detail)
                     continue
                 before = _open(record, connector, self._vault)
             fresh[workspace_id][id_] = before
@@ -341,9 +355,18 @@ async def move_connection(
 
 
 async def pause_connection(
-    tx: Tx, workspace_id: int, id_: int, version: int, reason: str, words: str, notice_id: int, now: int
+    tx: Tx,
+    workspace_id: int,
+    id_: int,
+    version: int,
+    reason: str,
+    words: str,
+    notice_id: int,
+    now: int,
+    *,
+    cause: str = "refused",
 ) -> bool:
-    """Pause a connection whose provider refuses it, and say so to whoever runs it; whether it was enabled until now.
+    """Pause a connection that cannot be sent through, and say so to whoever runs it; whether it was enabled until now.
 
     Does nothing when it was changed since the version that was sent with: it may be mended already.
     """
@@ -353,7 +376,7 @@ async def pause_connection(
     )
     if moved:
         records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
-        await tx.insert("notices.add", [paused_notice(notice_id, records[0], words, now)])
+        await tx.insert("notices.add", [paused_notice(notice_id, records[0], words, now, cause=cause)])
     return moved
 
 

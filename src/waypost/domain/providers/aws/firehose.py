@@ -17,6 +17,7 @@ from waypost.domain.messaging.keywords import read_inbound
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import (
     Quarantined,
+    parse_moment,
     quarantine,
     read_count,
     read_message_id,
@@ -140,7 +141,7 @@ def read_delivery(body: bytes) -> Delivery:
             f'The body is not a Firehose request, {{"requestId", "timestamp", "records": [{{"data"}}]}}: {error}.'
         ) from error
     request_id = found.request_id if isinstance(found.request_id, str) and len(found.request_id) <= 256 else None
-    return Delivery(request_id, read_moment(found.timestamp, "ms", 0) or None, found.records)
+    return Delivery(request_id, parse_moment(found.timestamp, "ms"), found.records)
 
 
 def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, now: int) -> Found:
@@ -241,7 +242,7 @@ def _read_pinpoint(event: _Event, type_: str, workspace_id: int, connection_id: 
         connection_id=connection_id,
         message_id=_own_id(says.customer_context, event.client_context, says.mid),
         provider_message_id=says.message_id or None,
-        occurred_at=at * 1000 if type(at) is int and 0 < at < 1 << 47 else read_moment(at, "ms", now),
+        occurred_at=at * 1000 if type(at) is int and 0 < at * 1000 <= now else read_moment(at, "ms", now),
         status=meaning.status,
         code=meaning.code,
         reason=meaning.reason,
@@ -269,7 +270,7 @@ def _read_end_user_messaging(
         connection_id=connection_id,
         message_id=_own_id(event.context, None, None),
         provider_message_id=event.message_id or None,
-        occurred_at=at * 1000 if type(at) is int and 0 < at < 1 << 47 else read_moment(at, "ms", now),
+        occurred_at=at * 1000 if type(at) is int and 0 < at * 1000 <= now else read_moment(at, "ms", now),
         status=meaning.status,
         code=meaning.code,
         reason=meaning.reason,

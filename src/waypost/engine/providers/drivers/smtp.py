@@ -46,8 +46,21 @@ class MailCheck(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+def together(messages: list[Outgoing]) -> list[bool]:
+    """Each mail goes out by itself."""
+    return [index == 0 for index in range(len(messages))]
+
+
+def divisible(messages: list[Outgoing], response: Response) -> bool:
+    """Each mail goes out by itself."""
+    return False
+
+
 def prepare(
-    connection: Connection, messages: list[Outgoing], _callback_url: Callable[[Connection], str], now: int
+    connection: Connection,
+    messages: list[Outgoing],
+    callback_url: Callable[[Connection], str],
+    now: int,
 ) -> Request:
     """The mail for the first message; its Message-ID is the message's id, at each try the same.
 
@@ -73,7 +86,12 @@ def prepare(
     return request
 
 
-def read(connection: Connection, messages: list[Outgoing], response: Response, _now: int) -> list[Verdict]:
+def read(
+    connection: Connection,
+    messages: list[Outgoing],
+    response: Response,
+    now: int,
+) -> list[Verdict]:
     """What the server's last reply, or its absence, means for the message."""
     verdict = judge(response)
     if verdict.outcome is Outcome.ACCEPTED:

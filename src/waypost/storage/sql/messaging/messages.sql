@@ -80,6 +80,19 @@ SELECT c.id, c.workspace_id, (
 -- When one connection's next message falls due that is not due yet.
 SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
 
+-- name: messages.bring_back (sqlite)
+-- Retries that are far ahead and were written later than it is now: the clock that scheduled them was wrong.
+UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
+    SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
+    ORDER BY due_at, id LIMIT :n
+);
+
+-- name: messages.bring_back (postgres)
+UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
+    SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
+    ORDER BY due_at, id LIMIT :n FOR UPDATE SKIP LOCKED
+);
+
 -- name: messages.orphaned
 -- Messages that a process died over.
 SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT :n;
@@ -216,6 +229,16 @@ INSERT INTO consents (workspace_id, channel, address, state, source, changed_at)
 ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
     changed_at = excluded.changed_at
 WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
+
+-- name: consents.put
+-- What is said by request is the word of now: it replaces any other, but for a STOP that came in while the request was under way.
+-- One that is dated further ahead than clocks differ is no such STOP.
+INSERT INTO consents (workspace_id, channel, address, state, source, changed_at)
+VALUES (:workspace_id, :channel, :address, :state, :source, :now)
+ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
+    changed_at = excluded.changed_at
+WHERE NOT (consents.state = 'opted_out' AND excluded.state = 'opted_in'
+    AND consents.changed_at > excluded.changed_at AND consents.changed_at <= :latest);
 
 -- name: consents.get
 SELECT channel, address, state, source, changed_at FROM consents
