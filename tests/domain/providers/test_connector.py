@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from waypost.domain.providers.body_template import holds_broken_json
 from waypost.domain.providers.connector import (
-    Answer,
     Auth,
     Callback,
     CallbackReading,
     CallbackStatus,
     Connector,
-    Fault,
+    ErrorRule,
     Field,
-    Reading,
-    Source,
+    ResponseReading,
+    ResponseRule,
     UnknownStatus,
+    ValueLocation,
     Verification,
     check_config,
 )
@@ -490,16 +490,16 @@ def test_patterns_are_globs(pattern, text):
 @pytest.mark.parametrize(
     "struct",
     [
-        Answer,
+        ResponseRule,
         Auth,
         Callback,
         CallbackReading,
         CallbackStatus,
         Connector,
-        Fault,
+        ErrorRule,
         Field,
-        Reading,
-        Source,
+        ResponseReading,
+        ValueLocation,
         UnknownStatus,
         Verification,
     ],

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD, LONGEST_OPEN_S, CircuitBreaker, note
 
 NOW = 1_790_000_000 * SECOND
-TROUBLE = Verdict(outcome=Outcome.RETRY, reason="unreachable", detail="connection refused")
+TROUBLE = Verdict(outcome=SendOutcome.RETRY, reason="unreachable", detail="connection refused")
 
 
 def ill(calls: int) -> CircuitBreaker:
@@ -43,7 +43,7 @@ def test_what_was_under_way_when_the_rest_began_makes_it_no_longer():
     assert (health.failures, health.open_until) == (FAILURE_THRESHOLD, NOW + SECOND)
 
 
-@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RETRY])
+@pytest.mark.parametrize("outcome", [outcome for outcome in SendOutcome if outcome is not SendOutcome.RETRY])
 def test_any_other_answer_shows_that_it_is_there(outcome):
     health = ill(FAILURE_THRESHOLD)
     assert not note(health, [TROUBLE, Verdict(outcome=outcome)], NOW, 1.0)
@@ -53,9 +53,9 @@ def test_any_other_answer_shows_that_it_is_there(outcome):
 
 def test_an_error_of_the_providers_own_counts_although_nobody_knows_what_became_of_the_message():
     health = CircuitBreaker()
-    broken = Verdict(outcome=Outcome.UNKNOWN, reason="provider_5xx", detail="503")
+    broken = Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx", detail="503")
     for _ in range(FAILURE_THRESHOLD):
         note(health, [broken, TROUBLE], NOW, 1.0)
     assert health.failing(NOW)
-    note(health, [Verdict(outcome=Outcome.UNKNOWN, reason="no_answer")], NOW, 1.0)
+    note(health, [Verdict(outcome=SendOutcome.UNKNOWN, reason="no_answer")], NOW, 1.0)
     assert not health.failing(NOW)

@@ -12,7 +12,7 @@ from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.masking import Masker
 from waypost.engine.providers import connection_records
 from waypost.engine.providers import registry as module
-from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import definitions, shipped
 from waypost.engine.providers.registry import SOURCES, ConnectionRegistry, complete
 from waypost.engine.runtime.encryption import Encryption
@@ -51,7 +51,7 @@ async def known(database: SQLite) -> ConnectionRegistry:
 
 
 async def make(database: SQLite, name: str, *, workspace: int = 1, **changes: Any) -> ConnectionRecord:
-    draft = connection_records.check_draft(Draft(name=name, config=CONFIG, **changes), TWILIO, CENTERS)
+    draft = connection_records.check_draft(ConnectionDraft(name=name, config=CONFIG, **changes), TWILIO, CENTERS)
     return await database.transact(
         connection_records.create_connection, ids, VAULT, workspace, TWILIO, draft, f"key {name}", None, now_us()
     )
@@ -64,8 +64,8 @@ async def rename(database: SQLite, account: ConnectionRecord, name: str) -> Conn
     )
 
 
-def _draft(account: ConnectionRecord) -> Draft:
-    return Draft(**{name: getattr(account, name) for name in Draft.__struct_fields__})
+def _draft(account: ConnectionRecord) -> ConnectionDraft:
+    return ConnectionDraft(**{name: getattr(account, name) for name in ConnectionDraft.__struct_fields__})
 
 
 async def test_what_changes_elsewhere_is_seen_after_a_refresh(database, known):
@@ -235,7 +235,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
 
     await database.transact(put, text)
     own = msgspec.structs.replace(TWILIO, name="own")
-    draft = Draft(name="one", config=check_config(own, CONFIG))
+    draft = ConnectionDraft(name="one", config=check_config(own, CONFIG))
     made = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, own, draft, "key", None, now_us()
     )
@@ -344,12 +344,12 @@ def test_data_centers_that_are_none_are_refused(text):
 async def test_the_same_account_is_the_same_connector_and_the_same_identity_in_one_workspace(database, known):
     one, other = await make(database, "one"), await make(database, "two")
     elsewhere = await make(database, "elsewhere", workspace=2)
-    draft = Draft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
+    draft = ConnectionDraft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     rotated = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key rotated", None, now_us()
     )
-    draft = Draft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
+    draft = ConnectionDraft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     stranger = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key stranger", None, now_us()

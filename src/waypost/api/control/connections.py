@@ -14,7 +14,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import Report
 from waypost.engine.providers import connection_records
-from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime import idempotency
 from waypost.storage.database import Tx
@@ -95,7 +95,7 @@ async def make_connection(call: Call, asked: NewConnection) -> Response[Connecti
         return call.respond(known)
     connector = await call.read(find_connector, call.workspace_id, asked.connector)
     draft = connection_records.check_draft(
-        Draft(
+        ConnectionDraft(
             name=asked.name,
             config=asked.config,
             position=asked.position,
@@ -122,7 +122,7 @@ async def make_connection(call: Call, asked: NewConnection) -> Response[Connecti
     return response
 
 
-async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> Report | None:
+async def prove(call: Call, connector: Connector, draft: ConnectionDraft, skip: bool) -> Report | None:
     """What the provider says of a draft; Invalid when it may not be stored and that is not wanted all the same."""
     engine = call.engine
     tracker_url = engine.connections.tracker_url(draft.data_center)
@@ -174,15 +174,19 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     if "validity" in given:
         given["validity_s"] = given.pop("validity")
 
-    def merge(account: ConnectionRecord) -> Draft:
-        values = {name: given.get(name, getattr(account, name)) for name in Draft.__struct_fields__ if name != "config"}
+    def merge(account: ConnectionRecord) -> ConnectionDraft:
+        values = {
+            name: given.get(name, getattr(account, name))
+            for name in ConnectionDraft.__struct_fields__
+            if name != "config"
+        }
         if "data_center" not in given and values["data_center"] not in engine.connections.data_centers:
             # It is no longer in the settings; that is no reason to refuse another change.
             values["data_center"] = None
-        draft = Draft(config=connection_records.merge_config(account, config), **values)
+        draft = ConnectionDraft(config=connection_records.merge_config(account, config), **values)
         return connection_records.check_draft(draft, account.usable, engine.connections.data_centers)
 
-    def differs(account: ConnectionRecord, draft: Draft) -> bool:
+    def differs(account: ConnectionRecord, draft: ConnectionDraft) -> bool:
         center_url = engine.connections.center_url
         return draft.config != account.config or center_url(draft.data_center) != center_url(account.data_center)
 

@@ -12,13 +12,13 @@ from waypost.api.control.calls import KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.messaging.message import Content
-from waypost.domain.messaging.sms import Measure
-from waypost.domain.templates.liquid.environment import Gap
+from waypost.domain.messaging.sms import SmsMeasure
+from waypost.domain.templates.liquid.environment import UndefinedVariable
 from waypost.domain.templates.template import (
     FIELDS,
     LONGEST_NAME,
-    Compiled,
-    Source,
+    CompiledTemplate,
+    TemplateSource,
     Variant,
     check_template,
     context_of,
@@ -145,9 +145,9 @@ class TemplatePreview(msgspec.Struct, kw_only=True):
 
     variant: str
     content: Content
-    undefined: list[Gap]
+    undefined: list[UndefinedVariable]
     #: Of a text message: its encoding, its length, and the parts it is sent in.
-    sms: Measure | None
+    sms: SmsMeasure | None
 
 
 def template_id(text: str) -> int:
@@ -177,7 +177,7 @@ def _show(template: Template) -> TemplateShown:
 
 def _given(fields: ContentFields) -> dict[str, Any]:
     """The fields that were given; what was taken back has the value of one that is not there."""
-    empty = Source()
+    empty = TemplateSource()
     return {
         name: getattr(empty, name) if value is None else value
         for name in ContentFields.__struct_fields__
@@ -189,14 +189,17 @@ def _variants(asked: list[VariantGiven] | None, fields: ContentFields | None) ->
     """The variants that were asked for: those of the list, or one of the fields."""
     given = _given(fields) if fields is not None else {}
     if asked is None:
-        return [Variant(content=Source(**given))]
+        return [Variant(content=TemplateSource(**given))]
     if given:
         raise Invalid(
             f"A template has variants or a content of its own; leave out {', '.join(given)}.",
             code="invalid_template",
             field=next(iter(given)),
         )
-    return [Variant(name=one.name.strip(), weight=one.weight, content=Source(**_given(one.content))) for one in asked]
+    return [
+        Variant(name=one.name.strip(), weight=one.weight, content=TemplateSource(**_given(one.content)))
+        for one in asked
+    ]
 
 
 def _changed(template: Template, asked: TemplateChange) -> list[Variant]:
@@ -294,7 +297,7 @@ async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
     return await _preview(call, asked, asked.channel, _variants(asked.variants, asked.content))
 
 
-async def _check(channel: str, variants: list[Variant]) -> Compiled:
+async def _check(channel: str, variants: list[Variant]) -> CompiledTemplate:
     """The variants compiled; Invalid for what is wrong with them."""
     size = sum(len(variant.content.html) + len(variant.content.mjml) for variant in variants)
     return await templates.compile_aside(size, lambda: check_template(channel, variants))

@@ -16,8 +16,8 @@ from waypost.domain.providers.aws import firehose
 from waypost.domain.providers.callbacks import (
     BATCH_BYTES,
     BODY_BYTES,
-    Notification,
-    Posted,
+    CallbackRequest,
+    SnsNotification,
     confirmation,
     given_keys,
     is_genuine,
@@ -151,7 +151,7 @@ class ReceiptRoutes:
                 named = await self._take_stream(data, headers, connection.id, connection.workspace_id)
                 return _encode(_StreamAnswer(request_id or named, now_us() // 1000))
             path, now = _raw_path(scope), now_us()
-            posted = Posted(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
+            posted = CallbackRequest(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
             if not is_genuine(connection.connector, connection.config, posted, now):
                 await self._require_key(connection, headers, query)
             notification = read_notification(data)
@@ -207,7 +207,7 @@ class ReceiptRoutes:
         )
         return delivery.request_id or ""
 
-    async def _take_notification(self, notification: Notification) -> bool:
+    async def _take_notification(self, notification: SnsNotification) -> bool:
         """Whether the message in an envelope of SNS is to be read; a subscription is confirmed on the way."""
         if notification.type == "Notification":
             return True
@@ -250,7 +250,7 @@ class ReceiptRoutes:
         return count
 
 
-def _callback_slices(connection: Connection, posted: Posted, now: int) -> Iterator[Found]:
+def _callback_slices(connection: Connection, posted: CallbackRequest, now: int) -> Iterator[Found]:
     """What a genuine callback says, a part at a time."""
     connector = connection.connector
     records = read_body(connector, posted)

@@ -32,7 +32,7 @@ JSON_IN_TEXT = (
 )
 
 
-class Flaw(Exception):
+class BodyError(Exception):
     """Something in a body cannot be: under which keys, and why."""
 
     def __init__(self, path: tuple[str | int, ...], reason: str) -> None:
@@ -44,24 +44,24 @@ class Flaw(Exception):
 def expressions(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every text of a body with where it stands; Flaw where something cannot be sent."""
     if len(path) > DEEPEST:
-        raise Flaw(path, f"a body is nested at most {DEEPEST} deep")
+        raise BodyError(path, f"a body is nested at most {DEEPEST} deep")
     if isinstance(tree, str):
         yield path, tree
     elif isinstance(tree, Mapping):
         marks = {key for key in tree if key.startswith("$")}
         if unknown := marks - MARKS:
-            raise Flaw(
+            raise BodyError(
                 (*path, min(unknown)), f"there is no mark {min(unknown)!r}; there are {', '.join(sorted(MARKS))}"
             )
         if marks & {"$json", "$keep"} and len(tree.keys() - {"$if"}) != 1:
-            raise Flaw(path, "$json and $keep stand alone in their table, but for $if")
+            raise BodyError(path, "$json and $keep stand alone in their table, but for $if")
         for key, value in tree.items():
             yield from expressions(value, (*path, key))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
             yield from expressions(value, (*path, index))
     elif tree is not None and not isinstance(tree, bool | int | float):
-        raise Flaw(path, "a body holds texts, numbers, truth values, lists and tables")
+        raise BodyError(path, "a body holds texts, numbers, truth values, lists and tables")
 
 
 def holds_broken_json(text: str) -> bool:

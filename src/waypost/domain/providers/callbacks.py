@@ -21,12 +21,12 @@ from waypost.domain.messaging.keywords import inbound_receipt, keyword
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.receipt import (
     Quarantined,
+    clean_receipt,
     quarantine,
     read_count,
     read_message_id,
     read_micros,
     read_moment,
-    tidy,
 )
 from waypost.domain.providers.connector import CallbackReading, CallbackStatus, Connector, Verification
 from waypost.domain.templates.liquid.expressions import as_text, compile_text
@@ -43,7 +43,7 @@ _PLACES = re.compile(r"(\{body\}|\{timestamp\})")
 _json = msgspec.json.Decoder().decode
 
 
-class Posted(msgspec.Struct, frozen=True, kw_only=True):
+class CallbackRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that says to be a callback."""
 
     #: By lower-case name.
@@ -73,7 +73,7 @@ def given_keys(headers: Mapping[str, str], query: str) -> list[str]:
     return [key for key in dict.fromkeys(found) if key and len(key) <= _LONGEST_KEY]
 
 
-def is_genuine(connector: Connector, config: Mapping[str, Any], posted: Posted, now: int) -> bool:
+def is_genuine(connector: Connector, config: Mapping[str, Any], request: CallbackRequest, now: int) -> bool:
     """Whether a callback comes from the provider, by what the connector says of it.
 
     False whenever there is nothing to tell by: no key in the connection, or a scheme that proves nothing. Every
@@ -91,22 +91,22 @@ def is_genuine(connector: Connector, config: Mapping[str, Any], posted: Posted, 
         return False
     match verify.scheme:
         case "hmac":
-            return _is_signed(verify, key, posted, now)
+            return _is_signed(verify, key, request, now)
         case "sendgrid":
-            return _is_signed_by_sendgrid(verify, key, posted, now)
+            return _is_signed_by_sendgrid(verify, key, request, now)
         case "twilio":
-            return _is_signed_by_twilio(key, posted)
+            return _is_signed_by_twilio(key, request)
         case "basic":
-            return _is_same(":".join(_basic(posted.headers)), key)
+            return _equals(":".join(_basic(request.headers)), key)
         case "header":
-            return _is_same(posted.headers.get(verify.header.lower(), "").removeprefix(verify.prefix), key)
+            return _equals(request.headers.get(verify.header.lower(), "").removeprefix(verify.prefix), key)
         case "token":
-            return _is_same(posted.parameter("token") or posted.parameter("key") or "", key)
+            return _equals(request.parameter("token") or request.parameter("key") or "", key)
     return False
 
 
-def _is_same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
+def _equals(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
 
 
 def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -129,32 +129,32 @@ def _is_recent(text: str, tolerance_s: int, now: int) -> bool:
     return abs(now / SECOND - seconds) <= tolerance_s
 
 
-def _is_signed(verify: Verification, key: str, posted: Posted, now: int) -> bool:
-    given = posted.headers.get(verify.header.lower(), "")
-    timestamp = posted.headers.get(verify.timestamp_header.lower(), "") if verify.timestamp_header else ""
+def _is_signed(verify: Verification, key: str, request: CallbackRequest, now: int) -> bool:
+    given = request.headers.get(verify.header.lower(), "")
+    timestamp = request.headers.get(verify.timestamp_header.lower(), "") if verify.timestamp_header else ""
     if verify.timestamp_header and not _is_recent(timestamp, verify.tolerance_s, now):
         return False
     if not given.startswith(verify.prefix):
         return False
     given = given.removeprefix(verify.prefix).strip()
-    parts = {"{body}": posted.body, "{timestamp}": timestamp.encode()}
+    parts = {"{body}": request.body, "{timestamp}": timestamp.encode()}
     content = b"".join(parts.get(part, part.encode()) for part in _PLACES.split(verify.over))
     digest = hmac.digest(key.encode(), content, verify.algorithm)
     if verify.encoding == "hex":
-        return _is_same(given.lower(), digest.hex())
-    return _is_same(given, base64.b64encode(digest).decode())
+        return _equals(given.lower(), digest.hex())
+    return _equals(given, base64.b64encode(digest).decode())
 
 
-def _is_signed_by_sendgrid(verify: Verification, key: str, posted: Posted, now: int) -> bool:
+def _is_signed_by_sendgrid(verify: Verification, key: str, request: CallbackRequest, now: int) -> bool:
     """The Signed Event Webhook: ECDSA (P-256, SHA-256) over timestamp and raw body; its line end counts."""
-    headers = posted.headers
+    headers = request.headers
     timestamp = headers.get((verify.timestamp_header or _TIMESTAMP).lower(), "")
     public = _public_key(key)
     if public is None or not _is_recent(timestamp, verify.tolerance_s, now):
         return False
     try:
         signature = base64.b64decode(headers.get((verify.header or _SIGNATURE).lower(), ""), validate=True)
-        public.verify(signature, timestamp.encode() + posted.body, ECDSA(SHA256()))
+        public.verify(signature, timestamp.encode() + request.body, ECDSA(SHA256()))
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -170,26 +170,26 @@ def _public_key(text: str) -> EllipticCurvePublicKey | None:
     return found if isinstance(found, EllipticCurvePublicKey) else None
 
 
-def _is_signed_by_twilio(token: str, posted: Posted) -> bool:
+def _is_signed_by_twilio(token: str, request: CallbackRequest) -> bool:
     """HMAC-SHA1 over the public URL and, for forms, the sorted parameters; for JSON the URL has a hash of the body."""
-    given = posted.headers.get("x-twilio-signature", "")
-    if _is_form(posted.headers):
-        fields = _form(posted.body)
+    given = request.headers.get("x-twilio-signature", "")
+    if _is_form(request.headers):
+        fields = _form(request.body)
         if fields is None:
             return False
         tail = "".join(name + value for name, value in sorted(set(fields)))
     else:
-        digest = posted.parameter("bodySHA256")
-        if digest is None or not _is_same(digest.lower(), hashlib.sha256(posted.body).hexdigest()):
+        digest = request.parameter("bodySHA256")
+        if digest is None or not _equals(digest.lower(), hashlib.sha256(request.body).hexdigest()):
             return False
         tail = ""
-    rest = posted.path + (f"?{posted.query}" if posted.query else "")
+    rest = request.path + (f"?{request.query}" if request.query else "")
     signed = [
         base64.b64encode(hmac.digest(token.encode(), (base + rest + tail).encode("utf-8", "replace"), "sha1")).decode()
-        for base in dict.fromkeys(spelling for base in posted.bases for spelling in _spellings(base))
+        for base in dict.fromkeys(spelling for base in request.bases for spelling in _spellings(base))
     ]
     # All of them are compared, so that the time does not tell which one came close.
-    return bool(sum([_is_same(given, one) for one in signed]))
+    return bool(sum([_equals(given, one) for one in signed]))
 
 
 def _spellings(base: str) -> tuple[str, ...]:
@@ -227,20 +227,20 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_body(connector: Connector, posted: Posted) -> list[Any]:
+def read_body(connector: Connector, request: CallbackRequest) -> list[Any]:
     """The records of a callback; Invalid when its body is not what the connector's callbacks are."""
     callback = connector.callback
     if callback is None:
         raise Invalid(f"The connector {connector.name} reads no callbacks.")
-    if callback.encoding == "form" and not _media_type(posted.headers).endswith("json"):
-        fields = _form(posted.body)
+    if callback.encoding == "form" and not _media_type(request.headers).endswith("json"):
+        fields = _form(request.body)
         if fields is None:
             raise Invalid(f"The body has to be a form of at most {_MOST_FIELDS} fields.")
         # Of a repeated field the first counts.
         whole: Any = dict(reversed(fields))
     else:
         try:
-            whole = _json(posted.body)
+            whole = _json(request.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"The body is not JSON: {error}.") from error
     found = find(whole, callback.records)
@@ -262,7 +262,7 @@ def read_callbacks(
             found.append(quarantine(workspace_id, connection_id, str(error), msgspec.json.encode(record)))
             continue
         if receipt is not None:
-            found.append(tidy(receipt))
+            found.append(clean_receipt(receipt))
     return found
 
 
@@ -337,7 +337,7 @@ def _judge(connector: Connector, receipt: Receipt, rule: CallbackStatus | None, 
 def _rule(connector: Connector, record: Any, status: str) -> CallbackStatus | None:
     for rule in connector.callback.statuses if connector.callback is not None else ():
         if is_like(status, rule.match) and all(
-            any(is_like(value, wanted) for value in find_all(record, path)) for path, wanted in rule.when.items()
+            any(is_like(value, expected) for value in find_all(record, path)) for path, expected in rule.when.items()
         ):
             return rule
     return None
@@ -372,13 +372,13 @@ def _text(record: Any, path: str) -> str | None:
     return as_text(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
-class Confirm(msgspec.Struct, frozen=True):
+class SubscriptionConfirmation(msgspec.Struct, frozen=True):
     """SNS wants to know whether its messages are welcome: yes is a GET of this URL."""
 
     url: str
 
 
-class Notification(msgspec.Struct, rename="pascal"):
+class SnsNotification(msgspec.Struct, rename="pascal"):
     """What SNS posts to an HTTP subscriber (its envelope)."""
 
     type: str
@@ -388,11 +388,11 @@ class Notification(msgspec.Struct, rename="pascal"):
     subscribe_url: str | None = msgspec.field(default=None, name="SubscribeURL")
 
 
-_notification = msgspec.json.Decoder(Notification).decode
+_notification = msgspec.json.Decoder(SnsNotification).decode
 _TOPIC_HOST = re.compile(r"sns\.[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?\Z")
 
 
-def read_notification(body: bytes) -> Notification | None:
+def read_notification(body: bytes) -> SnsNotification | None:
     """The envelope that SNS put around a message; None when the body is none."""
     # Looked for first: nearly everything that comes is something else.
     if b'"TopicArn"' not in body:
@@ -403,7 +403,7 @@ def read_notification(body: bytes) -> Notification | None:
         return None
 
 
-def confirmation(notification: Notification) -> Confirm | None:
+def confirmation(notification: SnsNotification) -> SubscriptionConfirmation | None:
     """What has to be fetched for a subscription to begin; None when that is not a page of SNS."""
     url = notification.subscribe_url or ""
     if len(url) > 2048 or any(letter <= " " or letter >= "\x7f" for letter in url):
@@ -413,4 +413,4 @@ def confirmation(notification: Notification) -> Confirm | None:
         proper = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
     except ValueError:
         return None
-    return Confirm(url) if proper and _TOPIC_HOST.match(parts.netloc.partition(":")[0]) else None
+    return SubscriptionConfirmation(url) if proper and _TOPIC_HOST.match(parts.netloc.partition(":")[0]) else None

@@ -1,5 +1,6 @@
 """An account at a provider: a connector with credentials, limits and a name that people recognise."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -46,3 +47,17 @@ def same_account(one: Connection, other: Connection) -> bool:
     names = one.connector.account_fields
     values = [(one.config.get(name), other.config.get(name)) for name in names]
     return any(first not in (None, "") for first, _ in values) and all(first == second for first, second in values)
+
+
+def secret_values(connector: Connector, config: Mapping[str, Any]) -> list[str]:
+    """Return the secrets of a connection's configuration as texts; of a field of header lines, also each value."""
+    found = []
+    for field in connector.fields:
+        value = config.get(field.name)
+        if not field.secret or value is None or isinstance(value, bool) or value == "":
+            continue
+        text = str(value)
+        found.append(text)
+        if field.format == "headers":
+            found += [line.partition(":")[2].strip() for line in text.splitlines()]
+    return [text for text in found if text]

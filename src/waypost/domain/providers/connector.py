@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from waypost.domain.messaging.message import Outcome, Status
-from waypost.domain.providers.body_template import JSON_IN_TEXT, Flaw, expressions, holds_broken_json, read_text
+from waypost.domain.messaging.message import SendOutcome, Status
+from waypost.domain.providers.body_template import JSON_IN_TEXT, BodyError, expressions, holds_broken_json, read_text
 from waypost.domain.templates.liquid.expressions import check_expression
 from waypost.domain.values.patterns import BadPattern, compile_pattern
 from waypost.errors import Invalid
@@ -70,7 +70,7 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     audience: Long = ""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ValueLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where something stands in an answer: in a header, or under a path of its JSON."""
 
     header: Short = ""
@@ -80,23 +80,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 #: A path alone, a source, or several of which the first that is there counts.
-Sources = str | Source | tuple[str | Source, ...]
+ValueLocations = str | ValueLocation | tuple[str | ValueLocation, ...]
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResponseReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where an answer says what."""
 
     #: The provider's id of the message.
-    id: Sources = ()
+    id: ValueLocations = ()
     #: The provider's own code of an error.
-    code: Sources = ()
+    code: ValueLocations = ()
     #: The provider's own words.
-    detail: Sources = ()
+    detail: ValueLocations = ()
     #: How long to wait.
-    retry_after: Sources = Source(header="Retry-After")
+    retry_after: ValueLocations = ValueLocation(header="Retry-After")
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResponseRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule: answers that fulfil all of its conditions mean this."""
 
     #: `200`, `"2xx"`, `"200-204"`, several with commas, or a list of such. Liquid is allowed.
@@ -106,16 +106,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     header: dict[str, Patterns] = {}
     #: By path of the JSON body.
     body: dict[str, Patterns] = {}
-    outcome: Outcome
+    outcome: SendOutcome
     code: Code | None = None
     reason: Word | None = None
     suppress: Word | None = None
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ErrorRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one of the provider's error codes means, in an answer or in a callback."""
 
-    outcome: Outcome = Outcome.REJECTED
+    outcome: SendOutcome = SendOutcome.REJECTED
     code: Code | None = None
     reason: Word | None = None
     suppress: Word | None = None
@@ -253,10 +253,10 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     #: Repeating a message does no harm: the provider knows it by its id.
     idempotent: bool = False
 
-    read: Reading = Reading()
-    answers: tuple[Answer, ...] = ()
+    read: ResponseReading = ResponseReading()
+    answers: tuple[ResponseRule, ...] = ()
     #: By the provider's own code.
-    errors: dict[str, Fault] = {}
+    errors: dict[str, ErrorRule] = {}
     callback: Callback | None = None
     #: Names of set-up checks.
     checks: tuple[Word, ...] = ()
@@ -351,7 +351,7 @@ def check_value(connector: Connector, field: Field, value: Any) -> Any:
     if field.format:
         try:
             _FORMATS[field.format](value)
-        except (ValueError, Flaw) as error:
+        except (ValueError, BodyError) as error:
             raise refuse(f"is not valid. {error}".rstrip(".")) from error
     return value
 
@@ -409,7 +409,7 @@ def _check_body(text: str) -> None:
     for path, value in expressions(tree):
         check_expression(value)
         if holds_broken_json(value):
-            raise Flaw(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
+            raise BodyError(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
 
 
 _FORMATS: dict[str, Callable[[str], object]] = {

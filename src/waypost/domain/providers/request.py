@@ -38,7 +38,7 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     audience: str = ""
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class UnsignedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request without a signature or token."""
 
     method: str
@@ -51,7 +51,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_request(
     connector: Connector, config: Mapping[str, Any], message: Outgoing, callback_url: str, now: int
-) -> Draft:
+) -> UnsignedRequest:
     """The request for one message.
 
     Unbuildable when it cannot be made.
@@ -88,7 +88,7 @@ def build_request(
     method = compile_text(connector.method)(context).strip().upper()
     if not (method.isascii() and method.isalpha() and len(method) <= 10):
         raise _unusable(f"{method[:20]!r} is no HTTP method")
-    return Draft(method=method, url=url, headers=lines, body=body, authorization=authorization)
+    return UnsignedRequest(method=method, url=url, headers=lines, body=body, authorization=authorization)
 
 
 def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: str, now: int) -> Context:

@@ -33,7 +33,7 @@ BROKEN = frozenset(
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
 
 
-class Called(msgspec.Struct, frozen=True, kw_only=True):
+class CallResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one call to a provider came to."""
 
     #: None when there was no whole answer; then `trouble` says why, as `code: words`.
@@ -114,7 +114,7 @@ class SetupCode(msgspec.Struct, frozen=True):
     resolution: tuple[str, ...]
 
 
-class Source(msgspec.Struct, frozen=True):
+class ReceiptSource(msgspec.Struct, frozen=True):
     """What sends receipts into a stream: a Pinpoint project, or a configuration set."""
 
     name: str
@@ -171,7 +171,7 @@ def _codes(account: str, place: str, linked: str, service: str) -> dict[int, Set
     return {code: SetupCode(code, meaning, steps) for code, (meaning, steps) in table.items()}
 
 
-PINPOINT = Source(
+PINPOINT = ReceiptSource(
     "Pinpoint",
     _codes(
         "Pinpoint account",
@@ -180,7 +180,7 @@ PINPOINT = Source(
         "AWS Pinpoint",
     ),
 )
-END_USER_MESSAGING = Source(
+END_USER_MESSAGING = ReceiptSource(
     "End User Messaging",
     _codes(
         "End User Messaging configuration set",
@@ -193,7 +193,7 @@ END_USER_MESSAGING = Source(
 SETUP_CODES = PINPOINT.codes
 
 
-def failed(source: Source, code: int, name: str, call: str, detail: str, error: str | None = None) -> Check:
+def failed(source: ReceiptSource, code: int, name: str, call: str, detail: str, error: str | None = None) -> Check:
     """A step that failed with a set-up code."""
     known = source.codes[code]
     return Check(
@@ -208,7 +208,7 @@ def failed(source: Source, code: int, name: str, call: str, detail: str, error: 
     )
 
 
-def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], called: Called | None = None) -> Check:
+def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], result: CallResult | None = None) -> Check:
     """A step that failed in a way that has no set-up code."""
     return Check(
         name=name,
@@ -216,8 +216,8 @@ def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], cal
         result=Result.FAILED,
         meaning=meaning,
         resolution=resolution,
-        error=called.error if called else None,
-        detail=told(called) if called else None,
+        error=result.error if result else None,
+        detail=describe_call(result) if result else None,
     )
 
 
@@ -242,45 +242,45 @@ def passed(name: str, call: str, detail: str | None = None) -> Check:
     return Check(name=name, call=call, result=Result.OK, detail=detail)
 
 
-def told(called: Called) -> str:
+def describe_call(result: CallResult) -> str:
     """What a call came to, in one line."""
-    if called.status is None:
-        return called.trouble or "no answer"
-    words = ": ".join(part for part in (called.error, called.message) if part)
-    return f"status {called.status}" + (f", {words}" if words else "")
+    if result.status is None:
+        return result.trouble or "no answer"
+    words = ": ".join(part for part in (result.error, result.message) if part)
+    return f"status {result.status}" + (f", {words}" if words else "")
 
 
-def went_well(called: Called) -> bool:
+def succeeded(result: CallResult) -> bool:
     """Whether the call was answered with success."""
-    return called.status is not None and 200 <= called.status < 300
+    return result.status is not None and 200 <= result.status < 300
 
 
-def passing(called: Called) -> bool:
+def is_temporary(result: CallResult) -> bool:
     """Whether the same call may well come to something else in a moment."""
-    if called.status is None:
-        return not (called.trouble or "").startswith(("address_forbidden", "not_sent"))
-    return called.status == 429 or called.status >= 500 or called.error in THROTTLED or called.error in BROKEN
+    if result.status is None:
+        return not (result.trouble or "").startswith(("address_forbidden", "not_sent"))
+    return result.status == 429 or result.status >= 500 or result.error in THROTTLED or result.error in BROKEN
 
 
-def unreachable(called: Called) -> bool:
+def is_unreachable(result: CallResult) -> bool:
     """Whether nobody was there to take the call: no such host, no connection."""
-    trouble = (called.trouble or "").partition(":")[0]
-    return called.status is None and (trouble in ("dns", "connect") or (trouble == "timeout" and not called.sent))
+    trouble = (result.trouble or "").partition(":")[0]
+    return result.status is None and (trouble in ("dns", "connect") or (trouble == "timeout" and not result.sent))
 
 
-def denied(called: Called) -> bool:
+def is_denied(result: CallResult) -> bool:
     """Whether AWS knows who asks and does not let them."""
-    return called.error in DENIED or (called.status == 403 and called.error is None)
+    return result.error in DENIED or (result.status == 403 and result.error is None)
 
 
-def judge_account(source: Source, called: Called, name: str, call: str) -> Check | None:
+def judge_account(source: ReceiptSource, result: CallResult, name: str, call: str) -> Check | None:
     """The verdict on the first call of a check where it did not go well, but for a thing that is not there (404)."""
-    if went_well(called):
+    if succeeded(result):
         return None
-    if unreachable(called):
+    if is_unreachable(result):
         return failed(
-            source, 2001, name, call, f"{told(called)} (or this server cannot reach AWS at all)", called.error
+            source, 2001, name, call, f"{describe_call(result)} (or this server cannot reach AWS at all)", result.error
         )
-    if called.status is None or passing(called):
-        return unverified(name, call, told(called), called.error)
-    return failed(source, 2001, name, call, told(called), called.error)
+    if result.status is None or is_temporary(result):
+        return unverified(name, call, describe_call(result), result.error)
+    return failed(source, 2001, name, call, describe_call(result), result.error)

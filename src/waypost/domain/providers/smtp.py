@@ -17,7 +17,7 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?\Z")
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|\Z)")
 
 
-class Stage(StrEnum):
+class SmtpStage(StrEnum):
     """How far a conversation came: what the last reply answered, or was to answer."""
 
     CONNECT = "connect"  #: No connection, or no greeting.
@@ -30,7 +30,7 @@ class Stage(StrEnum):
     MESSAGE = "message"  #: The mail itself.
 
 
-class Reply(msgspec.Struct, frozen=True):
+class SmtpReply(msgspec.Struct, frozen=True):
     """What a server said."""
 
     code: int
@@ -38,7 +38,7 @@ class Reply(msgspec.Struct, frozen=True):
     text: str
 
 
-class Replies:
+class SmtpReplyParser:
     """Cuts what a server says into replies."""
 
     def __init__(self) -> None:
@@ -51,9 +51,9 @@ class Replies:
         """Whether a part of a reply was said."""
         return bool(self._rest or self._lines)
 
-    def take(self, data: bytes) -> list[Reply]:
+    def take(self, data: bytes) -> list[SmtpReply]:
         """The replies that end in these bytes; ValueError when this is no SMTP."""
-        found: list[Reply] = []
+        found: list[SmtpReply] = []
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             match = _LINE.match(line.removesuffix(b"\r"))
@@ -63,14 +63,14 @@ class Replies:
             if self._size <= LONGEST_REPLY:
                 self._lines.append((match[3] or b"").decode("utf-8", "replace"))
             if match[2] != b"-":
-                found.append(Reply(int(match[1]), "\n".join(self._lines)))
+                found.append(SmtpReply(int(match[1]), "\n".join(self._lines)))
                 self._lines, self._size = [], 0
         if self._size > LONGEST_REPLY or len(self._rest) > LONGEST_REPLY:
             raise ValueError(f"a reply of more than {LONGEST_REPLY} bytes")
         return found
 
 
-class Offer(msgspec.Struct, frozen=True):
+class SmtpCapabilities(msgspec.Struct, frozen=True):
     """What a server says that it can, in its reply to EHLO."""
 
     starttls: bool = False
@@ -84,14 +84,14 @@ class Offer(msgspec.Struct, frozen=True):
     logins: frozenset[str] = frozenset()
 
 
-def read_offer(reply: Reply) -> Offer:
+def read_capabilities(reply: SmtpReply) -> SmtpCapabilities:
     """What the reply to an EHLO offers."""
     words: dict[str, set[str]] = {}
     for line in reply.text.split("\n")[1:]:
         # Some old servers write AUTH=LOGIN.
         name, *arguments = line.replace("=", " ").upper().split() or [""]
         words.setdefault(name, set()).update(arguments)
-    return Offer(
+    return SmtpCapabilities(
         starttls="STARTTLS" in words,
         pipelining="PIPELINING" in words,
         utf8="SMTPUTF8" in words,
@@ -106,7 +106,7 @@ def enhanced_code(text: str) -> str | None:
     return found[1] if found else None
 
 
-def mail_command(sender: str, size: int, offer: Offer, *, utf8: bool) -> bytes:
+def mail_command(sender: str, size: int, offer: SmtpCapabilities, *, utf8: bool) -> bytes:
     """MAIL FROM, with the parameters that the server knows."""
     command = f"MAIL FROM:<{sender}>"
     if offer.size:
@@ -126,7 +126,7 @@ def plain_login(username: str, password: str) -> bytes:
     return b"AUTH PLAIN " + b64encode(f"\0{username}\0{password}".encode()) + b"\r\n"
 
 
-def stuffed(mail: bytes) -> bytes:
+def dot_stuff(mail: bytes) -> bytes:
     """A mail as it follows DATA: no line of it is a lone dot, and a lone dot ends it (RFC 5321, 4.5.2).
 
     Line ends that are not CRLF become it: servers disagree about where such a line ends, so that a second mail could
@@ -139,6 +139,6 @@ def stuffed(mail: bytes) -> bytes:
     return mail + (b".\r\n" if mail.endswith(b"\r\n") or not mail else b"\r\n.\r\n")
 
 
-def allowed_in_command(address: str) -> bool:
+def is_allowed_in_command(address: str) -> bool:
     """Whether an address can stand in a command: nothing in it ends the command, the line or the angle brackets."""
     return not any(sign in "<>" or sign <= " " or sign == "\x7f" for sign in address)

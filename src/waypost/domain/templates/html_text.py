@@ -38,10 +38,10 @@ def text_of(html: str) -> str:
         text = Inscriptis(tree, _CONFIG).get_text()
     except (etree.LxmlError, ValueError, RecursionError):
         return ""
-    return tidy(text)
+    return collapse_blank_lines(text)
 
 
-def tidy(text: str) -> str:
+def collapse_blank_lines(text: str) -> str:
     """The text without spaces at the ends of lines, and with one empty line where there are several."""
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).strip("\n")

@@ -8,7 +8,7 @@ import re
 
 from mjml import mjml2html
 
-from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.liquid.lexer import TemplateError
 from waypost.domain.templates.liquid.placeholders import Hidden
 
 #: Elements inside each other.
@@ -41,12 +41,12 @@ def compile_mjml(source: str) -> str:
     except ValueError as error:
         found = _POSITION.search(str(error))
         at = hidden.origin(int(found[1])) if found else 0
-        raise Fault(f"MJML cannot read this: {str(error).partition(' in root template')[0]}", at) from error
+        raise TemplateError(f"MJML cannot read this: {str(error).partition(' in root template')[0]}", at) from error
     except BaseException as error:
         # What the library panics about is no Exception; it must not end more than this call.
         if type(error).__name__ != "PanicException":
             raise
-        raise Fault("MJML cannot read this document", 0) from error
+        raise TemplateError("MJML cannot read this document", 0) from error
     if "\\u{" not in source:
         # The library writes attributes with the escapes of its own language.
         html = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), html)
@@ -60,7 +60,7 @@ def _check_kept(hidden: Hidden, html: str) -> None:
     for number, piece in enumerate(hidden.pieces):
         if number not in kept:
             at = hidden.origin(hidden.text.find(hidden.word(number)))
-            raise Fault(
+            raise TemplateError(
                 f"MJML does not keep {piece[:60]} here: it takes no Liquid in numbers such as a width, "
                 "nor where it does not look for text; put tags into <mj-raw>",
                 at,
@@ -69,7 +69,7 @@ def _check_kept(hidden: Hidden, html: str) -> None:
     for number, expected in zip(tags, hidden.tags, strict=True):
         if number != expected:
             at = hidden.origin(hidden.text.find(hidden.word(expected)))
-            raise Fault("MJML moves this tag to another place; put it into an element of the body", at)
+            raise TemplateError("MJML moves this tag to another place; put it into an element of the body", at)
 
 
 def _scan(hidden: Hidden) -> str:
@@ -129,5 +129,5 @@ def _close(hidden: Hidden, open_: list[tuple[str, int]], name: str, at: int) -> 
     open_.pop()
 
 
-def _fault(hidden: Hidden, at: int, message: str) -> Fault:
-    return Fault(message, hidden.origin(at))
+def _fault(hidden: Hidden, at: int, message: str) -> TemplateError:
+    return TemplateError(message, hidden.origin(at))

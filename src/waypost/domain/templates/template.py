@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging.message import Content
-from waypost.domain.messaging.sms import Measure, measure
-from waypost.domain.templates.html_text import text_of, text_template, tidy
-from waypost.domain.templates.liquid.environment import Gap, Program, Rendering, compile_source, place
-from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.messaging.sms import SmsMeasure, measure
+from waypost.domain.templates.html_text import collapse_blank_lines, text_of, text_template
+from waypost.domain.templates.liquid.environment import Program, Rendering, UndefinedVariable, compile_source, place
+from waypost.domain.templates.liquid.lexer import TemplateError
 from waypost.domain.templates.mjml import compile_mjml
 from waypost.errors import Error, Invalid
 
@@ -60,7 +60,7 @@ _PREHEADER = (
 )
 
 
-class Source(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+class TemplateSource(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """The content of a variant as it was written, in Liquid. Which fields count depends on the channel."""
 
     text: str = ""
@@ -84,7 +84,7 @@ class Variant(msgspec.Struct, kw_only=True):
 
     name: str = "default"
     weight: float = 1.0
-    content: Source
+    content: TemplateSource
 
 
 class Rendered(msgspec.Struct, kw_only=True):
@@ -93,17 +93,17 @@ class Rendered(msgspec.Struct, kw_only=True):
     variant: str
     #: Missing variables stand in it as `⟦name⟧`.
     content: Content
-    undefined: list[Gap]
+    undefined: list[UndefinedVariable]
     #: Of what would be sent, without the marks.
-    sms: Measure | None = None
+    sms: SmsMeasure | None = None
 
 
-class Body:
+class CompiledVariant:
     """The content of one variant, compiled."""
 
     __slots__ = ("_made", "channel", "headers", "lines", "lists", "properties", "size", "texts")
 
-    def __init__(self, channel: str, source: Source, variant: str | None = None) -> None:
+    def __init__(self, channel: str, source: TemplateSource, variant: str | None = None) -> None:
         self.channel = channel
         self._made: list[Program] = []
 
@@ -147,7 +147,7 @@ class Body:
         if "text" in self.texts:
             text = self.texts["text"]
             made = _text_from(content.html, rendering) if text is None else text.render(rendering)
-            content.text = tidy(made) if "html" in self.texts else made
+            content.text = collapse_blank_lines(made) if "html" in self.texts else made
         if content.preheader and content.html:
             content.html = _with_preheader(content.html, content.preheader)
         if self.channel == "event":
@@ -155,7 +155,7 @@ class Body:
         return content
 
 
-class Compiled:
+class CompiledTemplate:
     """A version of a template, compiled once and rendered as often as need be."""
 
     __slots__ = ("_bodies", "_weights", "channel", "size", "template_id", "version")
@@ -165,7 +165,7 @@ class Compiled:
         self.template_id = template_id
         self.version = version
         single = len(variants) == 1
-        self._bodies = {v.name: Body(channel, v.content, None if single else v.name) for v in variants}
+        self._bodies = {v.name: CompiledVariant(channel, v.content, None if single else v.name) for v in variants}
         self._weights = [(v.name, v.weight) for v in variants]
         self.size = sum(body.size for body in self._bodies.values())
 
@@ -227,7 +227,7 @@ class Compiled:
             sms = measure(body.render(Rendering(context, now)).text if rendering.gaps else content.text)
         return Rendered(variant=name, content=content, undefined=rendering.gaps or [], sms=sms)
 
-    def _body(self, name: str) -> Body:
+    def _body(self, name: str) -> CompiledVariant:
         body = self._bodies.get(name)
         if body is None:
             raise Invalid(
@@ -237,7 +237,7 @@ class Compiled:
         return body
 
 
-def undefined_variables(gaps: list[Gap]) -> Invalid:
+def undefined_variables(gaps: list[UndefinedVariable]) -> Invalid:
     """The error for variables that a template puts out and nobody gave."""
     names = ", ".join(dict.fromkeys(gap.name for gap in gaps))
     return Invalid(
@@ -247,7 +247,7 @@ def undefined_variables(gaps: list[Gap]) -> Invalid:
     )
 
 
-def check_template(channel: str, variants: list[Variant]) -> Compiled:
+def check_template(channel: str, variants: list[Variant]) -> CompiledTemplate:
     """A template compiled from what somebody wrote, its MJML made into HTML in place.
 
     Invalid (code `invalid_template`, with `field`, and `variant`, `line` and `column` where they are known) for the
@@ -268,10 +268,10 @@ def check_template(channel: str, variants: list[Variant]) -> Compiled:
         check_source(channel, variant.content, variant.name if len(variants) > 1 else None)
     if not any(variant.weight for variant in variants):
         raise _wrong("At least one variant needs a weight above 0, or none is ever taken.", "weight")
-    return Compiled(channel, variants)
+    return CompiledTemplate(channel, variants)
 
 
-def check_source(channel: str, source: Source, variant: str | None = None) -> None:
+def check_source(channel: str, source: TemplateSource, variant: str | None = None) -> None:
     """Whether the fields are those of the channel, and enough of them; Invalid with the field that is wrong."""
     for field in source.__struct_fields__:
         if getattr(source, field) and field != "made_html" and field not in FIELDS[channel]:
@@ -347,7 +347,7 @@ def _wrong(detail: str, field: str, variant: str | None = None) -> Invalid:
 def _html_of(mjml: str, variant: str | None) -> str:
     try:
         return compile_mjml(mjml)
-    except Fault as fault:
+    except TemplateError as fault:
         line, column = place(mjml, fault.index)
         extra: dict[str, Any] = {**_place("mjml", variant), "line": line, "column": column}
         raise Invalid(

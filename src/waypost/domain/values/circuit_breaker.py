@@ -3,7 +3,7 @@
 import msgspec
 
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 
 #: Calls in a row that took nothing, after which a connection counts as failing.
 FAILURE_THRESHOLD = 5
@@ -34,7 +34,7 @@ def note(health: CircuitBreaker, verdicts: list[Verdict], now: int, base_s: floa
     (5xx): in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or
     does not answer, is there. One call after each rest finds out whether it recovered.
     """
-    if not all(verdict.outcome is Outcome.RETRY or _is_outage(verdict) for verdict in verdicts):
+    if not all(verdict.outcome is SendOutcome.RETRY or _is_outage(verdict) for verdict in verdicts):
         health.failures = health.open_until = 0
         return False
     if now < health.open_until:
@@ -50,4 +50,4 @@ def note(health: CircuitBreaker, verdicts: list[Verdict], now: int, base_s: floa
 
 
 def _is_outage(verdict: Verdict) -> bool:
-    return verdict.outcome is Outcome.UNKNOWN and verdict.reason == "provider_5xx"
+    return verdict.outcome is SendOutcome.UNKNOWN and verdict.reason == "provider_5xx"

@@ -38,18 +38,18 @@ def find(value: Any, path: str) -> Any:
     return next((item for item in find_all(value, path) if item is not None), None)
 
 
-def is_like(value: Any, wanted: Any) -> bool:
+def is_like(value: Any, expected: Any) -> bool:
     """Whether a value is one of those that are wanted: a number, a truth value, or text in which `*` is anything.
 
     The case of letters does not matter.
     """
-    if isinstance(wanted, list | tuple):
-        return any(is_like(value, one) for one in wanted)
-    if isinstance(wanted, bool) or isinstance(value, bool):
-        return str(value).lower() == str(wanted).lower()
+    if isinstance(expected, list | tuple):
+        return any(is_like(value, one) for one in expected)
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return str(value).lower() == str(expected).lower()
     if value is None or isinstance(value, Mapping | list):
         return False
-    return _glob(str(wanted))(str(value)[:2000])
+    return _glob(str(expected))(str(value)[:2000])
 
 
 @lru_cache(maxsize=4096)

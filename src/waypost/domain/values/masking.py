@@ -2,31 +2,14 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
-
-from waypost.domain.providers.connector import Connector
 
 MASK = "***"
 #: A shorter secret occurs in ordinary words, so it is masked only where it stands alone.
 SHORTEST_ANYWHERE = 4
 #: Characters of Base64 that must be certain before they are taken for a secret.
 _SHORTEST_BASE64 = 6
-
-
-def secret_values(connector: Connector, config: Mapping[str, Any]) -> list[str]:
-    """Return the secrets of a connection as texts; of header lines the values too."""
-    found = []
-    for field in connector.fields:
-        value = config.get(field.name)
-        if not field.secret or value is None or isinstance(value, bool) or value == "":
-            continue
-        text = str(value)
-        found.append(text)
-        if field.format == "headers":
-            found += [line.partition(":")[2].strip() for line in text.splitlines()]
-    return [text for text in found if text]
 
 
 class Masker:

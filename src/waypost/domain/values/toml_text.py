@@ -20,7 +20,7 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 _NAMED = re.compile(r"field `([^`]*)`")
 
 
-class Wrong(Exception):
+class TomlError(Exception):
     """Something in a text is wrong: what, and under which keys."""
 
     def __init__(self, path: Path, reason: str, *, further: int = 0, line: int | None = None) -> None:
@@ -36,16 +36,16 @@ class Wrong(Exception):
 def read_table(text: str) -> dict[str, Any]:
     """The table that the text is; Wrong when it is no TOML."""
     if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
-        raise Wrong((), f"it has more than {LONGEST} bytes")
+        raise TomlError((), f"it has more than {LONGEST} bytes")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _TOML_PLACE.search(str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         reason = _TOML_PLACE.sub("", str(error)).replace("(at end of document)", "").strip()
-        raise Wrong((), f"it is not TOML: {reason}", line=line) from error
+        raise TomlError((), f"it is not TOML: {reason}", line=line) from error
     except RecursionError as error:
-        raise Wrong((), "it is nested too deeply") from error
+        raise TomlError((), "it is nested too deeply") from error
 
 
 def convert(data: Any, type_: type[T], path: Path = ()) -> T:
@@ -60,7 +60,7 @@ def convert(data: Any, type_: type[T], path: Path = ()) -> T:
             steps = (*steps, named[1])
         allowed = _allowed(type_, steps, named is not None and "unknown" in reason)
         choices = f"; allowed are {', '.join(allowed)}" if allowed else ""
-        raise Wrong((*path, *steps), reason[:1].lower() + reason[1:] + choices) from error
+        raise TomlError((*path, *steps), reason[:1].lower() + reason[1:] + choices) from error
 
 
 def _allowed(type_: Any, path: Path, unknown_key: bool) -> list[str]:
@@ -106,7 +106,7 @@ def locate(text: str, path: Path) -> int | None:
     return None
 
 
-def explain(text: str, wrong: Wrong) -> tuple[int, str]:
+def explain(text: str, wrong: TomlError) -> tuple[int, str]:
     """The line on which something is wrong, or the nearest that is there, and what."""
     # What is missing altogether is missing from the table that begins the text.
     line = wrong.line or locate(text, wrong.path) or 1

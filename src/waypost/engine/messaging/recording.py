@@ -10,9 +10,9 @@ import structlog
 
 from waypost.clock import Ids
 from waypost.domain.events.segment import message_key
-from waypost.domain.messaging.message import Outcome, Receipt, Status, Verdict
+from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.receipt import Quarantined
-from waypost.domain.messaging.status import HistoryEntry, MessageState, after_verdict
+from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
 from waypost.engine.messaging.matching import SameAccount, unmatched_row
 from waypost.engine.messaging.receipts import apply_receipts, apply_stored, suppress
@@ -268,7 +268,7 @@ async def _settle(
             # It was deleted for its age, or is being tried again by hand.
             continue
         verdict = t.verdict
-        change = after_verdict(
+        change = transition_after(
             standing,
             verdict,
             t.ended_at,
@@ -285,7 +285,7 @@ async def _settle(
             suppressed.append(
                 (standing.workspace_id, standing.channel, standing.address, verdict.suppress, before, verdict.detail)
             )
-        if verdict.outcome is Outcome.MISCONFIGURED:
+        if verdict.outcome is SendOutcome.MISCONFIGURED:
             broken[before] = (standing, t)
     await suppress(tx, suppressed, now)
     for connection_id, (standing, t) in broken.items():

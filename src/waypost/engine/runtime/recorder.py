@@ -11,7 +11,7 @@ import structlog
 from waypost.clock import Ids, now_us
 from waypost.domain.events.segment import Entry
 from waypost.domain.messaging.message_events import MessageEvent
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint, event_object, webhook_body
 from waypost.engine.audience.identities import resolve_identities
 from waypost.engine.messaging.matching import Rematching, take_unmatched
@@ -94,7 +94,7 @@ class Recorder:
         self.events = 0
         self.duplicates = 0
         self.batches = 0
-        self.attempts = dict.fromkeys(Outcome, 0)
+        self.attempts = dict.fromkeys(AttemptOutcome, 0)
 
     async def run(self) -> None:
         """Record batches until the journal is closed and empty."""

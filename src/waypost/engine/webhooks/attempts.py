@@ -7,7 +7,7 @@ import structlog
 
 from waypost.clock import Ids
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import Outcome, State, settle
+from waypost.domain.webhooks.delivery import AttemptOutcome, State, settle
 from waypost.engine.accounts.notices import disabled_notice
 from waypost.engine.net.request import Response
 from waypost.engine.webhooks.dispatcher import Attempt
@@ -67,7 +67,7 @@ async def settle_attempts(
             )
         )
         if verify_held:
-            if attempt.outcome is Outcome.GONE:
+            if attempt.outcome is AttemptOutcome.GONE:
                 # Whose delivery it was does not matter to the receiver.
                 disable.setdefault(attempt.endpoint_id, (attempt, "gone"))
             if (attempt.endpoint_id, attempt.event_id) not in held:
@@ -89,7 +89,7 @@ async def settle_attempts(
             counts.add(attempt.workspace_id, attempt.endpoint_id, 0, 0, -1, 1)
         if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
             settlement.due_at = result.due_at
-        if attempt.outcome is not Outcome.DELIVERED:
+        if attempt.outcome is not AttemptOutcome.DELIVERED:
             failed[attempt.endpoint_id] = attempt
         if result.disable is not None:
             disable.setdefault(attempt.endpoint_id, (attempt, result.disable))
@@ -140,7 +140,7 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], ids: Ids, no
 
 def error_code(attempt: Attempt) -> str | None:
     """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
-    if attempt.response.error is not None or attempt.outcome is Outcome.DELIVERED:
+    if attempt.response.error is not None or attempt.outcome is AttemptOutcome.DELIVERED:
         return attempt.response.error
     return f"status_{attempt.response.status}"
 

@@ -9,7 +9,7 @@ import msgspec
 
 from waypost.clock import now_us
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import SLOW_DOWN, Outcome, judge, retry_after
+from waypost.domain.webhooks.delivery import SLOW_DOWN, AttemptOutcome, judge, retry_after
 from waypost.domain.webhooks.endpoint import Endpoint, request_headers
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Request, Response
@@ -49,7 +49,7 @@ class Attempt(msgspec.Struct):
     tries: int
     started_at: int
     ended_at: int
-    outcome: Outcome
+    outcome: AttemptOutcome
     response: Response
     retry_after: int | None
     #: The version of the endpoint that it was made with.
@@ -311,7 +311,7 @@ class Dispatcher:
         outcome = judge(response.status)
         asked: int | None = None
         ended_at = started_at + response.duration_us
-        if outcome is Outcome.DELIVERED:
+        if outcome is AttemptOutcome.DELIVERED:
             lane.pause = 0.0
             if lane.window < lane.endpoint.concurrency:
                 lane.window = min(lane.window + 1.0, lane.endpoint.concurrency)
@@ -342,10 +342,10 @@ class Dispatcher:
             self._queue_up(lane)
         self._serve_crowd()
 
-    def _slow_down(self, lane: Lane, outcome: Outcome, response: Response, asked: int | None) -> None:
+    def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, asked: int | None) -> None:
         # A receiver in trouble gets one request at a time before it gets a thousand, and holds few of our slots.
         lane.window = max(lane.window / 2, 1.0)
-        if outcome is Outcome.GONE:
+        if outcome is AttemptOutcome.GONE:
             lane.stopped = True
             self._give_back(lane)
         elif response.status in SLOW_DOWN:

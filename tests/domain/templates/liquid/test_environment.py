@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waypost.domain.templates.liquid.environment import BUDGET, HTML, PLAIN, Gap, Program, Rendering, compile_source
+from waypost.domain.templates.liquid.environment import (
+    BUDGET,
+    HTML,
+    PLAIN,
+    Program,
+    Rendering,
+    UndefinedVariable,
+    compile_source,
+)
 from waypost.domain.templates.liquid.lexer import BLOCKS, MOST_PIECES, REFUSED, SINGLE
 from waypost.errors import Error, Invalid
 
@@ -27,7 +35,7 @@ def rendered(source: str, html: bool = False) -> str:
     return compiled(source, html).render(Rendering(VALUES))
 
 
-def gaps(source: str) -> tuple[str, list[Gap]]:
+def gaps(source: str) -> tuple[str, list[UndefinedVariable]]:
     rendering = Rendering(VALUES, marking=True)
     return compiled(source).render(rendering), rendering.gaps or []
 

@@ -17,12 +17,12 @@ from waypost.domain.messaging.keywords import read_inbound
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import (
     Quarantined,
+    clean_receipt,
     quarantine,
     read_count,
     read_message_id,
     read_micros,
     read_moment,
-    tidy,
 )
 from waypost.errors import Invalid
 
@@ -110,7 +110,7 @@ class _Record(msgspec.Struct, gc=False):
     data: bytes
 
 
-class Delivery(msgspec.Struct):
+class FirehoseRequest(msgspec.Struct):
     """One request of Firehose."""
 
     request_id: str | None
@@ -131,7 +131,7 @@ _scan = json.JSONDecoder().raw_decode
 Found = list[Receipt | Quarantined]
 
 
-def read_delivery(body: bytes) -> Delivery:
+def read_delivery(body: bytes) -> FirehoseRequest:
     """The request, unpacked, with its records still raw; Invalid when it is none of Firehose's."""
     try:
         found = _request(body)
@@ -140,7 +140,7 @@ def read_delivery(body: bytes) -> Delivery:
             f'The body is not a Firehose request, {{"requestId", "timestamp", "records": [{{"data"}}]}}: {error}.'
         ) from error
     request_id = found.request_id if isinstance(found.request_id, str) and len(found.request_id) <= 256 else None
-    return Delivery(request_id, read_moment(found.timestamp, "ms", 0) or None, found.records)
+    return FirehoseRequest(request_id, read_moment(found.timestamp, "ms", 0) or None, found.records)
 
 
 def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, now: int) -> Found:
@@ -162,8 +162,8 @@ def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, 
             continue
         receipt = _read(event, workspace_id, connection_id, now)
         if receipt is not None:
-            found.append(tidy(receipt))
-        elif not _is_skipped(event):
+            found.append(clean_receipt(receipt))
+        elif not _is_ignored(event):
             found += read_event(data, workspace_id, connection_id, now)
     return found
 
@@ -171,12 +171,12 @@ def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, 
 def read_event(data: bytes, workspace_id: int, connection_id: int, now: int) -> Found:
     """What one record says, without its base64: JSON objects one after another, wrapped or not."""
     found: Found = []
-    trouble: str | None = None
+    problem: str | None = None
     for piece in _pieces(data):
         reason = piece if isinstance(piece, str) else _unwrap(piece, workspace_id, connection_id, now, found, 0)
-        trouble = trouble or reason
-    if trouble is not None:
-        found.append(quarantine(workspace_id, connection_id, trouble, data))
+        problem = problem or reason
+    if problem is not None:
+        found.append(quarantine(workspace_id, connection_id, problem, data))
     return found
 
 
@@ -188,9 +188,9 @@ def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found:
         return None if _is_other_kind(data) else f"not an event: {error}"
     receipt = _read(event, workspace_id, connection_id, now)
     if receipt is not None:
-        found.append(tidy(receipt))
+        found.append(clean_receipt(receipt))
         return None
-    if _is_skipped(event):
+    if _is_ignored(event):
         return None
     if event.inbound is not UNSET:
         inbound = read_inbound(data, workspace_id, connection_id, now)
@@ -227,10 +227,10 @@ def _read(event: _Event, workspace_id: int, connection_id: int, now: int) -> Rec
 
 
 def _read_pinpoint(event: _Event, type_: str, workspace_id: int, connection_id: int, now: int) -> Receipt | None:
-    says = event.attributes
-    if says is None:
+    attributes = event.attributes
+    if attributes is None:
         return None
-    meaning = read_pinpoint_event(type_, says.record_status, says.iso_country_code, says.message_type)
+    meaning = read_pinpoint_event(type_, attributes.record_status, attributes.iso_country_code, attributes.message_type)
     if meaning is None:
         return None
     at = event.event_timestamp
@@ -239,19 +239,19 @@ def _read_pinpoint(event: _Event, type_: str, workspace_id: int, connection_id: 
     return Receipt(
         workspace_id=workspace_id,
         connection_id=connection_id,
-        message_id=_own_id(says.customer_context, event.client_context, says.mid),
-        provider_message_id=says.message_id or None,
+        message_id=_own_id(attributes.customer_context, event.client_context, attributes.mid),
+        provider_message_id=attributes.message_id or None,
         occurred_at=at * 1000 if type(at) is int and 0 < at < 1 << 47 else read_moment(at, "ms", now),
         status=meaning.status,
         code=meaning.code,
         reason=meaning.reason,
-        provider_code=says.record_status or type_,
-        address=says.destination_phone_number,
-        parts=read_count(says.number_of_message_parts),
+        provider_code=attributes.record_status or type_,
+        address=attributes.destination_phone_number,
+        parts=read_count(attributes.number_of_message_parts),
         price_micros=read_micros(price, 10),
         currency=None if price is None else "USD",
-        carrier=_text(says.mcc_mnc) or None,
-        country=says.iso_country_code,
+        carrier=_text(attributes.mcc_mnc) or None,
+        country=attributes.iso_country_code,
         suppress=meaning.suppress,
     )
 
@@ -307,7 +307,7 @@ def _text(value: Text) -> str:
     return "" if value is None else str(value)
 
 
-def _is_skipped(event: _Event) -> bool:
+def _is_ignored(event: _Event) -> bool:
     """Whether it is an event of another kind: email, campaigns, sessions, voice, or what an app made up."""
     type_ = event.event_type or event.v2_type
     return type_ is not None and not (type_.startswith("_SMS.") and event.attributes is None)

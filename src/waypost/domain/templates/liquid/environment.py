@@ -27,7 +27,7 @@ from liquid.utils import ReadOnlyChainMap
 
 from waypost.domain.templates.liquid.checks import check_expressions, check_node, nodes_in
 from waypost.domain.templates.liquid.filters import FILTERS, TOLERANT, checked_size
-from waypost.domain.templates.liquid.lexer import BLOCKS, SINGLE, Fault, tokenize_source
+from waypost.domain.templates.liquid.lexer import BLOCKS, SINGLE, TemplateError, tokenize_source
 from waypost.errors import Invalid
 
 #: What one message may cost. A node, a value and a filter cost about 1 each, and 64 characters through a filter 1.
@@ -54,7 +54,7 @@ _FAILURES = (
 Values = Mapping[str, Any]
 
 
-class Gap(msgspec.Struct, frozen=True):
+class UndefinedVariable(msgspec.Struct, frozen=True):
     """A variable that a template puts out and that is not there."""
 
     name: str
@@ -73,7 +73,7 @@ class Rendering:
         #: Microseconds since 1970; without it templates know no present.
         self.now = now
         #: Where missing variables are noted, which are then put out as `⟦name⟧`; None where nobody asks for them.
-        self.gaps: list[Gap] | None = [] if marking else None
+        self.gaps: list[UndefinedVariable] | None = [] if marking else None
         self.budget = BUDGET
 
 
@@ -190,7 +190,7 @@ class _Context(RenderContext):
             return ""
         program = self.program
         line, column = place(program.source, missing.token.start_index if missing.token else 0)
-        gap = Gap(missing.name, program.extra.get("field", ""), line, column)
+        gap = UndefinedVariable(missing.name, program.extra.get("field", ""), line, column)
         if len(self.gaps) < MOST_MISSING and gap not in self.gaps:
             self.gaps.append(gap)
         return f"⟦{missing.name}⟧"
@@ -246,7 +246,7 @@ class _Context(RenderContext):
         return _Output(buf.limit - buf.size if isinstance(buf, _Output) else MOST_ASSIGNED)
 
 
-class _Body(BlockNode):
+class _LoopBody(BlockNode):
     """The inside of a loop, which pays each time it is gone through."""
 
     __slots__ = ("work",)
@@ -354,7 +354,7 @@ def compile_source(source: str, *, html: bool, longest: int, room: int, extra: d
         check_expressions(tokens)
         nodes = _parse(environment, tokens)
         work = sum(_weigh(node, environment) for node in nodes)
-    except Fault as fault:
+    except TemplateError as fault:
         raise _refuse(source, fault.index, fault.message, extra, code="invalid_template") from fault
     return Program(source, nodes, work, html, room, extra)
 
@@ -369,7 +369,7 @@ def _parse(environment: Environment, tokens: list[Token]) -> list[Node]:
             # The end of an expression has no place of its own; the expression has.
             token = next((one for one in reversed(tokens[: stream.pos + 1]) if one.kind == TOKEN_EXPRESSION), None)
         message = str(error.message) if isinstance(error, LiquidError) else "Liquid cannot read this"
-        raise Fault(message, token.start_index if token else 0) from error
+        raise TemplateError(message, token.start_index if token else 0) from error
 
 
 def _weigh(node: Node, environment: Environment) -> int:
@@ -378,7 +378,7 @@ def _weigh(node: Node, environment: Environment) -> int:
     for inner in nodes_in(node):
         cost = _weigh(inner, environment)
         if isinstance(node, ForNode) and inner is node.block:
-            node.block = _Body(node.block, cost)
+            node.block = _LoopBody(node.block, cost)
         else:
             work += cost
     return work

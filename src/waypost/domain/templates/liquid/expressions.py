@@ -10,7 +10,7 @@ from liquid import Environment, Undefined
 from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.token import TOKEN_ILLEGAL, Token
 
-from waypost.domain.templates.liquid.lexer import Fault, tokenize_source
+from waypost.domain.templates.liquid.lexer import TemplateError, tokenize_source
 from waypost.errors import Invalid
 
 #: The longest text that an expression may give.
@@ -104,7 +104,7 @@ class _Sandbox(Environment):
 def _tokens(source: str) -> Iterator[Token]:
     try:
         return iter(tokenize_source(source))
-    except Fault as fault:
+    except TemplateError as fault:
         token = Token(TOKEN_ILLEGAL, "", fault.index, source)
         raise LiquidSyntaxError(fault.message, token=token) from fault
 

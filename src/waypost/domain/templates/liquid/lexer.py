@@ -98,7 +98,7 @@ REFUSED = {
 }
 
 
-class Fault(Exception):
+class TemplateError(Exception):
     """What is wrong with a source, and where."""
 
     def __init__(self, message: str, index: int) -> None:
@@ -140,7 +140,7 @@ class _Lexer:
             self._content(start, at, self.source.startswith("-", at + 2))
             pieces += 1
             if pieces > MOST_PIECES:
-                raise Fault(f"there are more than {MOST_PIECES} tags and outputs", at)
+                raise TemplateError(f"there are more than {MOST_PIECES} tags and outputs", at)
             position = start = self._output(at) if found[0] == "{{" else self._tag(at)
         self._content(start, len(self.source), False)
         return self.tokens
@@ -168,9 +168,9 @@ class _Lexer:
         end = self.source.find(close, at + 2)
         mark = self.source[at : at + 2]
         if end == -1:
-            raise Fault(f"{mark} is never closed by {close}", at)
+            raise TemplateError(f"{mark} is never closed by {close}", at)
         if end - at > LONGEST_EXPRESSION:
-            raise Fault(f"there are more than {LONGEST_EXPRESSION} characters between {mark} and {close}", at)
+            raise TemplateError(f"there are more than {LONGEST_EXPRESSION} characters between {mark} and {close}", at)
         first, last = at + 2, end
         if self.source.startswith("-", first) and first < last:
             first += 1
@@ -186,7 +186,7 @@ class _Lexer:
     def _output(self, at: int) -> int:
         first, last, end = self._inside(at, "}}")
         if first == last:
-            raise Fault("there is nothing between {{ and }}", at)
+            raise TemplateError("there is nothing between {{ and }}", at)
         self.tokens.append(Token(TOKEN_OUTPUT, self.source[at:end], at, self.source))
         self.tokens.append(Token(TOKEN_EXPRESSION, self.source[first:last], first, self.source))
         return end
@@ -195,7 +195,7 @@ class _Lexer:
         first, last, end = self._inside(at, "%}")
         found = _TAG.match(self.source, first, last)
         if found is None:
-            raise Fault("a tag begins with its name, as in {% if … %}", at)
+            raise TemplateError("a tag begins with its name, as in {% if … %}", at)
         name = found[1]
         if name == "#":
             return end
@@ -214,7 +214,7 @@ class _Lexer:
             found = _COMMENT.search(self.source, position)
             end = -1 if found is None else self.source.find("%}", found.end())
             if found is None or end == -1:
-                raise Fault("{% comment %} is never closed by {% endcomment %}", at)
+                raise TemplateError("{% comment %} is never closed by {% endcomment %}", at)
             depth += 1 if found[1] == "comment" else -1
             position = end + 2
             self._strip = self.source[end - 1] == "-"
@@ -223,7 +223,7 @@ class _Lexer:
     def _raw(self, at: int, start: int) -> int:
         found = _END_RAW.search(self.source, start)
         if found is None:
-            raise Fault("{% raw %} is never closed by {% endraw %}", at)
+            raise TemplateError("{% raw %} is never closed by {% endraw %}", at)
         self._content(start, found.start(), bool(found[1]))
         self._strip = bool(found[2])
         return found.end()
@@ -242,26 +242,26 @@ def _check_blocks(tokens: list[Token]) -> None:
         words = following if following is not None and following.kind == TOKEN_EXPRESSION else None
         if words is not None and (name in _BARE or name.startswith("end")):
             more = "; write {% elsif … %}" if name == "else" else ""
-            raise Fault(f"{{% {name} %}} takes nothing more{more}", words.start_index)
+            raise TemplateError(f"{{% {name} %}} takes nothing more{more}", words.start_index)
         if name in BLOCKS:
             open_.append((name, at, ""))
             if len(open_) > DEEPEST_BLOCKS:
-                raise Fault(f"more than {DEEPEST_BLOCKS} blocks stand inside each other", at)
+                raise TemplateError(f"more than {DEEPEST_BLOCKS} blocks stand inside each other", at)
         elif name in _DIVIDERS:
             _divide(open_, name, at)
         elif name.startswith("end") and name[3:] in BLOCKS:
             if not open_ or open_[-1][0] != name[3:]:
                 inside = f"; {{% {open_[-1][0]} %}} is still open" if open_ else ""
-                raise Fault(f"{{% {name} %}} closes nothing{inside}", at)
+                raise TemplateError(f"{{% {name} %}} closes nothing{inside}", at)
             open_.pop()
         elif name in ("break", "continue"):
             if not any(block == "for" and part != "else" for block, _, part in open_):
-                raise Fault(f"{{% {name} %}} stands in no {{% for %}}", at)
+                raise TemplateError(f"{{% {name} %}} stands in no {{% for %}}", at)
         elif name not in SINGLE:
-            raise Fault(_unknown(name), at)
+            raise TemplateError(_unknown(name), at)
     if open_:
         name, at, _ = open_[-1]
-        raise Fault(f"{{% {name} %}} is never closed by {{% end{name} %}}", at)
+        raise TemplateError(f"{{% {name} %}} is never closed by {{% end{name} %}}", at)
 
 
 def _check_between(open_: list[tuple[str, int, str]], token: Token) -> None:
@@ -270,18 +270,18 @@ def _check_between(open_: list[tuple[str, int, str]], token: Token) -> None:
         text = token.value.lstrip()
         if token.kind == TOKEN_OUTPUT or text:
             at = token.start_index + len(token.value) - len(text)
-            raise Fault("nothing may stand between {% case %} and its first {% when %}", at)
+            raise TemplateError("nothing may stand between {% case %} and its first {% when %}", at)
 
 
 def _divide(open_: list[tuple[str, int, str]], name: str, at: int) -> None:
     if not open_ or name not in BLOCKS[open_[-1][0]]:
         places = " or ".join(f"{{% {block} %}}" for block, dividers in BLOCKS.items() if name in dividers)
-        raise Fault(f"{{% {name} %}} belongs directly into {places}", at)
+        raise TemplateError(f"{{% {name} %}} belongs directly into {places}", at)
     block, start, before = open_[-1]
     if before == "else":
-        raise Fault(f"{{% {name} %}} comes after {{% else %}}, which is the last part of a {{% {block} %}}", at)
+        raise TemplateError(f"{{% {name} %}} comes after {{% else %}}, which is the last part of a {{% {block} %}}", at)
     if block == "case" and name == "else" and not before:
-        raise Fault("{% case %} needs a {% when … %} before its {% else %}", at)
+        raise TemplateError("{% case %} needs a {% when … %} before its {% else %}", at)
     open_[-1] = (block, start, name)
 
 
