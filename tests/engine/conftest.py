@@ -111,7 +111,7 @@ class World:
             "now": now_us(),
         } | changes
         await self.change("endpoints.add", workspace=workspace, **values)
-        await engine.recorder.refresh([workspace])
+        await engine.endpoints.refresh([workspace])
         return int(values["id"])
 
     async def change(self, query: str, *, workspace: int = 1, **values: Any) -> int:
@@ -176,7 +176,7 @@ class World:
 
 async def _change(tx: Tx, query: str, workspace: int, values: dict[str, Any]) -> int:
     changed = await tx.run(query, **values)
-    await tx.run("workspaces.touch", workspace_id=workspace)
+    await tx.run("configurations.touch", area="webhooks", workspace_id=workspace)
     return changed
 
 

@@ -60,7 +60,7 @@ async def test_a_commit_that_was_not_confirmed_leaves_no_delivery_behind(cut):
     assert proxy.cuts == 1
     # The client sends again and hears that all is well.
     await parts.send([entry("m1", user_id="u1")])
-    assert (parts.recorder.duplicates, await database.read(owed)) == (1, [(7, 1, 0, 1, 0)])
+    assert (parts.recorder.repeats, await database.read(owed)) == (1, [(7, 1, 0, 1, 0)])
     assert len(await database.read(holders)) == 1
     assert await look_back.look() == 0
     clock.now += holdings.FORGOTTEN_S - 1

@@ -22,9 +22,11 @@ from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.queue import Claim, claim, is_stuck, recover_orphaned, reroute_queued
-from waypost.engine.messaging.recording import Desk, Effects, MessageBatch, NewMessage, SendResult
-from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.messaging.recording import MessageBatch, NewMessage, Routing, SendResult
+from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped
 from waypost.engine.runtime import retention
@@ -33,7 +35,7 @@ from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.nodes import Node
 from waypost.engine.runtime.recorder import Recorder
-from waypost.engine.webhooks.dispatcher import Dispatcher
+from waypost.engine.runtime.unit import Unit
 from waypost.storage.database import Database, Row, Tx, load_queries, number_parameters
 from waypost.storage.sqlite import SQLite
 
@@ -76,34 +78,22 @@ class Office:
         self.failing: set[int] = set()
         #: Connections of the same account.
         self.accounts: set[int] = set()
-        dispatcher = Dispatcher(
-            self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
+        self.routing = Routing(
+            1.0, lambda workspace_id, channel: self.order, self.failing.__contains__, self.same_account
         )
-        dispatcher.drain()
+        self.rematching = Rematching()
         self.recorder = Recorder(
-            database,
-            self.journal,
-            dispatcher,
-            self.ids,
-            self.encryption,
-            retry_base=80.0,
-            desk=Desk(
-                self.ids,
-                self.encryption,
-                1.0,
-                lambda workspace_id, channel: self.order,
-                self.failing.__contains__,
-                self.same_account,
-            ),
-            wake_at=lambda due_at: None,
-            follow=self._follow,
+            database, self.journal, self.ids, [MessagingArea(self.encryption, self.routing, self._follow)]
         )
 
     def same_account(self, one: int, other: int) -> bool:
         return {one, other} <= self.accounts
 
-    def _follow(self, effects: Effects) -> None:
-        self.due |= effects.transitions.due
+    def _follow(self, notes: MessagingNotes) -> None:
+        self.due |= notes.due
+
+    async def rematch(self) -> bool:
+        return await rematch(self.recorder, self.database, self.rematching, self.routing)
 
     async def hand_in(self, *groups: Any) -> None:
         """Record groups as one batch."""
@@ -139,11 +129,12 @@ class Office:
         return made
 
     async def claim(self, wanted: int = 100, *, by: Connection | None = None, node: int = 1) -> Claim:
-        async def work(tx: Tx, now: int) -> tuple[Claim, Effects]:
-            transitions = Transitions(node, now)
+        async def work(tx: Tx, unit: Unit) -> Claim:
+            unit.node = node
+            transitions = Transitions(unit)
             found = await claim(tx, by or connection(), wanted, transitions)
             await transitions.write(tx)
-            return found, Effects(transitions)
+            return found
 
         return await self.recorder.perform(work)
 
@@ -287,12 +278,12 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
     await later
     assert (await office.look(message.id))["status"] == "sent"
     monkeypatch.setattr("waypost.engine.messaging.matching.AGES", (0, 60))
-    monkeypatch.setattr("waypost.engine.recorder.now_us", lambda: now_us() + SECOND)
+    monkeypatch.setattr("waypost.engine.messaging.area.now_us", lambda: now_us() + SECOND)
     # Both processes look, one of them applies it.
-    await asyncio.gather(office.recorder.rematch(), other.recorder.rematch())
+    await asyncio.gather(office.rematch(), other.rematch())
     record = await office.look(message.id)
     assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "sent", "delivered"])
-    assert not await other.recorder.rematch()
+    assert not await other.rematch()
     await other.outbound.stop()
 
 
@@ -304,10 +295,10 @@ async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: O
     await office.submit(message)
     found = await office.claim(by=connection(SECOND_ONE))
     await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="p-3")
-    assert not await office.recorder.rematch()
+    assert not await office.rematch()
     for later in (2, 61):
-        monkeypatch.setattr("waypost.engine.recorder.now_us", lambda later=later: now_us() + later * SECOND)
-        assert [await office.recorder.rematch() for _ in range(4)] == [True, True, True, False]
+        monkeypatch.setattr("waypost.engine.messaging.area.now_us", lambda later=later: now_us() + later * SECOND)
+        assert [await office.rematch() for _ in range(4)] == [True, True, True, False]
     assert (await office.look(message.id))["status"] == "sent"
 
     async def left(tx: Tx) -> int:
@@ -575,13 +566,13 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
     await office.claim(by=connection(SECOND_ONE), node=5)
 
     async def strand(tx: Tx) -> int:
-        return await tx.run("messages.strand", nodes=[5])
+        return await tx.run("messages.orphan", nodes=[5])
 
-    async def work(tx: Tx, now: int) -> tuple[int, Effects]:
-        transitions = Transitions(1, now)
+    async def work(tx: Tx, unit: Unit) -> int:
+        transitions = Transitions(unit)
         count = await recover_orphaned(tx, transitions, {SECOND_ONE}, 100)
         await transitions.write(tx)
-        return count, Effects(transitions)
+        return count
 
     assert await office.database.transact(strand) == 2
     assert await office.recorder.perform(work) == 2
@@ -595,10 +586,10 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
 async def test_the_next_process_takes_over_from_one_that_died(office: Office):
     await office.submit(office.message())
     await office.claim(node=3)
-    await Node(office.database, Ids(0)).join()
+    await Node(office.database, Ids(0), office.recorder.orphan).join()
 
     async def work(tx: Tx) -> list[Row]:
-        return await tx.rows("messages.stranded", n=10)
+        return await tx.rows("messages.orphaned", n=10)
 
     # On PostgreSQL node 3 may still live: nobody takes from it before it is buried.
     assert len(await office.database.read(work)) == (1 if office.database.dialect == "sqlite" else 0)
@@ -610,11 +601,11 @@ async def test_what_waits_at_a_connection_that_cannot_send(office: Office, gone:
     late.expires_at = now_us() - 1
     await office.submit(free, pinned, late)
 
-    async def work(tx: Tx, now: int) -> tuple[int, Effects]:
-        transitions = Transitions(1, now)
+    async def work(tx: Tx, unit: Unit) -> int:
+        transitions = Transitions(unit)
         count = await reroute_queued(tx, FIRST, gone, SECOND_ONE, transitions, 100)
         await transitions.write(tx)
-        return count, Effects(transitions)
+        return count
 
     while await office.recorder.perform(work):
         pass
@@ -645,7 +636,7 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
 
     async def change(tx: Tx) -> None:
         # `late` got its receipt a day before the horizon, `done` long before it.
-        transitions = Transitions(1, now + 60 * DAY)
+        transitions = Transitions(Unit(office.ids, now + 60 * DAY))
         await transitions.load(tx, [late.id])
         transitions.apply(transitions.standings[late.id], Transition(status=Status.DELIVERED, at=0))
         await transitions.write(tx)

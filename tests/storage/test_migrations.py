@@ -175,7 +175,8 @@ async def sqlite_columns(tx: Tx) -> list[tuple[Any, ...]]:
 
 async def postgres_columns(tx: Tx) -> list[tuple[Any, ...]]:
     rows = await tx._connection.fetch(  # type: ignore[attr-defined]
-        """SELECT table_name::text, ordinal_position::int, column_name::text, is_nullable = 'NO'
+        """SELECT table_name::text, (row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position))::int,
+               column_name::text, is_nullable = 'NO'
            FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name COLLATE "C", 2"""
     )
     return [tuple(row) for row in rows]

@@ -8,6 +8,7 @@ from tests.storage.conftest import Store
 from tests.storage.test_deliveries import ENDPOINT, owe, settle
 from waypost.clock import HOUR, SECOND, Ids
 from waypost.engine.runtime.nodes import Node
+from waypost.engine.webhooks.claims import release_held
 from waypost.storage.database import Database, Tx
 from waypost.storage.postgres import Postgres
 
@@ -21,7 +22,7 @@ async def two(store: Store) -> tuple[tuple[Database, Node, Ids], tuple[Database,
     found = []
     for _ in range(2):
         database, ids = store.open(), Ids(0)
-        found.append((database, Node(database, ids), ids))
+        found.append((database, Node(database, ids, release_held), ids))
     return found[0], found[1]
 
 
@@ -55,7 +56,7 @@ async def test_a_clock_that_is_wrong_kills_nobody(store: Store, two, monkeypatch
 
 async def test_no_clock_of_this_process_goes_into_the_nodes(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.time_ns", lambda: 5)
-    node = Node(store.open(), Ids(0))
+    node = Node(store.open(), Ids(0), release_held)
     await node.join()
     await node.beat()
     assert await node.count_live() == 1
@@ -67,7 +68,7 @@ async def test_no_clock_of_this_process_goes_into_the_nodes(store: Store, monkey
 async def test_one_that_thaws_after_a_minute_settles_nothing_that_others_hold(postgres_url: str):
     here, there = Postgres(postgres_url), Postgres(postgres_url)
     frozen_ids, other_ids = Ids(0), Ids(0)
-    frozen, other = Node(here, frozen_ids), Node(there, other_ids)
+    frozen, other = Node(here, frozen_ids, release_held), Node(there, other_ids, release_held)
     await frozen.join()
     await other.join()
     old = frozen_ids.node

@@ -43,7 +43,7 @@ HOT = [
     "identities.of_many",
     "profiles.follow",
     "profiles.load",
-    "workspaces.versions",
+    "configurations.versions",
 ]
 
 

@@ -15,22 +15,31 @@ from hypothesis import strategies as st
 
 from waypost.clock import Ids, now_us
 from waypost.domain.audience.profiles import current
+from waypost.domain.events.event import Event
 from waypost.domain.events.segment import Entry, SegmentMessage, message_key, read_entry
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.webhooks.delivery import AttemptOutcome
-from waypost.engine.messaging.recording import Desk
+from waypost.engine.audience.area import AudienceArea
+from waypost.engine.events.area import EventArea
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Response
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.journal import Batch, Journal
-from waypost.engine.runtime.recorder import Recorder
-from waypost.engine.webhooks.dispatcher import Attempt, Dispatcher
+from waypost.engine.runtime.recorder import ROUNDS, Recorder
+from waypost.engine.runtime.unit import Unit
+from waypost.engine.webhooks import claims
+from waypost.engine.webhooks.area import WebhookArea
+from waypost.engine.webhooks.attempts import Released
+from waypost.engine.webhooks.dispatcher import Dispatcher
+from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
+from waypost.engine.webhooks.lane import Attempt
 from waypost.storage.database import Database, Row, Tx
 from waypost.storage.postgres import Postgres
 
 BIG = (1 << 63) - 1
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
+HOUR = 3600 * SECOND
 
 
 class Parts:
@@ -43,27 +52,18 @@ class Parts:
         self.outbound = Outbound(parse_networks(""))
         self.journal = Journal(100_000)
         self.dispatcher = Dispatcher(
-            self.outbound, report=self.journal.report, release=self.journal.release, max_in_flight=10, first_pause=1.0
+            self.outbound, report=self.journal.report, release=self._release, max_in_flight=10, first_pause=1.0
         )
         self.dispatcher.drain()
-        self.recorder = Recorder(
-            database,
-            self.journal,
-            self.dispatcher,
-            self.ids,
-            self.encryption,
-            retry_base=80.0,
-            desk=Desk(
-                self.ids,
-                self.encryption,
-                1.0,
-                lambda workspace_id, channel: [],
-                lambda id_: False,
-                lambda one, other: False,
-            ),
-            wake_at=lambda due_at: None,
-            follow=lambda effects: None,
-        )
+        self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
+        self.webhooks = WebhookArea(self.dispatcher, self.endpoints, retry_base=80.0, wake_at=lambda due_at: None)
+        self.recorder = Recorder(database, self.journal, self.ids, [AudienceArea(), EventArea(), self.webhooks])
+
+    def retry_base(self, seconds: float) -> None:
+        self.webhooks._retry_base = seconds
+
+    def _release(self, deliveries: list[tuple[int, int]]) -> None:
+        self.journal.report(Released(deliveries), linger=False)
 
     async def send(self, entries: list[Entry]) -> None:
         """Record entries as one batch."""
@@ -73,7 +73,7 @@ class Parts:
 
     async def settle(self, attempts: list[Attempt], released: list[tuple[int, int]] | None = None) -> None:
         """Record what became of deliveries."""
-        await self.recorder.record(Batch([], attempts, released or []))
+        await self.recorder.record(Batch([], [*attempts, *([Released(released)] if released else [])]))
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ async def test_a_message_takes_effect_once_in_a_batch_and_across_batches(parts: 
     everybody = await parts.database.read(people, 1)
     assert everybody == {frozenset({("user_id", "u1")}): ('{"plan": "free"}', ("m1", "m2"))}
     assert await parts.database.read(owed) == [(7, 2, 0, 2, 0)]
-    assert (parts.recorder.events, parts.recorder.duplicates) == (2, 5)
+    assert (parts.recorder.events, parts.recorder.repeats) == (2, 5)
 
 
 async def test_the_same_message_id_in_two_workspaces_is_two_messages(parts: Parts):
@@ -368,17 +368,17 @@ async def test_a_failed_attempt_says_why_and_all_endpoints_are_noted_at_once(par
 
     async def watch(tx: Tx) -> None:
         # The transaction of the recorder, with its statements by name.
-        run = tx.run
+        rows = tx.rows
 
-        async def noted(query: str, **values: Any) -> int:
+        async def noted(query: str, **values: Any) -> list[Row]:
             queries.append(query)
-            return await run(query, **values)
+            return await rows(query, **values)
 
-        tx.run = noted  # type: ignore[method-assign]
-        await parts.recorder._apply(tx, Batch([], attempts, []), START, False)
+        tx.rows = noted  # type: ignore[method-assign]
+        await parts.recorder._apply(tx, Batch([], attempts), START, False)
 
     await database.transact(watch)
-    assert queries.count("endpoints.note_errors") == 1
+    assert queries.count("endpoints.failed") == 1
     found = []
     for id_ in endpoints:
         rows = await database.read(_attempts, id_)
@@ -460,7 +460,7 @@ async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
 
     async def count(tx: Tx, batch: Batch) -> None:
         recorded = await parts.recorder._apply(Counting(tx), batch, now_us(), False)
-        assert recorded.events == 200
+        assert recorded.recorded == 200
 
     await parts.database.transact(add_workspace)
     await parts.database.transact(add_endpoint, parts.encryption, 7)
@@ -468,12 +468,12 @@ async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
         entries = [entry(f"{round_}-{n}", user_id=f"u{n}") for n in range(200)]
         await parts.send(entries)
     batch = [entry(f"last-{n}", user_id=f"u{n}") for n in range(200)]
-    await parts.database.transact(count, Batch([(batch, asyncio.get_running_loop().create_future())], [], []))
+    await parts.database.transact(count, Batch([(batch, asyncio.get_running_loop().create_future())]))
     assert asked == [
         "events.known",
         "identities.find",
         "events.insert",
-        "workspaces.versions",
+        "configurations.versions",
         "deliveries.insert",
         "counts.add",
     ]
@@ -529,3 +529,147 @@ async def test_people_changed_between_a_look_and_their_lock_are_looked_up_again(
     assert await first.read(people, 1) == await first.read(people, 2)
     await first.close()
     await second.close()
+
+
+async def owe_events(parts: Parts, count: int) -> list[int]:
+    """Events with a delivery each to endpoint 7, held by this recorder; their ids, oldest first."""
+    await parts.database.transact(add_workspace)
+    await parts.database.transact(add_endpoint, parts.encryption, 7)
+    await parts.send([entry(f"m{number}", number, user_id="u") for number in range(count)])
+    return sorted(id_ for id_, _, _ in await parts.database.transact(claim, 7, parts.ids.node, count))
+
+
+def failed(event_id: int, ended_at: int, outcome: AttemptOutcome = AttemptOutcome.FAILED, version: int = 1) -> Attempt:
+    answered = attempt(7, event_id, 0, 0, outcome)
+    return msgspec.structs.replace(answered, ended_at=ended_at, version=version)
+
+
+async def state_of(tx: Tx, id_: int = 7) -> tuple[str, str | None, int | None]:
+    (record,) = await tx.records("endpoints.by_ids", ids=[id_])
+    return record["status"], record["disabled_reason"], record["failing_since"]
+
+
+async def test_an_endpoint_that_takes_nothing_for_a_whole_schedule_is_disabled(parts: Parts):
+    # However few of the tries of one delivery it came to: many are pending, and each waits for its turn.
+    now = now_us()
+    first, second, third = await owe_events(parts, 3)
+    await parts.settle([failed(first, now - 23 * HOUR)])
+    await parts.settle([failed(second, now - SECOND)])
+    assert await parts.database.read(state_of) == ("enabled", None, now - 23 * HOUR)
+    parts.retry_base(60.0)
+    await parts.settle([failed(third, now)])
+    assert (await parts.database.read(state_of))[:2] == ("disabled", "exhausted")
+    notices = await parts.database.read(lambda tx: tx.rows("notices.list", workspace_id=1, before=BIG, n=10))
+    assert len(notices) == 1
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_success_begins_the_schedule_anew(parts: Parts, together: bool):
+    now = now_us()
+    first, second, third, fourth = await owe_events(parts, 4)
+    await parts.settle([failed(first, now - 30 * HOUR)])
+    taken = failed(second, now - 2 * SECOND, AttemptOutcome.DELIVERED)
+    if together:
+        await parts.settle([failed(third, now - SECOND), taken])
+    else:
+        await parts.settle([taken])
+        await parts.settle([failed(third, now - SECOND)])
+    assert (await parts.database.read(state_of))[0] == "enabled"
+    await parts.settle([failed(fourth, now)])
+    assert (await parts.database.read(state_of))[0] == "enabled"
+
+
+async def test_retries_get_half_of_what_is_claimed(parts: Parts):
+    ids = await owe_events(parts, 20)
+
+    async def spread(tx: Tx) -> None:
+        # The first ten are fresh and due longest; the others were tried and are due now.
+        await tx.run("deliveries.release", rows=json.dumps([(7, id_) for id_ in ids]), node=parts.ids.node)
+
+    await parts.database.transact(spread)
+    for id_ in ids[10:]:
+        await parts.database.transact(retried, id_, now_us())
+    await parts.endpoints.refresh([1])
+    endpoint = await parts.endpoints.find(1, 7)
+    assert endpoint is not None
+    found = await parts.database.transact(claims._claim, [(endpoint, 6)], parts.ids.node, now_us())
+    assert [task.event_id for task in found[7]] == [*ids[:3], *ids[10:13]]
+    assert [task.tries for task in found[7]] == [0] * 3 + [3] * 3
+    # A changed endpoint is left out: its owner may have mended it.
+    stale = msgspec.structs.replace(endpoint, version=0)
+    assert await parts.database.transact(claims._claim, [(stale, 6)], parts.ids.node, now_us()) == {}
+
+
+async def retried(tx: Tx, id_: int, due_at: int) -> None:
+    await tx.run("deliveries.requeue", endpoint_id=7, ids=[id_], due_at=due_at)
+    await tx.run("deliveries.hasten", endpoint_id=7, event_id=id_, now=due_at)
+    for _ in range(3):
+        await tx.rows("deliveries.claim", endpoint_id=7, node=99, now=1 << 60, n=1000)
+        await tx.run("deliveries.settle", rows=json.dumps([(7, id_, "pending", due_at, None)]), node=99, now=due_at)
+        await tx.run("deliveries.release_all", nodes=[99])
+
+
+async def test_what_a_wrong_clock_put_off_is_brought_back(parts: Parts):
+    now = now_us()
+    base = 80 * SECOND
+    ids = await owe_events(parts, 4)
+
+    async def release(tx: Tx) -> None:
+        await tx.run("deliveries.release", rows=json.dumps([(7, id_) for id_ in ids]), node=parts.ids.node)
+
+    await parts.database.transact(release)
+    # Three tries: the next is at most four times the base ahead, and what a Retry-After may add.
+    right, wrong, far = now + 4 * base, now + 24 * HOUR + 4 * base, now + 9 * 24 * HOUR
+    for id_, due_at in zip(ids[1:], (right, wrong, far), strict=True):
+        await parts.database.transact(retried, id_, due_at)
+    assert await parts.database.transact(claims.bring_back, 80.0, now) == 2
+    rows = await parts.database.read(lambda tx: tx.records("deliveries.list", endpoint_id=7, before=BIG, n=10))
+    due = {row["event_id"]: row["due_at"] for row in rows}
+    assert [due[id_] for id_ in ids[1:]] == [right, now, now]
+    assert await parts.database.transact(claims.bring_back, 80.0, now) == 0
+
+
+class Echo:
+    """An area that answers events with an event, so many times."""
+
+    takes: frozenset[type] = frozenset()
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.seen: list[list[str]] = []
+
+    async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None: ...
+
+    async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
+        self.seen.append([event.message_id for event in events])
+        for event in events:
+            number = int(event.message_id.partition("-")[2] or 0) + 1
+            if number <= self.times:
+                unit.emit([Event(event.workspace_id, "echo.heard", None, event.occurred_at, f"echo-{number}", b"{}")])
+
+    def committed(self, unit: Unit) -> None: ...
+
+    def given_up(self, item: Any) -> None: ...
+
+    async def orphan(self, tx: Tx, nodes: list[int] | None) -> None: ...
+
+
+@pytest.mark.parametrize("times", [1, ROUNDS - 1, ROUNDS, ROUNDS + 3])
+async def test_reactions_go_round_by_round_and_beyond_their_bound_in_later_transactions(parts: Parts, times: int):
+    echo = Echo(times)
+    parts.recorder._areas = [*parts.recorder._areas, echo]
+    woken: list[bool] = []
+    parts.recorder.wake_deferred = lambda: woken.append(True)
+    await parts.database.transact(add_workspace)
+    await parts.database.transact(add_endpoint, parts.encryption, 7)
+    await parts.send([entry("m", user_id="u")])
+    # The last round may emit nothing that its own transaction reacts to, but everything is recorded.
+    assert len(echo.seen) == min(times + 1, ROUNDS)
+    assert bool(woken) == (times >= ROUNDS)
+    while await parts.recorder.react_deferred():
+        pass
+    assert len(echo.seen) == times + 1
+    assert sum((await parts.database.read(messages_of)).values()) == times + 1
+    # Every event is owed to the endpoint once, also those that were reacted to later.
+    assert await parts.database.read(owed) == [(7, times + 1, 0, times + 1, 0)]
+    assert await parts.recorder.react_deferred() == 0

@@ -137,13 +137,13 @@ async def test_reading_cannot_write_on_postgres(postgres_url: str):
 
 async def test_transactions_at_the_same_time_all_count(store: Store):
     async def raise_version(tx: Tx) -> None:
-        await tx.run("workspaces.touch", workspace_id=1)
+        await tx.run("configurations.touch", area="webhooks", workspace_id=1)
 
     one, other = store.open(), store.open()
     await one.transact(add, 1)
     await asyncio.gather(*(database.transact(raise_version) for database in (one, other) for _ in range(20)))
-    rows = await one.read(lambda tx: tx.rows("workspaces.list"))
-    assert rows == [(1, "one", 40, 5)]
+    rows = await one.read(lambda tx: tx.rows("configurations.all", area="webhooks"))
+    assert rows == [(1, 40)]
 
 
 async def test_a_deadlock_is_run_again(postgres_url: str):
@@ -155,14 +155,14 @@ async def test_a_deadlock_is_run_again(postgres_url: str):
 
     async def lock_both(tx: Tx, mine: int, other: int) -> None:
         runs.append(mine)
-        await tx.run("workspaces.touch", workspace_id=mine)
+        await tx.run("configurations.touch", area="webhooks", workspace_id=mine)
         first_locks[mine].set()
         await first_locks[other].wait()
-        await tx.run("workspaces.touch", workspace_id=other)
+        await tx.run("configurations.touch", area="webhooks", workspace_id=other)
 
     await asyncio.gather(database.transact(lock_both, 1, 2), database.transact(lock_both, 2, 1))
     assert len(runs) == 3
-    assert [row[2] for row in await database.read(lambda tx: tx.rows("workspaces.list"))] == [2, 2]
+    assert await database.read(lambda tx: tx.rows("configurations.all", area="webhooks")) == [(1, 2), (2, 2)]
     await database.close()
 
 
@@ -213,14 +213,16 @@ async def test_each_way_to_ask(database: Database):
         assert await tx.records("workspaces.list") == []
         await add(tx, 1)
         await add(tx, 2, "two")
-        assert await tx.row("workspaces.list") == (1, "one", 0, 5)
-        assert await tx.rows("workspaces.list") == [(1, "one", 0, 5), (2, "two", 0, 5)]
+        assert await tx.row("workspaces.list") == (1, "one", 5)
+        assert await tx.rows("workspaces.list") == [(1, "one", 5), (2, "two", 5)]
         records = await tx.records("workspaces.list")
-        assert records[1] == {"id": 2, "name": "two", "config_version": 0, "created_at": 5}
-        assert await tx.run("workspaces.touch", workspace_id=1) == 1
-        assert await tx.run("workspaces.touch", workspace_id=9) == 0
-        assert await tx.rows("workspaces.versions", ids=[]) == []
-        assert sorted(await tx.rows("workspaces.versions", ids=(2, 1, 9))) == [(1, 1), (2, 0)]
+        assert records[1] == {"id": 2, "name": "two", "created_at": 5}
+        assert await tx.run("configurations.touch", area="webhooks", workspace_id=1) == 1
+        assert await tx.run("keys.delete", workspace_id=1, id=9) == 0
+        assert await tx.rows("configurations.versions", ids=[], area="webhooks") == []
+        assert sorted(await tx.rows("configurations.versions", ids=(2, 1, 9), area="webhooks")) == [(1, 1), (2, 0)]
+        # Each area has a version of its own.
+        assert sorted(await tx.rows("configurations.versions", ids=(2, 1), area="providers")) == [(1, 0), (2, 0)]
 
     await database.transact(work)
 

@@ -1,15 +1,22 @@
-"""Build the engine, start its loops, and stop them without losing anything."""
+"""Build the engine, plug its areas into the runtime, start its loops, and stop them without losing anything."""
 
 import asyncio
 import time
+from functools import partial
 
 import structlog
 
-from waypost.clock import Ids
+from waypost.clock import HOUR, SECOND, Ids, now_us
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.accounts.notices import send_notices
+from waypost.engine.audience.area import AudienceArea
+from waypost.engine.events.area import EventArea
 from waypost.engine.messaging.acceptance import Messages
-from waypost.engine.messaging.recording import Desk, Effects
+from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.matching import Rematching
+from waypost.engine.messaging.recording import Routing
 from waypost.engine.messaging.sending import Sender
+from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.provider_client import ProviderClient
 from waypost.engine.providers.registry import ConnectionRegistry
@@ -17,17 +24,28 @@ from waypost.engine.runtime import nodes
 from waypost.engine.runtime.encryption import Encryption, open_encryption
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
-from waypost.engine.runtime.scheduler import Scheduler
+from waypost.engine.runtime.retention import give_up_deleted, prune
+from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
 from waypost.engine.templates.templates import Templates
+from waypost.engine.webhooks.area import WebhookArea
+from waypost.engine.webhooks.attempts import Released
+from waypost.engine.webhooks.claims import bring_back, claim_due
 from waypost.engine.webhooks.dispatcher import Dispatcher
+from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
+from waypost.engine.webhooks.holdings import LOOK_BACK_S, LookBack
+from waypost.engine.webhooks.replays import advance_replays
 from waypost.errors import Unavailable
 from waypost.settings import Settings
 from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
-#: How long requests under way may take to end at a shutdown, beyond the longest timeout of an endpoint.
+#: Seconds that requests under way may take to end at a shutdown, beyond the longest timeout of an endpoint.
 DRAIN_S = 35.0
+#: How often retries are looked for that a wrong clock put off.
+CLOCK_S = 60.0
+#: How often everything past its time is deleted.
+PRUNE_S = HOUR / SECOND / 4
 
 
 class Engine:
@@ -36,45 +54,48 @@ class Engine:
     def __init__(self, database: Database, settings: Settings, *, sends: bool = True) -> None:
         self.database = database
         self.settings = settings
-        self.networks = parse_networks(settings.allow_private)
+        self._sends = sends
+        # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
+        retry_s = settings.retry_base / 80
+        # Runtime and network.
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
         self.ids = Ids(nodes.COMMAND_LINE)
-        self.node = nodes.Node(database, self.ids, sends=sends)
+        self.networks = parse_networks(settings.allow_private)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)
+        self.scheduler = Scheduler()
+        self.webhooks_due, self.deferred_due = Alarm(), Alarm()
+        # What areas know and send with.
         self.dispatcher = Dispatcher(
             self.outbound,
             report=self.journal.report,
-            release=self.journal.release,
+            release=lambda deliveries: self.journal.report(Released(deliveries), linger=False),
             max_in_flight=settings.max_in_flight,
-            # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
-            first_pause=settings.retry_base / 80,
+            first_pause=retry_s,
         )
+        self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
         self.templates = Templates(database)
         self.wire = ProviderClient(self.outbound, self.connections.callback_url)
-        self.scheduler = Scheduler(database, self.dispatcher, self.ids, settings, self.node)
-        # In proportion to the retries of webhooks, as above: a second unless tests and demos shrink those.
-        connections, retry_s = self.connections, settings.retry_base / 80
-        desk = Desk(
-            self.ids, self.encryption, retry_s, connections.for_channel, connections.failing, connections.same_account
+        # Areas, in the order in which they record and react.
+        self.webhooks = WebhookArea(
+            self.dispatcher, self.endpoints, retry_base=settings.retry_base, wake_at=self.webhooks_due.wake_at
         )
+        self._routing = Routing(
+            retry_s, self.connections.for_channel, self.connections.failing, self.connections.same_account
+        )
+        messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.recorder = Recorder(
-            database,
-            self.journal,
-            self.dispatcher,
-            self.ids,
-            self.encryption,
-            retry_base=settings.retry_base,
-            desk=desk,
-            wake_at=self.scheduler.wake_at,
-            follow=self._follow,
+            database, self.journal, self.ids, [AudienceArea(), EventArea(), messaging, self.webhooks]
         )
-        self.sender = Sender(database, connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
+        self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
+        self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
+        self._rematching = Rematching()
+        self.recorder.wake_deferred = lambda: self.deferred_due.wake_at(now_us())
+        self.sender = Sender(database, self.connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
-        self._sends = sends
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -82,19 +103,97 @@ class Engine:
         if pending := await self.database.pending_migrations():
             raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
         # Read at the start, not at the first event: a wrong secret key has to be found out before anything is accepted.
-        workspaces = await self.database.read(_workspaces)
-        await self.recorder.refresh(workspaces)
-        await self.connections.refresh(workspaces)
+        await self.endpoints.refresh(await self.database.read(_workspaces))
+        await self.connections.refresh()
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
         self._recording = asyncio.create_task(self.recorder.run(), name="recorder")
-        self.scheduler.start(self.recorder, self.connections, self.sender if self._sends else None)
+        self.scheduler.start(self._jobs())
         log.info("engine started", action="engine_started", node=self.ids.node, database=self.database.dialect)
 
-    def _follow(self, effects: Effects) -> None:
+    def _jobs(self) -> list[Job]:
+        claim = partial(claim_due, self.database, self.dispatcher, self.endpoints, self.ids, self.webhooks_due)
+        jobs = [
+            Job("heartbeat", self.heartbeat),
+            Job("refresh", self._refresh),
+            Job("maintain", self._maintain),
+            Job("clock", self._check_clock),
+            Job("prune", self._prune),
+            Job("react", self._react_deferred, self.deferred_due),
+            Job("notices", self._send_notices),
+            Job("claim", claim, self.webhooks_due),
+            Job("replay", self._replay),
+            Job("look-back", self._release_forgotten),
+            Job("rematch", self._rematch),
+        ]
         if self._sends:
-            self.sender.follow(effects)
+            jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
+        return jobs
+
+    async def heartbeat(self) -> float:
+        """Say that this process lives, see how many do, and take over what dead ones held."""
+        number = self.ids.node
+        await self.node.beat()
+        if self.ids.node != number:
+            # What this process held under its old number is held by others now.
+            self.dispatcher.forget()
+        self.dispatcher.share = self.sender.share = await self.node.count_live()
+        if await self.node.evict_expired():
+            self.webhooks_due.wake_at(now_us())
+        return nodes.BEAT_S
+
+    async def _refresh(self) -> float:
+        await self.endpoints.refresh()
+        await self.connections.refresh()
+        return POLL_S
+
+    async def _maintain(self) -> float:
+        return 0.0 if await self.database.maintain() else POLL_S
+
+    async def _check_clock(self) -> float:
+        count = await self.database.transact(bring_back, self.settings.retry_base, now_us())
+        if count:
+            log.warning(
+                "retries were scheduled by a clock that was ahead", action="retries_brought_back", deliveries=count
+            )
+            self.webhooks_due.wake_at(now_us())
+        return CLOCK_S
+
+    async def _prune(self) -> float:
+        settings = self.settings
+        gone = await prune(self.database, self.ids.node, now_us(), settings.event_days, settings.attempt_days)
+        if gone:
+            log.info("deleted what was past its time", action="pruned", rows=gone)
+        return PRUNE_S
+
+    async def _react_deferred(self) -> float:
+        self.deferred_due.clear()
+        return 0.0 if await self.recorder.react_deferred() else POLL_S
+
+    async def _release_forgotten(self) -> float:
+        if await self._look_back.look():
+            self.webhooks_due.wake_at(now_us())
+        return LOOK_BACK_S
+
+    async def _rematch(self) -> float:
+        return 0.0 if await rematch(self.recorder, self.database, self._rematching, self._routing) else POLL_S
+
+    async def _send_notices(self) -> float:
+        handled = await send_notices(self.database, self.settings, now_us())
+        return 0.0 if handled >= 20 else POLL_S
+
+    async def _replay(self) -> float:
+        now = now_us()
+        busy = await self.database.transact(advance_replays, self.ids.node, now)
+        gave_up = await self.database.transact(give_up_deleted, self.ids.node, now)
+        if busy:
+            self.webhooks_due.wake_at(now)
+        return 0.02 if busy or gave_up else POLL_S
+
+    def _follow(self, notes: MessagingNotes) -> None:
+        if self._sends:
+            self.sender.follow(notes)
 
     @property
     def running(self) -> bool:

@@ -580,7 +580,7 @@ async def test_a_connection_whose_connector_is_gone_is_shown_and_can_be_deleted(
 
     async def lose(tx: Any) -> None:
         tx._connection.execute("UPDATE connections SET connector = 'gone', version = version + 1")
-        await tx.run("workspaces.touch", workspace_id=engine.connections.all()[0].workspace_id)
+        await tx.run("configurations.touch", area="providers", workspace_id=engine.connections.all()[0].workspace_id)
 
     await engine.database.transact(lose)
     await engine.connections.refresh()

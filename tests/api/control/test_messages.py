@@ -271,7 +271,7 @@ async def test_a_disabled_connection_takes_nothing_and_a_paused_one_keeps_it(
             sources=["enabled"],
             now=now_us(),
         )
-        await tx.run("workspaces.touch", workspace_id=keys.workspace_id)
+        await tx.run("configurations.touch", area="providers", workspace_id=keys.workspace_id)
 
     await engine.database.transact(pause)
     await engine.connections.refresh()

@@ -137,7 +137,7 @@ class World:
 
 async def _connect(tx: Tx, values: dict[str, Any]) -> None:
     await tx.run("connections.add", **values)
-    await tx.run("workspaces.touch", workspace_id=values["workspace_id"])
+    await tx.run("configurations.touch", area="providers", workspace_id=values["workspace_id"])
 
 
 async def _unmatched(tx: Tx, key: int) -> list[Any]:

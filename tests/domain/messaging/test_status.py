@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 from waypost.clock import SECOND
 from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.status import (
-    BURST_S,
     LONGEST_HISTORY,
     RANK,
-    Bucket,
     MessageState,
     Transition,
     from_receipt,
     retry_delay,
     skip_reason,
-    take_tokens,
     transition,
     transition_after,
 )
@@ -194,31 +191,6 @@ def test_waits_double_and_end(tries, base, chance):
     wait = retry_delay(tries, base, chance)
     assert 0 < wait <= 360 * SECOND
     assert retry_delay(tries + 1, base, chance) >= wait
-
-
-@given(
-    st.floats(0.01, 5000),
-    st.lists(st.tuples(st.integers(0, 3 * SECOND), st.integers(0, 2000)), min_size=1, max_size=30),
-)
-def test_a_bucket_never_gives_more_than_its_rate(rate, asks):
-    bucket, now, given_away = Bucket(1, rate, 0.0, NOW), NOW, 0
-    for passed, wanted in asks:
-        now += passed
-        granted, wait = take_tokens(bucket, wanted, now)
-        given_away += granted
-        assert granted <= wanted
-        assert (wait > 0) == (granted < wanted)
-        assert given_away <= rate * (now - NOW) / SECOND + 1e-6
-        assert bucket.tokens <= max(rate * BURST_S, 1.0)
-
-
-def test_a_bucket_waits_as_long_as_it_says():
-    bucket = Bucket(1, 2.0, 0.0, NOW)
-    granted, wait = take_tokens(bucket, 1, NOW)
-    assert granted == 0
-    assert take_tokens(bucket, 1, NOW + wait) == (1, 0)
-    # A clock that was set back neither fills nor empties it.
-    assert take_tokens(bucket, 1, NOW - 10 * SECOND)[0] == 0
 
 
 @pytest.mark.parametrize(

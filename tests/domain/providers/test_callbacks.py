@@ -517,7 +517,7 @@ def test_a_message_that_comes_in_through_twilio(said: dict[str, str]):
 def test_a_form_that_says_nothing_is_kept():
     assert isinstance(read("twilio", b"a=b", FORM)[0], Quarantined)
     assert isinstance(read("twilio", b"SmsStatus=received", FORM)[0], Quarantined)
-    with pytest.raises(Invalid, match="a form of at most"):
+    with pytest.raises(Invalid, match="a form with at most"):
         read("twilio", b"&".join(b"a=1" for _ in range(2000)), FORM)
 
 

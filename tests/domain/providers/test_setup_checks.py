@@ -139,11 +139,11 @@ def test_what_is_tried_again():
 @pytest.mark.parametrize(
     ("arn", "code", "words"),
     [
-        ("arn:aws:kinesis:us-east-1:111122223333:stream/dlr", 2002, "no Firehose delivery stream"),
-        ("arn:aws:firehose:us-east-1:111122223333:stream/dlr", 2002, "no Firehose delivery stream"),
-        ("nonsense", 2002, "no Firehose delivery stream"),
-        (None, 2002, "no Firehose delivery stream"),
-        (7, 2002, "no Firehose delivery stream"),
+        ("arn:aws:kinesis:us-east-1:111122223333:stream/dlr", 2002, "not the ARN of a Firehose delivery stream"),
+        ("arn:aws:firehose:us-east-1:111122223333:stream/dlr", 2002, "not the ARN of a Firehose delivery stream"),
+        ("nonsense", 2002, "not the ARN of a Firehose delivery stream"),
+        (None, 2002, "not the ARN of a Firehose delivery stream"),
+        (7, 2002, "not the ARN of a Firehose delivery stream"),
         ("arn:aws:firehose:eu-west-1:111122223333:deliverystream/dlr", 2001, "eu-west-1"),
         (ARN, None, None),
         ("arn:aws-us-gov:firehose:us-east-1:111122223333:deliverystream/a.b-c_d", None, None),

@@ -51,7 +51,7 @@ def is_whole(end: int) -> bool:
     [b"HTTP/1.1 400 Bad\r\n", b"\r\n", b"25 x\r\n", b"2500 x\r\n", b"150 x\r\n", b"650 x\r\n", b"\x16\x03\x01\n"],
 )
 def test_what_is_no_reply(data):
-    with pytest.raises(ValueError, match="no line"):
+    with pytest.raises(ValueError, match="not a line"):
         SmtpReplyParser().take(data)
 
 
@@ -130,3 +130,8 @@ def test_a_mail_ends_where_it_ends(mail):
 def test_what_ends_a_command(sign):
     assert is_allowed_in_command("a@b")
     assert not is_allowed_in_command(f"a{sign}@b")
+
+
+def test_only_controls_spaces_and_angle_brackets_are_kept_out_of_a_command():
+    refused = {code for code in range(0x3000) if not is_allowed_in_command(f"a{chr(code)}@b")}
+    assert refused == {*range(0x21), ord("<"), ord(">"), 0x7F}

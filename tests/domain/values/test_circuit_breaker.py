@@ -2,20 +2,17 @@
 
 from itertools import pairwise
 
-import pytest
-
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD, LONGEST_OPEN_S, CircuitBreaker, note
 
 NOW = 1_790_000_000 * SECOND
-TROUBLE = Verdict(outcome=SendOutcome.RETRY, reason="unreachable", detail="connection refused")
+TROUBLE = ("unreachable", "connection refused")
 
 
 def ill(calls: int) -> CircuitBreaker:
     health = CircuitBreaker()
     for _ in range(calls):
-        note(health, [TROUBLE, TROUBLE], max(NOW, health.open_until), 1.0)
+        note(health, TROUBLE, max(NOW, health.open_until), 1.0)
     return health
 
 
@@ -25,7 +22,7 @@ def test_a_few_failures_are_weather():
 
 def test_it_fails_once_and_rests_longer_and_longer():
     health = CircuitBreaker()
-    came = [note(health, [TROUBLE], max(NOW, health.open_until), 1.0) for _ in range(FAILURE_THRESHOLD + 3)]
+    came = [note(health, TROUBLE, max(NOW, health.open_until), 1.0) for _ in range(FAILURE_THRESHOLD + 3)]
     assert came == [False] * (FAILURE_THRESHOLD - 1) + [True] + [False] * 3
     assert (health.reason, health.detail) == ("unreachable", "connection refused")
     ends = [ill(FAILURE_THRESHOLD + number).open_until for number in range(30)]
@@ -39,23 +36,12 @@ def test_it_fails_once_and_rests_longer_and_longer():
 def test_what_was_under_way_when_the_rest_began_makes_it_no_longer():
     health = ill(FAILURE_THRESHOLD)
     for _ in range(100):
-        assert not note(health, [TROUBLE], NOW, 1.0)
+        assert not note(health, TROUBLE, NOW, 1.0)
     assert (health.failures, health.open_until) == (FAILURE_THRESHOLD, NOW + SECOND)
 
 
-@pytest.mark.parametrize("outcome", [outcome for outcome in SendOutcome if outcome is not SendOutcome.RETRY])
-def test_any_other_answer_shows_that_it_is_there(outcome):
+def test_a_success_closes_it():
     health = ill(FAILURE_THRESHOLD)
-    assert not note(health, [TROUBLE, Verdict(outcome=outcome)], NOW, 1.0)
+    assert not note(health, None, NOW, 1.0)
     assert not health.failing(NOW)
     assert health.failures == 0
-
-
-def test_an_error_of_the_providers_own_counts_although_nobody_knows_what_became_of_the_message():
-    health = CircuitBreaker()
-    broken = Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx", detail="503")
-    for _ in range(FAILURE_THRESHOLD):
-        note(health, [broken, TROUBLE], NOW, 1.0)
-    assert health.failing(NOW)
-    note(health, [Verdict(outcome=SendOutcome.UNKNOWN, reason="no_answer")], NOW, 1.0)
-    assert not health.failing(NOW)

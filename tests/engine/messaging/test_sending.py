@@ -24,7 +24,7 @@ from tests.engine.conftest import Outside, World, close_world, eventually, open_
 from tests.services import postgres_server
 from tests.storage.test_messages import FIRST, SECOND_ONE, Office, _workspace, connection, receipt
 from waypost.cli.serve import make_server
-from waypost.clock import HOUR, SECOND, iso, now_us
+from waypost.clock import HOUR, SECOND, Ids, iso, now_us
 from waypost.domain.messaging.message import Content, Outgoing, SendOutcome, Status, Verdict
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.messaging.status import Transition
@@ -33,7 +33,7 @@ from waypost.domain.values.ids import public
 from waypost.engine.messaging import sending
 from waypost.engine.messaging.acceptance import cancel, repeat, take_by_hand
 from waypost.engine.messaging.queue import claim, recover_orphaned, reroute_queued
-from waypost.engine.messaging.recording import Effects, SendResult
+from waypost.engine.messaging.recording import SendResult
 from waypost.engine.messaging.sending import divide
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.process import Engine
@@ -41,6 +41,7 @@ from waypost.engine.providers import connection_records
 from waypost.engine.providers.connectors import shipped
 from waypost.engine.providers.registry import TRACKER_PATH
 from waypost.engine.runtime import nodes
+from waypost.engine.runtime.unit import Unit
 from waypost.errors import Conflict, Unavailable
 from waypost.settings import load_settings
 from waypost.sink.thread_runner import running
@@ -742,7 +743,7 @@ async def test_a_connection_that_another_process_has_enabled_keeps_its_messages(
     id_ = await post.send(number(1), connection_id=public("con", second), send_at=soon(600))
 
     async def place(tx: Tx) -> None:
-        transitions = Transitions(post.engine.ids.node, now_us())
+        transitions = Transitions(Unit(post.engine.ids, now_us()))
         await transitions.load(tx, [id_])
         transitions.apply(
             transitions.standings[id_],
@@ -885,11 +886,10 @@ async def test_what_was_claimed_without_a_word_is_sent_after_all(post: Post, mon
     connection = post.engine.connections.by_number(id_)
     assert connection is not None
 
-    async def work(tx: Tx, now: int) -> tuple[None, Effects]:
-        transitions = Transitions(post.engine.ids.node, now)
+    async def work(tx: Tx, unit: Unit) -> None:
+        transitions = Transitions(unit)
         await claim(tx, connection, 10, transitions)
         await transitions.write(tx)
-        return None, Effects(transitions)
 
     await post.engine.recorder.perform(work)
     post.engine.sender._draining = False
@@ -1051,7 +1051,7 @@ class Life:
         elif what == "strand":
 
             async def strand(tx: Tx) -> int:
-                return await tx.run("messages.strand", nodes=[1 + which % 2])
+                return await tx.run("messages.orphan", nodes=[1 + which % 2])
 
             await office.database.transact(strand)
             await office.recorder.perform(functools.partial(_settle, {SECOND_ONE} if word == "sent" else set()))
@@ -1064,13 +1064,13 @@ class Life:
         elif what in ("resend", "cancel"):
             change = (repeat if what == "resend" else cancel)(now_us())
             with contextlib.suppress(Conflict):
-                await office.recorder.perform(lambda tx, now: take_by_hand(tx, 1, id_, change, 1))
+                await office.recorder.perform(lambda tx, unit: take_by_hand(tx, 1, id_, change, unit))
                 if what == "resend":
                     self.free.add(id_)
 
     async def look(self) -> None:
         """What holds after each step."""
-        transitions = Transitions(1, now_us())
+        transitions = Transitions(Unit(Ids(1), now_us()))
         await self.office.database.read(transitions.load, self.ids)
         for id_, standing in transitions.standings.items():
             assert standing.status is not Status.QUEUED or id_ in self.free, (
@@ -1111,18 +1111,18 @@ class Life:
         assert await self.office.database.read(count) == moved
 
 
-async def _settle(repeatable: set[int], tx: Tx, now: int) -> tuple[int, Effects]:
-    transitions = Transitions(1, now)
+async def _settle(repeatable: set[int], tx: Tx, unit: Unit) -> int:
+    transitions = Transitions(unit)
     count = await recover_orphaned(tx, transitions, repeatable, 100)
     await transitions.write(tx)
-    return count, Effects(transitions)
+    return count
 
 
-async def _clear(place: int, other: int, tx: Tx, now: int) -> tuple[int, Effects]:
-    transitions = Transitions(1, now)
+async def _clear(place: int, other: int, tx: Tx, unit: Unit) -> int:
+    transitions = Transitions(unit)
     count = await reroute_queued(tx, place, False, other, transitions, 100)
     await transitions.write(tx)
-    return count, Effects(transitions)
+    return count
 
 
 WORDS = {
@@ -1152,7 +1152,7 @@ def test_whatever_happens_in_whatever_order_nobody_gets_two_and_the_books_are_ri
             await database.transact(_workspace)
             office = Office(database)
             # Retries are due at once.
-            office.recorder._desk.retry_s = 0.0
+            office.routing.retry_s = 0.0
             return office
 
         examples = 0
@@ -1190,7 +1190,7 @@ async def _forget(tx: Tx) -> None:
     rows = await tx.rows("messages.aged", after=0, before=1 << 62, settled_before=1 << 62, n=1000)
     ids = [row[0] for row in rows]
     # Only what nobody is owed any more can be deleted.
-    transitions = Transitions(1, now_us())
+    transitions = Transitions(Unit(Ids(1), now_us()))
     await transitions.load(tx, ids)
     for standing in transitions.standings.values():
         transitions.apply(standing, Transition(status=Status.FAILED, at=now_us(), code=9988))

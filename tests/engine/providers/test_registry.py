@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from waypost.clock import Ids, now_us
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import check_config
 from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.masking import Masker
@@ -14,7 +15,7 @@ from waypost.engine.providers import connection_records
 from waypost.engine.providers import registry as module
 from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import definitions, shipped
-from waypost.engine.providers.registry import SOURCES, ConnectionRegistry, complete
+from waypost.engine.providers.registry import SOURCES, ConnectionRegistry, complete, failure_of
 from waypost.engine.runtime.encryption import Encryption
 from waypost.errors import Invalid, NotFound, Unavailable
 from waypost.settings import load_settings
@@ -210,7 +211,7 @@ async def test_a_connection_whose_connector_cannot_be_read_is_left_out_and_said(
 
     async def break_it(tx: Any) -> None:
         tx._connection.execute("UPDATE connections SET connector = 'gone', version = 9 WHERE id = ?", (made.id,))
-        await tx.run("workspaces.touch", workspace_id=1)
+        await tx.run("configurations.touch", area="providers", workspace_id=1)
 
     await database.transact(break_it)
     await known.refresh()
@@ -231,7 +232,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
     async def put(tx: Tx, definition: str) -> None:
         await tx.run("connectors.put", workspace_id=1, name="own", definition=definition, now=1)
         await tx.run("connectors.touch_connections", workspace_id=1, name="own", now=1)
-        await tx.run("workspaces.touch", workspace_id=1)
+        await tx.run("configurations.touch", area="providers", workspace_id=1)
 
     await database.transact(put, text)
     own = msgspec.structs.replace(TWILIO, name="own")
@@ -369,3 +370,27 @@ def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secr
         fields = [connector.field(name) for name in connector.account_fields]
         # Without an identity no receipt could be told from another account's.
         assert any(field is not None and (field.required or field.secret) for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "failure"),
+    [
+        ([Verdict(outcome=SendOutcome.RETRY, reason="unreachable", detail="refused")], ("unreachable", "refused")),
+        # In an outage the rest of the queue must not become unknown as well.
+        ([Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx", detail="503")], ("provider_5xx", "503")),
+        (
+            [
+                Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx"),
+                Verdict(outcome=SendOutcome.RETRY, reason="busy"),
+            ],
+            ("busy", None),
+        ),
+        # Who answers, or does not answer at all, is there.
+        ([Verdict(outcome=SendOutcome.UNKNOWN, reason="no_answer")], None),
+        ([Verdict(outcome=SendOutcome.RETRY), Verdict(outcome=SendOutcome.ACCEPTED)], None),
+        ([Verdict(outcome=SendOutcome.REJECTED)], None),
+        ([Verdict(outcome=SendOutcome.MISCONFIGURED)], None),
+    ],
+)
+def test_what_counts_as_a_failure_of_a_connection(verdicts, failure):
+    assert failure_of(verdicts) == failure

@@ -139,7 +139,7 @@ async def test_several_deliveries_that_die_together_make_one_notice(world: World
     outside.behave("dying-then-well")
     await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
     await move(world, id_, outside.hook("dying-then-well"))
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     after = await eventually(lambda: world.settled(id_))
     assert after.delivered == balance.pending
     assert after.dead == balance.dead
@@ -231,7 +231,7 @@ async def test_an_endpoint_that_its_owner_disables_is_not_called_any_more(world:
     await world.change("endpoints.disable", workspace_id=1, id=id_, reason="by_owner", now=now_us())
     # The recorder finds out by itself when the next event comes, and everybody has to be told all the same.
     await world.post(1)
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     await eventually(lambda: not world.engine.dispatcher.in_flight and not world.engine.dispatcher.held)
     count = outside.count("owner")
     assert count < 100
@@ -248,7 +248,7 @@ async def test_an_endpoint_that_its_owner_disables_is_not_called_any_more(world:
 
     await eventually(given_back)
     await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     outside.behave("owner", delay=0)
     assert (await eventually(lambda: world.settled(id_))).delivered == 200
     await world.check_ledger()
@@ -305,7 +305,7 @@ async def test_deliveries_of_a_deleted_endpoint_are_dead(world: World, outside: 
     await world.post(1200)
     await eventually(lambda: outside.count("deleted") >= 2)
     await world.change("endpoints.delete", workspace_id=1, id=id_, now=now_us())
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     balance = await eventually(lambda: world.settled(id_))
     assert (balance.accepted, balance.dead) == (1200, 1200)
     await eventually(lambda: not world.engine.dispatcher.in_flight)
@@ -360,7 +360,7 @@ async def test_the_ledger_survives_a_storm(tmp_path, outside: Outside, seed):
                     return False
             return True
 
-        await world.engine.recorder.refresh([1])
+        await world.engine.endpoints.refresh([1])
         await eventually(calm, 60)
         await world.check_ledger()
         healthy = await world.balance(ids[0])

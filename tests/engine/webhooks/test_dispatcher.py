@@ -15,7 +15,18 @@ from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint, Secret
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.webhooks import dispatcher as module
-from waypost.engine.webhooks.dispatcher import LANE_ROOM, Attempt, Dispatcher, Task
+from waypost.engine.webhooks import lane as lane_module
+from waypost.engine.webhooks.dispatcher import PRESSURE, TOTAL_ROOM, Dispatcher, Room
+from waypost.engine.webhooks.lane import (
+    LANE_ROOM,
+    NEW_ROOM,
+    RETRY_ROOM,
+    SICK_FAILURES,
+    SICK_ROOM,
+    Attempt,
+    Health,
+    Task,
+)
 
 
 class Lanes:
@@ -118,9 +129,16 @@ async def test_more_lanes_than_slots(narrow: Lanes, outside: Outside):
 
 
 async def test_lanes_that_hang_leave_room_for_the_others(narrow: Lanes, outside: Outside):
-    for number in range(2, 5):
-        narrow.offer(endpoint(outside.hook("hanging", hang=True), number, concurrency=1000, timeout_ms=30_000), 500)
-    await eventually(lambda: outside.count("hanging") > 80)
+    hanging = [endpoint(outside.hook("hanging"), number, concurrency=1000, timeout_ms=30_000) for number in range(2, 5)]
+    for receiver in hanging:
+        narrow.offer(receiver, 200)
+        await narrow.ended(receiver, 200)
+    outside.behave("hanging", hang=True)
+    for receiver in hanging:
+        narrow.offer(receiver, 500)
+    # They answered before, so three of them hold three quarters of the slots, and have slots of their own from then on.
+    await eventually(lambda: outside.count("hanging") > 680)
+    assert narrow.dispatcher.in_flight < 100
     healthy = endpoint(outside.hook("healthy"), 1)
     began = time.monotonic()
     for turn in range(1, 11):
@@ -188,10 +206,12 @@ async def test_an_answer_that_asks_for_less_pauses_the_lane(lanes: Lanes, outsid
 
 
 async def test_one_burst_of_refusals_is_one_pause(lanes: Lanes, outside: Outside):
-    outside.script("burst", *[{"status": 503, "delay": 0.02}] * 64)
     receiver = endpoint(outside.hook("burst"), concurrency=64)
+    lanes.offer(receiver, 200)
+    await lanes.ended(receiver, 200)
+    outside.script("burst", *[{"status": 503, "delay": 0.05}] * 64)
     lanes.offer(receiver, 65)
-    await lanes.ended(receiver, 65, within=5)
+    await lanes.ended(receiver, 265, within=5)
     assert lanes.dispatcher._lanes[1].pause == 0.0
 
 
@@ -233,7 +253,7 @@ async def test_gone_stops_at_once_and_gives_back(lanes: Lanes, outside: Outside)
     lanes.offer(receiver, 5)
     await eventually(lambda: len(lanes.released) == 104)
     assert (lanes.dispatcher.held, lanes.dispatcher.held_bytes, lanes.dispatcher.in_flight) == (0, 0, 0)
-    assert lanes.dispatcher.room(1) == 0
+    assert lanes.dispatcher.room(1)[0] == 0
     # Changed and enabled again, it takes up its work.
     lanes.dispatcher.configure([msgspec.structs.replace(receiver, url=outside.hook("not-gone"), version=3)])
     lanes.offer(receiver, 5)
@@ -252,14 +272,14 @@ async def test_gone_of_what_was_before_stops_nobody(lanes: Lanes, outside: Outsi
 
 
 async def test_a_lane_that_is_gone_gives_back(lanes: Lanes, outside: Outside):
-    receiver = endpoint(outside.hook("disabled", delay=0.2), concurrency=2)
+    receiver = endpoint(outside.hook("disabled", delay=0.2), concurrency=1)
     lanes.offer(receiver, 10)
-    await eventually(lambda: outside.count("disabled") == 2)
+    await eventually(lambda: outside.count("disabled") == 1)
     lanes.dispatcher.configure([], [receiver.id])
-    await eventually(lambda: len(lanes.released) == 8)
+    await eventually(lambda: len(lanes.released) == 9)
     # What was under way is finished.
-    await lanes.ended(receiver, 2)
-    assert outside.count("disabled") == 2
+    await lanes.ended(receiver, 1)
+    assert outside.count("disabled") == 1
 
 
 async def test_what_is_queued_goes_to_the_new_url(lanes: Lanes, outside: Outside):
@@ -286,7 +306,7 @@ async def test_draining_gives_back_everything(lanes: Lanes, outside: Outside):
     await eventually(lambda: not lanes.dispatcher.in_flight)
     assert len(lanes.released) + len(lanes.attempts) == 80
     assert lanes.dispatcher.held == 0
-    assert lanes.dispatcher.room(1) == lanes.dispatcher.claim_room(1) == 0
+    assert lanes.dispatcher.room(1)[0] == lanes.dispatcher.claim_room(1) == 0
 
 
 async def test_requests_that_cannot_be_sent_are_failed_attempts(lanes: Lanes):
@@ -307,28 +327,116 @@ async def test_requests_that_cannot_be_sent_are_failed_attempts(lanes: Lanes):
 
 
 async def test_room_is_bounded_per_lane_and_together(lanes: Lanes, outside: Outside, monkeypatch):
-    hanging = endpoint(outside.hook("room", hang=True), concurrency=1, timeout_ms=60_000)
-    assert lanes.dispatcher.room(1) == lanes.dispatcher.claim_room(1) == LANE_ROOM
-    lanes.offer(hanging, 601, body=bytes(1000))
-    await eventually(lambda: lanes.dispatcher.held == 600)
-    assert lanes.dispatcher.held_bytes == 600_000
-    assert lanes.dispatcher.room(1) == LANE_ROOM - 600
-    # Claims wait until they are worth it.
-    assert lanes.dispatcher.claim_room(1) == 0
-    lanes.dispatcher.note_spilled(1, True)
-    assert lanes.dispatcher.room(1) == 0
-    lanes.dispatcher.note_spilled(1, False)
+    dispatcher = lanes.dispatcher
+    assert dispatcher.room(1) == (NEW_ROOM, False)
+    assert dispatcher.claim_room(1) == NEW_ROOM
+    receiver = endpoint(outside.hook("room"), concurrency=1)
+    lanes.offer(receiver, 1)
+    await lanes.ended(receiver, 1)
+    # It answers, so it may hold much.
+    assert dispatcher.room(1) == (LANE_ROOM, True)
+    outside.behave("room", hang=True)
+    lanes.offer(receiver, 601, body=bytes(1000))
+    await eventually(lambda: dispatcher.held == 600)
+    assert dispatcher.held_bytes == 600_000
+    assert dispatcher.room(1) == (LANE_ROOM - 600, True)
+    # Claims wait until they are worth it; but retries are let in beside what is fresh.
+    assert dispatcher.claim_room(1) == RETRY_ROOM
+    dispatcher.note_spilled(1, True)
+    assert dispatcher.room(1)[0] == dispatcher.claim_room(1) == 0
+    dispatcher.note_spilled(1, False)
     monkeypatch.setattr(module, "TOTAL_BYTES", 600_000)
-    assert lanes.dispatcher.room(1) == lanes.dispatcher.room(2) == lanes.dispatcher.claim_room(2) == 0
-    assert lanes.dispatcher.total_room()[1] == 0
-    lanes.dispatcher.forget()
+    assert not Room(dispatcher).take(1, 1)
+    assert not Room(dispatcher).take(2, 1)
+    assert dispatcher.claim_room(2) == 0
+    dispatcher.forget()
     await eventually(lambda: len(lanes.released) == 600)
-    assert lanes.dispatcher.held_bytes == 0
+    assert (dispatcher.held_bytes, dispatcher._bytes_unproven, dispatcher._held_unproven) == (0, 0, 0)
 
 
 async def test_spilling_is_noted_before_there_is_a_lane(lanes: Lanes):
     lanes.dispatcher.note_spilled(7, True)
-    assert lanes.dispatcher.room(7) == 0
-    assert lanes.dispatcher.claim_room(7) == LANE_ROOM
+    assert lanes.dispatcher.room(7)[0] == 0
+    assert lanes.dispatcher.claim_room(7) == NEW_ROOM
     lanes.dispatcher.note_spilled(7, False)
-    assert lanes.dispatcher.room(7) == LANE_ROOM
+    assert lanes.dispatcher.room(7)[0] == NEW_ROOM
+
+
+async def test_a_batch_counts_what_it_takes(lanes: Lanes, monkeypatch):
+    room = Room(lanes.dispatcher)
+    assert [room.take(1, 10) for _ in range(NEW_ROOM + 2)] == [True] * NEW_ROOM + [False] * 2
+    # Endpoints that have not answered leave room for those that do.
+    monkeypatch.setattr(module, "TOTAL_ROOM", 1000)
+    room = Room(lanes.dispatcher)
+    assert sum(room.take(id_, 10) for id_ in range(100) for _ in range(100)) == 750
+
+
+async def test_a_lane_that_keeps_silent_gives_back_when_room_is_short(lanes: Lanes, outside: Outside, monkeypatch):
+    monkeypatch.setattr(module, "TOTAL_ROOM", 400)
+    hanging = endpoint(outside.hook("silent", hang=True), concurrency=2, timeout_ms=30_000)
+    lanes.offer(hanging, 151)
+    await eventually(lambda: len(lanes.released) == 150 - SICK_ROOM)
+    lane = lanes.dispatcher._lanes[1]
+    assert lane.health is Health.SICK
+    # The first in line stay, and what comes later stays behind what was given back.
+    assert [task.event_id for task in lane.queue] == [2, 3, 4, 5]
+    assert lanes.dispatcher.room(1)[0] == 0
+    assert lanes.dispatcher.in_trouble(1)
+    lanes.dispatcher.note_spilled(1, False)
+    assert lanes.dispatcher.claim_room(1) == 0
+
+
+async def test_an_endpoint_that_fails_is_in_trouble_until_it_takes_something(lanes: Lanes, outside: Outside):
+    outside.script("sick", *[{"status": 500}] * SICK_FAILURES)
+    receiver = endpoint(outside.hook("sick"), concurrency=1)
+    lanes.offer(receiver, SICK_FAILURES)
+    await lanes.ended(receiver, SICK_FAILURES)
+    await eventually(lambda: lanes.dispatcher._lanes[1].health is Health.SICK)
+    assert lanes.dispatcher.room(1) == (SICK_ROOM, False)
+    lanes.offer(receiver, 1)
+    await lanes.ended(receiver, SICK_FAILURES + 1)
+    await eventually(lambda: lanes.dispatcher._lanes[1].health is Health.WELL)
+    assert lanes.dispatcher.room(1) == (LANE_ROOM, True)
+
+
+@pytest.mark.parametrize("dead", [1, 25, 200, 1000])
+async def test_any_number_of_endpoints_that_hang_stops_nobody(lanes: Lanes, outside: Outside, dead):
+    name = f"dead-{dead}"
+    well = endpoint(outside.hook(f"well-{dead}"), 1)
+    lanes.offer(well, 1)
+    await lanes.ended(well, 1)
+    for number in range(dead):
+        lanes.offer(endpoint(outside.hook(name, hang=True), 10 + number, timeout_ms=60_000), 200)
+    # A quarter of the slots is for whoever answers, even before the others are known to hang.
+    lanes.offer(well, 200)
+    await lanes.ended(well, 201, within=30)
+    # One that is new finds a slot as soon as those that hang are found out.
+    new = endpoint(outside.hook(f"new-{dead}"), 2)
+    lanes.offer(new, 200)
+    await lanes.ended(new, 200, within=30)
+    under_way = lanes.dispatcher._under_way
+    await eventually(lambda: under_way[Health.NEW] == 0)
+    assert under_way[Health.SICK] == lanes.dispatcher.in_flight >= min(dead, 700)
+    # All that hang together keep little of the room.
+    most = max(TOTAL_ROOM * PRESSURE, dead * (SICK_ROOM + 1))
+    await eventually(lambda: lanes.dispatcher.held <= most)
+    assert lanes.dispatcher._held_unproven == lanes.dispatcher.held
+
+
+async def test_a_lane_is_forgotten_when_its_endpoint_goes_while_it_is_asked(lanes: Lanes, outside: Outside):
+    receiver = endpoint(outside.hook("leaves", delay=0.2), concurrency=1)
+    lanes.offer(receiver, 10)
+    await eventually(lambda: outside.count("leaves") == 1)
+    lanes.dispatcher.note_spilled(1, True)
+    lanes.dispatcher.configure([], [receiver.id])
+    await lanes.ended(receiver, 1)
+    await eventually(lambda: not lanes.dispatcher._lanes)
+    assert not lanes.dispatcher._spilled
+
+
+async def test_a_lane_without_work_is_forgotten(lanes: Lanes, outside: Outside, monkeypatch):
+    monkeypatch.setattr(lane_module, "IDLE_S", 0.0)
+    receiver = endpoint(outside.hook("idle"))
+    lanes.offer(receiver, 3)
+    await lanes.ended(receiver, 3)
+    await eventually(lambda: not lanes.dispatcher._lanes)

@@ -51,13 +51,13 @@ async def kill(world: World, outside: Outside, name: str, count: int) -> int:
         balance = await world.balance(id_)
         if balance.pending and (await world.record(id_))["status"] == "disabled":
             await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
-            await world.engine.recorder.refresh([1])
+            await world.engine.endpoints.refresh([1])
         return balance.dead == count
 
     await eventually(all_dead)
     await eventually(lambda: not world.engine.dispatcher.in_flight)
     await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     outside.behave(name)
     outside.ask("POST", f"/forget?name={name}")
     return id_
@@ -201,7 +201,7 @@ async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outs
     await world.post(20, name="new", event="New Thing")
     await eventually(lambda: world.settled(well))
     await world.change("endpoints.disable", workspace_id=1, id=dying, reason="by_owner", now=now_us())
-    await world.engine.recorder.refresh([1])
+    await world.engine.endpoints.refresh([1])
     await eventually(lambda: not world.engine.dispatcher.in_flight and not world.engine.dispatcher.held)
     before = {id_: await world.balance(id_) for id_ in (well, dying)}
 

@@ -92,7 +92,7 @@ class Call:
 
     async def refresh(self) -> None:
         """Let this process know of changed endpoints and connections at once; other processes ask every second."""
-        await self.engine.recorder.refresh([self.workspace_id])
+        await self.engine.endpoints.refresh([self.workspace_id])
         await self.engine.connections.refresh([self.workspace_id])
 
     def forget_keys(self) -> None:

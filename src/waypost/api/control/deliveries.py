@@ -238,7 +238,7 @@ async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         return await _detail(tx, call.workspace_id, endpoint_id, event_id)
 
     response = await call.perform(202, work)
-    engine.scheduler.wake_at(call.now)
+    engine.webhooks_due.wake_at(call.now)
     return response
 
 

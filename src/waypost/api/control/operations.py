@@ -37,14 +37,14 @@ class Gauges(Collector):
         engine, totals = self._engine, self._totals
         recorder, dispatcher = engine.recorder, engine.dispatcher
         yield CounterMetricFamily("waypost_events_recorded", "Events recorded by this process.", recorder.events)
-        yield CounterMetricFamily("waypost_events_duplicate", "Repeats that took no effect.", recorder.duplicates)
+        yield CounterMetricFamily("waypost_events_duplicate", "Repeats that took no effect.", recorder.repeats)
         yield CounterMetricFamily("waypost_batches", "Transactions of the recorder.", recorder.batches)
         yield GaugeMetricFamily("waypost_journal_waiting", "Events that wait for the store.", engine.journal.waiting)
         yield GaugeMetricFamily("waypost_deliveries_held", "Deliveries held in memory.", dispatcher.held)
         yield GaugeMetricFamily("waypost_deliveries_held_bytes", "Bytes of their bodies.", dispatcher.held_bytes)
         yield GaugeMetricFamily("waypost_requests_in_flight", "Outbound requests under way.", dispatcher.in_flight)
         attempts = CounterMetricFamily("waypost_attempts", "Attempts recorded by this process.", labels=["outcome"])
-        for outcome, number in recorder.attempts.items():
+        for outcome, number in engine.webhooks.attempts.items():
             attempts.add_metric([outcome.value], number)
         yield attempts
         sender = engine.sender

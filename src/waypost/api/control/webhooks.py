@@ -362,7 +362,7 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 
     response = await call.perform(200, work)
     await call.refresh()
-    engine.scheduler.wake_at(call.now)
+    engine.webhooks_due.wake_at(call.now)
     return response
 
 

@@ -297,7 +297,7 @@ def parse_time(value: str | float) -> int:
 
 def _check_time(at: int, value: str | float) -> int:
     if not _EARLIEST <= at <= _LATEST:
-        raise Invalid(f"{str(value)[:60]!r} is not between the years 1 and 9999.", code="invalid_time")
+        raise Invalid(f"{str(value)[:60]!r} gives a time outside the years 1 to 9999.", code="invalid_time")
     return at
 
 

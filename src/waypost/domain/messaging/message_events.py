@@ -5,26 +5,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.status import HistoryEntry, MessageState
 from waypost.domain.values.ids import public
 
 _encode = msgspec.json.Encoder().encode
-
-
-class MessageEvent(msgspec.Struct):
-    """An event to record, for a profile that is already resolved."""
-
-    workspace_id: int
-    type: str
-    profile_id: int | None
-    occurred_at: int
-    #: Two events of a workspace with the same message id are one event.
-    message_id: str
-    #: JSON object.
-    data: bytes
-    #: 64-bit hash of workspace and message id; 0 if repeats were already removed.
-    message_key: int = 0
 
 
 class MessageSummary(msgspec.Struct, omit_defaults=True):
@@ -65,10 +51,10 @@ class MessageEventContents(msgspec.Struct, omit_defaults=True):
     properties: dict[str, Any] | None = None
 
 
-def status_changed(state: MessageState, entry: HistoryEntry) -> MessageEvent:
+def status_changed(state: MessageState, entry: HistoryEntry) -> Event:
     """Return the event for the status that a message has just reached."""
     name = public("msg", state.id)
-    return MessageEvent(
+    return Event(
         state.workspace_id,
         f"message.{state.status.value}",
         state.profile_id,
@@ -79,11 +65,9 @@ def status_changed(state: MessageState, entry: HistoryEntry) -> MessageEvent:
     )
 
 
-def engaged(
-    state: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int
-) -> MessageEvent:
+def engaged(state: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int) -> Event:
     """Return the event for an engagement of a person with a message, such as opened, clicked or complained."""
-    return MessageEvent(
+    return Event(
         receipt.workspace_id,
         receipt.event or "message.engaged",
         state.profile_id if state else profile_id,
@@ -101,9 +85,9 @@ def engaged(
     )
 
 
-def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> MessageEvent:
+def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> Event:
     """Return the event `message.received` for an inbound message."""
-    return MessageEvent(
+    return Event(
         receipt.workspace_id,
         "message.received",
         profile_id,

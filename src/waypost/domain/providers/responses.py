@@ -1,4 +1,4 @@
-"""What a provider's answer means for a message: a connector's rules first, then what holds for everybody."""
+"""Judge a provider's response to a message by the rules of the connector, then by defaults."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import Connector, ErrorRule, ResponseRule, ValueLocation, ValueLocations
 from waypost.domain.templates.liquid.expressions import as_text, compile_text
 from waypost.domain.values.json_path import find, find_all, is_like
-from waypost.domain.webhooks.delivery import retry_after
+from waypost.domain.values.retry import retry_after
 
 LONGEST_DETAIL = 500
 LONGEST_ID = 200
-#: Transport errors after which the provider surely took nothing (see engine.outbound for the words).
+#: Transport errors (engine/net/outbound.py) after which the provider certainly received no request.
 SURELY_NOT = frozenset({"dns", "connect", "tls", "proxy", "not_sent"})
 OTHER = 9988
 THROTTLED = 2020
@@ -25,24 +25,24 @@ _decode = msgspec.json.Decoder().decode
 
 
 class ProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back from a provider, or why nothing did."""
+    """The response of a provider, or the reason why there is none."""
 
-    #: None when there was no whole answer.
+    #: None if there was no complete response.
     status: int | None
     #: Names in lower case.
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
-    #: `code: words`, or None.
+    #: `code: description`, or None.
     error: str | None = None
-    #: False when nothing of the request left.
+    #: False if no part of the request was sent.
     sent: bool = True
 
 
 def judge(connector: Connector, config: Mapping[str, Any], response: ProviderResponse, now: int) -> Verdict:
-    """What an answer, or its absence, means for the message; never raises.
+    """Return what a response, or its absence, means for the message; `now` is in microseconds. Never raises.
 
-    The first of the connector's `answers` that fits decides, but a refusal (4xx and 5xx) whose code is among its
-    `errors` is decided by that. Without a rule: 2xx unknown, 3xx, 401, 403, 404, 405 and 407 misconfigured, 429 and
+    The first rule in the connector's `answers` that matches decides, except that an entry in its `errors` decides a
+    4xx or 5xx with that code. Without a rule: 2xx unknown, 3xx, 401, 403, 404, 405 and 407 misconfigured, 429 and
     408 retry, other 4xx rejected, 5xx unknown, or retry where repeating is safe.
     """
     body = _json(response.body)
@@ -86,7 +86,7 @@ def _by_rule(rule: ResponseRule | ErrorRule, response: ProviderResponse) -> Verd
 
 
 def _by_default(connector: Connector, response: ProviderResponse) -> Verdict:
-    """What an answer means where the connector has no word for it."""
+    """Return what a response means if no rule of the connector matches."""
     status = response.status
     unsure = SendOutcome.RETRY if connector.idempotent else SendOutcome.UNKNOWN
     if status is None:
@@ -99,7 +99,7 @@ def _by_default(connector: Connector, response: ProviderResponse) -> Verdict:
     if status == 429:
         return Verdict(outcome=SendOutcome.RETRY, code=THROTTLED, reason="throttled")
     if status == 408:
-        # The server waited for the rest of the request and did not get it.
+        # The server did not receive the complete request in time.
         return Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="temporary")
     if 300 <= status < 400:
         return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="redirected")
@@ -136,7 +136,7 @@ def _has_status(expected: int | str | tuple[int | str, ...], status: int, contex
 
 @lru_cache(maxsize=1024)
 def read_statuses(text: str) -> tuple[tuple[int, int], ...]:
-    """The ranges that `200, 2xx, 200-204` stands for; what cannot be read stands for nothing."""
+    """Return the ranges in a text such as `200, 2xx, 200-204`. Parts that cannot be read are left out."""
     found = []
     for part in text.split(","):
         word = part.strip().lower()
@@ -172,7 +172,7 @@ def _value_at(source: str | ValueLocation, response: ProviderResponse, body: Any
 def _wait(
     sources: ValueLocations, response: ProviderResponse, body: Any, context: Mapping[str, Any], now: int
 ) -> int | None:
-    """How long the provider asked to wait, in microseconds, at most a day."""
+    """Return how long the provider asked to wait, in microseconds, at most a day; None if it did not."""
     for source in _sources(sources):
         found = _value_at(source, response, body, context)
         if found is None:
@@ -194,9 +194,9 @@ def _wait(
 
 
 def _shown_text(response: ProviderResponse) -> str:
-    """What to show where the connector does not say where the provider's words are."""
+    """Return the text to show if the connector does not locate the provider's error text."""
     if response.status is None:
-        return response.error or "no answer"
+        return response.error or "no response"
     return response.body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace").replace("\0", "").strip()
 
 

@@ -1,53 +1,46 @@
-"""How a connection fares: one that surely takes nothing, call after call, is spared until it may have recovered."""
+"""A circuit breaker: after repeated failures, pause calls until the other side may have recovered."""
 
 import msgspec
 
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import SendOutcome, Verdict
 
-#: Calls in a row that took nothing, after which a connection counts as failing.
+#: Failures in a row after which the circuit opens.
 FAILURE_THRESHOLD = 5
-#: The first rest takes so many times the base, in seconds; each later one twice as long, up to the longest.
+#: The first open time in seconds, times the base; each later one is twice as long, up to the longest.
 FIRST_OPEN_S, LONGEST_OPEN_S = 1.0, 60.0
 
 
 class CircuitBreaker(msgspec.Struct):
-    """What one process has seen of a connection lately."""
+    """The recent failures of a connection or endpoint, as one process has seen them."""
 
-    #: Calls in a row that took nothing.
+    #: Failures in a row.
     failures: int = 0
-    #: Until when it is spared; microseconds.
+    #: Until when no call is made, in microseconds.
     open_until: int = 0
-    #: What the last of them came to.
+    #: The reason and detail of the last failure.
     reason: str | None = None
     detail: str | None = None
 
     def failing(self, now: int) -> bool:
-        """Whether whoever has another connection should use that one."""
+        """Return whether the circuit is open, so that another connection should be used if there is one."""
         return self.failures >= FAILURE_THRESHOLD and now < self.open_until
 
 
-def note(health: CircuitBreaker, verdicts: list[Verdict], now: int, base_s: float) -> bool:
-    """Take note of what a call came to; whether the connection came to fail by it.
+def note(breaker: CircuitBreaker, failure: tuple[str | None, str | None] | None, now: int, base_s: float) -> bool:
+    """Record the result of a call: reason and detail of its failure, or None. Return whether the circuit opened.
 
-    A call counts when all of its messages were surely not taken, or the provider answered with an error of its own
-    (5xx): in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or
-    does not answer, is there. One call after each rest finds out whether it recovered.
+    One call after each open time finds out whether the other side has recovered.
     """
-    if not all(verdict.outcome is SendOutcome.RETRY or _is_outage(verdict) for verdict in verdicts):
-        health.failures = health.open_until = 0
+    if failure is None:
+        breaker.failures = breaker.open_until = 0
         return False
-    if now < health.open_until:
-        # It was under way when the rest began, and tells nothing that was not known then.
+    if now < breaker.open_until:
+        # The call started before the circuit opened, so its failure is not new information.
         return False
-    health.failures += 1
-    health.reason, health.detail = verdicts[-1].reason, verdicts[-1].detail
-    if health.failures < FAILURE_THRESHOLD:
+    breaker.failures += 1
+    breaker.reason, breaker.detail = failure
+    if breaker.failures < FAILURE_THRESHOLD:
         return False
-    rest = min(FIRST_OPEN_S * base_s * 2 ** min(health.failures - FAILURE_THRESHOLD, 20), LONGEST_OPEN_S)
-    health.open_until = now + int(rest * SECOND)
-    return health.failures == FAILURE_THRESHOLD
-
-
-def _is_outage(verdict: Verdict) -> bool:
-    return verdict.outcome is SendOutcome.UNKNOWN and verdict.reason == "provider_5xx"
+    seconds = min(FIRST_OPEN_S * base_s * 2 ** min(breaker.failures - FAILURE_THRESHOLD, 20), LONGEST_OPEN_S)
+    breaker.open_until = now + int(seconds * SECOND)
+    return breaker.failures == FAILURE_THRESHOLD

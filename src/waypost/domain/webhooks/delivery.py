@@ -6,19 +6,21 @@ pending ──2xx──▶ delivered ──replay──▶ pending
    └──────▶ dead: tries used up, 410 Gone, endpoint deleted, event expired
 """
 
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
 
-from waypost.clock import DAY, SECOND
+from waypost.clock import DAY, HOUR, MINUTE, SECOND
 
 RETRIES = 10
 #: The largest relative change of a delay, so that failed deliveries are not retried all at once.
 JITTER = 0.05
 #: Statuses that ask for less traffic (Standard Webhooks, operational considerations; 503 is an addition of Waypost).
 SLOW_DOWN = frozenset({429, 502, 503, 504})
+#: The longest delay that a Retry-After sets, in microseconds: with it, ten retries still fit in a day.
+LONGEST_STRETCH = 5 * MINUTE
+#: The longest pause of a whole lane that a Retry-After sets, in microseconds.
+LONGEST_ASKED = HOUR
 #: Bytes that are kept of the body of a response.
 KEPT_BODY = 4096
 
@@ -62,7 +64,7 @@ def settle(
     """Return the decision on a delivery whose try number `tries` (the first is 1) ended at `now`, in microseconds.
 
     `retry_base` is the first delay in seconds, `chance` in [0, 1) sets the jitter, `retry_after` is how long the
-    receiver asked to wait, in microseconds.
+    receiver asked to wait, in microseconds, followed up to LONGEST_STRETCH.
     """
     if outcome is AttemptOutcome.DELIVERED:
         return DeliveryDecision(State.DELIVERED, None)
@@ -70,7 +72,9 @@ def settle(
         return DeliveryDecision(State.DEAD, None, "gone")
     if tries > RETRIES:
         return DeliveryDecision(State.DEAD, None, "exhausted")
-    return DeliveryDecision(State.PENDING, now + max(delay(tries, retry_base, chance), retry_after or 0))
+    return DeliveryDecision(
+        State.PENDING, now + max(delay(tries, retry_base, chance), min(retry_after or 0, LONGEST_STRETCH))
+    )
 
 
 def delay(tries: int, retry_base: float, chance: float) -> int:
@@ -78,18 +82,10 @@ def delay(tries: int, retry_base: float, chance: float) -> int:
     return int(retry_base * SECOND * 2 ** (tries - 1) * (1 + JITTER * (2 * chance - 1)))
 
 
-def retry_after(value: str | None, now: int) -> int | None:
-    """How long a Retry-After header asks to wait, in microseconds: at most a day, never less than nothing."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(int(text.lstrip("0")[:12] or "0") * SECOND, DAY)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        # An offset of -0000 is UTC as well, and not this machine's zone.
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(int(moment.timestamp()) * SECOND - now, 0), DAY)
+def schedule(retry_base: float) -> int:
+    """How long the retries of one delivery are spread over, in microseconds: a day, for a base of 80 seconds.
+
+    An endpoint that took nothing for so long is given up, however few of a delivery's tries it came to. It gets a
+    minute where tests and demos shrink the base.
+    """
+    return max(int(DAY * retry_base / 80), MINUTE)

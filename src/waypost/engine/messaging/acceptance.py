@@ -23,7 +23,7 @@ from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, complete, context_of, person_values
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
-from waypost.engine.messaging.recording import Effects, MessageBatch, NewMessage
+from waypost.engine.messaging.recording import MessageBatch, NewMessage
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime import idempotency
@@ -31,6 +31,7 @@ from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.runtime.unit import Unit
 from waypost.engine.templates.templates import Templates
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
@@ -168,18 +169,14 @@ class Messages:
         status: int,
     ) -> Answer:
         """The answer to a change by hand, kept in the transaction of the change."""
-        node = self._ids.node
 
-        async def work(tx: Tx, now: int) -> tuple[Answer, Effects]:
-            effects = Effects(Transitions(node, now))
-
+        async def work(tx: Tx, unit: Unit) -> Answer:
             async def act(tx: Tx) -> Answer:
-                nonlocal effects
-                standing, effects = await take_by_hand(tx, workspace_id, id_, change(now), node)
+                standing = await take_by_hand(tx, workspace_id, id_, change(unit.now), unit)
                 reason = standing.reason if standing.status is Status.SKIPPED else None
                 return Answer(status, _encode(MessageAccepted(public("msg", id_), standing.status.value, reason)))
 
-            return await idempotency.once(tx, self._vault, workspace_id, asked, now, act), effects
+            return await idempotency.once(tx, self._vault, workspace_id, asked, unit.now, act)
 
         return await self._recorder.perform(work)
 
@@ -377,11 +374,9 @@ def _accepted(message: NewMessage) -> MessageAccepted:
     return MessageAccepted(public("msg", message.id), message.status.value, message.reason, message.code)
 
 
-async def take_by_hand(
-    tx: Tx, workspace_id: int, id_: int, change: Transition, node: int
-) -> tuple[MessageState, Effects]:
+async def take_by_hand(tx: Tx, workspace_id: int, id_: int, change: Transition, unit: Unit) -> MessageState:
     """A message after somebody changed it by hand: repeated, or cancelled. Conflict when it does not stand so."""
-    transitions = Transitions(node, change.at)
+    transitions = Transitions(unit)
     await transitions.load(tx, [id_])
     standing = transitions.standings.get(id_)
     if standing is None or standing.workspace_id != workspace_id:
@@ -403,7 +398,7 @@ async def take_by_hand(
     await transitions.write(tx)
     if change.status is Status.QUEUED:
         await tx.run("messages.extend", id=id_, expires_at=standing.expires_at)
-    return standing, Effects(transitions)
+    return standing
 
 
 def repeat(now: int) -> Transition:

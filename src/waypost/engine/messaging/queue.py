@@ -6,8 +6,9 @@ import msgspec
 import structlog
 
 from waypost.domain.messaging.message import Content, Outgoing, Status
-from waypost.domain.messaging.status import EXPIRED, OTHER, Bucket, MessageState, Transition, skip_reason, take_tokens
+from waypost.domain.messaging.status import EXPIRED, OTHER, MessageState, Transition, skip_reason
 from waypost.domain.providers.connection import Connection
+from waypost.domain.values.rate_limit import Bucket, take_tokens
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
@@ -160,7 +161,7 @@ async def recover_orphaned(tx: Tx, transitions: Transitions, repeatable: set[int
 
     Those of a connection in `repeatable` are queued again: its provider takes a repeat for the same message.
     """
-    ids = [row[0] for row in await tx.rows("messages.stranded", n=n)]
+    ids = [row[0] for row in await tx.rows("messages.orphaned", n=n)]
     await transitions.load(tx, ids)
     for id_ in ids:
         standing = transitions.standings.get(id_)
@@ -254,3 +255,11 @@ async def _fail(tx: Tx, ids: list[int], change: Transition, transitions: Transit
         if transitions.standings[id_].status is Status.QUEUED:
             transitions.apply(transitions.standings[id_], change)
     return len(ids)
+
+
+async def orphan_sending(tx: Tx, nodes: list[int] | None) -> None:
+    """Mark messages that these nodes were sending as nobody's; None stands for every node."""
+    if nodes is None:
+        await tx.run("messages.orphan_all")
+    else:
+        await tx.run("messages.orphan", nodes=nodes)

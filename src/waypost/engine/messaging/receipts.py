@@ -16,7 +16,6 @@ from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
 _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
-_known = msgspec.json.Decoder(list[tuple[int, int, str]])
 
 #: Workspace, channel, address.
 _Address = tuple[int, str, str]
@@ -28,7 +27,6 @@ async def apply_receipts(
     tx: Tx,
     receipts: list[Receipt],
     transitions: Transitions,
-    now: int,
     *,
     same_account: SameAccount,
     named: dict[int, list[MessageState]] | None = None,
@@ -37,6 +35,7 @@ async def apply_receipts(
 
     `named` are messages whose provider's id is not written yet. Return the receipts whose message is not known.
     """
+    unit, now = transitions.unit, transitions.now
     matched = await match(tx, receipts, transitions, named or {}, same_account)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
@@ -72,7 +71,7 @@ async def apply_receipts(
                     (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
                 )
     await suppress(tx, suppressed, now)
-    fresh = await _unheard(tx, told)
+    fresh = await unit.unseen(tx, told)
     heard = {id(event) for event in fresh}
     for event, address_key, said in words:
         # A repeat has no date of its own where the provider gives none: it must not count as a later word.
@@ -83,11 +82,9 @@ async def apply_receipts(
     return unmatched
 
 
-async def apply_stored(
-    tx: Tx, found: list[tuple[int, Receipt]], transitions: Transitions, now: int, **known: Any
-) -> int:
+async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], transitions: Transitions, **known: Any) -> int:
     """Apply receipts that were stored without a message and delete those that have one; return how many had."""
-    left = await apply_receipts(tx, [receipt for _, receipt in found], transitions, now, **known)
+    left = await apply_receipts(tx, [receipt for _, receipt in found], transitions, **known)
     strangers = {id(receipt) for receipt in left}
     done = [id_ for id_, receipt in found if id(receipt) not in strangers]
     if done:
@@ -121,17 +118,6 @@ def _identity(receipt: Receipt) -> tuple[str, int]:
         name = f"{message_key(receipt.connection_id, said.decode()):x}"
     name = f"{public('con', receipt.connection_id)}:{name}"
     return name, message_key(receipt.workspace_id, name)
-
-
-async def _unheard(tx: Tx, told: list[Any]) -> list[Any]:
-    """The happenings that were not recorded before."""
-    if not told:
-        return []
-    first = {event.message_key: event for event in reversed(told)}
-    row = await tx.row("events.known", keys=list(first))
-    for key, *_ in _known.decode(row[0]) if row else []:
-        first.pop(key, None)
-    return [event for event in told if first.get(event.message_key) is event]
 
 
 def _normal(address: str | None) -> str | None:

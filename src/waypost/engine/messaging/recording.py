@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 import structlog
 
-from waypost.clock import Ids
 from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
-from waypost.engine.messaging.matching import SameAccount, unmatched_row
-from waypost.engine.messaging.receipts import apply_receipts, apply_stored, suppress
-from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.messaging.matching import SameAccount
+from waypost.engine.messaging.receipts import apply_stored, suppress
+from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.providers.registry import pause_connection
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
+from waypost.engine.runtime.unit import Unit
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
 
@@ -91,11 +91,9 @@ class SendResult(msgspec.Struct):
     version: int
 
 
-class Desk(msgspec.Struct):
-    """What settling needs besides the transaction."""
+class Routing(msgspec.Struct):
+    """How messages that were not taken go on, and which connections are one account."""
 
-    ids: Ids
-    encryption: Encryption
     #: Seconds before a message's first retry.
     retry_s: float
     #: The enabled connections of a workspace's channel, in the order in which they are tried.
@@ -106,41 +104,24 @@ class Desk(msgspec.Struct):
     same_account: SameAccount
 
 
-class Effects(msgspec.Struct):
-    """What orders give to the rest of the engine, beside what they wrote."""
-
-    transitions: Transitions
-    #: Connections that were paused, with their workspaces.
-    paused: dict[int, int] = {}
-
-
-async def record_messages(tx: Tx, orders: dict[type, list[Any]], desk: Desk, now: int) -> Effects:
-    """Record new messages, tries, receipts and what could not be read, in this order."""
-    if strange := orders.keys() - {MessageBatch, SendResult, Receipt, Quarantined}:
-        raise TypeError(f"nobody knows how to record {strange}")
-    effects = Effects(Transitions(desk.ids.node, now))
-    transitions = effects.transitions
-    if submissions := orders.get(MessageBatch):
-        await _submit(tx, submissions, transitions, desk, now)
-    named: dict[int, list[MessageState]] = {}
-    if tried := orders.get(SendResult):
-        named = await _settle(tx, tried, effects, desk, now)
-    if receipts := orders.get(Receipt):
-        strangers = await apply_receipts(tx, receipts, transitions, now, same_account=desk.same_account, named=named)
-        await tx.insert("unmatched.add", [unmatched_row(desk.ids, receipt, now) for receipt in strangers])
-    await transitions.write(tx)
-    if unreadable := orders.get(Quarantined):
-        ids = desk.ids.take(len(unreadable), now)
-        rows = [
-            (id_, q.workspace_id, q.connection_id, q.reason, q.body, now)
+async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -> None:
+    """Keep callbacks that could not be read, for a person to look at."""
+    ids = unit.ids.take(len(unreadable), unit.now)
+    await tx.insert(
+        "quarantine.add",
+        [
+            (id_, q.workspace_id, q.connection_id, q.reason, q.body, unit.now)
             for id_, q in zip(ids, unreadable, strict=True)
-        ]
-        await tx.insert("quarantine.add", rows)
-    return effects
+        ],
+    )
 
 
-async def _submit(tx: Tx, submissions: list[MessageBatch], transitions: Transitions, desk: Desk, now: int) -> None:
-    fresh = await _unrepeated(tx, submissions, desk, now)
+async def record_messages(
+    tx: Tx, batches: list[MessageBatch], transitions: Transitions, encryption: Encryption
+) -> None:
+    """Queue the messages of batches that were not asked for before."""
+    now = transitions.now
+    fresh = await _unrepeated(tx, batches, encryption, now)
     throttles = [(*s.throttle, s) for s in fresh if s.throttle is not None]
     await tx.insert("buckets.add", [(id_, s.workspace_id, rate, 1.0, now) for id_, rate, s in throttles])
     rows: list[tuple[Any, ...]] = []
@@ -214,7 +195,7 @@ def _standing(m: NewMessage, now: int) -> MessageState:
     )
 
 
-async def _unrepeated(tx: Tx, submissions: list[MessageBatch], desk: Desk, now: int) -> list[MessageBatch]:
+async def _unrepeated(tx: Tx, submissions: list[MessageBatch], encryption: Encryption, now: int) -> list[MessageBatch]:
     """The submissions that were not made before; the others are told so. The answers of the new ones are kept."""
     keyed = [s for s in submissions if s.asked is not None]
     if not keyed:
@@ -225,7 +206,7 @@ async def _unrepeated(tx: Tx, submissions: list[MessageBatch], desk: Desk, now: 
     for workspace_id, key, digest, status, response in await tx.rows(
         "idempotency.find", workspaces=list(wanted), keys=keys
     ):
-        known[(workspace_id, key)] = (digest, Answer(status, desk.encryption.open(response).encode()))
+        known[(workspace_id, key)] = (digest, Answer(status, encryption.open(response).encode()))
     fresh, rows = [], []
     for submission in submissions:
         # A batch that failed may be recorded again.
@@ -239,7 +220,7 @@ async def _unrepeated(tx: Tx, submissions: list[MessageBatch], desk: Desk, now: 
             known[(submission.workspace_id, asked.key)] = (asked.digest, submission.answer)
             fresh.append(submission)
             answer = submission.answer
-            sealed = desk.encryption.encrypt(answer.body.decode())
+            sealed = encryption.encrypt(answer.body.decode())
             rows.append((submission.workspace_id, asked.key, asked.digest, answer.status, sealed, now))
         elif before[0] == asked.digest:
             submission.repeat = before[1]
@@ -252,16 +233,19 @@ async def _unrepeated(tx: Tx, submissions: list[MessageBatch], desk: Desk, now: 
     return fresh
 
 
-async def _settle(
-    tx: Tx, tried: list[SendResult], effects: Effects, desk: Desk, now: int
+async def record_results(
+    tx: Tx, tried: list[SendResult], transitions: Transitions, routing: Routing
 ) -> dict[int, list[MessageState]]:
-    """Move messages by what their tries came to. Return those that got a provider's id, by its key."""
-    transitions = effects.transitions
+    """Move messages by the results of their sends, and pause connections that are refused.
+
+    Return the messages that got a provider's id, by its key.
+    """
+    unit, now = transitions.unit, transitions.now
     await transitions.load(tx, [t.message_id for t in tried])
     named: dict[int, list[MessageState]] = {}
     suppressed: list[tuple[Any, ...]] = []
     broken: dict[int, tuple[MessageState, SendResult]] = {}
-    orders = cache(lambda workspace_id, channel: [c.id for c in desk.for_channel(workspace_id, channel)])
+    orders = cache(lambda workspace_id, channel: [c.id for c in routing.for_channel(workspace_id, channel)])
     for t in tried:
         standing = transitions.standings.get(t.message_id)
         if standing is None or standing.tries != t.number:
@@ -272,9 +256,9 @@ async def _settle(
             standing,
             verdict,
             t.ended_at,
-            base_s=desk.retry_s,
+            base_s=routing.retry_s,
             chance=random.random(),  # noqa: S311 jitter is no secret
-            others=_others(standing, orders, desk.failing),
+            others=_others(standing, orders, routing.failing),
         )
         if verdict.provider_message_id is not None:
             change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
@@ -292,15 +276,15 @@ async def _settle(
         verdict, workspace_id = t.verdict, standing.workspace_id
         words = verdict.detail or verdict.provider_code or "The provider refuses this connection."
         if await pause_connection(
-            tx, workspace_id, connection_id, t.version, verdict.reason or "misconfigured", words, desk.ids.one(now), now
+            tx, workspace_id, connection_id, t.version, verdict.reason or "misconfigured", words, unit.ids.one(now), now
         ):
-            effects.paused[connection_id] = workspace_id
+            unit.notes(MessagingNotes).paused[connection_id] = workspace_id
     if named and await tx.row("unmatched.any") is not None:
         # The provider was faster than our own record of its answer.
         rows = await tx.rows("unmatched.find", keys=list(named))
         early = [(row[0], _receipt.decode(row[1])) for row in rows]
         if early:
-            await apply_stored(tx, early, transitions, now, same_account=desk.same_account, named=named)
+            await apply_stored(tx, early, transitions, same_account=routing.same_account, named=named)
     return named
 
 

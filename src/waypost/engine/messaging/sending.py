@@ -23,12 +23,13 @@ from waypost.engine.messaging.queue import (
     recover_unacknowledged,
     reroute_queued,
 )
-from waypost.engine.messaging.recording import Effects, SendResult
-from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.messaging.recording import SendResult
+from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.providers.provider_client import ProviderClient
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.runtime.unit import Unit
 from waypost.errors import Error, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -131,17 +132,17 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._lanes.values(), *self._calls, return_exceptions=True)
 
-    def follow(self, effects: Effects) -> None:
+    def follow(self, notes: MessagingNotes) -> None:
         """After a commit: send what became due, and stop using connections that their providers refuse."""
-        for connection_id, due_at in effects.transitions.due.items():
+        for connection_id, due_at in notes.due.items():
             self._wake_at(connection_id, due_at)
-        if effects.paused:
-            self._broken |= effects.paused.keys()
-            for id_ in effects.paused:
+        if notes.paused:
+            self._broken |= notes.paused.keys()
+            for id_ in notes.paused:
                 log.warning(
                     "a provider refuses a connection", action="connection_paused", connection=public("con", id_)
                 )
-            task = asyncio.create_task(self._refresh(effects.paused))
+            task = asyncio.create_task(self._refresh(notes.paused))
             self._others.add(task)
             task.add_done_callback(self._others.discard)
 
@@ -210,11 +211,11 @@ class Sender:
     async def _move(self, work: Callable[[Tx, Transitions], Awaitable[T]]) -> T:
         """What `work(tx, moves)` gives back, once the moves that it made are durable."""
 
-        async def write(tx: Tx, now: int) -> tuple[T, Effects]:
-            transitions = Transitions(self._ids.node, now)
+        async def write(tx: Tx, unit: Unit) -> T:
+            transitions = Transitions(unit)
             result = await work(tx, transitions)
             await transitions.write(tx)
-            return result, Effects(transitions)
+            return result
 
         return await self._recorder.perform(write)
 
@@ -353,7 +354,7 @@ async def _next_due(tx: Tx) -> list[tuple[int, int]]:
 
 
 async def _any_stranded(tx: Tx) -> bool:
-    return bool(await tx.rows("messages.stranded", n=1))
+    return bool(await tx.rows("messages.orphaned", n=1))
 
 
 async def _forgotten(tx: Tx, node: int, before: int, held: set[int]) -> bool:

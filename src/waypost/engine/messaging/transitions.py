@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from waypost.clock import HOUR, SECOND
-from waypost.domain.messaging.message_events import MessageEvent, status_changed
+from waypost.domain.events.event import Event
+from waypost.domain.messaging.message_events import status_changed
 from waypost.domain.messaging.status import HistoryEntry, MessageState, Transition, transition
-from waypost.engine.webhooks.ledger_counts import COUNT_ROWS
+from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -16,19 +17,27 @@ _standings = msgspec.json.Decoder(list[MessageState])
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
-class Transitions:
-    """The messages that one transaction touches, and everything that follows from how they move."""
+class MessagingNotes(msgspec.Struct):
+    """What a unit of work leaves for the sender."""
 
-    def __init__(self, node: int, now: int) -> None:
-        self.node = node
-        self.now = now
+    #: When the first of what waits for each connection falls due.
+    due: dict[int, int] = {}
+    #: Connections that were paused, with their workspaces.
+    paused: dict[int, int] = {}
+
+
+class Transitions:
+    """The messages that one unit of work touches, and everything that follows from how they move."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.node = unit.node
+        self.now = unit.now
         self.standings: dict[int, MessageState] = {}
-        self.events: list[MessageEvent] = []
-        #: When the first of what waits for each connection falls due.
-        self.due: dict[int, int] = {}
+        self.events: list[Event] = []
+        self._due = unit.notes(MessagingNotes).due
         self._notes: dict[int, list[HistoryEntry]] = {}
         self._dirty: set[int] = set()
-        self._counts: dict[tuple[int, int, int, str, int, str, int], int] = {}
 
     async def load(self, tx: Tx, ids: Iterable[int]) -> None:
         """Bring in the standings of messages, for this transaction alone."""
@@ -66,8 +75,8 @@ class Transitions:
 
     def _note_due(self, standing: MessageState) -> None:
         due_at = standing.due_at
-        if due_at is not None and due_at < self.due.get(standing.connection_id, due_at + 1):
-            self.due[standing.connection_id] = due_at
+        if due_at is not None and due_at < self._due.get(standing.connection_id, due_at + 1):
+            self._due[standing.connection_id] = due_at
 
     def count(self, standing: MessageState) -> None:
         """Count the status that a message came to have; messages for trial do not count."""
@@ -81,11 +90,12 @@ class Transitions:
             standing.template_id,
             standing.status.value,
             standing.code or 0,
+            self.node % COUNT_ROWS,
         )
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self.unit.counters.add("message_counts.add", key, 1)
 
     async def write(self, tx: Tx) -> None:
-        """Write where the messages stand now, and the counts."""
+        """Write where the messages stand now, and emit the events of how they came there."""
         rows: list[tuple[Any, ...]] = []
         for id_ in sorted(self._dirty):
             s = self.standings[id_]
@@ -113,5 +123,5 @@ class Transitions:
                 )
             )
         await tx.insert("messages.write", rows)
-        counted = [(*key, self.node % COUNT_ROWS, n) for key, n in sorted(self._counts.items())]
-        await tx.insert("message_counts.add", counted)
+        self.unit.emit(self.events)
+        self.events = []

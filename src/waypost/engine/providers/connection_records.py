@@ -160,7 +160,7 @@ async def create_connection(
 ) -> ConnectionRecord:
     """A new connection, enabled, for a checked draft; what the set-up check found is kept with it."""
     # First of all, so that of two at the same time the second one sees the first.
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     await check_name(tx, workspace_id, draft.name)
     position = draft.position
     if position is None:
@@ -229,7 +229,7 @@ async def change_connection(
     mended: bool,
 ) -> ConnectionRecord:
     """The connection as a checked draft has it; one that is paused goes on where it is mended."""
-    await tx.run("workspaces.touch", workspace_id=account.workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=account.workspace_id)
     await check_name(tx, account.workspace_id, draft.name, account.id)
     values = _columns(draft, account.usable, encryption)
     await tx.run("connections.change", workspace_id=account.workspace_id, id=account.id, now=now, **values)
@@ -285,7 +285,7 @@ async def delete_connection(tx: Tx, workspace_id: int, id_: int, now: int) -> No
     """Delete a connection and its secrets; what is queued for it goes to others of its channel, or fails."""
     if not await tx.run("connections.delete", workspace_id=workspace_id, id=id_, now=now):
         raise absent()
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
 
 
 async def rotate_receipts_key(
@@ -298,7 +298,7 @@ async def rotate_receipts_key(
     if not changed:
         raise absent()
     # What others remember of keys is forgotten with their connections.
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     return await find_account(tx, encryption, workspace_id, id_)
 
 
@@ -306,7 +306,7 @@ async def order_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, channel: str, ids: list[int], now: int
 ) -> list[ConnectionRecord]:
     """The connections of a channel in their new order: those named, then the others as they were."""
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     present = {
         id_: position
         for id_, position in await tx.rows("connections.order", workspace_id=workspace_id, channel=channel)

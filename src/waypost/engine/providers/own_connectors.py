@@ -146,4 +146,4 @@ async def _move(
 
 async def _touch(tx: Tx, workspace_id: int, name: str, now: int) -> None:
     await tx.run("connectors.touch_connections", workspace_id=workspace_id, name=name, now=now)
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from waypost.clock import SECOND, now_us
-from waypost.domain.messaging.message import Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection, same_account
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.circuit_breaker import CircuitBreaker, note
@@ -118,7 +118,7 @@ class ConnectionRegistry:
     def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
         """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
         health = self._health.setdefault(connection.id, CircuitBreaker())
-        if note(health, verdicts, now, base_s):
+        if note(health, failure_of(verdicts), now, base_s):
             log.warning(
                 "a connection takes nothing",
                 action="connection_failing",
@@ -208,9 +208,9 @@ class ConnectionRegistry:
 
     async def _load(self, tx: Tx, workspaces: list[int] | None) -> dict[int, _Snapshot]:
         if workspaces is None:
-            versions = [(row[0], row[2]) for row in await tx.rows("workspaces.list")]
+            versions = await tx.rows("configurations.all", area="providers")
         else:
-            versions = [(row[0], row[1]) for row in await tx.rows("workspaces.versions", ids=workspaces)]
+            versions = await tx.rows("configurations.versions", ids=workspaces, area="providers")
         known = self._shelves
         stale = {id_: version for id_, version in versions if id_ not in known or known[id_].version < version}
         if not stale:
@@ -242,6 +242,22 @@ def _order(connections: dict[int, Connection]) -> dict[str, list[Connection]]:
         if connection.status == "enabled":
             found.setdefault(connection.channel, []).append(connection)
     return found
+
+
+def failure_of(verdicts: list[Verdict]) -> tuple[str | None, str | None] | None:
+    """Why a call failed, as reason and detail; None when it did not.
+
+    It failed when all of its messages were surely not taken, or the provider answered with an error of its own (5xx):
+    in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or does not
+    answer, is there.
+    """
+    if not all(verdict.outcome is SendOutcome.RETRY or _is_outage(verdict) for verdict in verdicts):
+        return None
+    return verdicts[-1].reason, verdicts[-1].detail
+
+
+def _is_outage(verdict: Verdict) -> bool:
+    return verdict.outcome is SendOutcome.UNKNOWN and verdict.reason == "provider_5xx"
 
 
 def receipts_key_hash(key: str) -> str:
@@ -320,7 +336,7 @@ async def move_connection(
         now=now,
     )
     if moved:
-        await tx.run("workspaces.touch", workspace_id=workspace_id)
+        await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     return moved == 1
 
 

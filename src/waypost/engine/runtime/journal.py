@@ -6,17 +6,15 @@ from typing import Any
 
 import msgspec
 
-from waypost.domain.events.segment import Entry
-from waypost.engine.webhooks.dispatcher import Attempt
 from waypost.errors import Unavailable
 
-#: Entries, and attempts, that one transaction takes at most.
+#: Items that one transaction takes at most of each kind: handed in, and reported.
 BATCH = 1000
-#: What attempts came to waits so long for events to share a transaction with: nobody is kept waiting by it.
+#: Reported results linger this long so that they share a transaction with events. No caller waits for them.
 LINGER_S = 0.005
 
 
-#: What somebody handed in together and waits for together: a list of things of one type, or one thing with a length.
+#: What one caller handed in and waits for: a list of items of one type, or one item with a length.
 Group = tuple[Sized, "asyncio.Future[None]"]
 
 
@@ -24,25 +22,23 @@ class Batch(msgspec.Struct):
     """What one transaction records."""
 
     groups: list[Group]
-    attempts: list[Attempt]
-    #: Deliveries that were held and not tried: endpoint and event.
-    released: list[tuple[int, int]]
+    #: What happened already and nobody waits for, such as the results of attempts.
+    reported: list[Any] = []
 
-    def sort(self) -> tuple[list[Entry], dict[type, list[Any]]]:
-        """The entries, in the order in which they came; and everything else, by its type."""
-        entries: list[Entry] = []
-        others: dict[type, list[Any]] = {}
+    def by_type(self) -> dict[type, list[Any]]:
+        """All items by their type, those of a type in the order in which they came."""
+        found: dict[type, list[Any]] = {}
         for group, _ in self.groups:
-            if not isinstance(group, list):
-                others.setdefault(type(group), []).append(group)
-            elif type(group[0]) is Entry:
-                entries.extend(group)
+            if isinstance(group, list):
+                found.setdefault(type(group[0]), []).extend(group)
             else:
-                others.setdefault(type(group[0]), []).extend(group)
-        return entries, others
+                found.setdefault(type(group), []).append(group)
+        for item in self.reported:
+            found.setdefault(type(item), []).append(item)
+        return found
 
     def __bool__(self) -> bool:
-        return bool(self.groups or self.attempts or self.released)
+        return bool(self.groups or self.reported)
 
 
 class Journal:
@@ -53,8 +49,7 @@ class Journal:
         self._max_waiting = max_waiting
         self._groups: list[Group] = []
         self.waiting = 0
-        self._attempts: list[Attempt] = []
-        self._released: list[tuple[int, int]] = []
+        self._reported: list[Any] = []
         self._arrived = asyncio.Event()
         self._told = False
         self._ripe = False
@@ -81,43 +76,38 @@ class Journal:
         self._arrived.set()
         return future
 
-    def report(self, attempt: Attempt) -> None:
-        """Hand in what an attempt came to, from any thread."""
-        self._attempts.append(attempt)
-        if not self._told:
+    def report(self, item: Any, *, linger: bool = True) -> None:
+        """Hand in what happened already, from any thread: it cannot be refused, and nobody waits for it."""
+        self._reported.append(item)
+        if not linger:
+            self._tell(self._ripen)
+        elif not self._told:
             self._told = True
             self._tell(self._linger)
-
-    def release(self, deliveries: list[tuple[int, int]]) -> None:
-        """Hand back deliveries that are held and will not be tried, from any thread."""
-        self._released.extend(deliveries)
-        self._tell(self._ripen)
 
     async def next_batch(self) -> Batch:
         """The next batch; empty when the journal was closed and nothing is left."""
         while True:
-            # Reset first, looked afterwards: what comes in between tells again.
+            # Reset before looking: what comes in between tells again.
             self._told = False
-            if self._groups or self._closed or (self._ripe and (self._attempts or self._released)):
+            if self._groups or self._closed or (self._ripe and self._reported):
                 break
             # What had ripened may have gone with an earlier batch.
             self._ripe = False
             self._arrived.clear()
             await self._arrived.wait()
-        batch = Batch(self._take_groups(), self._attempts[:BATCH], self._released[:BATCH])
+        batch = Batch(self._take_groups(), self._reported[:BATCH])
         # Other threads only append, so cutting off the front leaves what came meanwhile.
-        del self._attempts[: len(batch.attempts)]
-        del self._released[: len(batch.released)]
-        self._ripe = bool(self._attempts or self._released)
+        del self._reported[: len(batch.reported)]
+        self._ripe = bool(self._reported)
         if self._ripening is not None:
             self._ripening.cancel()
             self._ripening = None
         return batch
 
-    def put_back(self, batch: Batch) -> None:
-        """Keep what a failed transaction would have recorded of attempts: they happened, and nobody can repeat them."""
-        self._attempts[:0] = batch.attempts
-        self._released.extend(batch.released)
+    def put_back(self, reported: list[Any]) -> None:
+        """Keep what a failed transaction would have recorded: it happened, and nobody can repeat it."""
+        self._reported[:0] = reported
         self._ripen()
 
     @property
@@ -148,7 +138,7 @@ class Journal:
 
     def _ripen(self) -> None:
         # An empty batch would tell the recorder that the journal is closed.
-        self._ripe = bool(self._attempts or self._released)
+        self._ripe = bool(self._reported)
         self._arrived.set()
 
     def _tell(self, call: Callable[[], None]) -> None:

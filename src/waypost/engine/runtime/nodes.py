@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -17,12 +18,17 @@ DEAD_AFTER = 10 * SECOND
 #: Node 0 is the command line, which makes few rows and holds nothing.
 COMMAND_LINE = 0
 
+#: Frees, in a transaction, what nodes held that are gone; None stands for every node but this one.
+Orphan = Callable[[Tx, list[int] | None], Awaitable[None]]
+
 
 class Node:
     """This process's number in a database, and the watch over the others."""
 
-    def __init__(self, database: Database, ids: Ids, *, sends: bool = True) -> None:
+    def __init__(self, database: Database, ids: Ids, orphan: Orphan, *, sends: bool = True) -> None:
         self._database = database
+        #: Frees what nodes held that are gone.
+        self._orphan = orphan
         self._ids = ids
         self._sends = sends
         self._token = secrets.token_hex(16)
@@ -33,7 +39,7 @@ class Node:
         if alone:
             # Ids go on rising even if the clock was set back since the last event.
             self._ids.start_after(await self._database.read(_newest))
-        self._ids.node = await self._database.transact(_join, self._token, self._sends, alone)
+        self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, self._orphan)
 
     async def beat(self) -> None:
         """Say that this process lives; takes a new number when it was declared dead meanwhile."""
@@ -42,7 +48,7 @@ class Node:
             return
         await self.join()
         # What it recorded under the old number since it was declared dead is held by nobody, and nobody else looks.
-        await self._database.transact(_orphan, old)
+        await self._database.transact(_leave_behind, old, self._orphan)
         log.error(
             "this process was declared dead and starts again under a new number",
             action="node_rejoined",
@@ -58,11 +64,11 @@ class Node:
         """Take over what dead processes held; whether there were any."""
         if self._database.dialect == "sqlite" or not await self._database.read(_dead, DEAD_AFTER):
             return False
-        return await self._database.transact(_bury, DEAD_AFTER)
+        return await self._database.transact(_evict, DEAD_AFTER, self._orphan)
 
     async def leave(self) -> None:
         """Give the number back, and whatever is still held with it."""
-        await self._database.transact(_leave, self._ids.node, self._token)
+        await self._database.transact(_leave, self._ids.node, self._token, self._orphan)
 
 
 async def _newest(tx: Tx) -> int:
@@ -70,7 +76,7 @@ async def _newest(tx: Tx) -> int:
     return row[0] if row else 0
 
 
-async def _join(tx: Tx, token: str, sends: bool, alone: bool) -> int:
+async def _join(tx: Tx, token: str, sends: bool, alone: bool, orphan: Orphan) -> int:
     rows = await tx.rows("nodes.list")
     taken = {row[0] for row in rows}
     # A number of chance where there are others: one that was declared dead and does not know it yet shall not meet its
@@ -80,8 +86,7 @@ async def _join(tx: Tx, token: str, sends: bool, alone: bool) -> int:
     if number is None:
         raise Unavailable("Too many processes share this database.")
     if alone:
-        await tx.run("deliveries.release_others")
-        await tx.run("messages.strand_all")
+        await orphan(tx, None)
         await tx.run("nodes.clear")
     await tx.run("nodes.add", id=number, token=token, host=socket.gethostname(), sends=int(sends))
     return number
@@ -100,26 +105,21 @@ async def _dead(tx: Tx, unseen: int) -> list[int]:
     return [row[0] for row in await tx.rows("nodes.dead", unseen=unseen)]
 
 
-async def _bury(tx: Tx, unseen: int) -> bool:
+async def _evict(tx: Tx, unseen: int, orphan: Orphan) -> bool:
     ids = await _dead(tx, unseen)
-    if not ids or await tx.run("nodes.bury", ids=ids, unseen=unseen) != len(ids):
+    if not ids or await tx.run("nodes.evict", ids=ids, unseen=unseen) != len(ids):
         return False
-    await _give_up(tx, ids)
+    await orphan(tx, ids)
     log.warning("took over from dead processes", action="nodes_buried", nodes=ids)
     return True
 
 
-async def _leave(tx: Tx, node: int, token: str) -> None:
+async def _leave(tx: Tx, node: int, token: str, orphan: Orphan) -> None:
     if await tx.run("nodes.remove", id=node, token=token):
-        await _give_up(tx, [node])
+        await orphan(tx, [node])
 
 
-async def _orphan(tx: Tx, node: int) -> None:
+async def _leave_behind(tx: Tx, node: int, orphan: Orphan) -> None:
     """Give up what is held under a number that this process had, unless another one has taken the number."""
     if node not in {row[0] for row in await tx.rows("nodes.list")}:
-        await _give_up(tx, [node])
-
-
-async def _give_up(tx: Tx, nodes: list[int]) -> None:
-    await tx.run("deliveries.release_all", nodes=nodes)
-    await tx.run("messages.strand", nodes=nodes)
+        await orphan(tx, [node])

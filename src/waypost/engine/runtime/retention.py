@@ -2,7 +2,8 @@
 
 from waypost.clock import DAY, SECOND, first_id
 from waypost.domain.webhooks.delivery import State
-from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.engine.runtime.unit import Counters
+from waypost.engine.webhooks.ledger_counts import count_deliveries
 from waypost.storage.database import Database, Tx
 
 #: Rows that one transaction deletes.
@@ -43,13 +44,13 @@ async def prune(database: Database, node: int, now: int, event_days: int, attemp
 
 async def give_up_deleted(tx: Tx, node: int, now: int) -> int:
     """Pending deliveries of deleted endpoints are dead; some at a time. Gives back how many."""
-    counts = Counts()
+    counters = Counters()
     total = 0
     for endpoint_id, workspace_id in await tx.rows("endpoints.deleted_with_pending", n=10):
         count = await tx.run("deliveries.give_up", endpoint_id=endpoint_id, reason="endpoint_deleted", now=now, n=STEP)
-        counts.add(workspace_id, endpoint_id, 0, 0, -count, count)
+        count_deliveries(counters, node, workspace_id, endpoint_id, pending=-count, dead=count)
         total += count
-    await counts.write(tx, node)
+    await counters.write(tx)
     return total
 
 
@@ -69,9 +70,9 @@ async def _prune_deliveries(tx: Tx, endpoint_id: int, workspace_id: int, before:
     pending = sum(state == State.PENDING for _, state in rows)
     if pending:
         # The ledger keeps what was never delivered as dead: the event is too old to be sent.
-        counts = Counts()
-        counts.add(workspace_id, endpoint_id, 0, 0, -pending, pending)
-        await counts.write(tx, node)
+        counters = Counters()
+        count_deliveries(counters, node, workspace_id, endpoint_id, pending=-pending, dead=pending)
+        await counters.write(tx)
     return await tx.run("deliveries.delete", endpoint_id=endpoint_id, ids=[event_id for event_id, _ in rows])
 
 

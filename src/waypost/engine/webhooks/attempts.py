@@ -5,13 +5,13 @@ import random
 import msgspec
 import structlog
 
-from waypost.clock import Ids
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import AttemptOutcome, State, settle
+from waypost.domain.webhooks.delivery import AttemptOutcome, State, schedule, settle
 from waypost.engine.accounts.notices import disabled_notice
 from waypost.engine.net.request import Response
-from waypost.engine.webhooks.dispatcher import Attempt
-from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.engine.runtime.unit import NotHeld, Unit
+from waypost.engine.webhooks.lane import Attempt
+from waypost.engine.webhooks.ledger_counts import count_deliveries
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()
@@ -20,8 +20,10 @@ _encode = msgspec.json.Encoder().encode
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
-class NotHeld(Exception):
-    """Some of what was to be settled is no longer held by this process."""
+class Released(msgspec.Struct):
+    """Deliveries that were held and not tried, given back: endpoint and event."""
+
+    deliveries: list[tuple[int, int]]
 
 
 class Settlement(msgspec.Struct):
@@ -33,15 +35,19 @@ class Settlement(msgspec.Struct):
     due_at: int | None
 
 
-async def settle_attempts(
-    tx: Tx, attempts: list[Attempt], ids: Ids, now: int, counts: Counts, *, retry_base: float, verify_held: bool
-) -> Settlement:
+async def release_deliveries(tx: Tx, released: list[Released], unit: Unit) -> None:
+    """Give deliveries back to whichever process asks for them first."""
+    pairs = [pair for one in released for pair in one.deliveries]
+    await tx.run("deliveries.release", rows=_encode(pairs).decode(), node=unit.node)
+
+
+async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_base: float) -> Settlement:
     """Write what attempts came to, and what follows for their endpoints.
 
-    Raises Lost when some of the deliveries are no longer held by this process; `careful` looks first which ones are.
+    Raises NotHeld when some of the deliveries are no longer held by this process, unless the unit verifies that first.
     """
     settlement = Settlement([], None)
-    node = ids.node
+    ids, now, node, verify_held = unit.ids, unit.now, unit.node, unit.verify_held
     if verify_held:
         pairs = _encode([(a.endpoint_id, a.event_id) for a in attempts]).decode()
         found = await tx.row("deliveries.held", rows=pairs, node=node)
@@ -50,6 +56,7 @@ async def settle_attempts(
     log_rows = []
     disable: dict[int, tuple[Attempt, str]] = {}
     failed: dict[int, Attempt] = {}
+    recovered: set[int] = set()
     for attempt, attempt_id in zip(attempts, ids.take(len(attempts), now), strict=True):
         response = attempt.response
         log_rows.append(
@@ -84,9 +91,10 @@ async def settle_attempts(
         )
         settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
         if result.state is State.DELIVERED:
-            counts.add(attempt.workspace_id, attempt.endpoint_id, 0, 1, -1, 0)
+            recovered.add(attempt.endpoint_id)
+            count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, delivered=1, pending=-1)
         elif result.state is State.DEAD:
-            counts.add(attempt.workspace_id, attempt.endpoint_id, 0, 0, -1, 1)
+            count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, pending=-1, dead=1)
         if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
             settlement.due_at = result.due_at
         if attempt.outcome is not AttemptOutcome.DELIVERED:
@@ -98,17 +106,22 @@ async def settle_attempts(
     if changed != len(settled):
         # Somebody else settled some of them; count again, looking first.
         raise NotHeld
+    if recovered:
+        await tx.run("endpoints.recovered", ids=sorted(recovered))
     if failed:
         # In the order of their ids, so that two processes do not wait for each other.
         errors = [(id_, explain(attempt.response), attempt.ended_at) for id_, attempt in sorted(failed.items())]
-        await tx.run("endpoints.note_errors", rows=_encode(errors).decode())
+        for id_, since in await tx.rows("endpoints.failed", rows=_encode(errors).decode()):
+            if id_ not in recovered and failed[id_].ended_at - since > schedule(retry_base):
+                disable.setdefault(id_, (failed[id_], "exhausted"))
     if disable:
-        await _disable(tx, disable, ids, now, settlement)
+        await _disable(tx, disable, unit, settlement)
     return settlement
 
 
-async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], ids: Ids, now: int, settlement: Settlement) -> None:
+async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, settlement: Settlement) -> None:
     """Disable endpoints and put the notices to their owners in the same transaction."""
+    ids, now = unit.ids, unit.now
     records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}
     workspaces: set[int] = set()
     notices = []
@@ -134,7 +147,7 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], ids: Ids, no
             error=error,
         )
     for workspace_id in sorted(workspaces):
-        await tx.run("workspaces.touch", workspace_id=workspace_id)
+        await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     await tx.insert("notices.add", notices)
 
 

@@ -6,8 +6,9 @@ import msgspec
 
 from waypost.clock import Ids, first_id, id_time
 from waypost.domain.webhooks.delivery import State
+from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.endpoints import WebhookRecord
-from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.engine.webhooks.ledger_counts import count_requeued
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx
 
@@ -53,9 +54,9 @@ async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node
     if state == State.PENDING:
         await tx.run("deliveries.hasten", endpoint_id=endpoint_id, event_id=event_id, now=now)
     elif await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=[event_id], due_at=now):
-        counts = Counts()
-        counts.requeue(workspace_id, endpoint_id, dead=state == State.DEAD)
-        await counts.write(tx, node)
+        counters = Counters()
+        count_requeued(counters, node, workspace_id, endpoint_id, was_dead=state == State.DEAD)
+        await counters.write(tx)
 
 
 async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, wanted: Wanted, now: int) -> int:

@@ -1,12 +1,13 @@
 """Webhook endpoints between the database, where their secrets are sealed, and the engine, which sends with them."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from waypost.domain.webhooks.endpoint import Endpoint, Secret, Subscriptions
 from waypost.engine.runtime.encryption import Encryption
-from waypost.storage.database import Row, Tx
+from waypost.storage.database import Database, Row, Tx
 
 _types = msgspec.json.Decoder(tuple[str, ...])
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -54,22 +55,68 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
     )
 
 
-async def load_endpoints(
-    tx: Tx, known: dict[int, EndpointSnapshot], workspaces: list[int], encryption: Encryption
-) -> dict[int, EndpointSnapshot]:
-    """The configurations of some workspaces that are not known, or changed since: one small query when nothing did."""
-    rows = await tx.rows("workspaces.versions", ids=workspaces)
-    stale = {id_: version for id_, version in rows if (found := known.get(id_)) is None or found.version != version}
-    if not stale:
-        return {}
-    endpoints: dict[int, dict[int, Endpoint]] = {id_: {} for id_ in stale}
-    for row in await tx.rows("endpoints.enabled", ids=list(stale)):
-        before = known.get(row[1])
-        same = before.endpoints.get(row[0]) if before else None
-        # Opening secrets is slow; an endpoint that did not change is not opened again.
-        endpoint = same if same is not None and same.version == row[-1] else open_endpoint(row, encryption)
-        endpoints[endpoint.workspace_id][endpoint.id] = endpoint
-    return {
-        id_: EndpointSnapshot(version, endpoints[id_], Subscriptions(list(endpoints[id_].values())))
-        for id_, version in stale.items()
-    }
+class EndpointRegistry:
+    """The enabled endpoints of every workspace, in memory; what changes elsewhere is known after the next `refresh`."""
+
+    def __init__(
+        self,
+        database: Database,
+        encryption: Encryption,
+        configure: Callable[[Iterable[Endpoint], Iterable[int]], None],
+    ) -> None:
+        self._database = database
+        self._encryption = encryption
+        #: Told of endpoints that changed, and of those that are gone.
+        self._configure = configure
+        self._snapshots: dict[int, EndpointSnapshot] = {}
+
+    async def refresh(self, workspaces: list[int] | None = None) -> None:
+        """Read the endpoints of workspaces again where they changed; of all known ones when none are given."""
+        known = list(self._snapshots) if workspaces is None else workspaces
+        self.adopt(await self._database.read(self.load_changed, known))
+
+    async def load_changed(self, tx: Tx, workspaces: list[int]) -> dict[int, EndpointSnapshot]:
+        """The snapshots of workspaces that are not known, or changed since: one small query when nothing did."""
+        rows = await tx.rows("configurations.versions", ids=workspaces, area="webhooks")
+        known = self._snapshots
+        stale = {id_: version for id_, version in rows if (found := known.get(id_)) is None or found.version != version}
+        if not stale:
+            return {}
+        endpoints: dict[int, dict[int, Endpoint]] = {id_: {} for id_ in stale}
+        for row in await tx.rows("endpoints.enabled", ids=list(stale)):
+            before = known.get(row[1])
+            same = before.endpoints.get(row[0]) if before else None
+            # Decrypting is slow; an endpoint that did not change is not decrypted again.
+            unchanged = same is not None and same.version == row[-1]
+            endpoint = same if same is not None and unchanged else open_endpoint(row, self._encryption)
+            endpoints[endpoint.workspace_id][endpoint.id] = endpoint
+        return {
+            id_: EndpointSnapshot(version, endpoints[id_], Subscriptions(list(endpoints[id_].values())))
+            for id_, version in stale.items()
+        }
+
+    def adopt(self, fresh: dict[int, EndpointSnapshot]) -> None:
+        """Go by these snapshots from now on; one that was read before a newer one is dropped."""
+        for id_, snapshot in fresh.items():
+            before = self._snapshots.get(id_)
+            if before is not None and before.version >= snapshot.version:
+                continue
+            self._snapshots[id_] = snapshot
+            gone = set(before.endpoints) - set(snapshot.endpoints) if before else set()
+            self._configure(snapshot.endpoints.values(), gone)
+
+    def snapshot(self, workspace_id: int) -> EndpointSnapshot | None:
+        """The enabled endpoints of a workspace as last read."""
+        return self._snapshots.get(workspace_id)
+
+    async def find(self, workspace_id: int, endpoint_id: int) -> Endpoint | None:
+        """An enabled endpoint, even one that was made a moment ago elsewhere."""
+        found = self._find(workspace_id, endpoint_id)
+        if found is None:
+            await self.refresh([workspace_id])
+            found = self._find(workspace_id, endpoint_id)
+        return found
+
+    def _find(self, workspace_id: int, endpoint_id: int) -> Endpoint | None:
+        snapshot = self._snapshots.get(workspace_id)
+        return snapshot.endpoints.get(endpoint_id) if snapshot else None

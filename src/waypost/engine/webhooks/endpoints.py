@@ -125,7 +125,7 @@ async def create_webhook(
         now=now,
         **_columns(draft, encryption),
     )
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
 
 
@@ -154,7 +154,7 @@ async def change_webhook(
         now=now,
         **_columns(draft, encryption),
     )
-    await tx.run("workspaces.touch", workspace_id=webhook.workspace_id)
+    await tx.run("configurations.touch", area="webhooks", workspace_id=webhook.workspace_id)
     return await find_webhook(tx, encryption, webhook.workspace_id, webhook.id)
 
 
@@ -163,7 +163,7 @@ async def delete_webhook(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
     if not await tx.run("endpoints.delete", workspace_id=workspace_id, id=id_, now=now):
         raise NotFound("There is no such webhook endpoint in this workspace; it may have been deleted.")
     await tx.run("replays.end", workspace_id=workspace_id, id=-1, endpoint_id=id_, now=now)
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
 
 
 async def switch_webhook(
@@ -175,7 +175,7 @@ async def switch_webhook(
     else:
         changed = await tx.run("endpoints.disable", workspace_id=workspace_id, id=id_, reason="by_owner", now=now)
     if changed:
-        await tx.run("workspaces.touch", workspace_id=workspace_id)
+        await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
 
 
@@ -197,7 +197,7 @@ async def rotate_secret(
     await tx.run(
         "endpoints.set_secrets", workspace_id=workspace_id, id=id_, secrets=_seal(encryption, secrets), now=now
     )
-    await tx.run("workspaces.touch", workspace_id=workspace_id)
+    await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
 
 

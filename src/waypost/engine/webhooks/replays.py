@@ -8,7 +8,8 @@ from waypost.clock import first_id
 from waypost.domain.webhooks.delivery import State
 from waypost.domain.webhooks.endpoint import event_object, pattern_match, webhook_body
 from waypost.domain.webhooks.filter import compile_filter
-from waypost.engine.webhooks.ledger_counts import Counts
+from waypost.engine.runtime.unit import Counters
+from waypost.engine.webhooks.ledger_counts import count_deliveries, count_requeued
 from waypost.storage.database import Tx
 
 #: Events looked at in one transaction.
@@ -49,15 +50,15 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
         known = dict(await tx.rows("deliveries.states", endpoint_id=endpoint_id, ids=wanted))
     again = [id_ for id_ in wanted if id_ in known and known[id_] in states]
     missed = [id_ for id_ in wanted if id_ not in known] if "missed" in states else []
-    counts = Counts()
+    counters = Counters()
     for id_ in again:
-        counts.requeue(replay["workspace_id"], endpoint_id, dead=known[id_] == State.DEAD)
+        count_requeued(counters, node, replay["workspace_id"], endpoint_id, was_dead=known[id_] == State.DEAD)
     if missed:
-        counts.add(replay["workspace_id"], endpoint_id, len(missed), 0, len(missed), 0)
+        count_deliveries(counters, node, replay["workspace_id"], endpoint_id, accepted=len(missed), pending=len(missed))
     if again:
         await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=again, due_at=now)
     await tx.insert("deliveries.insert", [(endpoint_id, id_, "pending", 0, 0, now, None, None, None) for id_ in missed])
-    await counts.write(tx, node)
+    await counters.write(tx)
     done = len(rows) < STEP
     await tx.run(
         "replays.advance",

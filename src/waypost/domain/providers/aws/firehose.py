@@ -1,7 +1,7 @@
-"""What Amazon Data Firehose delivers: requests full of records, and the events of text messages within them.
+"""Read the requests of Amazon Data Firehose and the text message events in their records.
 
-The protocol is that of Firehose's HTTP endpoint delivery; the events are those of Amazon Pinpoint (`event_type`) and of
-AWS End User Messaging (`eventType`), as they are or wrapped by EventBridge or SNS.
+The protocol is that of Firehose HTTP endpoint delivery. The events are those of Amazon Pinpoint (`event_type`) and of
+AWS End User Messaging (`eventType`), either bare or wrapped by EventBridge or SNS.
 """
 
 import json
@@ -26,11 +26,11 @@ from waypost.domain.messaging.receipt import (
 )
 from waypost.errors import Invalid
 
-#: The largest body by Firehose's protocol, unpacked.
+#: The largest body that the Firehose protocol allows, decompressed.
 BODY_BYTES = 64 * 1024 * 1024
-#: Wrappings inside each other, and objects in one record, that are looked at.
+#: The most nested wrappers, and the most objects in one record, that are read.
 DEEPEST, MOST = 4, 10_000
-#: Pieces of a record that cannot be read before the rest is given up.
+#: After so many unreadable pieces the rest of a record is not read.
 _MOST_BROKEN = 20
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -39,12 +39,12 @@ Text = str | int | None
 
 
 class Correlation(msgspec.Struct, gc=False):
-    """The part of a message's context that is ours: its public id."""
+    """The context that Waypost sends with a message: its public id."""
 
     mid: Any = None
 
 
-#: A context comes as an object, or as the JSON text of one.
+#: AWS returns a context as an object, or as the JSON text of one.
 Context = Correlation | str | None
 
 
@@ -71,7 +71,7 @@ class _ClientContext(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """Every key by which a record is told apart, and what is read of it."""
+    """The keys that identify the kind of a record, and the fields that are read from it."""
 
     event_type: str | None = None
     event_timestamp: Number = None
@@ -94,7 +94,7 @@ class _Event(msgspec.Struct):
     price: Number = msgspec.field(default=None, name="totalMessagePrice")
     fee: Number = msgspec.field(default=None, name="totalCarrierFee")
 
-    #: EventBridge and SNS.
+    #: The wrappers of EventBridge and SNS, and inbound messages.
     detail: Raw | UnsetType = UNSET
     wrapped: Raw | UnsetType = msgspec.field(default=UNSET, name="Message")
     inbound: Raw | UnsetType = msgspec.field(default=UNSET, name="originationNumber")
@@ -111,12 +111,12 @@ class _Record(msgspec.Struct, gc=False):
 
 
 class FirehoseRequest(msgspec.Struct):
-    """One request of Firehose."""
+    """One delivery request of Firehose."""
 
     request_id: str | None
-    #: When it was made, in microseconds; None when it does not say.
+    #: When Firehose made it, in microseconds; None if it does not say.
     at: int | None
-    #: Each one raw, so that a bad one spoils only itself.
+    #: Undecoded, so that an invalid one does not affect the others.
     records: list[Raw]
 
 
@@ -132,7 +132,7 @@ Found = list[Receipt | Quarantined]
 
 
 def read_delivery(body: bytes) -> FirehoseRequest:
-    """The request, unpacked, with its records still raw; Invalid when it is none of Firehose's."""
+    """Return a Firehose request with its records still undecoded. Raise Invalid if the body is not one."""
     try:
         found = _request(body)
     except _UNREADABLE as error:
@@ -144,16 +144,16 @@ def read_delivery(body: bytes) -> FirehoseRequest:
 
 
 def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, now: int) -> Found:
-    """What records of a request say: receipts, and one Quarantined for each record of which something cannot be read.
+    """Return the receipts in the records, and one Quarantined for each record that is not fully readable.
 
-    `now` (microseconds) is when things happened that do not say when. Nothing in a record raises.
+    `now` (microseconds) is the time of events without their own. No content of a record raises.
     """
     found: Found = []
     for raw in records:
         try:
             data = _record(raw).data
         except _UNREADABLE as error:
-            found.append(quarantine(workspace_id, connection_id, f"no record of Firehose: {error}", bytes(raw)))
+            found.append(quarantine(workspace_id, connection_id, f"not a Firehose record: {error}", bytes(raw)))
             continue
         try:
             event = _event(data)
@@ -169,7 +169,7 @@ def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, 
 
 
 def read_event(data: bytes, workspace_id: int, connection_id: int, now: int) -> Found:
-    """What one record says, without its base64: JSON objects one after another, wrapped or not."""
+    """Return what one record, already decoded from base64, contains: JSON objects in sequence, wrapped or not."""
     found: Found = []
     problem: str | None = None
     for piece in _pieces(data):
@@ -181,7 +181,7 @@ def read_event(data: bytes, workspace_id: int, connection_id: int, now: int) -> 
 
 
 def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found: Found, depth: int) -> str | None:
-    """Add what an object says to what was found; why it cannot be read, or None."""
+    """Append the receipt of an object to `found`. Return why the object cannot be read, or None."""
     try:
         event = _event(data)
     except _UNREADABLE as error:
@@ -195,7 +195,7 @@ def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found:
     if event.inbound is not UNSET:
         inbound = read_inbound(data, workspace_id, connection_id, now)
         if inbound is None:
-            return "not a text message that came in"
+            return "not an inbound text message"
         found.append(inbound)
         return None
     if event.detail is UNSET and event.wrapped is UNSET:
@@ -208,7 +208,7 @@ def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found:
 
 
 def _inner(raw: Any) -> bytes:
-    """What is wrapped: an object, or the JSON text of one."""
+    """Return the wrapped JSON, given as an object or as the JSON text of one."""
     data = bytes(raw)
     if data[:1] != b'"':
         return data
@@ -234,7 +234,7 @@ def _read_pinpoint(event: _Event, type_: str, workspace_id: int, connection_id: 
     if meaning is None:
         return None
     at = event.event_timestamp
-    # Absent while a message is under way.
+    # Absent while the message is in progress.
     price = event.metrics.price_in_millicents_usd if event.metrics is not None else None
     return Receipt(
         workspace_id=workspace_id,
@@ -287,7 +287,7 @@ def _read_end_user_messaging(
 
 
 def _own_id(context: Context, client: _ClientContext | None, flat: Any) -> int | None:
-    """Our id in any of the places where AWS may put what we sent with a message."""
+    """Return Waypost's message id from any of the places where AWS returns the context of a message."""
     found = _mid(context) or (_mid(client.custom) if client is not None else None) or flat
     return read_message_id(found) if found is not None else None
 
@@ -308,13 +308,13 @@ def _text(value: Text) -> str:
 
 
 def _is_ignored(event: _Event) -> bool:
-    """Whether it is an event of another kind: email, campaigns, sessions, voice, or what an app made up."""
+    """Return whether it is an event of another kind: email, campaign, session, voice, or one that an app defined."""
     type_ = event.event_type or event.v2_type
     return type_ is not None and not (type_.startswith("_SMS.") and event.attributes is None)
 
 
 def _is_other_kind(data: bytes) -> bool:
-    """Whether a JSON object that is no event of a text message has the name of another kind of event."""
+    """Return whether JSON that is not a text message event has the type of another kind of event."""
     try:
         found = _anything(data)
     except _UNREADABLE:
@@ -324,7 +324,7 @@ def _is_other_kind(data: bytes) -> bool:
 
 
 def _pieces(data: bytes) -> Iterator[bytes | str]:
-    """The JSON values of a record, one after another with or without newlines; a reason, for what is none."""
+    """Yield the JSON values of a record, with or without newlines between them; a reason (str) for anything else."""
     if not data.strip():
         return
     # Most often the record is one object: _unwrap finds out, and only what it cannot read is taken apart.

@@ -1,7 +1,7 @@
-"""What python-liquid takes and means otherwise than its author: found in the expressions and in the parsed template.
+"""Refuse expressions that python-liquid accepts but reads differently than the author means.
 
-Each of these would be rendered without a word, and wrong: a minus read as an index, `and` binding no tighter than `or`,
-`not` reaching to the end of a condition, `None` read as a variable, and more of the kind.
+Each of these would silently render wrong: a minus read as an index, `and` with the same precedence as `or`, `not` that
+reaches to the end of a condition, `None` read as a variable, and similar cases.
 """
 
 import inspect
@@ -63,11 +63,11 @@ from liquid.token import (
 from waypost.domain.templates.liquid.dates import wrong_code
 from waypost.domain.templates.liquid.lexer import TemplateError
 
-#: Words, signs and values of one expression.
+#: The most tokens of one expression.
 MOST_TOKENS = 200
-#: Brackets and parentheses inside each other.
+#: The most levels of nested brackets and parentheses.
 DEEPEST_BRACKETS = 10
-#: Numbers of a `(1..n)`.
+#: The most numbers of a `(1..n)`.
 LONGEST_RANGE = 10_000
 
 _CONDITIONS = frozenset({"if", "elsif", "unless"})
@@ -97,7 +97,7 @@ _SIGNS = {
 
 
 def check_expressions(tokens: Sequence[Token]) -> None:
-    """Fault for what an expression says in a way that Liquid would read otherwise."""
+    """Raise TemplateError for an expression that Liquid would read differently than it looks."""
     tag = ""
     for token in tokens:
         if token.kind == TOKEN_TAG:
@@ -138,7 +138,7 @@ def _check_depth(words: Sequence[Token]) -> None:
     for word in words:
         depth += (word.kind in _OPENING) - (word.kind in _CLOSING)
         if depth > DEEPEST_BRACKETS:
-            raise TemplateError(f"more than {DEEPEST_BRACKETS} brackets stand inside each other", word.start_index)
+            raise TemplateError(f"there are more than {DEEPEST_BRACKETS} levels of nested brackets", word.start_index)
 
 
 def _check_word(before: Token | None, word: Token, after: Token | None) -> None:
@@ -164,7 +164,7 @@ def _check_word(before: Token | None, word: Token, after: Token | None) -> None:
 
 
 class _Level(msgspec.Struct):
-    """What was seen so far between two parentheses of a condition."""
+    """The operators so far between two parentheses of a condition."""
 
     conjunction: Token | None = None
     negation: Token | None = None
@@ -172,7 +172,10 @@ class _Level(msgspec.Struct):
 
 
 def _check_condition(words: Sequence[Token]) -> None:
-    """`and` and `or` are of one rank in Liquid and bind to the right; `not` reaches to the end."""
+    """Raise TemplateError for conditions that depend on precedence.
+
+    In Liquid `and` and `or` have the same precedence and bind to the right, and `not` reaches to the end.
+    """
     _no_pipe(words, "a condition")
     levels = [_Level()]
     for word in words:
@@ -214,7 +217,7 @@ def _check_loop(words: Sequence[Token]) -> None:
 
 
 def _check_when(words: list[Token]) -> None:
-    """python-liquid drops what it cannot read of a `when`."""
+    """Raise TemplateError for a `when` of which python-liquid would silently drop a part."""
     _no_pipe(words, "{% when %}")
     value: list[Token] = []
     for word in [*words, None]:
@@ -234,7 +237,7 @@ def _check_when(words: list[Token]) -> None:
 
 
 class _Strict:
-    """As much of an environment as reading a value asks for."""
+    """The attributes of an environment that parsing a value needs."""
 
     shorthand_indexes = True
     mode = None
@@ -249,7 +252,7 @@ def _no_pipe(words: Sequence[Token], place: str) -> None:
 
 
 class BoundedRange(RangeLiteral):
-    """A `(1..n)` that is no longer than anybody wants: python-liquid may make a list of it."""
+    """A `(1..n)` with a limit on its length, since python-liquid may make a list of it."""
 
     __slots__ = ()
 
@@ -260,7 +263,7 @@ class BoundedRange(RangeLiteral):
         return made
 
 
-# In conditions Django's truth holds, as in Klaviyo: 0, an empty text, an empty list and an empty object are false.
+# Truth in conditions is that of Django and Klaviyo: 0, an empty text, an empty list and an empty object are false.
 
 
 class _Condition(BooleanExpression):
@@ -291,7 +294,7 @@ class _Or(LogicalOrExpression):
         return bool(self.left.evaluate(context)) or bool(self.right.evaluate(context))
 
 
-#: Expressions of python-liquid and what takes their place in a parsed template.
+#: Expressions of python-liquid, and their replacements in a parsed template.
 _REPLACED: dict[type[Expression], type[Expression]] = {
     RangeLiteral: BoundedRange,
     BooleanExpression: _Condition,
@@ -302,7 +305,7 @@ _REPLACED: dict[type[Expression], type[Expression]] = {
 
 
 def expressions_of(node: Node) -> Iterator[Expression]:
-    """Every expression of a node, those inside others included, but not those of the nodes in it."""
+    """Yield every expression of a node, nested ones included, without those of its child nodes."""
     waiting = list(node.expressions())
     while waiting:
         expression = waiting.pop()
@@ -311,13 +314,13 @@ def expressions_of(node: Node) -> Iterator[Expression]:
 
 
 def nodes_in(node: Node) -> list[Node]:
-    """The nodes directly inside a node."""
-    # Only tags that load other templates look at the context, and there are none.
+    """Return the child nodes of a node."""
+    # Only tags that load other templates use the context, and these are not available.
     return list(node.children(cast(Any, None)))
 
 
 def check_node(node: Node, filters: Mapping[str, Callable[..., Any]]) -> int:
-    """How much work the node's own expressions are; Fault for what would fail, or be wrong, when rendered."""
+    """Return the cost of the expressions of a node. Raise TemplateError for one that would fail or render wrong."""
     work = 0
     for expression in expressions_of(node):
         work += 1

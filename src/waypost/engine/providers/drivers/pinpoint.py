@@ -11,7 +11,7 @@ from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.setup_checks import BROKEN, THROTTLED, CallResult
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import retry_after
+from waypost.domain.values.retry import retry_after
 from waypost.engine.net.request import Request, Response
 from waypost.engine.providers.drivers.aws import Target, read_answer, signed_request
 

@@ -4,7 +4,7 @@
 INSERT INTO workspaces (id, name, created_at) VALUES (:id, :name, :now);
 
 -- name: workspaces.list
-SELECT id, name, config_version, created_at FROM workspaces ORDER BY id;
+SELECT id, name, created_at FROM workspaces ORDER BY id;
 
 -- name: workspaces.get
 SELECT name FROM workspaces WHERE id = :id;
@@ -12,14 +12,6 @@ SELECT name FROM workspaces WHERE id = :id;
 -- name: workspaces.next_id
 -- Workspaces are few: small numbers keep the rows of everything else small.
 SELECT coalesce(max(id), 0) + 1 FROM workspaces;
-
--- name: workspaces.versions
--- Which state the endpoints of some workspaces are in; asked once per batch.
-SELECT id, config_version FROM workspaces WHERE id IN @list(ids bigint);
-
--- name: workspaces.touch
--- The endpoints of a workspace changed.
-UPDATE workspaces SET config_version = config_version + 1 WHERE id = :workspace_id;
 
 -- name: keys.add
 INSERT INTO keys (id, workspace_id, name, scopes, hash, hint, created_at)
@@ -62,7 +54,7 @@ SELECT id FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint);
 -- How many processes share the limits of the endpoints.
 SELECT count(*) FROM nodes WHERE seen_at >= @now - CAST(:within AS bigint) AND sends = 1;
 
--- name: nodes.bury
+-- name: nodes.evict
 DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < @now - CAST(:unseen AS bigint);
 
 -- name: nodes.clear

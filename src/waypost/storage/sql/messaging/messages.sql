@@ -80,7 +80,7 @@ SELECT c.id, c.workspace_id, (
 -- When one connection's next message falls due that is not due yet.
 SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
 
--- name: messages.stranded
+-- name: messages.orphaned
 -- Messages that a process died over.
 SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT :n;
 
@@ -88,11 +88,11 @@ SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT 
 -- What one process has been sending for longer than any call takes.
 SELECT id FROM messages WHERE status = 'sending' AND node = :node AND status_at < :before ORDER BY id LIMIT 100000;
 
--- name: messages.strand
+-- name: messages.orphan
 -- Nobody sends them any more: the processes with these numbers are dead, or on their way out.
 UPDATE messages SET node = 0 WHERE status = 'sending' AND node IN @list(nodes bigint);
 
--- name: messages.strand_all
+-- name: messages.orphan_all
 -- At the start of the only process on this database: whoever was sending is dead.
 UPDATE messages SET node = 0 WHERE status = 'sending';
 

@@ -53,6 +53,30 @@ WITH due AS MATERIALIZED (
 UPDATE deliveries d SET node = :node FROM due WHERE d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
 RETURNING d.event_id, d.tries, d.attempts;
 
+-- name: deliveries.claim_retries (sqlite)
+-- The same among those that were tried before.
+UPDATE deliveries SET node = :node WHERE endpoint_id = :endpoint_id AND event_id IN (
+    SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND tries > 0
+        AND due_at <= :now AND node IS NULL
+    ORDER BY due_at, event_id LIMIT :n
+) RETURNING event_id, tries, attempts;
+
+-- name: deliveries.claim_retries (postgres)
+WITH due AS MATERIALIZED (
+    SELECT endpoint_id, event_id FROM deliveries
+    WHERE endpoint_id = :endpoint_id AND state = 'pending' AND tries > 0 AND due_at <= :now AND node IS NULL
+    ORDER BY due_at, event_id LIMIT :n FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET node = :node FROM due WHERE d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
+RETURNING d.event_id, d.tries, d.attempts;
+
+-- name: deliveries.bring_back
+-- Retries that are further ahead than their schedule ever puts them: they were scheduled by a clock that was wrong.
+UPDATE deliveries SET due_at = :now
+WHERE state = 'pending' AND node IS NULL AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint)
+    AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint) + CAST(:base AS bigint) * (1 << CASE WHEN tries > 1 THEN CAST(tries - 1 AS integer) ELSE 0 END)
+    AND endpoint_id IN (SELECT endpoint_id FROM endpoint_counts WHERE pending <> 0);
+
 -- name: deliveries.release (sqlite)
 -- Give back what was held and not tried.
 UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (

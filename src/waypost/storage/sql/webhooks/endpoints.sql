@@ -15,7 +15,7 @@ VALUES (:id, :workspace_id, :url, :description, :event_types, :filter, :headers,
 -- name: endpoints.change
 UPDATE endpoints SET url = :url, description = :description, event_types = :event_types, filter = :filter,
     headers = :headers, rate_limit = :rate_limit, concurrency = :concurrency, timeout_ms = :timeout_ms,
-    format = :format, owner_email = :owner_email, version = version + 1, updated_at = :now
+    format = :format, owner_email = :owner_email, failing_since = NULL, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
 -- name: endpoints.get
@@ -35,7 +35,8 @@ UPDATE endpoints SET secrets = :secrets, version = version + 1, updated_at = :no
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
 -- name: endpoints.enable
-UPDATE endpoints SET status = 'enabled', disabled_reason = NULL, disabled_at = NULL, version = version + 1, updated_at = :now
+UPDATE endpoints SET status = 'enabled', disabled_reason = NULL, disabled_at = NULL, failing_since = NULL,
+    version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND status = 'disabled' AND deleted_at IS NULL;
 
 -- name: endpoints.disable
@@ -43,16 +44,23 @@ WHERE workspace_id = :workspace_id AND id = :id AND status = 'disabled' AND dele
 UPDATE endpoints SET status = 'disabled', disabled_reason = :reason, disabled_at = :now, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND status = 'enabled' AND deleted_at IS NULL;
 
--- name: endpoints.note_errors (sqlite)
--- The last error of each of some endpoints: [endpoint, error, when].
-UPDATE endpoints SET last_error = r.value ->> 1, last_error_at = r.value ->> 2
-FROM json_each(:rows) r WHERE endpoints.id = r.value ->> 0;
+-- name: endpoints.failed (sqlite)
+-- The last errors of endpoints: [id, error, moment]. Gives back since when each fails.
+UPDATE endpoints SET last_error = r.value ->> 1, last_error_at = r.value ->> 2,
+    failing_since = coalesce(failing_since, r.value ->> 2)
+FROM json_each(:rows) r WHERE endpoints.id = r.value ->> 0 RETURNING endpoints.id, endpoints.failing_since;
 
--- name: endpoints.note_errors (postgres)
+-- name: endpoints.failed (postgres)
 WITH noted AS MATERIALIZED (
     SELECT (r ->> 0)::bigint AS id, r ->> 1 AS error, (r ->> 2)::bigint AS at FROM json_array_elements(:rows::json) r
 )
-UPDATE endpoints e SET last_error = noted.error, last_error_at = noted.at FROM noted WHERE e.id = noted.id;
+UPDATE endpoints e SET last_error = noted.error, last_error_at = noted.at,
+    failing_since = coalesce(e.failing_since, noted.at)
+FROM noted WHERE e.id = noted.id RETURNING e.id, e.failing_since;
+
+-- name: endpoints.recovered
+-- Endpoints that took something.
+UPDATE endpoints SET failing_since = NULL WHERE id IN @list(ids bigint) AND failing_since IS NOT NULL;
 
 -- name: endpoints.delete
 UPDATE endpoints SET deleted_at = :now, status = 'disabled', version = version + 1, updated_at = :now

@@ -1,0 +1,1 @@
+"""Event types: which metrics a workspace has seen."""

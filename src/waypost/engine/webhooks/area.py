@@ -1,0 +1,141 @@
+"""Webhooks as an area of the recorder: deliveries follow from events, attempts settle them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from waypost.domain.events.event import Event
+from waypost.domain.webhooks.delivery import AttemptOutcome
+from waypost.domain.webhooks.endpoint import event_object, webhook_body
+from waypost.engine.runtime.unit import Unit
+from waypost.engine.webhooks.attempts import Released, release_deliveries, settle_attempts
+from waypost.engine.webhooks.claims import release_held
+from waypost.engine.webhooks.dispatcher import Dispatcher, Room
+from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry, EndpointSnapshot
+from waypost.engine.webhooks.lane import Attempt, Task
+from waypost.engine.webhooks.ledger_counts import count_deliveries
+from waypost.storage.database import Tx
+
+
+class WebhookNotes(msgspec.Struct):
+    """What a unit of work leaves for the dispatcher."""
+
+    #: Fresh deliveries, held by this process.
+    tasks: list[Task] = []
+    #: Endpoints of which some deliveries had to stay in the database.
+    spilled: set[int] = set()
+    snapshots: dict[int, EndpointSnapshot] = {}
+    #: Endpoints that were disabled.
+    disabled: list[int] = []
+    attempts: list[Attempt] = []
+    released: list[Released] = []
+    #: When the first retry, or a notice, falls due.
+    due_at: int | None = None
+
+    def wake_at(self, due_at: int) -> None:
+        """Something falls due at this moment."""
+        if self.due_at is None or due_at < self.due_at:
+            self.due_at = due_at
+
+
+class WebhookArea:
+    """Writes deliveries for events and settles attempts; hands fresh deliveries to the dispatcher."""
+
+    takes: frozenset[type] = frozenset({Attempt, Released})
+
+    def __init__(
+        self, dispatcher: Dispatcher, endpoints: EndpointRegistry, *, retry_base: float, wake_at: Callable[[int], None]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._endpoints = endpoints
+        self._retry_base = retry_base
+        self._wake_at = wake_at
+        self.attempts = dict.fromkeys(AttemptOutcome, 0)
+
+    async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
+        """Give back deliveries that were not tried, and settle those that were."""
+        notes = unit.notes(WebhookNotes)
+        if released := items.get(Released):
+            notes.released = released
+            await release_deliveries(tx, released, unit)
+            notes.wake_at(unit.now)
+        if attempts := items.get(Attempt):
+            notes.attempts = attempts
+            settlement = await settle_attempts(tx, attempts, unit, retry_base=self._retry_base)
+            notes.disabled = settlement.disabled
+            if settlement.due_at is not None:
+                notes.wake_at(settlement.due_at)
+
+    async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
+        """Write a delivery for each endpoint that wants an event; hold as many as the lanes have room for."""
+        notes = unit.notes(WebhookNotes)
+        workspaces = list({event.workspace_id for event in events})
+        notes.snapshots |= await self._endpoints.load_changed(tx, workspaces)
+        room = Room(self._dispatcher)
+        rows: list[tuple[Any, ...]] = []
+        for event in events:
+            snapshot = notes.snapshots.get(event.workspace_id) or self._endpoints.snapshot(event.workspace_id)
+            if snapshot is None or not snapshot.endpoints:
+                continue
+            body = _Body(event)
+            for endpoint in snapshot.subscriptions.wanting(event.type, body):
+                if room.take(endpoint.id, len(event.data)):
+                    notes.tasks.append(Task(endpoint, event.id, body(), 0, 0))
+                    rows.append((endpoint.id, event.id, "pending", 0, 0, unit.now, unit.node, None, None))
+                else:
+                    notes.spilled.add(endpoint.id)
+                    rows.append((endpoint.id, event.id, "pending", 0, 0, unit.now, None, None, None))
+                count_deliveries(unit.counters, unit.node, endpoint.workspace_id, endpoint.id, accepted=1, pending=1)
+        await tx.insert("deliveries.insert", rows)
+        if not all(self._dispatcher.in_trouble(id_) for id_ in notes.spilled):
+            notes.wake_at(unit.now)
+
+    def committed(self, unit: Unit) -> None:
+        """Hand what is owed to the dispatcher, and let it know of endpoints that changed."""
+        notes = unit.noted(WebhookNotes)
+        if notes is None:
+            return
+        for attempt in notes.attempts:
+            self.attempts[attempt.outcome] += 1
+        self._drop_holdings([*notes.attempts, *notes.released])
+        self._endpoints.adopt(notes.snapshots)
+        self._dispatcher.offer(notes.tasks)
+        for endpoint_id in notes.spilled:
+            self._dispatcher.note_spilled(endpoint_id, True)
+        if notes.disabled:
+            self._dispatcher.configure([], notes.disabled)
+        if notes.due_at is not None:
+            self._wake_at(notes.due_at)
+
+    def given_up(self, item: Any) -> None:
+        """The look-back releases what can never be settled."""
+        self._drop_holdings([item])
+
+    async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
+        """Deliveries that these nodes held are free to be claimed."""
+        await release_held(tx, nodes)
+
+    def _drop_holdings(self, items: list[Attempt | Released]) -> None:
+        for item in items:
+            if isinstance(item, Released):
+                self._dispatcher.holdings.drop(item.deliveries)
+            else:
+                self._dispatcher.holdings.drop([(item.endpoint_id, item.event_id)])
+
+
+class _Body:
+    """A webhook's body, made when first asked for and then shared by all who want it."""
+
+    __slots__ = ("_body", "_event")
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self._body: bytes | None = None
+
+    def __call__(self) -> bytes:
+        if self._body is None:
+            event = self._event
+            data = event_object(event.id, event.message_id, event.profile_id, event.data)
+            self._body = webhook_body(event.type, event.occurred_at, data)
+        return self._body
