@@ -44,6 +44,7 @@ class MessagingArea:
             await record_messages(tx, batches, transitions, self._encryption)
         named: dict[int, list[MessageState]] = {}
         if results := items.get(SendResult):
+            unit.notes(MessagingNotes).results = results
             named = await record_results(tx, results, transitions, self._routing)
         if receipts := items.get(Receipt):
             same_account = self._routing.same_account
@@ -59,11 +60,11 @@ class MessagingArea:
     def committed(self, unit: Unit) -> None:
         """Wake what sends, and stop using connections that were paused."""
         notes = unit.noted(MessagingNotes)
-        if notes is not None and (notes.due or notes.paused):
+        if notes is not None:
             self._follow(notes)
 
     def given_up(self, item: Any) -> None:
-        """The sender keeps results until they are recorded, and looks for messages that it forgot."""
+        """A message whose result cannot be recorded stays held: it was sent, and must not be queued again."""
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
         """Messages that were being sent are settled by the job that recovers orphaned ones."""

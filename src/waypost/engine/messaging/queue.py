@@ -185,14 +185,7 @@ async def recover_unacknowledged(tx: Tx, transitions: Transitions, before: int, 
     ids = [
         row[0] for row in await tx.rows("messages.overdue", node=transitions.node, before=before) if row[0] not in held
     ]
-    await transitions.load(tx, ids)
-    count = 0
-    for id_ in ids:
-        standing = transitions.standings.get(id_)
-        if standing is not None and standing.status is Status.SENDING and standing.node == transitions.node:
-            count += transitions.apply(
-                standing, Transition(status=Status.QUEUED, at=transitions.now, due_at=transitions.now, reason="unsent")
-            )
+    count = await queue_unsent(tx, transitions, ids)
     log.warning("messages were claimed and forgotten", action="messages_forgotten", messages=count)
     return count
 
@@ -201,6 +194,18 @@ async def is_stuck(tx: Tx, connection_id: int, gone: bool, elsewhere: bool, now:
     """Whether `clear_out` has anything to do; to be asked outside the writer's transaction."""
     row = await tx.row("messages.stuck", connection_id=connection_id, gone=int(gone), free=int(elsewhere), now=now)
     return row is not None and bool(row[0])
+
+
+async def queue_unsent(tx: Tx, transitions: Transitions, ids: list[int]) -> int:
+    """Queue messages again that this process claimed and did not put on the wire. Return how many there were."""
+    await transitions.load(tx, ids)
+    count = 0
+    for id_ in ids:
+        standing = transitions.standings.get(id_)
+        if standing is not None and standing.status is Status.SENDING and standing.node == transitions.node:
+            change = Transition(status=Status.QUEUED, at=transitions.now, due_at=transitions.now, reason="unsent")
+            count += transitions.apply(standing, change)
+    return count
 
 
 async def reroute_queued(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from waypost.engine.messaging.queue import (
     Claim,
     claim,
     is_stuck,
+    queue_unsent,
     recover_orphaned,
     recover_unacknowledged,
     reroute_queued,
@@ -48,8 +50,10 @@ PAUSE_S = 0.5
 #: Messages that one transaction claims at most, and that one step of the chores moves.
 MOST = 1000
 STEP = 500
-#: How often, at the end, what came of a try is handed in again while the store is away.
-LAST_TRIES = 8
+#: Messages are claimed ahead of their calls: what leaves in this time at the connection's present pace, in seconds, and
+#: at most so many. So transactions carry many messages, and the wire does not wait for them.
+AHEAD_S = 0.15
+MOST_AHEAD = 500
 #: A claim that was kept although the store could not say so is noticed after so long, and looked for so often.
 FORGOTTEN_S = 60.0
 LOOK_BACK_S = 10.0
@@ -65,6 +69,37 @@ class Idle(msgspec.Struct):
     gone: bool
     #: Whether its messages may go to another one: not when it only cannot be read here.
     gives: bool
+
+
+class Lane:
+    """The way to one connection: what was claimed for it and waits, and the calls under way."""
+
+    def __init__(self) -> None:
+        #: Calls' worth of claimed messages that are not on the wire yet.
+        self.waiting: deque[list[Outgoing]] = deque()
+        self.claimed = 0
+        self.calls: set[asyncio.Task[None]] = set()
+        #: Tells the task that claims: a call ended.
+        self.freed = asyncio.Event()
+        #: Messages that were tried since `since`, and how many that is a second.
+        self._tried = 0
+        self._since = time.monotonic()
+        self._rate = 0.0
+
+    def note_tried(self, count: int) -> None:
+        """So many messages came back from the wire."""
+        self._tried += count
+
+    def ahead(self) -> int:
+        """How many messages may wait claimed: what leaves within AHEAD_S at the present pace.
+
+        They are `sending` already: after a kill nobody can tell that they were not sent. At a slow provider it is none.
+        """
+        now = time.monotonic()
+        if now - self._since >= AHEAD_S:
+            self._rate = self._tried / (now - self._since)
+            self._tried, self._since = 0, now
+        return min(int(self._rate * AHEAD_S), MOST_AHEAD)
 
 
 class Sender:
@@ -87,14 +122,14 @@ class Sender:
         self._recorder = recorder
         self._ids = ids
         self._retry_s = retry_s
-        self._lanes: dict[int, asyncio.Task[None]] = {}
+        #: The tasks that claim, by connection.
+        self._claiming: dict[int, asyncio.Task[None]] = {}
+        self._lanes: dict[int, Lane] = {}
         #: What wakes the lines of connections that will have something due in a moment, and when.
         self._alarms: dict[int, tuple[int, asyncio.TimerHandle]] = {}
         #: Connections for which something has come due while their line was at work.
         self._again: set[int] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        #: The same by connection: a line that ends leaves its calls to the next one, which counts them.
-        self._under_way: dict[int, set[asyncio.Task[None]]] = {}
         #: Messages that were claimed here and whose tries are not recorded yet.
         self._held: set[int] = set()
         self._looked_back = now_us()
@@ -110,8 +145,8 @@ class Sender:
         """Something is due for these connections."""
         for id_ in connections:
             self._again.add(id_)
-            if id_ not in self._lanes and not self._draining:
-                self._lanes[id_] = asyncio.create_task(self._work(id_), name=f"line-{id_}")
+            if id_ not in self._claiming and not self._draining:
+                self._claiming[id_] = asyncio.create_task(self._work(id_), name=f"lane-{id_}")
 
     @property
     def in_flight(self) -> int:
@@ -119,25 +154,35 @@ class Sender:
         return len(self._calls)
 
     async def stop(self, within: float) -> None:
-        """Start nothing more, and let what is on the wire come back."""
+        """Start nothing more, give back what is not on the wire, and let what is on it come back."""
         self._draining = True
         for _, alarm in self._alarms.values():
             alarm.cancel()
         end = time.monotonic() + within
-        if lines := list(self._lanes.values()):
-            await asyncio.wait(lines, timeout=within)
+        if claiming := list(self._claiming.values()):
+            for lane in self._lanes.values():
+                lane.freed.set()
+            await asyncio.wait(claiming, timeout=within)
+        await self._give_back_all()
         if self._calls:
             await asyncio.wait(self._calls, timeout=max(end - time.monotonic(), 0))
-        for task in [*self._lanes.values(), *self._calls]:
+        for task in [*self._claiming.values(), *self._calls]:
             task.cancel()
-        await asyncio.gather(*self._lanes.values(), *self._calls, return_exceptions=True)
+        await asyncio.gather(*self._claiming.values(), *self._calls, return_exceptions=True)
+
+    def recorded(self, results: list[SendResult]) -> None:
+        """After a commit: these results are in the database, so their messages are no longer held."""
+        self._held.difference_update(result.message_id for result in results)
 
     def follow(self, notes: MessagingNotes) -> None:
         """After a commit: send what became due, and stop using connections that their providers refuse."""
+        self.recorded(notes.results)
         for connection_id, due_at in notes.due.items():
             self._wake_at(connection_id, due_at)
         if notes.paused:
             self._broken |= notes.paused.keys()
+            for id_ in notes.paused.keys() & self._lanes.keys():
+                self._lanes[id_].freed.set()
             for id_ in notes.paused:
                 log.warning(
                     "a provider refuses a connection", action="connection_paused", connection=public("con", id_)
@@ -220,42 +265,43 @@ class Sender:
         return await self._recorder.perform(write)
 
     async def _work(self, connection_id: int) -> None:
-        """One connection's line: claim, send, and again, until nothing is due."""
-        calls = self._under_way.setdefault(connection_id, set())
+        """Claim for one connection, ahead of its calls, until nothing is due."""
+        lane = self._lanes.setdefault(connection_id, Lane())
         try:
             while not self._draining:
-                connection = self._connections.by_number(connection_id)
-                if connection is None or not _sends(connection) or connection_id in self._broken:
+                connection = self._usable(connection_id)
+                if connection is None:
                     # Whoever lets it send again asks the database what is due.
                     self._again.discard(connection_id)
+                    await self._give_back(lane)
                     return
                 slots, size = max(connection.concurrency // self.share, 1), connection.connector.batch_size
+                ahead = lane.ahead()
                 health = self._connections.health(connection_id)
                 if health.failures >= FAILURE_THRESHOLD:
+                    await self._give_back(lane)
                     if health.failing(now_us()):
                         await self._back_off(connection, health.open_until)
                         return
                     # One message finds out whether it recovered.
-                    slots = size = 1
-                free = slots - len(calls)
-                if free <= 0 or free * 2 < slots:
+                    slots, size, ahead = 1, 1, 0
+                room = max(slots - len(lane.calls), 0) * size + ahead - lane.claimed
+                if room <= 0 or room * 2 < min(slots * size + ahead, MOST):
                     # Claims are worth their transaction in numbers.
-                    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                    lane.freed.clear()
+                    await lane.freed.wait()
                     continue
                 self._again.discard(connection_id)
-                wanted = min(free * size, MOST)
                 try:
-                    found = await self._claim(connection, wanted)
+                    found = await self._claim(connection, min(room, MOST))
                 except Error as error:
                     log.warning("could not claim messages", action="claim_failed", error=error.detail)
                     await asyncio.sleep(PAUSE_S)
                     continue
                 self._held.update(message.id for message in found.messages)
-                for part in divide(found.messages, connection.connector.batch_size):
-                    call = asyncio.create_task(self._call(connection, part))
-                    for under_way in (calls, self._calls):
-                        under_way.add(call)
-                        call.add_done_callback(under_way.discard)
+                lane.waiting += divide(found.messages, connection.connector.batch_size)
+                lane.claimed += len(found.messages)
+                self._pump(connection_id, lane)
                 if found.wait and found.more:
                     await asyncio.sleep(min(max(found.wait / SECOND, PACE_S), POLL_S))
                 if not found.more and connection_id not in self._again:
@@ -263,13 +309,60 @@ class Sender:
                         self._wake_at(connection_id, found.due_at)
                     return
         except Exception:
-            log.exception("a line broke", action="line_failed", connection=public("con", connection_id))
+            log.exception("a lane broke", action="lane_failed", connection=public("con", connection_id))
             await asyncio.sleep(PAUSE_S)
         finally:
-            self._lanes.pop(connection_id, None)
+            self._claiming.pop(connection_id, None)
+            self._forget_idle(connection_id, lane)
             if connection_id in self._again and not self._draining:
                 self._again.discard(connection_id)
                 self.wake([connection_id])
+
+    def _usable(self, connection_id: int) -> Connection | None:
+        """The connection, if messages may be sent through it."""
+        connection = self._connections.by_number(connection_id)
+        if connection is None or not _sends(connection) or connection_id in self._broken:
+            return None
+        return connection
+
+    def _pump(self, connection_id: int, lane: Lane) -> None:
+        """Put as many of a lane's calls on the wire as its connection allows; what may not leave is given back."""
+        connection = self._usable(connection_id)
+        if connection is None or self._draining or self._connections.failing(connection_id):
+            if lane.waiting and not self._draining:
+                task = asyncio.create_task(self._give_back(lane))
+                self._others.add(task)
+                task.add_done_callback(self._others.discard)
+            return
+        slots = max(connection.concurrency // self.share, 1)
+        while lane.waiting and len(lane.calls) < slots:
+            part = lane.waiting.popleft()
+            lane.claimed -= len(part)
+            call = asyncio.create_task(self._call(connection, lane, part))
+            lane.calls.add(call)
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    def _forget_idle(self, connection_id: int, lane: Lane) -> None:
+        if not lane.calls and not lane.waiting and connection_id not in self._claiming:
+            self._lanes.pop(connection_id, None)
+
+    async def _give_back(self, lane: Lane) -> None:
+        """Queue again what a lane has claimed and not put on the wire."""
+        ids = [message.id for part in lane.waiting for message in part]
+        lane.waiting.clear()
+        lane.claimed = 0
+        if not ids:
+            return
+        with contextlib.suppress(Error):
+            await self._move(lambda tx, transitions: queue_unsent(tx, transitions, ids))
+        # What could not be given back is found by the look-back: it is no longer held.
+        self._held.difference_update(ids)
+        lane.freed.set()
+
+    async def _give_back_all(self) -> None:
+        for lane in list(self._lanes.values()):
+            await self._give_back(lane)
 
     async def _back_off(self, connection: Connection, until: int) -> None:
         """Let a connection that takes nothing rest; what may go through another one goes there."""
@@ -288,8 +381,8 @@ class Sender:
     async def _claim(self, connection: Connection, wanted: int) -> Claim:
         return await self._move(lambda tx, transitions: claim(tx, connection, wanted, transitions))
 
-    async def _call(self, connection: Connection, messages: list[Outgoing]) -> None:
-        """Send what one call takes and report what came of it, however long the store is away."""
+    async def _call(self, connection: Connection, lane: Lane, messages: list[Outgoing]) -> None:
+        """Send what one call takes, and report what came of it."""
         try:
             verdicts = await self._wire.send(connection, messages, now_us())
         except Exception:
@@ -298,24 +391,17 @@ class Sender:
             verdicts = [Verdict(outcome=SendOutcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
         self._connections.note(connection, verdicts, now, self._retry_s)
-        for verdict in verdicts:
+        for message, verdict in zip(messages, verdicts, strict=True):
             self.outcomes[verdict.outcome] += 1
-        tried = [
-            SendResult(message.id, message.tries + 1, now, _tidy(verdict), connection.version)
-            for message, verdict in zip(messages, verdicts, strict=True)
-        ]
-        late = 0
-        while True:
-            try:
-                await self._journal.append(tried, pressing=True)
-                self._held.difference_update(message.id for message in messages)
-                return
-            except Unavailable as error:
-                late += self._draining
-                if self._journal.closed or late > LAST_TRIES:
-                    log.warning("not recorded", action="tries_dropped", messages=len(tried), error=error.detail)
-                    return
-                await asyncio.sleep(PAUSE_S)
+            self._journal.report(SendResult(message.id, message.tries + 1, now, _tidy(verdict), connection.version))
+        lane.note_tried(len(messages))
+        # Its slot is free from here on: the next call need not wait for the record of this one.
+        task = asyncio.current_task()
+        if task is not None:
+            lane.calls.discard(task)
+        self._pump(connection.id, lane)
+        lane.freed.set()
+        self._forget_idle(connection.id, lane)
 
     async def _refresh(self, paused: dict[int, int]) -> None:
         """Read the connections again that were paused, before their lines look at them."""

@@ -24,6 +24,8 @@ class MessagingNotes(msgspec.Struct):
     due: dict[int, int] = {}
     #: Connections that were paused, with their workspaces.
     paused: dict[int, int] = {}
+    #: Results of sends that were recorded.
+    results: list[Any] = []
 
 
 class Transitions:

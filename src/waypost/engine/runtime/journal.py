@@ -137,6 +137,10 @@ class Journal:
             self._ripening = self._loop.call_later(LINGER_S, self._ripen)
 
     def _ripen(self) -> None:
+        if self._ripening is not None:
+            # Also when it rang: the next report needs a timer of its own.
+            self._ripening.cancel()
+            self._ripening = None
         # An empty batch would tell the recorder that the journal is closed.
         self._ripe = bool(self._reported)
         self._arrived.set()

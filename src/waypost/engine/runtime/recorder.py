@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: Seconds before results are recorded again after the store was away.
 PAUSE_S = 0.5
+#: How often, at a shutdown, results are recorded again while the store is away.
+LAST_TRIES = 8
 #: How often a batch is tried again because another process wrote the same rows.
 CONFLICTS = 20
 #: The longest pause before that, times the number of conflicts so far: whoever was first needs a moment.
@@ -45,6 +47,8 @@ class Recorder:
         self.events = 0
         self.repeats = 0
         self.batches = 0
+        #: How often results could not be recorded since the journal was closed.
+        self._late = 0
 
     async def run(self) -> None:
         """Record batches until the journal is closed and empty."""
@@ -130,8 +134,9 @@ class Recorder:
         settle_futures(batch, error)
         if not batch.reported:
             return
-        if self._journal.closed:
-            # A shutdown does not wait for the store: what was not recorded is tried again after the next start.
+        self._late += self._journal.closed
+        if self._late > LAST_TRIES:
+            # A shutdown does not wait for the store for ever: what was not recorded counts as unknown.
             log.warning("not recorded", action="attempts_dropped", attempts=len(batch.reported), error=error.detail)
             return
         self._journal.put_back(batch.reported)

@@ -1,0 +1,63 @@
+"""The journal wakes the recorder for everything that is reported, whatever went before."""
+
+import asyncio
+
+import pytest
+
+from waypost.engine.runtime.journal import Journal
+from waypost.errors import Unavailable
+
+
+async def test_a_report_after_a_timer_that_rang_for_nothing_is_taken():
+    journal = Journal(100)
+    journal.report("first")
+    # Taken with a group, before the loop has begun the timer of the report.
+    waiting = journal.append(["entry"])
+    batch = await journal.next_batch()
+    assert (len(batch.groups), batch.reported) == (1, ["first"])
+    next_one = asyncio.create_task(journal.next_batch())
+    # The timer begins now, and rings with nothing there.
+    await asyncio.wait_for(_rung(journal), 5)
+    journal.report("second")
+    assert (await asyncio.wait_for(next_one, 5)).reported == ["second"]
+    waiting.cancel()
+
+
+async def _rung(journal: Journal) -> None:
+    """Return when the timer of reports was set and has rung."""
+    while journal._ripening is None:
+        await asyncio.sleep(0)
+    while journal._ripening is not None and not journal._ripening.cancelled():
+        if journal._ripening.when() <= asyncio.get_running_loop().time():
+            # It rings in this turn of the loop or in the next one.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return
+        await asyncio.sleep(0)
+
+
+async def test_reports_of_all_kinds_come_in_their_order():
+    journal = Journal(100)
+    for item in (1, "a", 2, "b"):
+        journal.report(item)
+    batch = await asyncio.wait_for(journal.next_batch(), 5)
+    assert batch.by_type() == {int: [1, 2], str: ["a", "b"]}
+
+
+async def test_what_is_put_back_comes_first():
+    journal = Journal(100)
+    journal.report(1)
+    batch = await asyncio.wait_for(journal.next_batch(), 5)
+    journal.report(2)
+    journal.put_back(batch.reported)
+    assert (await asyncio.wait_for(journal.next_batch(), 5)).reported == [1, 2]
+
+
+async def test_after_the_end_only_what_happened_already_is_taken():
+    journal = Journal(100)
+    journal.close()
+    with pytest.raises(Unavailable):
+        journal.append(["entry"])
+    journal.report(1)
+    assert (await asyncio.wait_for(journal.next_batch(), 5)).reported == [1]
+    assert not await asyncio.wait_for(journal.next_batch(), 5)
