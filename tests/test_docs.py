@@ -170,7 +170,7 @@ def test_every_route_stands_in_the_reference():
     for *_, operation in routes():
         schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
         body = schema.get("$ref", "").rpartition("/")[2]
-        told = f"fields {body}" in names or body in ("", "TrackingMessage", "TrackingBatch", "UpdateWebhook")
+        told = f"fields {body}" in names or body in ("", "SegmentMessage", "SegmentBatch", "UpdateWebhook")
         assert told, f"the fields of {body} are not in the reference"
     for extra in ingest._ROUTES.keys() - {path for _, path, *_ in routes()}:
         assert extra in read("reference/api.md")

@@ -11,7 +11,7 @@ from tests.acceptance.programs import WAYPOST
 from waypost.clock import Ids, now_us
 from waypost.engine.accounts import workspaces
 from waypost.engine.providers import connection_records
-from waypost.engine.providers.connection_records import Draft
+from waypost.engine.providers.connection_records import ConnectionDraft
 from waypost.engine.providers.connectors import shipped
 from waypost.engine.runtime.encryption import open_encryption
 from waypost.storage.sqlite import SQLite
@@ -32,7 +32,7 @@ async def fill(data: Path) -> None:
     await database.transact(workspaces.create_workspace, ids, "first", now_us())
     connector = shipped()["smtp"]
     config = {"host": "mail.example.com", "from_email": "shop@example.com", "username": "shop", "password": "swordfish"}
-    draft = connection_records.check_draft(Draft(name="Mail", config=config), connector, {})
+    draft = connection_records.check_draft(ConnectionDraft(name="Mail", config=config), connector, {})
     await database.transact(
         connection_records.create_connection, ids, encryption, 1, connector, draft, "key for receipts", None, now_us()
     )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.conftest import Outside, World, abandon_world, close_world, eventually, open_world
 from waypost.clock import MINUTE, SECOND, now_us
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.engine.net.request import Response
 from waypost.engine.runtime import nodes
 from waypost.engine.runtime.journal import Batch, Journal
@@ -217,7 +217,7 @@ def attempt_of(endpoint_id: int, event_id: int, **changes: Any) -> Attempt:
         "tries": 1,
         "started_at": now,
         "ended_at": now,
-        "outcome": Outcome.DELIVERED,
+        "outcome": AttemptOutcome.DELIVERED,
         "response": Response(200, [], b"", None, 1),
         "retry_after": None,
         "version": 1,
@@ -247,7 +247,7 @@ async def test_a_stale_410_does_not_disable_what_was_mended(world: World, outsid
     (delivery,) = await world.deliveries(id_)
     await world.change("endpoints.disable", workspace_id=1, id=id_, reason="by_owner", now=now_us())
     await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
-    gone = attempt_of(id_, delivery["event_id"], outcome=Outcome.GONE, response=Response(410, [], b"", None, 1))
+    gone = attempt_of(id_, delivery["event_id"], outcome=AttemptOutcome.GONE, response=Response(410, [], b"", None, 1))
     await world.engine.recorder.record(Batch([], [gone]))
     assert (await world.record(id_))["status"] == "enabled"
     assert (await world.balance(id_)).dead == 1

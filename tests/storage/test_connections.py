@@ -8,7 +8,7 @@ import pytest
 from tests.storage.conftest import Store
 from waypost.clock import Ids
 from waypost.engine.providers import connection_records
-from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import definitions, shipped
 from waypost.engine.providers.own_connectors import delete_definition, save_definition
 from waypost.engine.providers.registry import ConnectionRegistry, move_connection, pause_connection
@@ -33,10 +33,10 @@ async def workspaces(database: Database) -> Database:
     return database
 
 
-def draft(name: str, **changes: Any) -> Draft:
+def draft(name: str, **changes: Any) -> ConnectionDraft:
     config = {"account_sid": "AC" + "0" * 32, "auth_token": "auth-token-in-the-clear", "from": "+12025550100"}
     return connection_records.check_draft(
-        Draft(name=name, config=config | changes.pop("config", {}), **changes), TWILIO, CENTERS
+        ConnectionDraft(name=name, config=config | changes.pop("config", {}), **changes), TWILIO, CENTERS
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waypost.clock import DAY, HOUR, SECOND, Ids, now_us
-from waypost.domain.messaging.message import Content, Outcome, Receipt, Status, Verdict
+from waypost.domain.messaging.message import Content, Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
@@ -190,7 +190,7 @@ async def test_a_message_goes_up_the_ladder_and_every_step_is_an_event(office: O
     found = await office.claim()
     assert [(m.id, m.content.text, m.metadata) for m in found.messages] == [(message.id, "Hi", {"order": 7})]
     assert (await office.claim()).messages == []
-    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED, parts=2, price_micros=6450)])
     record = await office.look(message.id)
     assert record["history"] == ["queued", "sending", "sent", "delivered"]
@@ -205,7 +205,7 @@ async def test_a_message_goes_up_the_ladder_and_every_step_is_an_event(office: O
 async def test_a_receipt_takes_effect_once_however_often_it_comes(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     delivered = receipt(provider_message_id="p-1", status=Status.DELIVERED)
     late = receipt(provider_message_id="p-1", status=Status.SENT)
     await office.hand_in([delivered, delivered, late], [late, delivered])
@@ -222,7 +222,7 @@ async def test_a_receipt_before_our_own_record_is_kept_for_it(office: Office):
     early.suppress = "invalid_number"
     await office.hand_in([early])
     assert (await office.look(message.id))["status"] == "sending"
-    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="early")
+    await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="early")
     record = await office.look(message.id)
     assert (record["status"], record["code"], record["reason"]) == ("failed", 2003, "spam")
     # By our own id it needs no record at all.
@@ -230,7 +230,7 @@ async def test_a_receipt_before_our_own_record_is_kept_for_it(office: Office):
     await office.submit(other)
     found = await office.claim()
     await office.hand_in([receipt(message_id=other.id, provider_message_id="x", status=Status.DELIVERED)])
-    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="x")
+    await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="x")
     record = await office.look(other.id)
     assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "delivered"])
 
@@ -239,7 +239,7 @@ async def test_a_receipt_recorded_together_with_the_providers_id_finds_its_messa
     message = office.message()
     await office.submit(message)
     found = await office.claim()
-    verdict = Verdict(outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    verdict = Verdict(outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     tried = [SendResult(m.id, m.tries + 1, now_us(), verdict, 1) for m in found.messages]
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)], tried)
     assert (await office.look(message.id))["status"] == "delivered"
@@ -269,7 +269,7 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
 
     async def hand_in(by: Office) -> None:
         if by is office:
-            await by.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+            await by.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
         else:
             await by.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)])
 
@@ -296,7 +296,7 @@ async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: O
     message = office.message(connection_id=SECOND_ONE)
     await office.submit(message)
     found = await office.claim(by=connection(SECOND_ONE))
-    await office.settle(found, outcome=Outcome.ACCEPTED, provider_message_id="p-3")
+    await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="p-3")
     assert not await office.rematch()
     for later in (2, 61):
         monkeypatch.setattr("waypost.engine.messaging.area.now_us", lambda later=later: now_us() + later * SECOND)
@@ -312,10 +312,10 @@ async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: O
 async def test_a_receipt_moves_only_messages_of_its_own_account(office: Office):
     one, other = office.message(), office.message(connection_id=SECOND_ONE, address="+12025550102")
     await office.submit(one, other)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="1")
     # Gateways that count from 1 use the same ids.
     await office.settle(
-        await office.claim(by=connection(SECOND_ONE)), outcome=Outcome.ACCEPTED, provider_message_id="1"
+        await office.claim(by=connection(SECOND_ONE)), outcome=SendOutcome.ACCEPTED, provider_message_id="1"
     )
     await office.hand_in([receipt(connection_id=73, provider_message_id="1", status=Status.DELIVERED)])
     await office.hand_in([receipt(connection_id=SECOND_ONE, message_id=one.id, status=Status.DELIVERED)])
@@ -330,7 +330,7 @@ async def test_a_receipt_moves_only_messages_of_its_own_account(office: Office):
 async def test_a_receipt_of_an_earlier_try_through_another_connection_counts(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    await office.settle(await office.claim(), outcome=SendOutcome.RETRY, code=2020, reason="throttled")
     assert (await office.look(message.id))["connection_id"] == SECOND_ONE
     await office.hand_in([receipt(message_id=message.id, status=Status.DELIVERED)])
     assert (await office.look(message.id))["status"] == "delivered"
@@ -346,7 +346,7 @@ async def _repeat(office: Office, id_: int) -> None:
 async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     ours = {"message_id": message.id}
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2003)])
     before = now_us() - SECOND
@@ -363,7 +363,7 @@ async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Of
     assert len(again.messages) == 1
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2005)])
     assert (await office.look(message.id))["status"] == "sending"
-    await office.settle(again, outcome=Outcome.ACCEPTED, provider_message_id="p-2")
+    await office.settle(again, outcome=SendOutcome.ACCEPTED, provider_message_id="p-2")
     await office.hand_in(
         [
             receipt(**ours, provider_message_id="p-1", status=Status.FAILED, code=2006),
@@ -382,7 +382,7 @@ async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Of
 async def test_an_arrival_of_an_earlier_try_ends_the_repeat(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.UNKNOWN, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.UNKNOWN, provider_message_id="p-1")
     await _repeat(office, message.id)
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.DELIVERED)])
     assert (await office.look(message.id))["status"] == "delivered"
@@ -392,11 +392,11 @@ async def test_an_arrival_of_an_earlier_try_ends_the_repeat(office: Office):
 async def test_a_provider_that_keeps_its_id_for_a_repeat_is_understood_by_date(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2003)])
     before = now_us() - SECOND
     await _repeat(office, message.id)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2004, occurred_at=before)])
     assert (await office.look(message.id))["status"] == "sent"
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2005)])
@@ -406,7 +406,7 @@ async def test_a_provider_that_keeps_its_id_for_a_repeat_is_understood_by_date(o
 async def test_receipts_of_strangers_move_nothing(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     foreign = [
         receipt(workspace_id=2, message_id=message.id, status=Status.DELIVERED),
         receipt(workspace_id=2, provider_message_id="p-1", status=Status.DELIVERED),
@@ -528,7 +528,7 @@ async def test_any_order_and_any_batches_of_words_lead_to_the_same_consent(offic
 async def test_what_a_person_writes_or_does_is_told_once(office: Office):
     message = office.message()
     await office.submit(message)
-    await office.settle(await office.claim(), outcome=Outcome.ACCEPTED, provider_message_id="p-1")
+    await office.settle(await office.claim(), outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
     opened = receipt(kind="engagement", event="message.opened", provider_message_id="p-1", receipt_id="o-1")
     wrote = receipt(kind="inbound", address="+12025550101", text="thank you", receipt_id="w-1")
     await office.hand_in([opened, wrote, opened])
@@ -542,13 +542,13 @@ async def test_what_a_person_writes_or_does_is_told_once(office: Office):
 async def test_what_surely_was_not_taken_goes_to_the_next_connection(office: Office):
     free, pinned = office.message(), office.message(pinned=True, address="+12025550102")
     await office.submit(free, pinned)
-    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    await office.settle(await office.claim(), outcome=SendOutcome.RETRY, code=2020, reason="throttled")
     records = [await office.look(m.id) for m in (free, pinned)]
     assert [(r["status"], r["connection_id"]) for r in records] == [("queued", SECOND_ONE), ("queued", FIRST)]
     assert records[0]["due_at"] <= now_us() < records[1]["due_at"]
     # What may have been taken goes nowhere.
     found = await office.claim(by=connection(SECOND_ONE))
-    await office.settle(found, outcome=Outcome.UNKNOWN, reason="timeout")
+    await office.settle(found, outcome=SendOutcome.UNKNOWN, reason="timeout")
     record = await office.look(free.id)
     assert (record["status"], record["tries"]) == ("unknown", 2)
 
@@ -557,7 +557,7 @@ async def test_nothing_goes_on_to_a_connection_that_fails(office: Office):
     message = office.message()
     await office.submit(message)
     office.failing.add(SECOND_ONE)
-    await office.settle(await office.claim(), outcome=Outcome.RETRY, code=2020, reason="throttled")
+    await office.settle(await office.claim(), outcome=SendOutcome.RETRY, code=2020, reason="throttled")
     record = await office.look(message.id)
     assert (record["connection_id"], record["due_at"] > now_us()) == (FIRST, True)
 
@@ -566,9 +566,9 @@ async def test_what_an_earlier_try_came_to_does_not_touch_a_later_one(office: Of
     message = office.message()
     await office.submit(message)
     first = await office.claim()
-    await office.settle(first, outcome=Outcome.RETRY)
+    await office.settle(first, outcome=SendOutcome.RETRY)
     await office.claim(by=connection(SECOND_ONE))
-    await office.settle(first, outcome=Outcome.REJECTED, code=2003)
+    await office.settle(first, outcome=SendOutcome.REJECTED, code=2003)
     assert (await office.look(message.id))["status"] == "sending"
 
 
@@ -676,7 +676,7 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
     assert await office.recorder.perform(work) == 0
     assert [(await office.look(m.id))["status"] for m in (lost, repeatable, queued)] == ["unknown", "queued", "queued"]
     # A receipt settles it; a late word of the dead process's call would, too.
-    await office.settle(first, outcome=Outcome.ACCEPTED, provider_message_id="late")
+    await office.settle(first, outcome=SendOutcome.ACCEPTED, provider_message_id="late")
     assert (await office.look(lost.id))["status"] == "sent"
 
 
@@ -729,7 +729,7 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
     done = office.message(address="+12025550102")
     await office.submit(*scheduled, late, done)
     found = await office.claim()
-    await office.settle(found, outcome=Outcome.ACCEPTED)
+    await office.settle(found, outcome=SendOutcome.ACCEPTED)
 
     async def change(tx: Tx) -> None:
         # `late` got its receipt a day before the horizon, `done` long before it.

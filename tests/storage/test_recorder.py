@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from waypost.clock import Ids, now_us
 from waypost.domain.audience.profiles import current
 from waypost.domain.events.event import Event
-from waypost.domain.events.segment import Entry, TrackingMessage, message_key, read_entry
+from waypost.domain.events.segment import Entry, SegmentMessage, message_key, read_entry
 from waypost.domain.values.egress_guard import parse_networks
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.events.area import EventArea
 from waypost.engine.net.outbound import Outbound
@@ -104,7 +104,7 @@ def entry(message_id: str, at: int = 0, workspace_id: int = 1, **fields: Any) ->
     for name in ("traits", "context"):
         if name in values:
             values[name] = msgspec.Raw(json.dumps(values[name]).encode())
-    message = TrackingMessage(**values, timestamp=(START + at * SECOND) / 1_000_000)
+    message = SegmentMessage(**values, timestamp=(START + at * SECOND) / 1_000_000)
     return read_entry(message, None, workspace_id, START + 3600 * SECOND, "none")
 
 
@@ -324,7 +324,7 @@ def in_workspace(one: Entry, workspace_id: int) -> Entry:
     )
 
 
-def attempt(endpoint_id: int, event_id: int, tries: int, attempts: int, outcome: Outcome) -> Attempt:
+def attempt(endpoint_id: int, event_id: int, tries: int, attempts: int, outcome: AttemptOutcome) -> Attempt:
     return Attempt(
         endpoint_id=endpoint_id,
         workspace_id=1,
@@ -352,7 +352,13 @@ async def test_a_failed_attempt_says_why_and_all_endpoints_are_noted_at_once(par
     attempts = []
     for id_, (status, error) in zip(endpoints, answers, strict=True):
         await database.transact(claim, id_, 1, 10)
-        outcome = Outcome.DELIVERED if status == 200 else Outcome.GONE if status == 410 else Outcome.FAILED
+        outcome = (
+            AttemptOutcome.DELIVERED
+            if status == 200
+            else AttemptOutcome.GONE
+            if status == 410
+            else AttemptOutcome.FAILED
+        )
         one = attempt(id_, event_id, 0, 0, outcome)
         attempts.append(msgspec.structs.replace(one, response=Response(status, [], b"", error, 900)))
     queries: list[str] = []
@@ -418,7 +424,9 @@ async def test_the_ledger_is_what_the_deliveries_say(parts: Parts, seed: int):
             taken = await parts.database.transact(claim, endpoint_id, parts.ids.node, chance.randrange(25))
             back = [(endpoint_id, event_id) for event_id, _, _ in taken[:2]]
             done = [
-                attempt(endpoint_id, event_id, chance.choice([tries, 10]), attempts, chance.choice(list(Outcome)))
+                attempt(
+                    endpoint_id, event_id, chance.choice([tries, 10]), attempts, chance.choice(list(AttemptOutcome))
+                )
                 for event_id, tries, attempts in taken[2:]
             ]
             # Some are reported a second time, as after a crash between the commit and its answer.
@@ -528,7 +536,7 @@ async def owe_events(parts: Parts, count: int) -> list[int]:
     return sorted(id_ for id_, _, _ in await parts.database.transact(claim, 7, parts.ids.node, count))
 
 
-def failed(event_id: int, ended_at: int, outcome: Outcome = Outcome.FAILED, version: int = 1) -> Attempt:
+def failed(event_id: int, ended_at: int, outcome: AttemptOutcome = AttemptOutcome.FAILED, version: int = 1) -> Attempt:
     answered = attempt(7, event_id, 0, 0, outcome)
     return msgspec.structs.replace(answered, ended_at=ended_at, version=version)
 
@@ -557,7 +565,7 @@ async def test_a_success_begins_the_schedule_anew(parts: Parts, together: bool):
     now = now_us()
     first, second, third, fourth = await owe_events(parts, 4)
     await parts.settle([failed(first, now - 30 * HOUR)])
-    taken = failed(second, now - 2 * SECOND, Outcome.DELIVERED)
+    taken = failed(second, now - 2 * SECOND, AttemptOutcome.DELIVERED)
     if together:
         await parts.settle([failed(third, now - SECOND), taken])
     else:

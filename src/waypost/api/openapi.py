@@ -14,7 +14,7 @@ from litestar.routes import HTTPRoute
 from waypost import __version__
 from waypost.api.control.calls import LONGEST_KEY, PUBLIC
 from waypost.api.problems import MEDIA_TYPE
-from waypost.domain.events.segment import KINDS, TrackingBatch, TrackingMessage
+from waypost.domain.events.segment import KINDS, SegmentBatch, SegmentMessage
 
 Json = dict[str, Any]
 
@@ -81,7 +81,7 @@ _PAGE = re.compile(r"Page_(?:[\w]+\.)*(\w+)_")
 def build_document(app: Litestar) -> Json:
     """Return the document as plain JSON values."""
     document = app.openapi_schema.to_schema()
-    types: list[Any] = [Problem, EventsAccepted, TrackingMessage, TrackingBatch]
+    types: list[Any] = [Problem, EventsAccepted, SegmentMessage, SegmentBatch]
     for path, handler, operation in _operations(app, document["paths"]):
         types += [_answer(handler)] if _answer(handler) else []
         body = handler.opt.get("body")
@@ -171,7 +171,7 @@ def _edge(kind: str) -> Json:
         "security": [{"write_key": []}, {"bearer": []}],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _ref(TrackingBatch if kind == "batch" else TrackingMessage)}},
+            "content": {"application/json": {"schema": _ref(SegmentBatch if kind == "batch" else SegmentMessage)}},
         },
         "responses": {
             "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(EventsAccepted)}}},

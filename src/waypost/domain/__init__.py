@@ -1,1 +1,1 @@
-"""What things are and what follows; pure."""
+"""Pure rules and data: no I/O, no async, no clock, no randomness."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from waypost.domain.audience.profiles import (
     RENEWAL,
-    Claim,
+    IdentityClaim,
     IdentityKey,
     Profile,
     Resolver,
@@ -20,7 +20,7 @@ from waypost.domain.audience.profiles import (
     current,
     fold,
     merge,
-    to_load,
+    profiles_to_load,
 )
 from waypost.domain.events.segment import Entry, read_entry, read_message
 from waypost.errors import Conflict
@@ -57,8 +57,8 @@ class Store:
     def record(self, *entries: Entry) -> list[int]:
         """Resolve one batch and keep what follows."""
         wanted = [(e.workspace_id, kind, value) for e in entries for kind, value in e.identifiers]
-        claims = {key: Claim(*self.identities[key]) for key in wanted if key in self.identities}
-        loaded = {id_: self.load(id_) for id_ in to_load(entries, claims)}
+        claims = {key: IdentityClaim(*self.identities[key]) for key in wanted if key in self.identities}
+        loaded = {id_: self.load(id_) for id_ in profiles_to_load(entries, claims)}
         resolver = Resolver(claims, loaded, lambda: next(self.ids))
         found = [resolver.resolve(e) for e in entries]
         for profile in [*resolver.created, *resolver.changed_profiles()]:
@@ -348,8 +348,8 @@ def test_a_device_alone_renews_nothing():
 
 def test_a_claim_is_renewed_now_and_then():
     claims = {
-        (WORKSPACE, "user_id", "u1"): Claim(1, START),
-        (WORKSPACE, "anonymous_id", "a1"): Claim(1, START),
+        (WORKSPACE, "user_id", "u1"): IdentityClaim(1, START),
+        (WORKSPACE, "anonymous_id", "a1"): IdentityClaim(1, START),
     }
     resolver = Resolver(claims, {}, lambda: 2)
     said = entry("track", 0, user="u1", anonymous="a1")
@@ -382,13 +382,13 @@ def test_workspaces_do_not_share_people():
 
 def test_profiles_are_loaded_only_where_they_may_change():
     claims = {
-        (WORKSPACE, "user_id", "u1"): Claim(1, START),
-        (WORKSPACE, "anonymous_id", "a1"): Claim(1, START),
-        (WORKSPACE, "anonymous_id", "a2"): Claim(2, START),
+        (WORKSPACE, "user_id", "u1"): IdentityClaim(1, START),
+        (WORKSPACE, "anonymous_id", "a1"): IdentityClaim(1, START),
+        (WORKSPACE, "anonymous_id", "a2"): IdentityClaim(2, START),
     }
 
     def wanted(**fields: Any) -> set[int]:
-        return to_load([entry("track", 1, **fields)], claims)
+        return profiles_to_load([entry("track", 1, **fields)], claims)
 
     assert wanted(user="u1") == set()
     assert wanted(user="u1", anonymous="a1") == set()
@@ -400,7 +400,7 @@ def test_profiles_are_loaded_only_where_they_may_change():
 
 def test_only_what_was_changed_and_is_not_new_has_to_be_updated():
     store = after([entry("identify", 1, user="u1"), entry("identify", 1, user="u2")])
-    claims = {key: Claim(*value) for key, value in store.identities.items()}
+    claims = {key: IdentityClaim(*value) for key, value in store.identities.items()}
     resolver = Resolver(claims, {id_: store.load(id_) for id_ in store.profiles}, lambda: next(store.ids))
     resolver.resolve(entry("identify", 2, user="u1"))
     assert list(resolver.changed_profiles()) == []
@@ -410,7 +410,10 @@ def test_only_what_was_changed_and_is_not_new_has_to_be_updated():
 
 
 def test_a_profile_that_another_process_merged_away_is_a_conflict():
-    claims = {(WORKSPACE, "user_id", "u1"): Claim(2, START), (WORKSPACE, "anonymous_id", "a1"): Claim(3, START)}
+    claims = {
+        (WORKSPACE, "user_id", "u1"): IdentityClaim(2, START),
+        (WORKSPACE, "anonymous_id", "a1"): IdentityClaim(3, START),
+    }
     gone = Profile(id=2, workspace_id=WORKSPACE, traits={}, created_at=START, merged_into=1)
     resolver = Resolver(claims, {2: gone}, lambda: 9)
     with pytest.raises(Conflict):

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, describe, tracked_type
 from waypost.domain.events.segment import TYPES, Entry, metric_type, read_entry, read_message
 from waypost.domain.messaging.message import Status
+from waypost.domain.values.json_numbers import LARGEST, SMALLEST
 from waypost.domain.webhooks.endpoint import event_object, webhook_body
 
 NOW = 1_774_000_000_000_000
@@ -52,9 +53,9 @@ def test_every_kind_of_message_but_a_tracked_one_has_a_type_of_its_own():
 
 
 def test_every_status_of_a_message_has_a_type():
-    told = {entry.type for entry in SYSTEM_TYPES}
+    types = {entry.type for entry in SYSTEM_TYPES}
     # Held messages come with quiet hours.
-    assert {f"message.{status}" for status in Status} - told == {"message.held"}
+    assert {f"message.{status}" for status in Status} - types == {"message.held"}
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
@@ -64,7 +65,11 @@ def test_real_webhooks_fit_the_schemas(kind):
     check(describe(entry.type), body_of(entry, None))
 
 
-@given(metrics.filter(str.strip), st.dictionaries(st.text(max_size=5), st.integers() | st.none(), max_size=3))
+@given(
+    metrics.filter(str.strip),
+    # An event with a larger integer is refused.
+    st.dictionaries(st.text(max_size=5), st.integers(SMALLEST, LARGEST) | st.none(), max_size=3),
+)
 def test_real_webhooks_of_any_metric_fit_the_schema(metric, properties):
     message = {"userId": "a", "event": metric, "properties": properties, "context": {"ip": "192.0.2.1"}}
     raw = json.dumps(message).encode()

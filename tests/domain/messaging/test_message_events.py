@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.messaging.test_status import NOW, standing
+from tests.domain.messaging.test_status import NOW, state
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.message_events import engaged, received, status_changed
 from waypost.domain.messaging.status import Transition, transition
@@ -19,7 +19,7 @@ def receipt(**changes: Any) -> Receipt:
 
 
 def test_a_change_says_all_that_is_known_of_the_message():
-    message = standing(
+    message = state(
         profile_id=9,
         template_id=3,
         campaign="spring",
@@ -65,7 +65,7 @@ def test_a_change_says_all_that_is_known_of_the_message():
 
 
 def test_what_is_not_known_is_left_out():
-    message = standing(status=Status.QUEUED, due_at=NOW)
+    message = state(status=Status.QUEUED, due_at=NOW)
     _, note = transition(message, Transition(status=Status.SENDING, at=NOW, node=1))
     assert note is not None
     said = json.loads(status_changed(message, note).data)["message"]
@@ -75,7 +75,7 @@ def test_what_is_not_known_is_left_out():
 @given(st.lists(st.sampled_from(list(Status)), max_size=12))
 def test_no_two_changes_of_a_message_are_the_same_event(statuses):
     # Failed, repeated by hand, expired before it was tried: the same status, twice within one try.
-    message = standing(status=Status.QUEUED, due_at=NOW, tries=0)
+    message = state(status=Status.QUEUED, due_at=NOW, tries=0)
     names = []
     for step, status in enumerate(statuses):
         changed, note = transition(message, Transition(status=status, at=NOW + step, due_at=NOW, node=1, by_hand=True))
@@ -91,7 +91,7 @@ def test_what_a_person_did_is_told_with_the_message_or_without():
     opened = receipt(
         kind="engagement", event="message.opened", address="ada@example.com", properties={"agent": "x"}, detail="why"
     )
-    message = standing(profile_id=9, status=Status.DELIVERED)
+    message = state(profile_id=9, status=Status.DELIVERED)
     event = engaged(message, opened, 5, "con:1", 77)
     assert (event.type, event.profile_id, event.occurred_at) == ("message.opened", 9, NOW + 5)
     assert (event.message_id, event.message_key) == ("con:1", 77)

@@ -12,13 +12,13 @@ from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import (
     CLOCKS_DIFFER,
     QUARANTINED_BYTES,
+    clean_receipt,
     quarantine,
     read_count,
     read_message_id,
     read_micros,
     read_moment,
     read_number,
-    tidy,
 )
 
 NOW = 1_790_000_000_000_000
@@ -103,7 +103,7 @@ def make(**changes: Any) -> Receipt:
 
 
 def test_a_receipt_is_cut_to_what_is_kept():
-    found = tidy(
+    found = clean_receipt(
         make(
             detail="d" * 9000,
             text="t" * 90_000,
@@ -122,17 +122,17 @@ def test_a_receipt_is_cut_to_what_is_kept():
     assert found.receipt_id is None
     assert found.carrier == "a\ufffdb"
     assert found.properties == {"a": "v" * 2048, "b": 1, "d" * 100: "x\ufffd"}
-    assert tidy(make(properties={f"{n:02}": "v" * 2048 for n in range(50)})).properties == {}
+    assert clean_receipt(make(properties={f"{n:02}": "v" * 2048 for n in range(50)})).properties == {}
 
 
 def test_what_is_short_is_left_alone():
     found = make(detail="d", text="t", address="+1", provider_message_id="i", properties={"a": 1.5, "b": True})
-    assert tidy(msgspec.structs.replace(found)) == found
+    assert clean_receipt(msgspec.structs.replace(found)) == found
 
 
 @given(st.text(), st.text())
 def test_no_text_is_kept_that_a_database_refuses(words: str, name: str):
-    found = tidy(make(detail=words, address=words, properties={name: words}))
+    found = clean_receipt(make(detail=words, address=words, properties={name: words}))
     kept = [found.detail, found.address, *found.properties, *found.properties.values()]
     assert not [text for text in kept if "\0" in (text or "")]
 

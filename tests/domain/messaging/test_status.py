@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.clock import SECOND
-from waypost.domain.messaging.message import Outcome, Receipt, Status, Verdict
+from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.status import (
     LONGEST_HISTORY,
     RANK,
     MessageState,
     Transition,
-    after_verdict,
     from_receipt,
     retry_delay,
     skip_reason,
     transition,
+    transition_after,
 )
 
 NOW = 1_790_000_000 * SECOND
 
 
-def standing(**changes: Any) -> MessageState:
+def state(**changes: Any) -> MessageState:
     values: dict[str, Any] = {
         "id": 1,
         "workspace_id": 1,
@@ -89,7 +89,7 @@ def test_receipts_in_any_order_and_number_lead_to_the_same_end(news, dice):
     for _ in range(4):
         told_so = [*news, *dice.choices(news, k=2)] if news else []
         dice.shuffle(told_so)
-        ends.add(seen(told(standing(), [from_receipt(receipt) for receipt in told_so])))
+        ends.add(seen(told(state(), [from_receipt(receipt) for receipt in told_so])))
     assert len(ends) == 1
 
 
@@ -101,9 +101,9 @@ def test_every_order_of_a_whole_life():
         Transition(status=Status.FAILED, at=NOW + 2, code=2015, reason="spam"),
     ]
     for order in permutations(news):
-        assert told(standing(), list(order)).status is Status.DELIVERED
+        assert told(state(), list(order)).status is Status.DELIVERED
     for order in permutations([news[0], news[2], news[3]]):
-        end = told(standing(), list(order))
+        end = told(state(), list(order))
         assert (end.status, end.code, end.status_at) == (Status.FAILED, 2015, NOW + 2)
 
 
@@ -112,7 +112,7 @@ def test_every_order_of_a_whole_life():
     st.lists(st.tuples(st.sampled_from(list(Status)), st.booleans()), max_size=6),
 )
 def test_only_hands_and_retries_lead_back(start, steps):
-    message = standing(status=start)
+    message = state(status=start)
     for status, by_hand in steps:
         before = message.status
         change = Transition(status=status, at=NOW, due_at=NOW, node=1, by_hand=by_hand)
@@ -129,7 +129,7 @@ def test_only_hands_and_retries_lead_back(start, steps):
 
 
 def test_a_failure_after_the_delivery_is_noted_and_moves_nothing():
-    message = standing(status=Status.DELIVERED, status_at=NOW)
+    message = state(status=Status.DELIVERED, status_at=NOW)
     changed, note = transition(message, Transition(status=Status.FAILED, at=NOW + 1, code=2009, reason="unreachable"))
     assert not changed
     assert note is not None
@@ -138,51 +138,51 @@ def test_a_failure_after_the_delivery_is_noted_and_moves_nothing():
 
 
 def test_a_provider_that_repeats_itself_makes_no_endless_history():
-    message = standing(status=Status.DELIVERED, history_length=LONGEST_HISTORY + 1)
+    message = state(status=Status.DELIVERED, history_length=LONGEST_HISTORY + 1)
     assert transition(message, Transition(status=Status.FAILED, at=NOW, code=2009)) == (False, None)
     # What moves it is told all the same.
-    message = standing(history_length=LONGEST_HISTORY + 1)
+    message = state(history_length=LONGEST_HISTORY + 1)
     assert transition(message, Transition(status=Status.SENT, at=NOW))[1] is not None
 
 
-def settled(outcome: Outcome, *, others: list[int] | None = None, expires: int = 3600, **said: Any) -> MessageState:
-    message = standing(expires_at=NOW + expires * SECOND)
+def settled(outcome: SendOutcome, *, others: list[int] | None = None, expires: int = 3600, **said: Any) -> MessageState:
+    message = state(expires_at=NOW + expires * SECOND)
     verdict = Verdict(outcome=outcome, **said)
-    transition(message, after_verdict(message, verdict, NOW, base_s=1.0, chance=0.5, others=others or []))
+    transition(message, transition_after(message, verdict, NOW, base_s=1.0, chance=0.5, others=others or []))
     return message
 
 
 def test_what_a_try_comes_to():
-    taken = settled(Outcome.ACCEPTED, provider_message_id="abc", code=1)
+    taken = settled(SendOutcome.ACCEPTED, provider_message_id="abc", code=1)
     assert (taken.status, taken.provider_message_id, taken.code) == (Status.SENT, "abc", None)
-    refused = settled(Outcome.REJECTED, code=2003, reason="invalid_number", provider_code="21211")
+    refused = settled(SendOutcome.REJECTED, code=2003, reason="invalid_number", provider_code="21211")
     assert (refused.status, refused.code, refused.provider_code) == (Status.FAILED, 2003, "21211")
-    assert settled(Outcome.REJECTED).code == 9988
-    lost = settled(Outcome.UNKNOWN, reason="timeout")
+    assert settled(SendOutcome.REJECTED).code == 9988
+    lost = settled(SendOutcome.UNKNOWN, reason="timeout")
     assert (lost.status, lost.due_at) == (Status.UNKNOWN, None)
-    again = settled(Outcome.RETRY, code=2020, reason="throttled")
+    again = settled(SendOutcome.RETRY, code=2020, reason="throttled")
     assert (again.status, again.due_at, again.code) == (Status.QUEUED, NOW + SECOND, 2020)
-    assert settled(Outcome.RETRY, retry_after=9 * SECOND).due_at == NOW + 9 * SECOND
+    assert settled(SendOutcome.RETRY, retry_after=9 * SECOND).due_at == NOW + 9 * SECOND
     # Past its time it fails with the code of what kept it, not with that of the time.
-    late = settled(Outcome.RETRY, code=2020, expires=0)
+    late = settled(SendOutcome.RETRY, code=2020, expires=0)
     assert (late.status, late.code) == (Status.FAILED, 2020)
-    waits = settled(Outcome.MISCONFIGURED, reason="forbidden")
+    waits = settled(SendOutcome.MISCONFIGURED, reason="forbidden")
     assert (waits.status, waits.due_at) == (Status.QUEUED, NOW)
 
 
 def test_the_next_connection_may_have_only_what_surely_was_not_taken():
-    moved = settled(Outcome.RETRY, others=[8, 9], retry_after=60 * SECOND)
+    moved = settled(SendOutcome.RETRY, others=[8, 9], retry_after=60 * SECOND)
     assert (moved.status, moved.connection_id, moved.due_at) == (Status.QUEUED, 8, NOW)
-    assert settled(Outcome.MISCONFIGURED, others=[8]).connection_id == 8
-    for outcome in (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.UNKNOWN):
+    assert settled(SendOutcome.MISCONFIGURED, others=[8]).connection_id == 8
+    for outcome in (SendOutcome.ACCEPTED, SendOutcome.REJECTED, SendOutcome.UNKNOWN):
         assert settled(outcome, others=[8]).connection_id == 7
 
 
 def test_a_receipt_that_came_first_is_not_undone_by_the_answer():
-    message = standing()
+    message = state()
     transition(message, Transition(status=Status.DELIVERED, at=NOW))
-    for outcome in Outcome:
-        transition(message, after_verdict(message, Verdict(outcome=outcome), NOW, base_s=1, chance=0, others=[8]))
+    for outcome in SendOutcome:
+        transition(message, transition_after(message, Verdict(outcome=outcome), NOW, base_s=1, chance=0, others=[8]))
         assert (message.status, message.connection_id, message.due_at) == (Status.DELIVERED, 7, None)
 
 

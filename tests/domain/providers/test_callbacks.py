@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from sendgrid.helpers.eventwebhook import EventWebhook
 from twilio.request_validator import RequestValidator
 
-from waypost.domain.messaging.keywords import meant
+from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.providers.callbacks import (
-    Confirm,
-    Posted,
+    CallbackRequest,
+    SubscriptionConfirmation,
     confirmation,
     given_keys,
     is_genuine,
@@ -47,15 +47,17 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 JSON = {"content-type": "application/json"}
 
 
-def posted(body: bytes = b"", headers: dict[str, str] | None = None, query: str = "", base: str = BASE) -> Posted:
-    return Posted(headers=headers or {}, path=PATH, query=query, body=body, bases=(base,))
+def request_of(
+    body: bytes = b"", headers: dict[str, str] | None = None, query: str = "", base: str = BASE
+) -> CallbackRequest:
+    return CallbackRequest(headers=headers or {}, path=PATH, query=query, body=body, bases=(base,))
 
 
 def read(name: str | Connector, body: Any, headers: dict[str, str] | None = None) -> list[Receipt | Quarantined]:
     connector = shipped()[name] if isinstance(name, str) else name
     if not isinstance(body, bytes):
         body = json.dumps(body).encode() if headers is not FORM else urlencode(body).encode()
-    return read_callbacks(connector, read_body(connector, posted(body, headers or JSON)), 1, 2, NOW)
+    return read_callbacks(connector, read_body(connector, request_of(body, headers or JSON)), 1, 2, NOW)
 
 
 def one(name: str | Connector, body: Any, headers: dict[str, str] | None = None) -> Receipt:
@@ -85,7 +87,7 @@ def sendgrid_headers(body: bytes, at_s: int = NOW_S, key: ec.EllipticCurvePrivat
 
 
 def by_sendgrid(body: bytes, headers: dict[str, str], key: str = PUBLIC) -> bool:
-    return is_genuine(shipped()["sendgrid"], {"webhook_public_key": key}, posted(body, headers), NOW)
+    return is_genuine(shipped()["sendgrid"], {"webhook_public_key": key}, request_of(body, headers), NOW)
 
 
 def test_a_callback_of_sendgrid_is_genuine_as_its_library_says():
@@ -145,7 +147,7 @@ STATUS = {
 
 
 def by_twilio(body: bytes, headers: dict[str, str], query: str = "", base: str = BASE, token: str = TOKEN) -> bool:
-    return is_genuine(shipped()["twilio"], {"auth_token": token}, posted(body, headers, query, base), NOW)
+    return is_genuine(shipped()["twilio"], {"auth_token": token}, request_of(body, headers, query, base), NOW)
 
 
 def twilio_headers(url: str, fields: Any) -> dict[str, str]:
@@ -238,7 +240,7 @@ def test_hmac(encoding: str, algorithm: str, over: str):
     def check(given: bytes = body, config: dict[str, str] = config, late_s: int = 0, **changes: str) -> bool:
         at = NOW + late_s * 1_000_000
         return is_genuine(
-            connector, config, posted(given, headers | {k.replace("_", "-"): v for k, v in changes.items()}), at
+            connector, config, request_of(given, headers | {k.replace("_", "-"): v for k, v in changes.items()}), at
         )
 
     assert check()
@@ -288,15 +290,15 @@ def basic(text: str) -> dict[str, str]:
 )
 def test_shared_secrets(verify: dict[str, Any], headers: dict[str, str], query: str, genuine: bool):
     connector = verified_by(**({"key": "{{ config.secret }}"} | verify))
-    assert is_genuine(connector, {"secret": "s3cret"}, posted(b"", headers, query), NOW) is genuine
+    assert is_genuine(connector, {"secret": "s3cret"}, request_of(b"", headers, query), NOW) is genuine
     if "me" not in verify.get("key", ""):
-        assert not is_genuine(connector, {"secret": ""}, posted(b"", headers, query), NOW), "no secret, no entry"
+        assert not is_genuine(connector, {"secret": ""}, request_of(b"", headers, query), NOW), "no secret, no entry"
 
 
 def test_an_empty_user_and_password_is_no_proof():
     connector = verified_by(scheme="basic", key="{{ config.user }}:{{ config.password }}")
-    assert not is_genuine(connector, {"user": "", "password": ""}, posted(b"", basic(":")), NOW)
-    assert not is_genuine(Connector(name="x", label="X", channel="sms"), {}, posted(), NOW)
+    assert not is_genuine(connector, {"user": "", "password": ""}, request_of(b"", basic(":")), NOW)
+    assert not is_genuine(Connector(name="x", label="X", channel="sms"), {}, request_of(), NOW)
 
 
 def test_where_a_key_may_stand():
@@ -311,7 +313,7 @@ def test_where_a_key_may_stand():
 def test_no_proof_raises(body: bytes, value: str, query: str):
     names = ("x-twilio-signature", "x-twilio-email-event-webhook-signature", "authorization", "x-s", "x-t")
     for headers in ({name: value for name in names} | FORM, {name: value for name in names}):
-        call = posted(body, headers, query)
+        call = request_of(body, headers, query)
         for name, config in (("twilio", {"auth_token": "t"}), ("sendgrid", {"webhook_public_key": PUBLIC})):
             assert not is_genuine(shipped()[name], config, call, NOW)
         signed = verified_by(scheme="hmac", key="k", header="X-S", timestamp_header="X-T")
@@ -515,7 +517,7 @@ def test_a_message_that_comes_in_through_twilio(said: dict[str, str]):
 def test_a_form_that_says_nothing_is_kept():
     assert isinstance(read("twilio", b"a=b", FORM)[0], Quarantined)
     assert isinstance(read("twilio", b"SmsStatus=received", FORM)[0], Quarantined)
-    with pytest.raises(Invalid, match="a form of at most"):
+    with pytest.raises(Invalid, match="a form with at most"):
         read("twilio", b"&".join(b"a=1" for _ in range(2000)), FORM)
 
 
@@ -673,7 +675,7 @@ def test_an_envelope_of_sns():
 def test_only_pages_of_sns_are_fetched(url: str, ours: bool):
     found = read_notification(json.dumps(TOPIC | {"Type": "SubscriptionConfirmation", "SubscribeURL": url}).encode())
     assert found is not None
-    assert confirmation(found) == (Confirm(url) if ours else None)
+    assert confirmation(found) == (SubscriptionConfirmation(url) if ours else None)
 
 
 @pytest.mark.parametrize(
@@ -692,4 +694,4 @@ def test_the_keyword_that_twilio_names_counts_whatever_the_text_is(text, named, 
     fields = {"MessageSid": "SM9", "From": "+12025550101", "To": "+18335550100", "Body": text, "OptOutType": named}
     (found,) = read("twilio", urlencode(fields).encode(), FORM)
     assert isinstance(found, Receipt)
-    assert meant(found.text or "", found.keyword) == expected
+    assert effective_keyword(found.text or "", found.keyword) == expected

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from waypost.domain.providers.body_template import holds_broken_json
 from waypost.domain.providers.connector import (
-    Answer,
     Auth,
     Callback,
     CallbackReading,
     CallbackStatus,
     Connector,
-    Fault,
+    ErrorRule,
     Field,
-    Reading,
-    Source,
+    ResponseReading,
+    ResponseRule,
     UnknownStatus,
+    ValueLocation,
     Verification,
     check_config,
 )
@@ -128,9 +128,9 @@ def test_these_are_shipped():
         ('outcome = "accepted"', 'outcome = "accepted"\ncode = 2010', 14, "allowed are 2000, 2003"),
         ("secret = true", 'kind = "colour"', 18, "allowed are boolean, choice, number, text"),
         ("[body]", 'errors = { "7" = { code = 2010 } }\n[body]', 7, "2010 is not a delivery failure code"),
-        ("[body]", 'headers = { "X-A" = "a\\nX-B: b" }\n[body]', 7, "in one line"),
-        ("[body]", 'headers = { "X-A" = "a{{ config.key }}\\r\\nX-B: b" }\n[body]', 7, "in one line"),
-        ("[body]", 'auth = { scheme = "header", value = "a\\nb: c" }\n[body]', 7, "in one line"),
+        ("[body]", 'headers = { "X-A" = "a\\nX-B: b" }\n[body]', 7, "on one line"),
+        ("[body]", 'headers = { "X-A" = "a{{ config.key }}\\r\\nX-B: b" }\n[body]', 7, "on one line"),
+        ("[body]", 'auth = { scheme = "header", value = "a\\nb: c" }\n[body]', 7, "on one line"),
         ("[body]", 'auth = { scheme = "header", header = "X Y", value = "a" }\n[body]', 7, "'X Y'"),
         (
             "[body]",
@@ -161,14 +161,14 @@ def test_these_are_shipped():
         ("secret = true", 'kind = "choice"', 15, "choices"),
         ("secret = true", "default = 7", 18, "text"),
         ("secret = true", 'secret = true\n[[fields]]\nname = "key"\nlabel = "Key"', 20, "two fields"),
-        ("[body]", 'driver = "pinpoint"\n[body]', 7, "come with Waypost"),
-        ("[body]", 'checks = ["pinpoint"]\n[body]', 7, "set-up checks"),
+        ("[body]", 'driver = "pinpoint"\n[body]', 7, "of Waypost itself"),
+        ("[body]", 'checks = ["pinpoint"]\n[body]', 7, "setup checks"),
         ("[body]", "batch_size = 10\n[body]", 7, "one message"),
         ("[body]", 'method = "SEND"\n[body]', 7, "SEND"),
         ("[body]", 'encoding = "xml"\n[body]', 7, "xml"),
         ("[body]", 'base_url_field = "host"\n[body]', 7, "host"),
         ("[body]", 'headers = { "Content-Length" = "1" }\n[body]', 7, "Waypost sets"),
-        ("[body]", 'headers = { "X Y" = "1" }\n[body]', 7, "no header"),
+        ("[body]", 'headers = { "X Y" = "1" }\n[body]', 7, "not a valid header"),
         ("[body]", 'auth = { scheme = "magic" }\n[body]', 7, "magic"),
         ("[body]", 'auth = { scheme = "bearer" }\n[body]', 7, "token"),
         ("[body]", 'auth = { scheme = "aws", service = "x" }\n[body]', 7, "region"),
@@ -178,7 +178,7 @@ def test_these_are_shipped():
         ("[body]", 'read = { id = { header = "a", path = "b" } }\n[body]', 7, "either"),
         ("[body]", 'callback = { verify = { scheme = "hmac" } }\n[body]', 7, "key"),
         ("[body]", 'callback = { verify = { scheme = "hmac", key = "k" } }\n[body]', 7, "header"),
-        ("[body]", 'callback = { verify = { scheme = "firehose" } }\n[body]', 7, "Firehose"),
+        ("[body]", 'callback = { verify = { scheme = "firehose" } }\n[body]', 7, "scheme firehose"),
         (
             "[body]",
             'callback = { verify = { scheme = "none" }, statuses = [{ match = "x", status = "sent" }] }\n[body]',
@@ -190,7 +190,7 @@ def test_these_are_shipped():
             'callback = { verify = { scheme = "none" }, read = { status = "s" }, '
             'statuses = [{ match = "x", status = "queued" }] }\n[body]',
             7,
-            "moves",
+            "must be sent",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_no_definition_takes_long_to_refuse(before, after):
 def test_a_pattern_that_would_backtrack_takes_no_time():
     connector = parse_own_connector(MINIMAL.replace("secret = true", "pattern = '(a+)+b'"), "acme.toml")
     started = time.perf_counter()
-    with pytest.raises(Invalid, match="does not look as it should"):
+    with pytest.raises(Invalid, match="does not have the expected format"):
         check_config(connector, {"key": "a" * 500})
     assert time.perf_counter() - started < 1
 
@@ -490,16 +490,16 @@ def test_patterns_are_globs(pattern, text):
 @pytest.mark.parametrize(
     "struct",
     [
-        Answer,
+        ResponseRule,
         Auth,
         Callback,
         CallbackReading,
         CallbackStatus,
         Connector,
-        Fault,
+        ErrorRule,
         Field,
-        Reading,
-        Source,
+        ResponseReading,
+        ValueLocation,
         UnknownStatus,
         Verification,
     ],

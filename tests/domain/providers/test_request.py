@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from waypost.domain.messaging.message import Content, Outgoing
 from waypost.domain.providers.connector import Connector, check_config
 from waypost.domain.providers.definition import parse_own_connector
-from waypost.domain.providers.request import Draft, build_request, split_path
+from waypost.domain.providers.request import UnsignedRequest, build_request, split_path
 from waypost.domain.templates.liquid.expressions import Unbuildable
 from waypost.domain.values.ids import public
 from waypost.engine.providers.connectors import shipped
@@ -38,51 +38,53 @@ def message(channel: str = "sms", address: str = "+12025550101", **changes: Any)
     return Outgoing(**given)
 
 
-def build(name: str, config: dict[str, Any], sent: Outgoing) -> Draft:
+def build(name: str, config: dict[str, Any], sent: Outgoing) -> UnsignedRequest:
     connector = shipped()[name]
     return build_request(connector, check_config(connector, config), sent, CALLBACK, NOW)
 
 
-def headers(draft: Draft) -> dict[str, str]:
-    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in draft.headers)}
+def headers(request: UnsignedRequest) -> dict[str, str]:
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in request.headers)}
 
 
 def test_twilio():
-    draft = build("twilio", TWILIO, message())
-    assert (draft.method, draft.url) == (
+    request = build("twilio", TWILIO, message())
+    assert (request.method, request.url) == (
         "POST",
         f"https://api.twilio.com/2010-04-01/Accounts/AC{'0' * 32}/Messages.json",
     )
-    assert dict(parse_qsl(draft.body.decode())) == {
+    assert dict(parse_qsl(request.body.decode())) == {
         "To": "+12025550101",
         "From": "+15005550006",
         "Body": "Hi Ines",
         "StatusCallback": CALLBACK,
         "ValidityPeriod": "3600",
     }
-    assert headers(draft)["content-type"] == "application/x-www-form-urlencoded"
-    assert headers(draft)["authorization"].startswith("Basic ")
+    assert headers(request)["content-type"] == "application/x-www-form-urlencoded"
+    assert headers(request)["authorization"].startswith("Basic ")
 
 
 def test_twilio_with_a_service_an_api_key_and_pictures():
     config = TWILIO | {"messaging_service_sid": "MG" + "0" * 32, "api_key": "SK" + "1" * 32, "api_secret": "other"}
     content = Content(text="Look", media_urls=["https://img.example/1.png", "https://img.example/2.png"])
-    draft = build("twilio", config, message(content=content, expires_at=NOW + 86_400_000_000))
-    form = parse_qsl(draft.body.decode())
+    request = build("twilio", config, message(content=content, expires_at=NOW + 86_400_000_000))
+    form = parse_qsl(request.body.decode())
     assert [value for name, value in form if name == "MediaUrl"] == content.media_urls
     assert dict(form)["MessagingServiceSid"] == "MG" + "0" * 32
     assert dict(form)["ValidityPeriod"] == "36000"
     assert "From" not in dict(form)
-    pair = base64.b64decode(headers(draft)["authorization"].removeprefix("Basic "))
+    pair = base64.b64decode(headers(request)["authorization"].removeprefix("Basic "))
     assert pair == b"SK" + b"1" * 32 + b":other"
 
 
 def test_the_path_of_an_own_host_stays_in_front():
     config = {"api_key": "SG.12345", "from_email": "a@b.example", "host": "https://messaging.tenant.example/sendgrid"}
-    draft = build("sendgrid", config, message("email", "ines@example.test"))
-    assert draft.url == "https://messaging.tenant.example/sendgrid/v3/mail/send"
-    draft = build("sendgrid", config | {"host": "http://127.0.0.1:8090/sendgrid/"}, message("email", "i@example.test"))
-    assert draft.url == "http://127.0.0.1:8090/sendgrid/v3/mail/send"
+    request = build("sendgrid", config, message("email", "ines@example.test"))
+    assert request.url == "https://messaging.tenant.example/sendgrid/v3/mail/send"
+    request = build(
+        "sendgrid", config | {"host": "http://127.0.0.1:8090/sendgrid/"}, message("email", "i@example.test")
+    )
+    assert request.url == "http://127.0.0.1:8090/sendgrid/v3/mail/send"
     del config["host"]
     assert build("sendgrid", config, message("email", "i@example.test")).url == "https://api.sendgrid.com/v3/mail/send"
 
@@ -97,9 +99,9 @@ def test_sendgrid():
         headers={"List-Unsubscribe": "<https://u.example.test/u/opaque>"},
     )
     config = {"api_key": "SG.made-up", "from_email": "other@brand.example.test", "from_name": "Other"}
-    draft = build("sendgrid", config, message("email", "ines@example.test", content=content))
-    assert headers(draft)["authorization"] == "Bearer SG.made-up"
-    assert json.loads(draft.body) == {
+    request = build("sendgrid", config, message("email", "ines@example.test", content=content))
+    assert headers(request)["authorization"] == "Bearer SG.made-up"
+    assert json.loads(request.body) == {
         "personalizations": [{"to": [{"email": "ines@example.test"}], "custom_args": {"waypost_id": ID}}],
         "from": {"email": "hello@brand.example.test", "name": "Brand, Inc."},
         "reply_to": {"email": "care@brand.example.test"},
@@ -111,8 +113,8 @@ def test_sendgrid():
 
 def test_sendgrid_leaves_out_what_there_is_not():
     config = {"api_key": "SG.x", "from_email": "hello@brand.example.test", "from_name": "Brand"}
-    draft = build("sendgrid", config, message("email", "i@example.test", content=Content(html="<p>x</p>")))
-    assert json.loads(draft.body) == {
+    request = build("sendgrid", config, message("email", "i@example.test", content=Content(html="<p>x</p>")))
+    assert json.loads(request.body) == {
         "personalizations": [{"to": [{"email": "i@example.test"}], "custom_args": {"waypost_id": ID}}],
         "from": {"email": "hello@brand.example.test", "name": "Brand"},
         "subject": "",
@@ -128,13 +130,13 @@ def test_wunderkind():
         recipient={"profile_id": "01KPROFILE", "email": "ines@example.test"},
     )
     metadata = {"flow": 'Birthday "SMS"', "metricName": "Birthday SMS", "purpose": "Birthday SMS"}
-    draft = build(
+    request = build(
         "wunderkind", {"client_id": "cid-1", "client_secret": "sec-1"}, message(content=content, metadata=metadata)
     )
-    assert (draft.method, draft.url) == ("POST", "https://api.wknd.ai/text/message/send")
-    assert headers(draft)["x-client-id"] == "cid-1"
-    assert headers(draft)["x-client-secret"] == "sec-1"
-    body = json.loads(draft.body)
+    assert (request.method, request.url) == ("POST", "https://api.wknd.ai/text/message/send")
+    assert headers(request)["x-client-id"] == "cid-1"
+    assert headers(request)["x-client-secret"] == "sec-1"
+    body = json.loads(request.body)
     # JSON within JSON.
     assert json.loads(body.pop("callbackData")) == metadata | {"profileID": "01KPROFILE", "messageID": ID}
     assert body == {
@@ -148,8 +150,8 @@ def test_wunderkind():
 
 
 def test_wunderkind_without_links_sends_none():
-    draft = build("wunderkind", {"client_id": "c", "client_secret": "s"}, message())
-    body = json.loads(draft.body)
+    request = build("wunderkind", {"client_id": "c", "client_secret": "s"}, message())
+    body = json.loads(request.body)
     assert "clickUrl" not in body
     assert "mediaUrl" not in body
     assert body["sendPurpose"] == "Waypost"
@@ -162,13 +164,13 @@ def test_klaviyo():
         properties={"Status": "SENDING", "number": 7, "empty": "", "list": [1, None]},
         recipient={"profile_id": "01KPROFILE", "phone": "+12025550101"},
     )
-    draft = build("klaviyo", {"api_key": "pk_made_up"}, message("event", "01KPROFILE", content=content))
-    assert draft.url == "https://a.klaviyo.com/api/events"
-    told = headers(draft)
-    assert told["authorization"] == "Klaviyo-API-Key pk_made_up"
-    assert told["revision"] == "2026-07-15"
-    assert told["content-type"] == told["accept"] == "application/vnd.api+json"
-    assert json.loads(draft.body) == {
+    request = build("klaviyo", {"api_key": "pk_made_up"}, message("event", "01KPROFILE", content=content))
+    assert request.url == "https://a.klaviyo.com/api/events"
+    sent_headers = headers(request)
+    assert sent_headers["authorization"] == "Klaviyo-API-Key pk_made_up"
+    assert sent_headers["revision"] == "2026-07-15"
+    assert sent_headers["content-type"] == sent_headers["accept"] == "application/vnd.api+json"
+    assert json.loads(request.body) == {
         "data": {
             "type": "event",
             "attributes": {
@@ -189,8 +191,8 @@ def test_klaviyo():
 
 
 def test_klaviyo_has_properties_even_where_there_are_none():
-    draft = build("klaviyo", {"api_key": "pk"}, message("event", "x", content=Content(metric="M")))
-    assert json.loads(draft.body)["data"]["attributes"]["properties"] == {}
+    request = build("klaviyo", {"api_key": "pk"}, message("event", "x", content=Content(metric="M")))
+    assert json.loads(request.body)["data"]["attributes"]["properties"] == {}
 
 
 def test_end_user_messaging():
@@ -203,12 +205,12 @@ def test_end_user_messaging():
         "max_price": "0.05",
         "time_to_live": 3600,
     }
-    draft = build("aws-end-user-messaging", config, message())
-    assert draft.url == "https://sms-voice.eu-west-1.amazonaws.com/"
-    told = headers(draft)
-    assert told["x-amz-target"] == "PinpointSMSVoiceV2.SendTextMessage"
-    assert told["content-type"] == "application/x-amz-json-1.0"
-    assert json.loads(draft.body) == {
+    request = build("aws-end-user-messaging", config, message())
+    assert request.url == "https://sms-voice.eu-west-1.amazonaws.com/"
+    sent_headers = headers(request)
+    assert sent_headers["x-amz-target"] == "PinpointSMSVoiceV2.SendTextMessage"
+    assert sent_headers["content-type"] == "application/x-amz-json-1.0"
+    assert json.loads(request.body) == {
         "DestinationPhoneNumber": "+12025550101",
         "MessageBody": "Hi Ines",
         "OriginationIdentity": "pool-0123abcd",
@@ -218,17 +220,17 @@ def test_end_user_messaging():
         "TimeToLive": 3600,
         "Context": {"mid": ID},
     }
-    assert draft.authorization is not None
-    assert (draft.authorization.scheme, draft.authorization.service) == ("aws", "sms-voice")
-    assert draft.authorization.secret_key == "secret"
+    assert request.authorization is not None
+    assert (request.authorization.scheme, request.authorization.service) == ("aws", "sms-voice")
+    assert request.authorization.secret_key == "secret"
 
 
-def gateway(**config: Any) -> Draft:
+def gateway(**config: Any) -> UnsignedRequest:
     return build("http", {"url": "https://gateway.example/send?account=7"} | config, message())
 
 
 def test_any_gateway_that_takes_json():
-    draft = gateway(
+    request = gateway(
         headers="X-Reference: {{ message.id }}\nContent-Type: application/json; charset=utf-8",
         body_template='{"messages": [{"to": "{{ message.to }}", "text": "{{ message.text }}", "n": 1}]}',
         auth="header",
@@ -236,9 +238,9 @@ def test_any_gateway_that_takes_json():
         auth_value="k",
         method="PUT",
     )
-    assert (draft.method, draft.url) == ("PUT", "https://gateway.example/send?account=7")
-    assert json.loads(draft.body) == {"messages": [{"to": "+12025550101", "text": "Hi Ines", "n": 1}]}
-    assert headers(draft) == {
+    assert (request.method, request.url) == ("PUT", "https://gateway.example/send?account=7")
+    assert json.loads(request.body) == {"messages": [{"to": "+12025550101", "text": "Hi Ines", "n": 1}]}
+    assert headers(request) == {
         "x-reference": ID,
         "content-type": "application/json; charset=utf-8",
         "x-key": "k",
@@ -246,14 +248,14 @@ def test_any_gateway_that_takes_json():
 
 
 def test_any_gateway_that_takes_a_form():
-    draft = gateway(body_template="to={{ message.to }}&text={{ message.text }}", encoding="form")
-    assert dict(parse_qsl(draft.body.decode())) == {"to": "+12025550101", "text": "Hi Ines"}
+    request = gateway(body_template="to={{ message.to }}&text={{ message.text }}", encoding="form")
+    assert dict(parse_qsl(request.body.decode())) == {"to": "+12025550101", "text": "Hi Ines"}
 
 
 def test_any_gateway_that_takes_a_query():
-    draft = gateway(body_template="to={{ message.to }}&text={{ message.text }}", encoding="query", method="GET")
-    assert dict(parse_qsl(urlsplit(draft.url).query)) == {"account": "7", "to": "+12025550101", "text": "Hi Ines"}
-    assert draft.body == b""
+    request = gateway(body_template="to={{ message.to }}&text={{ message.text }}", encoding="query", method="GET")
+    assert dict(parse_qsl(urlsplit(request.url).query)) == {"account": "7", "to": "+12025550101", "text": "Hi Ines"}
+    assert request.body == b""
 
 
 @pytest.mark.parametrize(
@@ -295,23 +297,23 @@ def own() -> Connector:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_no_text_breaks_what_is_around_it(text):
-    draft = build_request(own(), {}, message(content=Content(text=text), metadata={"part": "x"}), CALLBACK, NOW)
-    body = json.loads(draft.body)
+    request = build_request(own(), {}, message(content=Content(text=text), metadata={"part": "x"}), CALLBACK, NOW)
+    body = json.loads(request.body)
     assert body == {"text": text, "twice": f"<{text}>", "inner": body["inner"]}
     assert json.loads(body["inner"]) == {"text": text}
-    assert parse_qsl(urlsplit(draft.url).query, keep_blank_values=True) == [("q", text)]
-    assert f"X-Text: {text.strip()}" in draft.headers or not text.strip()
+    assert parse_qsl(urlsplit(request.url).query, keep_blank_values=True) == [("q", text)]
+    assert f"X-Text: {text.strip()}" in request.headers or not text.strip()
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_no_value_leaves_its_part_of_the_path(part):
     sent = message(metadata={"part": part}, content=Content(text="x"))
     try:
-        draft = build_request(own(), {}, sent, CALLBACK, NOW)
+        request = build_request(own(), {}, sent, CALLBACK, NOW)
     except Unbuildable:
         assert part in ("", ".", "..")
         return
-    path = urlsplit(draft.url).path
+    path = urlsplit(request.url).path
     assert path.startswith("/a/")
     assert path.count("/") == 3
     assert path.endswith("/+12025550101") or path.endswith("/%2B12025550101")

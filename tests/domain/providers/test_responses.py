@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.clock import DAY, SECOND
-from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import check_config
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.providers.responses import ProviderResponse, judge
@@ -27,13 +27,13 @@ HTTP = {name: connector for name, connector in shipped().items() if connector.dr
 
 def test_a_gateway_of_unknown_manners_may_have_taken_what_it_answers_with_503():
     config = check_config(shipped()["http"], {"url": "https://gateway.example/send"})
-    assert summary(judge(shipped()["http"], config, heard(503), NOW)) == ("unknown", 9988, "provider_5xx", None)
-    assert summary(judge(shipped()["http"], config, heard(429), NOW))[0] == "retry"
+    assert summary(judge(shipped()["http"], config, response(503), NOW)) == ("unknown", 9988, "provider_5xx", None)
+    assert summary(judge(shipped()["http"], config, response(429), NOW))[0] == "retry"
     told = config | {"retry_statuses": "503"}
-    assert summary(judge(shipped()["http"], told, heard(503), NOW))[0] == "retry"
+    assert summary(judge(shipped()["http"], told, response(503), NOW))[0] == "retry"
 
 
-def heard(
+def response(
     status: int | None, body: Any = b"", headers: dict[str, str] | None = None, **changes: Any
 ) -> ProviderResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -51,7 +51,7 @@ def summary(found: Verdict) -> tuple[str, int | None, str | None, str | None]:
 
 def aws(kind: str, reason: str | None = None, **more: Any) -> ProviderResponse:
     body = {"__type": f"com.amazonaws.smsvoice#{kind}", "Message": "x"} | more
-    return heard(400, body | ({"Reason": reason} if reason else {}))
+    return response(400, body | ({"Reason": reason} if reason else {}))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def aws(kind: str, reason: str | None = None, **more: Any) -> ProviderResponse:
         (aws("ResourceNotFoundException"), ("misconfigured", None, "configuration", None)),
         (aws("UnrecognizedClientException"), ("misconfigured", None, "configuration", None)),
         (aws("InternalServerException"), ("unknown", 9988, "provider_5xx", None)),
-        (heard(400, {"__type": "ThrottlingException"}), ("retry", 2020, "throttled", None)),
-        (heard(400, {"__type": "SomethingNew"}), ("rejected", 9988, "refused", None)),
-        (heard(500, b"<html>"), ("unknown", 9988, "provider_5xx", None)),
-        (heard(503), ("unknown", 9988, "provider_5xx", None)),
+        (response(400, {"__type": "ThrottlingException"}), ("retry", 2020, "throttled", None)),
+        (response(400, {"__type": "SomethingNew"}), ("rejected", 9988, "refused", None)),
+        (response(500, b"<html>"), ("unknown", 9988, "provider_5xx", None)),
+        (response(503), ("unknown", 9988, "provider_5xx", None)),
         # It says that it took it, but not as what: whether it did, nobody can tell.
-        (heard(200, b"{}"), ("unknown", 9988, "no_answer", None)),
+        (response(200, b"{}"), ("unknown", 9988, "no_answer", None)),
     ],
 )
 def test_end_user_messaging(answer, expected):
@@ -100,11 +100,11 @@ def test_end_user_messaging(answer, expected):
 def test_end_user_messaging_keeps_what_aws_said():
     found = verdict("aws-end-user-messaging", aws("ConflictException", "DESTINATION_PHONE_NUMBER_OPTED_OUT"))
     assert (found.provider_code, found.detail) == ("DESTINATION_PHONE_NUMBER_OPTED_OUT", "x")
-    assert verdict("aws-end-user-messaging", heard(200, {"MessageId": "m-1"})).provider_message_id == "m-1"
+    assert verdict("aws-end-user-messaging", response(200, {"MessageId": "m-1"})).provider_message_id == "m-1"
 
 
 def twilio(status: int, code: int) -> ProviderResponse:
-    return heard(status, {"code": code, "message": "made-up", "status": status})
+    return response(status, {"code": code, "message": "made-up", "status": status})
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def twilio(status: int, code: int) -> ProviderResponse:
         (twilio(403, 1), ("misconfigured", None, "configuration", None)),
         (twilio(400, 21606), ("misconfigured", None, "sender", None)),
         (twilio(400, 99999), ("rejected", 9988, "refused", None)),
-        (heard(503), ("unknown", 9988, "provider_5xx", None)),
-        (heard(502), ("unknown", 9988, "provider_5xx", None)),
-        (heard(500, twilio(500, 20500).body), ("unknown", 9988, "provider_5xx", None)),
+        (response(503), ("unknown", 9988, "provider_5xx", None)),
+        (response(502), ("unknown", 9988, "provider_5xx", None)),
+        (response(500, twilio(500, 20500).body), ("unknown", 9988, "provider_5xx", None)),
     ],
 )
 def test_twilio(answer, expected):
@@ -135,30 +135,33 @@ def test_twilio(answer, expected):
 
 
 def test_twilio_takes_a_message():
-    found = verdict("twilio", heard(201, {"sid": "SM1", "status": "accepted", "code": None}))
-    assert found == Verdict(outcome=Outcome.ACCEPTED, provider_message_id="SM1")
+    found = verdict("twilio", response(201, {"sid": "SM1", "status": "accepted", "code": None}))
+    assert found == Verdict(outcome=SendOutcome.ACCEPTED, provider_message_id="SM1")
     assert verdict("twilio", twilio(400, 21211)).provider_code == "21211"
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (heard(202, b"", {"X-Message-Id": "sg-1"}), ("accepted", None, None, None)),
+        (response(202, b"", {"X-Message-Id": "sg-1"}), ("accepted", None, None, None)),
         (
-            heard(401, {"errors": [{"message": "authorization required"}]}),
+            response(401, {"errors": [{"message": "authorization required"}]}),
             ("misconfigured", None, "configuration", None),
         ),
-        (heard(403), ("misconfigured", None, "configuration", None)),
-        (heard(413), ("rejected", 9988, "too_large", None)),
-        (heard(429), ("retry", 2020, "throttled", None)),
-        (heard(500), ("unknown", 9988, "provider_5xx", None)),
-        (heard(503), ("unknown", 9988, "provider_5xx", None)),
+        (response(403), ("misconfigured", None, "configuration", None)),
+        (response(413), ("rejected", 9988, "too_large", None)),
+        (response(429), ("retry", 2020, "throttled", None)),
+        (response(500), ("unknown", 9988, "provider_5xx", None)),
+        (response(503), ("unknown", 9988, "provider_5xx", None)),
         (
-            heard(400, {"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]}),
+            response(400, {"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]}),
             ("rejected", 2003, "invalid_address", "invalid_address"),
         ),
-        (heard(400, {"errors": [{"message": "no", "field": "from.email"}]}), ("misconfigured", None, "sender", None)),
-        (heard(400, {"errors": [{"message": "no", "field": "content"}]}), ("rejected", 9988, "refused", None)),
+        (
+            response(400, {"errors": [{"message": "no", "field": "from.email"}]}),
+            ("misconfigured", None, "sender", None),
+        ),
+        (response(400, {"errors": [{"message": "no", "field": "content"}]}), ("rejected", 9988, "refused", None)),
     ],
 )
 def test_sendgrid(answer, expected):
@@ -166,34 +169,38 @@ def test_sendgrid(answer, expected):
 
 
 def test_sendgrid_says_until_when_to_wait():
-    found = verdict("sendgrid", heard(429, b"", {"X-RateLimit-Reset": str(1_790_000_060)}))
+    found = verdict("sendgrid", response(429, b"", {"X-RateLimit-Reset": str(1_790_000_060)}))
     assert found.retry_after == 60 * SECOND
-    assert verdict("sendgrid", heard(202, b"", {"X-Message-Id": "sg-1"})).provider_message_id == "sg-1"
+    assert verdict("sendgrid", response(202, b"", {"X-Message-Id": "sg-1"})).provider_message_id == "sg-1"
 
 
 @pytest.mark.parametrize(
     ("name", "answer", "expected"),
     [
-        ("wunderkind", heard(200), ("accepted", None, None, None)),
-        ("wunderkind", heard(409), ("rejected", 2021, "duplicate", None)),
-        ("wunderkind", heard(401), ("misconfigured", None, "configuration", None)),
-        ("wunderkind", heard(422, {"detail": "x"}), ("rejected", 9988, "refused", None)),
-        ("wunderkind", heard(429), ("retry", 2020, "throttled", None)),
-        ("wunderkind", heard(500), ("unknown", 9988, "provider_5xx", None)),
-        ("wunderkind", heard(503), ("unknown", 9988, "provider_5xx", None)),
-        ("klaviyo", heard(202), ("accepted", None, None, None)),
-        ("klaviyo", heard(401), ("misconfigured", None, "configuration", None)),
-        ("klaviyo", heard(400, {"errors": [{"code": "invalid", "detail": "x"}]}), ("rejected", 9988, "refused", None)),
-        ("klaviyo", heard(429), ("retry", 2020, "throttled", None)),
+        ("wunderkind", response(200), ("accepted", None, None, None)),
+        ("wunderkind", response(409), ("rejected", 2021, "duplicate", None)),
+        ("wunderkind", response(401), ("misconfigured", None, "configuration", None)),
+        ("wunderkind", response(422, {"detail": "x"}), ("rejected", 9988, "refused", None)),
+        ("wunderkind", response(429), ("retry", 2020, "throttled", None)),
+        ("wunderkind", response(500), ("unknown", 9988, "provider_5xx", None)),
+        ("wunderkind", response(503), ("unknown", 9988, "provider_5xx", None)),
+        ("klaviyo", response(202), ("accepted", None, None, None)),
+        ("klaviyo", response(401), ("misconfigured", None, "configuration", None)),
+        (
+            "klaviyo",
+            response(400, {"errors": [{"code": "invalid", "detail": "x"}]}),
+            ("rejected", 9988, "refused", None),
+        ),
+        ("klaviyo", response(429), ("retry", 2020, "throttled", None)),
         # Klaviyo knows an event by its id.
-        ("klaviyo", heard(500), ("retry", 9988, "provider_5xx", None)),
-        ("klaviyo", heard(None, error="timeout: x"), ("retry", 9988, "no_answer", None)),
-        ("http", heard(200, {"data": [{"id": 7}]}), ("accepted", None, None, None)),
-        ("http", heard(204), ("accepted", None, None, None)),
-        ("http", heard(429), ("retry", 2020, "throttled", None)),
-        ("http", heard(503), ("retry", 9988, "provider_5xx", None)),
-        ("http", heard(205), ("unknown", 9988, "no_answer", None)),
-        ("http", heard(400, {"code": 3}), ("rejected", 9988, "refused", None)),
+        ("klaviyo", response(500), ("retry", 9988, "provider_5xx", None)),
+        ("klaviyo", response(None, error="timeout: x"), ("retry", 9988, "no_answer", None)),
+        ("http", response(200, {"data": [{"id": 7}]}), ("accepted", None, None, None)),
+        ("http", response(204), ("accepted", None, None, None)),
+        ("http", response(429), ("retry", 2020, "throttled", None)),
+        ("http", response(503), ("retry", 9988, "provider_5xx", None)),
+        ("http", response(205), ("unknown", 9988, "no_answer", None)),
+        ("http", response(400, {"code": 3}), ("rejected", 9988, "refused", None)),
     ],
 )
 def test_the_others(name, answer, expected):
@@ -201,8 +208,8 @@ def test_the_others(name, answer, expected):
 
 
 def test_the_id_of_a_gateway_may_be_a_number():
-    assert verdict("http", heard(200, {"data": [{"id": 7}]})).provider_message_id == "7"
-    assert verdict("http", heard(400, {"error": {"code": 3}})).provider_code == "3"
+    assert verdict("http", response(200, {"data": [{"id": 7}]})).provider_message_id == "7"
+    assert verdict("http", response(400, {"error": {"code": 3}})).provider_code == "3"
 
 
 BARE = parse_own_connector(
@@ -224,30 +231,30 @@ answers = [
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (heard(201), ("unknown", "no_answer")),
-        (heard(302), ("misconfigured", "redirected")),
-        (heard(401), ("misconfigured", "configuration")),
-        (heard(403), ("misconfigured", "configuration")),
-        (heard(404), ("misconfigured", "configuration")),
-        (heard(408), ("retry", "temporary")),
-        (heard(429), ("retry", "throttled")),
-        (heard(400), ("rejected", "refused")),
-        (heard(418), ("rejected", "refused")),
-        (heard(418, headers={"X-Kind": "Tea, hot"}), ("rejected", "tea")),
-        (heard(500), ("unknown", "provider_5xx")),
-        (heard(503), ("unknown", "provider_5xx")),
-        (heard(None, error="dns: x"), ("misconfigured", "configuration")),
-        (heard(None, error="connect: x"), ("retry", "unreachable")),
-        (heard(None, error="tls: x"), ("retry", "unreachable")),
-        (heard(None, error="proxy: x"), ("retry", "unreachable")),
-        (heard(None, error="not_sent: x"), ("retry", "unreachable")),
-        (heard(None, error="address_forbidden: x"), ("misconfigured", "address_forbidden")),
-        (heard(None, error="timeout: x", sent=False), ("retry", "unreachable")),
-        (heard(None, error="timeout: x"), ("unknown", "no_answer")),
-        (heard(None, error="connection_lost: x"), ("unknown", "no_answer")),
-        (heard(None, error="empty_answer: x"), ("unknown", "no_answer")),
-        (heard(None, error="not_http: x"), ("unknown", "no_answer")),
-        (heard(None, error="curl_99: x"), ("unknown", "no_answer")),
+        (response(201), ("unknown", "no_answer")),
+        (response(302), ("misconfigured", "redirected")),
+        (response(401), ("misconfigured", "configuration")),
+        (response(403), ("misconfigured", "configuration")),
+        (response(404), ("misconfigured", "configuration")),
+        (response(408), ("retry", "temporary")),
+        (response(429), ("retry", "throttled")),
+        (response(400), ("rejected", "refused")),
+        (response(418), ("rejected", "refused")),
+        (response(418, headers={"X-Kind": "Tea, hot"}), ("rejected", "tea")),
+        (response(500), ("unknown", "provider_5xx")),
+        (response(503), ("unknown", "provider_5xx")),
+        (response(None, error="dns: x"), ("misconfigured", "configuration")),
+        (response(None, error="connect: x"), ("retry", "unreachable")),
+        (response(None, error="tls: x"), ("retry", "unreachable")),
+        (response(None, error="proxy: x"), ("retry", "unreachable")),
+        (response(None, error="not_sent: x"), ("retry", "unreachable")),
+        (response(None, error="address_forbidden: x"), ("misconfigured", "address_forbidden")),
+        (response(None, error="timeout: x", sent=False), ("retry", "unreachable")),
+        (response(None, error="timeout: x"), ("unknown", "no_answer")),
+        (response(None, error="connection_lost: x"), ("unknown", "no_answer")),
+        (response(None, error="empty_answer: x"), ("unknown", "no_answer")),
+        (response(None, error="not_http: x"), ("unknown", "no_answer")),
+        (response(None, error="curl_99: x"), ("unknown", "no_answer")),
     ],
 )
 def test_what_holds_without_a_rule(answer, expected):
@@ -270,18 +277,18 @@ def test_what_holds_without_a_rule(answer, expected):
     ],
 )
 def test_how_long_to_wait(value, wait):
-    assert judge(BARE, {}, heard(429, b"", {"Retry-After": value}), NOW).retry_after == wait
+    assert judge(BARE, {}, response(429, b"", {"Retry-After": value}), NOW).retry_after == wait
 
 
 def test_only_a_retry_waits():
-    assert judge(BARE, {}, heard(400, b"", {"Retry-After": "7"}), NOW).retry_after is None
+    assert judge(BARE, {}, response(400, b"", {"Retry-After": "7"}), NOW).retry_after is None
 
 
 def test_what_a_provider_says_is_bounded():
-    found = judge(BARE, {}, heard(400, b"x" * 100_000), NOW)
+    found = judge(BARE, {}, response(400, b"x" * 100_000), NOW)
     assert found.detail is not None
     assert len(found.detail) == 500
-    long = verdict("http", heard(200, {"data": [{"id": "x" * 9999}]})).provider_message_id
+    long = verdict("http", response(200, {"data": [{"id": "x" * 9999}]})).provider_message_id
     assert long is not None
     assert len(long) == 200
 
@@ -294,10 +301,10 @@ def test_what_a_provider_says_is_bounded():
     st.dictionaries(st.sampled_from(["retry-after", "x-ratelimit-reset", "x-message-id"]), st.text(max_size=30)),
 )
 def test_no_answer_raises(name, status, body, headers):
-    found = verdict(name, heard(status, body, headers, error=None if status else "strange"))
-    assert found.outcome in Outcome
+    found = verdict(name, response(status, body, headers, error=None if status else "strange"))
+    assert found.outcome in SendOutcome
     assert found.retry_after is None or 0 <= found.retry_after <= DAY
     # Whatever is final or may become it has a code, but for what waits until somebody mends it.
-    if found.outcome in (Outcome.REJECTED, Outcome.RETRY, Outcome.UNKNOWN):
+    if found.outcome in (SendOutcome.REJECTED, SendOutcome.RETRY, SendOutcome.UNKNOWN):
         assert found.code is not None
         assert found.reason

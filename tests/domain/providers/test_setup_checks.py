@@ -11,35 +11,35 @@ from hypothesis import strategies as st
 from waypost.domain.messaging import failure_codes
 from waypost.domain.providers.aws.receipt_stream import (
     TEXT_EVENTS,
-    Stream,
+    DeliveryStream,
     judge_configuration_set,
     judge_description,
     judge_event_stream,
     judge_listing,
     judge_missing_stream,
     judge_stream,
-    read_stream,
+    parse_stream_arn,
     same_url,
 )
 from waypost.domain.providers.setup_checks import (
     END_USER_MESSAGING,
     PINPOINT,
     SETUP_CODES,
-    Called,
+    CallResult,
     Check,
     Report,
     Result,
+    is_temporary,
+    is_unreachable,
     judge_account,
     passed,
-    passing,
-    unreachable,
     unverified,
 )
 
 ARN = "arn:aws:firehose:us-east-1:111122223333:deliverystream/dlr"
-STREAM = Stream("us-east-1", "111122223333", "dlr", ARN)
+STREAM = DeliveryStream("us-east-1", "111122223333", "dlr", ARN)
 URL = "https://st.waypost.example/tracking/amazon-pinpoint-events"
-OK = Called(status=200, body={})
+OK = CallResult(status=200, body={})
 
 
 def test_the_table_is_whole_and_its_own():
@@ -79,14 +79,14 @@ def test_what_the_codes_mean(code, meaning):
     assert SETUP_CODES[code].meaning == meaning
 
 
-def error(status: int, name: str | None = None) -> Called:
+def error(status: int, name: str | None = None) -> CallResult:
     """A refusal."""
-    return Called(status=status, error=name, message="made-up text")
+    return CallResult(status=status, error=name, message="made-up text")
 
 
-def silence(trouble: str, sent: bool = True) -> Called:
+def silence(trouble: str, sent: bool = True) -> CallResult:
     """No answer."""
-    return Called(trouble=trouble, sent=sent)
+    return CallResult(trouble=trouble, sent=sent)
 
 
 @pytest.mark.parametrize(
@@ -125,34 +125,34 @@ def test_the_first_call(called, result, code):
 
 
 def test_what_is_tried_again():
-    assert passing(silence("timeout: x"))
-    assert passing(silence("connect: x", False))
-    assert not passing(silence("address_forbidden: x", False))
-    assert not passing(silence("not_sent: x", False))
-    assert passing(error(500))
-    assert passing(error(400, "LimitExceededException"))
-    assert not passing(error(404))
-    assert not passing(OK)
-    assert not unreachable(error(404))
+    assert is_temporary(silence("timeout: x"))
+    assert is_temporary(silence("connect: x", False))
+    assert not is_temporary(silence("address_forbidden: x", False))
+    assert not is_temporary(silence("not_sent: x", False))
+    assert is_temporary(error(500))
+    assert is_temporary(error(400, "LimitExceededException"))
+    assert not is_temporary(error(404))
+    assert not is_temporary(OK)
+    assert not is_unreachable(error(404))
 
 
 @pytest.mark.parametrize(
     ("arn", "code", "words"),
     [
-        ("arn:aws:kinesis:us-east-1:111122223333:stream/dlr", 2002, "no Firehose delivery stream"),
-        ("arn:aws:firehose:us-east-1:111122223333:stream/dlr", 2002, "no Firehose delivery stream"),
-        ("nonsense", 2002, "no Firehose delivery stream"),
-        (None, 2002, "no Firehose delivery stream"),
-        (7, 2002, "no Firehose delivery stream"),
+        ("arn:aws:kinesis:us-east-1:111122223333:stream/dlr", 2002, "not the ARN of a Firehose delivery stream"),
+        ("arn:aws:firehose:us-east-1:111122223333:stream/dlr", 2002, "not the ARN of a Firehose delivery stream"),
+        ("nonsense", 2002, "not the ARN of a Firehose delivery stream"),
+        (None, 2002, "not the ARN of a Firehose delivery stream"),
+        (7, 2002, "not the ARN of a Firehose delivery stream"),
         ("arn:aws:firehose:eu-west-1:111122223333:deliverystream/dlr", 2001, "eu-west-1"),
         (ARN, None, None),
         ("arn:aws-us-gov:firehose:us-east-1:111122223333:deliverystream/a.b-c_d", None, None),
     ],
 )
 def test_what_a_project_is_linked_to(arn, code, words):
-    found = judge_event_stream(Called(status=200, body={"DestinationStreamArn": arn}), "us-east-1", "x:Y")
+    found = judge_event_stream(CallResult(status=200, body={"DestinationStreamArn": arn}), "us-east-1", "x:Y")
     if code is None:
-        assert isinstance(found, Stream)
+        assert isinstance(found, DeliveryStream)
         assert (found.region, found.account_id, found.arn) == ("us-east-1", "111122223333", arn)
     else:
         assert isinstance(found, Check)
@@ -161,7 +161,7 @@ def test_what_a_project_is_linked_to(arn, code, words):
 
 
 def test_an_event_stream_that_is_no_json_is_no_verdict():
-    found = judge_event_stream(Called(status=200, body=None), "us-east-1", "x:Y")
+    found = judge_event_stream(CallResult(status=200, body=None), "us-east-1", "x:Y")
     assert isinstance(found, Check)
     assert found.result is Result.UNVERIFIED
 
@@ -182,7 +182,7 @@ def test_a_missing_event_stream_or_a_missing_project(app, result, code, call):
     assert (check.result, check.setup_code, check.call) == (result, code, call)
 
 
-def configuration_set(*destinations: dict[str, Any], name: str = "promo") -> Called:
+def configuration_set(*destinations: dict[str, Any], name: str = "promo") -> CallResult:
     """What DescribeConfigurationSets gives for one set."""
     found = {
         "ConfigurationSetArn": f"arn:aws:sms-voice:us-east-1:111122223333:configuration-set/{name}",
@@ -190,7 +190,7 @@ def configuration_set(*destinations: dict[str, Any], name: str = "promo") -> Cal
         "EventDestinations": list(destinations),
         "CreatedTimestamp": 1790000000.0,
     }
-    return Called(status=200, body={"ConfigurationSets": [found]})
+    return CallResult(status=200, body={"ConfigurationSets": [found]})
 
 
 def destination(arn: Any = ARN, *, types: Any = ("TEXT_ALL",), enabled: Any = True) -> dict[str, Any]:
@@ -229,8 +229,8 @@ def test_a_configuration_set_that_leaves_events_out():
     [
         (error(400, "ResourceNotFoundException"), 2002),
         (error(400, "AccessDeniedException"), 2001),
-        (Called(status=200, body={"ConfigurationSets": []}), 2002),
-        (Called(status=200, body={}), 2002),
+        (CallResult(status=200, body={"ConfigurationSets": []}), 2002),
+        (CallResult(status=200, body={}), 2002),
         (configuration_set(destination(), name="other"), 2002),
         (configuration_set(), 2002),
         (configuration_set(destination(enabled=False)), 2002),
@@ -273,7 +273,9 @@ def described(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_stream_that_brings_its_records_here():
-    found = judge_stream(PINPOINT, Called(status=200, body={"DeliveryStreamDescription": described()}), STREAM, "x:Y")
+    found = judge_stream(
+        PINPOINT, CallResult(status=200, body={"DeliveryStreamDescription": described()}), STREAM, "x:Y"
+    )
     assert isinstance(found, dict)
     checks = judge_description(PINPOINT, found, URL, "x:Y")
     assert [(check.name, check.result) for check in checks] == [
@@ -338,8 +340,8 @@ def test_receipts_that_wait_long(hints, warned):
         (error(400, "LimitExceededException"), "unverified", None),
         (error(500), "unverified", None),
         (silence("timeout: x"), "unverified", None),
-        (Called(status=200, body=None), "unverified", None),
-        (Called(status=200, body={"DeliveryStreamDescription": []}), "unverified", None),
+        (CallResult(status=200, body=None), "unverified", None),
+        (CallResult(status=200, body={"DeliveryStreamDescription": []}), "unverified", None),
     ],
 )
 def test_a_stream_that_is_not_described(called, result, code):
@@ -350,7 +352,7 @@ def test_a_stream_that_is_not_described(called, result, code):
 
 def test_a_stream_of_another_account():
     other = described() | {"DeliveryStreamARN": ARN.replace("111122223333", "444455556666")}
-    found = judge_stream(PINPOINT, Called(status=200, body={"DeliveryStreamDescription": other}), STREAM, "x:Y")
+    found = judge_stream(PINPOINT, CallResult(status=200, body={"DeliveryStreamDescription": other}), STREAM, "x:Y")
     assert isinstance(found, Check)
     assert found.setup_code == 2003
     assert "111122223333" in (found.detail or "")
@@ -431,7 +433,7 @@ def test_other_paths_are_other_places(host, path, other):
 
 @given(st.text(max_size=80))
 def test_no_arn_is_too_strange_to_read(arn):
-    found = read_stream(arn)
+    found = parse_stream_arn(arn)
     assert found is None or found.arn == arn
 
 
@@ -454,7 +456,7 @@ bodies = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(names), bodies) | st.none(), st.integers(100, 599))
 def test_no_body_is_too_strange_to_judge(body, status):
-    called = Called(status=status, body=body)
+    called = CallResult(status=status, body=body)
     judge_event_stream(called, "us-east-1", "x:Y")
     judge_configuration_set(called, "promo", "us-east-1", "x:Y")
     judge_missing_stream(called, "x:Y", "x:Z")

@@ -9,30 +9,30 @@ from hypothesis import strategies as st
 
 from waypost.domain.providers.smtp import (
     LONGEST_REPLY,
-    Offer,
-    Replies,
-    Reply,
-    allowed_in_command,
+    SmtpCapabilities,
+    SmtpReply,
+    SmtpReplyParser,
+    dot_stuff,
     enhanced_code,
+    is_allowed_in_command,
     mail_command,
-    read_offer,
+    read_capabilities,
     recipient_command,
-    stuffed,
 )
 
 TALK = b"220 hi\r\n250-first\r\n250-second\r\n250 third\r\n354\n550 5.1.1 n\xc3\xb6\r\n"
 REPLIES = [
-    Reply(220, "hi"),
-    Reply(250, "first\nsecond\nthird"),
-    Reply(354, ""),
-    Reply(550, "5.1.1 nö"),
+    SmtpReply(220, "hi"),
+    SmtpReply(250, "first\nsecond\nthird"),
+    SmtpReply(354, ""),
+    SmtpReply(550, "5.1.1 nö"),
 ]
 
 
 @given(st.lists(st.integers(0, len(TALK)), max_size=10))
 def test_replies_come_whole_however_they_are_cut(places):
-    replies = Replies()
-    found: list[Reply] = []
+    replies = SmtpReplyParser()
+    found: list[SmtpReply] = []
     cuts = [0, *sorted(places), len(TALK)]
     for start, end in itertools.pairwise(cuts):
         found += replies.take(TALK[start:end])
@@ -51,13 +51,13 @@ def is_whole(end: int) -> bool:
     [b"HTTP/1.1 400 Bad\r\n", b"\r\n", b"25 x\r\n", b"2500 x\r\n", b"150 x\r\n", b"650 x\r\n", b"\x16\x03\x01\n"],
 )
 def test_what_is_no_reply(data):
-    with pytest.raises(ValueError, match="no line"):
-        Replies().take(data)
+    with pytest.raises(ValueError, match="not a line"):
+        SmtpReplyParser().take(data)
 
 
 def test_no_reply_is_endless():
     def listen(data: bytes) -> None:
-        replies = Replies()
+        replies = SmtpReplyParser()
         for _ in range(LONGEST_REPLY // 50):
             replies.take(data)
 
@@ -68,7 +68,7 @@ def test_no_reply_is_endless():
 
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_a_reply_or_refused(data):
-    replies = Replies()
+    replies = SmtpReplyParser()
     try:
         found = replies.take(data)
     except ValueError:
@@ -78,14 +78,16 @@ def test_whatever_comes_is_a_reply_or_refused(data):
 
 def test_what_a_server_offers():
     text = "mail.test\nPIPELINING\nSIZE 1000\nStartTLS\nAUTH plain LOGIN\nAUTH=XOAUTH2\nSMTPUTF8\n\n  \nFOO BAR"
-    assert read_offer(Reply(250, text)) == Offer(True, True, True, True, frozenset({"PLAIN", "LOGIN", "XOAUTH2"}))
-    assert read_offer(Reply(250, "PIPELINING is my name")) == Offer()
+    assert read_capabilities(SmtpReply(250, text)) == SmtpCapabilities(
+        True, True, True, True, frozenset({"PLAIN", "LOGIN", "XOAUTH2"})
+    )
+    assert read_capabilities(SmtpReply(250, "PIPELINING is my name")) == SmtpCapabilities()
 
 
 def test_commands():
-    offer = Offer(size=True)
+    offer = SmtpCapabilities(size=True)
     assert mail_command("a@b", 12, offer, utf8=False) == b"MAIL FROM:<a@b> SIZE=12\r\n"
-    assert mail_command("", 12, Offer(), utf8=True) == b"MAIL FROM:<> SMTPUTF8\r\n"
+    assert mail_command("", 12, SmtpCapabilities(), utf8=True) == b"MAIL FROM:<> SMTPUTF8\r\n"
     assert recipient_command("ü@b") == "RCPT TO:<ü@b>\r\n".encode()
 
 
@@ -112,7 +114,7 @@ def test_enhanced_codes(text, code):
 @example(b"a\r\n.\nb")
 @example(b"\r\r\n\n.")
 def test_a_mail_ends_where_it_ends(mail):
-    sent = stuffed(mail)
+    sent = dot_stuff(mail)
     assert sent.endswith(b".\r\n")
     body = sent[:-3]
     lines = body.split(b"\r\n")
@@ -126,10 +128,10 @@ def test_a_mail_ends_where_it_ends(mail):
 
 @pytest.mark.parametrize("sign", ["<", ">", " ", "\r", "\n", "\t", "\0", "\x7f"])
 def test_what_ends_a_command(sign):
-    assert allowed_in_command("a@b")
-    assert not allowed_in_command(f"a{sign}@b")
+    assert is_allowed_in_command("a@b")
+    assert not is_allowed_in_command(f"a{sign}@b")
 
 
 def test_only_controls_spaces_and_angle_brackets_are_kept_out_of_a_command():
-    refused = {code for code in range(0x3000) if not allowed_in_command(f"a{chr(code)}@b")}
+    refused = {code for code in range(0x3000) if not is_allowed_in_command(f"a{chr(code)}@b")}
     assert refused == {*range(0x21), ord("<"), ord(">"), 0x7F}

@@ -14,7 +14,14 @@ from waypost.domain.templates.html_text import text_of, text_template
 from waypost.domain.templates.liquid.checks import DEEPEST_BRACKETS, LONGEST_RANGE, MOST_TOKENS
 from waypost.domain.templates.liquid.environment import BUDGET, MOST_ASSIGNED, MOST_ITERATIONS, PLAIN
 from waypost.domain.templates.liquid.filters import LONGEST_TEXT, MOST_ITEMS
-from waypost.domain.templates.liquid.lexer import BLOCKS, DEEPEST_BLOCKS, LONGEST_EXPRESSION, MOST_PIECES, SINGLE, Fault
+from waypost.domain.templates.liquid.lexer import (
+    BLOCKS,
+    DEEPEST_BLOCKS,
+    LONGEST_EXPRESSION,
+    MOST_PIECES,
+    SINGLE,
+    TemplateError,
+)
 from waypost.domain.templates.mjml import DEEPEST, compile_mjml
 from waypost.domain.templates.template import (
     DEEPEST_VALUES,
@@ -22,8 +29,8 @@ from waypost.domain.templates.template import (
     LINE_ROOM,
     MOST_VALUES,
     ROOM,
-    Compiled,
-    Source,
+    CompiledTemplate,
+    TemplateSource,
     Variant,
     check_template,
     context_of,
@@ -41,8 +48,8 @@ MJML = "<mjml>\n<mj-body>\n{}\n</mj-body>\n</mjml>"
 COLUMN = MJML.format("<mj-section><mj-column>\n{}\n</mj-column></mj-section>")
 
 
-def template(channel: str, *variants: Variant, **fields: Any) -> Compiled:
-    return check_template(channel, list(variants) or [Variant(content=Source(**fields))])
+def template(channel: str, *variants: Variant, **fields: Any) -> CompiledTemplate:
+    return check_template(channel, list(variants) or [Variant(content=TemplateSource(**fields))])
 
 
 def refused(channel: str, *variants: Variant, **fields: Any) -> Invalid:
@@ -156,7 +163,7 @@ def test_mjml_is_made_into_html_when_it_is_checked():
         '<mj-text>{% if person.plan == "<pro>" %}Hello {{ person.first_name | default: "you" }}{% endif %}</mj-text>'
         '<mj-button href="https://x.example/{{ person.first_name | default: "x" }}">Go</mj-button>'
     )
-    variant = Variant(content=Source(subject="a", preheader="p", mjml=source))
+    variant = Variant(content=TemplateSource(subject="a", preheader="p", mjml=source))
     made = check_template("email", [variant])
     kept = variant.content.made_html
     assert '{% if person.plan == "<pro>" %}Hello {{ person.first_name | default: "you" }}{% endif %}' in kept
@@ -167,7 +174,7 @@ def test_mjml_is_made_into_html_when_it_is_checked():
     assert content.text == "Hello Ada\nGo (https://x.example/Ada)"
     # What was made once is not made again.
     again = msgspec.structs.replace(variant.content, made_html="<p>kept</p>")
-    assert Compiled("email", [Variant(content=again)]).render({}).html.endswith("<p>kept</p>")
+    assert CompiledTemplate("email", [Variant(content=again)]).render({}).html.endswith("<p>kept</p>")
 
 
 def test_loops_around_elements_of_mjml_stay_where_they_are():
@@ -217,13 +224,13 @@ def test_mjml_that_is_wrong_is_refused_with_its_line(source, line, hint):
         assert (error.extra["field"], error.extra["line"]) == ("mjml", line), error.detail
         assert hint in error.detail
     else:
-        with pytest.raises(Fault, match=hint):
+        with pytest.raises(TemplateError, match=hint):
             compile_mjml(source)
 
 
 @given(st.text(st.sampled_from("<>/=\"' mj-textbody{}%&\n"), max_size=120))
 def test_any_mjml_is_made_or_refused(text):
-    with contextlib.suppress(Fault):
+    with contextlib.suppress(TemplateError):
         assert compile_mjml(COLUMN.replace("{}", "<mj-text>" + text + "</mj-text>")).startswith("<!doctype html>")
 
 
@@ -290,7 +297,7 @@ def test_what_is_wrong_is_named_by_its_field(channel, fields, field):
 
 def test_variants_need_names_and_weights():
     def of(name: str, weight: float = 1.0, text: str = "a") -> Variant:
-        return Variant(name=name, weight=weight, content=Source(text=text))
+        return Variant(name=name, weight=weight, content=TemplateSource(text=text))
 
     assert refused("sms", of("a"), of("a")).extra["field"] == "variants"
     assert refused("sms", of(" ")).extra["field"] == "variants"
@@ -309,7 +316,7 @@ def test_each_person_gets_the_same_variant_and_all_of_them_by_weight():
     made = template(
         "sms",
         *[
-            Variant(name=name, weight=weight, content=Source(text=name))
+            Variant(name=name, weight=weight, content=TemplateSource(text=name))
             for name, weight in (("a", 3), ("b", 0), ("c", 1))
         ],
     )
@@ -330,7 +337,9 @@ def test_each_person_gets_the_same_variant_and_all_of_them_by_weight():
     st.floats(0, 1, exclude_max=True),
 )
 def test_a_variant_without_weight_is_never_taken(weights, choice):
-    made = Compiled("sms", [Variant(name=str(n), weight=w, content=Source(text="a")) for n, w in enumerate(weights)])
+    made = CompiledTemplate(
+        "sms", [Variant(name=str(n), weight=w, content=TemplateSource(text="a")) for n, w in enumerate(weights)]
+    )
     picked = int(made.pick(choice))
     assert weights[picked] > 0 or len(weights) == 1
 

@@ -9,8 +9,8 @@ from waypost.domain.webhooks.delivery import (
     JITTER,
     RETRIES,
     SLOW_DOWN,
-    Outcome,
-    Settled,
+    AttemptOutcome,
+    DeliveryDecision,
     State,
     delay,
     judge,
@@ -25,18 +25,18 @@ chances = st.floats(0, 1, exclude_max=True)
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (200, Outcome.DELIVERED),
-        (204, Outcome.DELIVERED),
-        (299, Outcome.DELIVERED),
-        (199, Outcome.FAILED),
-        (301, Outcome.FAILED),
-        (302, Outcome.FAILED),
-        (400, Outcome.FAILED),
-        (409, Outcome.FAILED),
-        (410, Outcome.GONE),
-        (429, Outcome.FAILED),
-        (500, Outcome.FAILED),
-        (None, Outcome.FAILED),
+        (200, AttemptOutcome.DELIVERED),
+        (204, AttemptOutcome.DELIVERED),
+        (299, AttemptOutcome.DELIVERED),
+        (199, AttemptOutcome.FAILED),
+        (301, AttemptOutcome.FAILED),
+        (302, AttemptOutcome.FAILED),
+        (400, AttemptOutcome.FAILED),
+        (409, AttemptOutcome.FAILED),
+        (410, AttemptOutcome.GONE),
+        (429, AttemptOutcome.FAILED),
+        (500, AttemptOutcome.FAILED),
+        (None, AttemptOutcome.FAILED),
     ],
 )
 def test_only_2xx_is_success_and_only_410_ends_it(status, outcome):
@@ -44,25 +44,25 @@ def test_only_2xx_is_success_and_only_410_ends_it(status, outcome):
 
 
 def test_answers_that_ask_for_less_are_failures():
-    assert {judge(status) for status in SLOW_DOWN} == {Outcome.FAILED}
+    assert {judge(status) for status in SLOW_DOWN} == {AttemptOutcome.FAILED}
 
 
 @pytest.mark.parametrize(
     ("outcome", "tries", "asked", "settled"),
     [
-        (Outcome.DELIVERED, 1, None, Settled(State.DELIVERED, None)),
-        (Outcome.DELIVERED, 11, None, Settled(State.DELIVERED, None)),
-        (Outcome.GONE, 1, None, Settled(State.DEAD, None, "gone")),
-        (Outcome.GONE, 11, DAY, Settled(State.DEAD, None, "gone")),
-        (Outcome.FAILED, 1, None, Settled(State.PENDING, NOW + 80 * SECOND)),
-        (Outcome.FAILED, 2, None, Settled(State.PENDING, NOW + 160 * SECOND)),
-        (Outcome.FAILED, 10, None, Settled(State.PENDING, NOW + 80 * 512 * SECOND)),
-        (Outcome.FAILED, 11, None, Settled(State.DEAD, None, "exhausted")),
-        (Outcome.FAILED, 11, SECOND, Settled(State.DEAD, None, "exhausted")),
+        (AttemptOutcome.DELIVERED, 1, None, DeliveryDecision(State.DELIVERED, None)),
+        (AttemptOutcome.DELIVERED, 11, None, DeliveryDecision(State.DELIVERED, None)),
+        (AttemptOutcome.GONE, 1, None, DeliveryDecision(State.DEAD, None, "gone")),
+        (AttemptOutcome.GONE, 11, DAY, DeliveryDecision(State.DEAD, None, "gone")),
+        (AttemptOutcome.FAILED, 1, None, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
+        (AttemptOutcome.FAILED, 2, None, DeliveryDecision(State.PENDING, NOW + 160 * SECOND)),
+        (AttemptOutcome.FAILED, 10, None, DeliveryDecision(State.PENDING, NOW + 80 * 512 * SECOND)),
+        (AttemptOutcome.FAILED, 11, None, DeliveryDecision(State.DEAD, None, "exhausted")),
+        (AttemptOutcome.FAILED, 11, SECOND, DeliveryDecision(State.DEAD, None, "exhausted")),
         # The receiver may ask for more patience, not for less.
-        (Outcome.FAILED, 1, HOUR, Settled(State.PENDING, NOW + HOUR)),
-        (Outcome.FAILED, 1, SECOND, Settled(State.PENDING, NOW + 80 * SECOND)),
-        (Outcome.FAILED, 1, 0, Settled(State.PENDING, NOW + 80 * SECOND)),
+        (AttemptOutcome.FAILED, 1, HOUR, DeliveryDecision(State.PENDING, NOW + HOUR)),
+        (AttemptOutcome.FAILED, 1, SECOND, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
+        (AttemptOutcome.FAILED, 1, 0, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
     ],
 )
 def test_what_follows_an_attempt(outcome, tries, asked, settled):
@@ -70,10 +70,12 @@ def test_what_follows_an_attempt(outcome, tries, asked, settled):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(Outcome), chances, st.none() | st.integers(0, DAY)), min_size=RETRIES + 1),
+    st.lists(
+        st.tuples(st.sampled_from(AttemptOutcome), chances, st.none() | st.integers(0, DAY)), min_size=RETRIES + 1
+    ),
     st.floats(0.001, BASE),
 )
-@example([(Outcome.FAILED, 0.0, None)] * (RETRIES + 1), BASE)
+@example([(AttemptOutcome.FAILED, 0.0, None)] * (RETRIES + 1), BASE)
 def test_every_delivery_ends_after_at_most_eleven_tries(attempts, base):
     now, ended = NOW, None
     for tries, (outcome, chance, asked) in enumerate(attempts, 1):

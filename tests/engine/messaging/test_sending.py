@@ -25,7 +25,7 @@ from tests.services import postgres_server
 from tests.storage.test_messages import FIRST, SECOND_ONE, Office, _workspace, connection, receipt
 from waypost.cli.serve import make_server
 from waypost.clock import HOUR, SECOND, Ids, iso, now_us
-from waypost.domain.messaging.message import Content, Outcome, Outgoing, Status, Verdict
+from waypost.domain.messaging.message import Content, Outgoing, SendOutcome, Status, Verdict
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
@@ -91,7 +91,9 @@ class Post:
         config = configs[connector] | changes.pop("config", {})
         name = changes.pop("name", f"{connector} {len(self.keys)}")
         draft = connection_records.check_draft(
-            connection_records.Draft(name=name, config=config, **changes), definition, engine.connections.data_centers
+            connection_records.ConnectionDraft(name=name, config=config, **changes),
+            definition,
+            engine.connections.data_centers,
         )
         key = connection_records.make_receipts_key()
         account = await engine.database.transact(
@@ -123,7 +125,7 @@ class Post:
 
         async def work(tx: Tx) -> None:
             account = await connection_records.find_account(tx, engine.encryption, 1, connection_id)
-            draft = connection_records.Draft(
+            draft = connection_records.ConnectionDraft(
                 name=account.name, config=account.config | config, position=account.position
             )
             await connection_records.change_connection(
@@ -1033,7 +1035,7 @@ class Life:
             # Any try, also one that was settled before or that a later one has overtaken.
             id_, count = self.tries[which % len(self.tries)]
             before = await office.look(id_)
-            verdict = Verdict(outcome=Outcome(word), code=9988, provider_message_id=f"{id_}-{count}")
+            verdict = Verdict(outcome=SendOutcome(word), code=9988, provider_message_id=f"{id_}-{count}")
             await office.hand_in([SendResult(id_, count, now_us(), verdict, 1)])
             if word in ("retry", "misconfigured") and (before["status"], before["tries"]) == ("sending", count):
                 self.free.add(id_)

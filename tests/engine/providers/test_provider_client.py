@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.conftest import LOOPBACK, Outside, listening
 from waypost.clock import now_us
-from waypost.domain.messaging.message import Content, Outcome, Outgoing
+from waypost.domain.messaging.message import Content, Outgoing, SendOutcome
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector, check_config
 from waypost.domain.providers.definition import parse_own_connector
@@ -111,7 +111,7 @@ def message(number: int = 1, text: str = "Hi", **changes: Any) -> Outgoing:
 async def test_a_message_arrives_and_its_id_comes_back(wire):
     async with provider(lambda asked: (200, {"id": "m-1"})) as (url, asked):
         verdicts = await wire.send(gateway(url + "/send"), [message()], now_us())
-    assert [(one.outcome, one.provider_message_id) for one in verdicts] == [(Outcome.ACCEPTED, "m-1")]
+    assert [(one.outcome, one.provider_message_id) for one in verdicts] == [(SendOutcome.ACCEPTED, "m-1")]
     assert (asked[0].method, asked[0].path) == ("POST", "/send")
     assert json.loads(asked[0].body) == {"to": "+12025550001", "text": "Hi", "reference": "msg_0000000000000001"}
 
@@ -141,7 +141,7 @@ async def test_nobody_is_there(wire):
     async with provider(lambda asked: (200, {})) as (url, _):
         pass
     (found,) = await wire.send(gateway(url), [message()], now_us())
-    assert (found.outcome, found.reason) == (Outcome.RETRY, "unreachable")
+    assert (found.outcome, found.reason) == (SendOutcome.RETRY, "unreachable")
 
 
 async def test_a_private_address_is_not_reached():
@@ -152,7 +152,7 @@ async def test_a_private_address_is_not_reached():
         )
     finally:
         await guarded.stop()
-    assert (found.outcome, found.reason) == (Outcome.MISCONFIGURED, "address_forbidden")
+    assert (found.outcome, found.reason) == (SendOutcome.MISCONFIGURED, "address_forbidden")
 
 
 async def test_a_slow_answer_is_no_answer(wire, outside: Outside):
@@ -168,19 +168,19 @@ answers = [{{ status = 200, outcome = "accepted" }}]
 """
     connector = parse_own_connector(definition, "slow")
     (found,) = await wire.send(connection(connector), [message()], now_us())
-    assert (found.outcome, found.reason) == (Outcome.UNKNOWN, "no_answer")
+    assert (found.outcome, found.reason) == (SendOutcome.UNKNOWN, "no_answer")
     # Where a repeat does no harm, there is nothing to be unsure of.
     repeatable = parse_own_connector(definition + "idempotent = true\n", "slow")
     (found,) = await wire.send(connection(repeatable), [message()], now_us())
-    assert (found.outcome, found.reason) == (Outcome.RETRY, "no_answer")
+    assert (found.outcome, found.reason) == (SendOutcome.RETRY, "no_answer")
 
 
 async def test_a_message_that_cannot_be_said_is_rejected_and_nothing_is_sent(wire):
     async with provider(lambda asked: (200, {"id": "1"})) as (url, asked):
         refused = await wire.send(gateway(url, headers="X-T: {{ message.text }}"), [message(text="a\nb")], now_us())
         broken = await wire.send(gateway(url, body_template="a={{ message.to }}"), [message()], now_us())
-    assert (refused[0].outcome, refused[0].reason) == (Outcome.REJECTED, "invalid_request")
-    assert (broken[0].outcome, broken[0].reason) == (Outcome.MISCONFIGURED, "configuration")
+    assert (refused[0].outcome, refused[0].reason) == (SendOutcome.REJECTED, "invalid_request")
+    assert (broken[0].outcome, broken[0].reason) == (SendOutcome.MISCONFIGURED, "configuration")
     assert asked == []
 
 
@@ -226,13 +226,13 @@ async def test_a_token_that_was_taken_back_is_replaced(wire):
 
     async with provider(answer) as (url, asked):
         chosen = with_token(url)
-        assert (await wire.send(chosen, [message(1)], now_us()))[0].outcome is Outcome.ACCEPTED
+        assert (await wire.send(chosen, [message(1)], now_us()))[0].outcome is SendOutcome.ACCEPTED
         good.clear()
         good.add("Bearer t-2")
-        assert (await wire.send(chosen, [message(2)], now_us()))[0].outcome is Outcome.ACCEPTED
+        assert (await wire.send(chosen, [message(2)], now_us()))[0].outcome is SendOutcome.ACCEPTED
         good.clear()
         # A new one is refused as well: then it is not the token.
-        assert (await wire.send(chosen, [message(3)], now_us()))[0].outcome is Outcome.MISCONFIGURED
+        assert (await wire.send(chosen, [message(3)], now_us()))[0].outcome is SendOutcome.MISCONFIGURED
     assert [one.path for one in asked] == ["/token", "/send", "/send", "/token", "/send", "/send", "/token", "/send"]
 
 
@@ -243,21 +243,21 @@ async def test_a_token_that_hardly_lasts_is_not_kept(wire, lasts):
 
     async with provider(answer) as (url, asked):
         for number in (1, 2):
-            assert (await wire.send(with_token(url), [message(number)], now_us()))[0].outcome is Outcome.ACCEPTED
+            assert (await wire.send(with_token(url), [message(number)], now_us()))[0].outcome is SendOutcome.ACCEPTED
     assert [one.path for one in asked] == ["/token", "/send"] * 2
 
 
 @pytest.mark.parametrize(
     ("status", "told", "outcome"),
     [
-        (400, {"error": "invalid_client"}, Outcome.MISCONFIGURED),
-        (401, {"error": SECRET}, Outcome.MISCONFIGURED),
-        (500, {}, Outcome.RETRY),
-        (429, {}, Outcome.RETRY),
-        (200, {"access_token": "a\r\nX: 1"}, Outcome.MISCONFIGURED),
-        (200, {"access_token": ""}, Outcome.MISCONFIGURED),
-        (200, {"token": "x"}, Outcome.MISCONFIGURED),
-        (200, [], Outcome.MISCONFIGURED),
+        (400, {"error": "invalid_client"}, SendOutcome.MISCONFIGURED),
+        (401, {"error": SECRET}, SendOutcome.MISCONFIGURED),
+        (500, {}, SendOutcome.RETRY),
+        (429, {}, SendOutcome.RETRY),
+        (200, {"access_token": "a\r\nX: 1"}, SendOutcome.MISCONFIGURED),
+        (200, {"access_token": ""}, SendOutcome.MISCONFIGURED),
+        (200, {"token": "x"}, SendOutcome.MISCONFIGURED),
+        (200, [], SendOutcome.MISCONFIGURED),
     ],
 )
 async def test_without_a_token_nothing_is_sent(wire, status, told, outcome):
@@ -288,7 +288,7 @@ async def test_a_trial_shows_all_but_the_secrets(wire):
         trial = await wire.send_test(chosen, message(text="Grüße"), now_us())
     assert asked[0].headers["x-key"] == SECRET
     assert json.loads(asked[0].body)["key"] == SECRET
-    assert trial.verdict.outcome is Outcome.REJECTED
+    assert trial.verdict.outcome is SendOutcome.REJECTED
     assert trial.verdict.provider_code == "7"
     assert trial.request is not None
     assert trial.response is not None
@@ -325,7 +325,7 @@ async def test_a_trial_with_a_token_does_not_show_it(wire):
 
     async with provider(answer) as (url, _):
         trial = await wire.send_test(with_token(url), message(), now_us())
-    assert trial.verdict.outcome is Outcome.ACCEPTED
+    assert trial.verdict.outcome is SendOutcome.ACCEPTED
     assert trial.request is not None
     assert dict(trial.request.headers)["Authorization"] == "Bearer ***"
     assert "very-secret" not in repr(trial)
@@ -341,7 +341,7 @@ async def test_a_trial_with_signature_does_not_show_it(wire):
             endpoint_url=url,
         )
         trial = await wire.send_test(chosen, message(), now_us())
-    assert trial.verdict.outcome is Outcome.ACCEPTED
+    assert trial.verdict.outcome is SendOutcome.ACCEPTED
     signed = asked[0].headers["authorization"]
     assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
     assert signed.rpartition("=")[2] not in repr(trial)
@@ -354,7 +354,7 @@ async def test_a_trial_of_what_cannot_be_sent_has_no_request(wire):
     trial = await wire.send_test(gateway("http://127.0.0.1:1/", body_template="x=1"), message(), now_us())
     assert trial.request is None
     assert trial.response is None
-    assert trial.verdict.outcome is Outcome.MISCONFIGURED
+    assert trial.verdict.outcome is SendOutcome.MISCONFIGURED
 
 
 # Calls with many messages
@@ -404,8 +404,8 @@ async def test_one_message_spoils_the_call_of_nobody_else(wire):
     async with provider(taken) as (url, asked):
         verdicts = await wire.send(pinpoint(url), [message(n, text) for n, text in enumerate(texts)], now_us())
     outcomes = [one.outcome for one in verdicts]
-    assert outcomes.count(Outcome.ACCEPTED) == 15
-    assert outcomes[5] is Outcome.REJECTED
+    assert outcomes.count(SendOutcome.ACCEPTED) == 15
+    assert outcomes[5] is SendOutcome.REJECTED
     assert len(asked) <= 9
     # Nobody got it twice.
     served = [a for one in asked if taken(one)[0] == 200 for a in json.loads(one.body)["Addresses"]]

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from waypost.clock import Ids, now_us
-from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import check_config
 from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.masking import Masker
 from waypost.engine.providers import connection_records
 from waypost.engine.providers import registry as module
-from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import definitions, read_own, shipped
 from waypost.engine.providers.registry import SOURCES, ConnectionRegistry, complete, failure_of
 from waypost.engine.runtime.encryption import Encryption
@@ -52,7 +52,7 @@ async def known(database: SQLite) -> ConnectionRegistry:
 
 
 async def make(database: SQLite, name: str, *, workspace: int = 1, **changes: Any) -> ConnectionRecord:
-    draft = connection_records.check_draft(Draft(name=name, config=CONFIG, **changes), TWILIO, CENTERS)
+    draft = connection_records.check_draft(ConnectionDraft(name=name, config=CONFIG, **changes), TWILIO, CENTERS)
     return await database.transact(
         connection_records.create_connection, ids, VAULT, workspace, TWILIO, draft, f"key {name}", None, now_us()
     )
@@ -65,8 +65,8 @@ async def rename(database: SQLite, account: ConnectionRecord, name: str) -> Conn
     )
 
 
-def _draft(account: ConnectionRecord) -> Draft:
-    return Draft(**{name: getattr(account, name) for name in Draft.__struct_fields__})
+def _draft(account: ConnectionRecord) -> ConnectionDraft:
+    return ConnectionDraft(**{name: getattr(account, name) for name in ConnectionDraft.__struct_fields__})
 
 
 async def test_what_changes_elsewhere_is_seen_after_a_refresh(database, known):
@@ -236,7 +236,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
 
     await database.transact(put, text)
     own = read_own(text, "own")
-    draft = Draft(name="one", config=check_config(own, CONFIG))
+    draft = ConnectionDraft(name="one", config=check_config(own, CONFIG))
     made = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, own, draft, "key", None, now_us()
     )
@@ -345,12 +345,12 @@ def test_data_centers_that_are_none_are_refused(text):
 async def test_the_same_account_is_the_same_connector_and_the_same_identity_in_one_workspace(database, known):
     one, other = await make(database, "one"), await make(database, "two")
     elsewhere = await make(database, "elsewhere", workspace=2)
-    draft = Draft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
+    draft = ConnectionDraft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     rotated = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key rotated", None, now_us()
     )
-    draft = Draft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
+    draft = ConnectionDraft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     stranger = await database.transact(
         connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key stranger", None, now_us()
@@ -375,18 +375,21 @@ def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secr
 @pytest.mark.parametrize(
     ("verdicts", "failure"),
     [
-        ([Verdict(outcome=Outcome.RETRY, reason="unreachable", detail="refused")], ("unreachable", "refused")),
+        ([Verdict(outcome=SendOutcome.RETRY, reason="unreachable", detail="refused")], ("unreachable", "refused")),
         # In an outage the rest of the queue must not become unknown as well.
-        ([Verdict(outcome=Outcome.UNKNOWN, reason="provider_5xx", detail="503")], ("provider_5xx", "503")),
+        ([Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx", detail="503")], ("provider_5xx", "503")),
         (
-            [Verdict(outcome=Outcome.UNKNOWN, reason="provider_5xx"), Verdict(outcome=Outcome.RETRY, reason="busy")],
+            [
+                Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx"),
+                Verdict(outcome=SendOutcome.RETRY, reason="busy"),
+            ],
             ("busy", None),
         ),
         # Who answers, or does not answer at all, is there.
-        ([Verdict(outcome=Outcome.UNKNOWN, reason="no_answer")], None),
-        ([Verdict(outcome=Outcome.RETRY), Verdict(outcome=Outcome.ACCEPTED)], None),
-        ([Verdict(outcome=Outcome.REJECTED)], None),
-        ([Verdict(outcome=Outcome.MISCONFIGURED)], None),
+        ([Verdict(outcome=SendOutcome.UNKNOWN, reason="no_answer")], None),
+        ([Verdict(outcome=SendOutcome.RETRY), Verdict(outcome=SendOutcome.ACCEPTED)], None),
+        ([Verdict(outcome=SendOutcome.REJECTED)], None),
+        ([Verdict(outcome=SendOutcome.MISCONFIGURED)], None),
     ],
 )
 def test_what_counts_as_a_failure_of_a_connection(verdicts, failure):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.conftest import World
 from waypost.clock import now_us
-from waypost.domain.templates.template import Source, Variant, check_template
+from waypost.domain.templates.template import TemplateSource, Variant, check_template
 from waypost.engine.templates import templates
 from waypost.engine.templates.templates import Template, Templates
 from waypost.errors import Conflict, Invalid, NotFound
@@ -16,7 +16,7 @@ WORKSPACE = 1
 
 
 def sms(text: str) -> list[Variant]:
-    variants = [Variant(content=Source(text=text))]
+    variants = [Variant(content=TemplateSource(text=text))]
     check_template("sms", variants)
     return variants
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.conftest import LOOPBACK, SECRET, Outside, eventually
 from waypost.domain.values.egress_guard import parse_networks
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint, Secret
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.webhooks import dispatcher as module
@@ -145,7 +145,7 @@ async def test_lanes_that_hang_leave_room_for_the_others(narrow: Lanes, outside:
         narrow.offer(healthy, 50)
         await narrow.ended(healthy, turn * 50)
     assert time.monotonic() - began < 3
-    assert not [attempt for attempt in narrow.of(healthy) if attempt.outcome is not Outcome.DELIVERED]
+    assert not [attempt for attempt in narrow.of(healthy) if attempt.outcome is not AttemptOutcome.DELIVERED]
 
 
 async def test_the_rate_limit(lanes: Lanes, outside: Outside):
@@ -201,7 +201,7 @@ async def test_an_answer_that_asks_for_less_pauses_the_lane(lanes: Lanes, outsid
     receiver = endpoint(outside.hook(name), concurrency=1)
     lanes.offer(receiver, 3)
     first, second, _ = await lanes.ended(receiver, 3)
-    assert first.outcome is Outcome.FAILED
+    assert first.outcome is AttemptOutcome.FAILED
     assert 45_000 <= second.started_at - first.ended_at < 2_000_000
 
 
@@ -249,7 +249,7 @@ async def test_gone_stops_at_once_and_gives_back(lanes: Lanes, outside: Outside)
     lanes.offer(receiver, 100)
     await eventually(lambda: len(lanes.released) == 99)
     assert len(lanes.attempts) == outside.count("gone") == 1
-    assert lanes.attempts[0].outcome is Outcome.GONE
+    assert lanes.attempts[0].outcome is AttemptOutcome.GONE
     lanes.offer(receiver, 5)
     await eventually(lambda: len(lanes.released) == 104)
     assert (lanes.dispatcher.held, lanes.dispatcher.held_bytes, lanes.dispatcher.in_flight) == (0, 0, 0)
@@ -267,8 +267,8 @@ async def test_gone_of_what_was_before_stops_nobody(lanes: Lanes, outside: Outsi
     await eventually(lambda: outside.count("gone-before") == 1)
     lanes.dispatcher.configure([msgspec.structs.replace(receiver, url=outside.hook("moved"), version=2)])
     await lanes.ended(receiver, 3)
-    assert [attempt.outcome for attempt in lanes.attempts].count(Outcome.DELIVERED) == 2
-    assert [attempt.version for attempt in lanes.attempts if attempt.outcome is Outcome.GONE] == [1]
+    assert [attempt.outcome for attempt in lanes.attempts].count(AttemptOutcome.DELIVERED) == 2
+    assert [attempt.version for attempt in lanes.attempts if attempt.outcome is AttemptOutcome.GONE] == [1]
 
 
 async def test_a_lane_that_is_gone_gives_back(lanes: Lanes, outside: Outside):

@@ -12,7 +12,7 @@ from waypost.api.control.calls import Call
 from waypost.api.control.connection_view import SetupCheck, check_view, connection_id, uses_firehose
 from waypost.clock import SECOND
 from waypost.domain.messaging.failure_codes import describe
-from waypost.domain.messaging.message import Content, Outcome, Outgoing
+from waypost.domain.messaging.message import Content, Outgoing, SendOutcome
 from waypost.domain.messaging.request import check_content
 from waypost.domain.providers.aws.iam import iam_policy, setup_steps
 from waypost.domain.providers.connection import Connection
@@ -168,7 +168,7 @@ async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Res
         failed = None if verdict.code is None else describe(verdict.code)
         return TestMessageResult(
             message_id=public("msg", message.id),
-            accepted=verdict.outcome is Outcome.ACCEPTED,
+            accepted=verdict.outcome is SendOutcome.ACCEPTED,
             request=None if request is None else TestMessageRequest(**msgspec.structs.asdict(request)),
             response=None if response is None else TestMessageResponse(**msgspec.structs.asdict(response)),
             verdict=TestMessageVerdict(

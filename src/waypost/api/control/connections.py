@@ -20,7 +20,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import Report
 from waypost.engine.providers import connection_records
-from waypost.engine.providers.connection_records import ConnectionRecord, Draft
+from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime import idempotency
 from waypost.storage.database import Tx
@@ -111,7 +111,7 @@ async def create_checked(call: Call, asked: CreateConnection) -> Response[Connec
         return call.respond(known)
     connector = await call.read(find_connector, call.workspace_id, asked.connector)
     draft = connection_records.check_draft(
-        Draft(
+        ConnectionDraft(
             name=asked.name,
             config=asked.config,
             position=asked.position,
@@ -138,7 +138,7 @@ async def create_checked(call: Call, asked: CreateConnection) -> Response[Connec
     return response
 
 
-async def prove(call: Call, connector: Connector, draft: Draft, skip: bool) -> Report | None:
+async def prove(call: Call, connector: Connector, draft: ConnectionDraft, skip: bool) -> Report | None:
     """Run the set-up check of a draft and return the report; raise Invalid if it failed, unless `skip` is set."""
     engine = call.engine
     tracker_url = engine.connections.tracker_url(draft.data_center)
@@ -192,15 +192,19 @@ async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     if "validity" in given:
         given["validity_s"] = given.pop("validity")
 
-    def merge(account: ConnectionRecord) -> Draft:
-        values = {name: given.get(name, getattr(account, name)) for name in Draft.__struct_fields__ if name != "config"}
+    def merge(account: ConnectionRecord) -> ConnectionDraft:
+        values = {
+            name: given.get(name, getattr(account, name))
+            for name in ConnectionDraft.__struct_fields__
+            if name != "config"
+        }
         if "data_center" not in given and values["data_center"] not in engine.connections.data_centers:
             # The data center was removed from the settings: other fields can still be updated.
             values["data_center"] = None
-        draft = Draft(config=connection_records.merge_config(account, config), **values)
+        draft = ConnectionDraft(config=connection_records.merge_config(account, config), **values)
         return connection_records.check_draft(draft, account.usable, engine.connections.data_centers)
 
-    def differs(account: ConnectionRecord, draft: Draft) -> bool:
+    def differs(account: ConnectionRecord, draft: ConnectionDraft) -> bool:
         center_url = engine.connections.center_url
         return draft.config != account.config or center_url(draft.data_center) != center_url(account.data_center)
 

@@ -17,8 +17,8 @@ from waypost.domain.templates.liquid.environment import UndefinedVariable
 from waypost.domain.templates.template import (
     FIELDS,
     LONGEST_NAME,
-    Compiled,
-    Source,
+    CompiledTemplate,
+    TemplateSource,
     Variant,
     check_template,
     context_of,
@@ -189,7 +189,7 @@ def _template_view(template: templates.Template) -> Template:
 
 def _given(fields: TemplateContent) -> dict[str, Any]:
     """Return the given fields; a field that was set to null has its empty value."""
-    empty = Source()
+    empty = TemplateSource()
     return {
         name: getattr(empty, name) if value is None else value
         for name in TemplateContent.__struct_fields__
@@ -201,14 +201,17 @@ def _variants(asked: list[TemplateVariantInput] | None, fields: TemplateContent 
     """Return the variants of a request: those of its list, or one made of its fields."""
     given = _given(fields) if fields is not None else {}
     if asked is None:
-        return [Variant(content=Source(**given))]
+        return [Variant(content=TemplateSource(**given))]
     if given:
         raise Invalid(
             f"A template has either variants or a content of its own. Remove {', '.join(given)}, or `variants`.",
             code="invalid_template",
             field=next(iter(given)),
         )
-    return [Variant(name=one.name.strip(), weight=one.weight, content=Source(**_given(one.content))) for one in asked]
+    return [
+        Variant(name=one.name.strip(), weight=one.weight, content=TemplateSource(**_given(one.content)))
+        for one in asked
+    ]
 
 
 def _changed(template: templates.Template, asked: UpdateTemplate) -> list[Variant]:
@@ -306,7 +309,7 @@ async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
     return await _preview(call, asked, asked.channel, _variants(asked.variants, asked.content))
 
 
-async def _check(channel: str, variants: list[Variant]) -> Compiled:
+async def _check(channel: str, variants: list[Variant]) -> CompiledTemplate:
     """Compile the variants; raise Invalid for the first error in them."""
     size = sum(len(variant.content.html) + len(variant.content.mjml) for variant in variants)
     return await templates.compile_aside(size, lambda: check_template(channel, variants))

@@ -16,8 +16,8 @@ from waypost.domain.providers.aws import firehose
 from waypost.domain.providers.callbacks import (
     BATCH_BYTES,
     BODY_BYTES,
-    Notification,
-    Posted,
+    CallbackRequest,
+    SnsNotification,
     confirmation,
     given_keys,
     is_genuine,
@@ -153,7 +153,7 @@ class ReceiptRoutes:
                 named = await self._take_stream(data, headers, connection.id, connection.workspace_id)
                 return _encode(_StreamAnswer(request_id or named, now_us() // 1000))
             path, now = _raw_path(scope), now_us()
-            posted = Posted(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
+            posted = CallbackRequest(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
             if not is_genuine(connection.connector, connection.config, posted, now):
                 await self._require_key(connection, headers, query)
             notification = read_notification(data)
@@ -209,9 +209,9 @@ class ReceiptRoutes:
         )
         return delivery.request_id or ""
 
-    async def _take_notification(self, notification: Notification) -> bool:
+    async def _take_notification(self, notification: SnsNotification) -> bool:
         """Return whether an SNS envelope has a message to parse; confirm the subscription if it asks for that."""
-        if notification.type == "Notification":
+        if notification.type == "SnsNotification":
             return True
         if notification.type == "SubscriptionConfirmation":
             page = confirmation(notification)
@@ -254,7 +254,7 @@ class ReceiptRoutes:
         return count
 
 
-def _callback_slices(connection: Connection, posted: Posted, now: int) -> Iterator[Found]:
+def _callback_slices(connection: Connection, posted: CallbackRequest, now: int) -> Iterator[Found]:
     """Yield the receipts in a verified callback, in slices."""
     connector = connection.connector
     records = read_body(connector, posted)

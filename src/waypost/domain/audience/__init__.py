@@ -1,1 +1,1 @@
-"""People: profiles and the identifiers that lead to them."""
+"""Profiles, and the identifiers that resolve to them."""

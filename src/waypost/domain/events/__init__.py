@@ -1,1 +1,1 @@
-"""What happened: the Segment reader, and the catalogue of event types."""
+"""Events: the reader for the Segment protocol, and the event types."""

@@ -1,22 +1,22 @@
-"""An event as it is recorded, wherever it came from."""
+"""An event, as the recorder stores it."""
 
 import msgspec
 
 
 class Event(msgspec.Struct):
-    """Something that happened, ready to be recorded; of a person where one is known."""
+    """An event to record, with its profile if it is known."""
 
     workspace_id: int
     type: str
     profile_id: int | None
     occurred_at: int
-    #: The id that makes a repeat the same event.
+    #: Two events of a workspace with the same message id are one event.
     message_id: str
     #: JSON object.
     data: bytes
-    #: 64 bits that stand for workspace and message id; 0 where repeats are kept out otherwise.
+    #: 64-bit hash of workspace and message id; 0 if repeats were already removed.
     message_key: int = 0
-    #: The metric of a tracked event; its type is made from it.
+    #: The metric of a tracked event, from which its type is derived.
     metric: str | None = None
-    #: Given by the recorder.
+    #: Assigned by the recorder.
     id: int = 0

@@ -1,4 +1,4 @@
-"""The catalogue of event types: what each is, the JSON Schema of a webhook that tells of it, and an example."""
+"""Event types: a description, the JSON Schema of the webhook body, and an example for each."""
 
 from typing import Any
 
@@ -8,52 +8,56 @@ from waypost.domain.events.segment import TYPES, metric_type
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-#: Ids and moment of the examples.
+#: The ids and the time in the examples.
 _EVENT, _PROFILE = "evt_061c7f3a2b1c0001", "pro_061c7f3a2b1b0001"
 _MOMENT = "2026-03-14T09:26:53.589793Z"
 
 _TEXT = {"type": "string"}
 _OBJECT = {"type": "object"}
 _IDS: dict[str, Any] = {
-    "id": {"type": "string", "pattern": "^evt_[0-9a-f]{16}$", "description": "The event; the same in `webhook-id`."},
-    "message_id": {"type": "string", "description": "The `messageId` that the client gave, or one made for it."},
+    "id": {
+        "type": "string",
+        "pattern": "^evt_[0-9a-f]{16}$",
+        "description": "The event id; the same as in the header `webhook-id`.",
+    },
+    "message_id": {"type": "string", "description": "The `messageId` of the client, or a generated one."},
     "profile_id": {
         "type": ["string", "null"],
         "pattern": "^pro_[0-9a-f]{16}$",
-        "description": "Who it is about, as known when it came in.",
+        "description": "The profile that the event was resolved to when it was recorded.",
     },
 }
 _CONTENTS: dict[str, Any] = {
-    "user_id": _TEXT | {"description": "The person, as your system knows them."},
-    "anonymous_id": _TEXT | {"description": "The device or browser, before the person was known."},
-    "properties": _OBJECT | {"description": "What the event says, as it came in."},
-    "traits": _OBJECT | {"description": "What is said of the person or group, as it came in."},
-    "context": _OBJECT | {"description": "Where it came from: library, page, device, campaign."},
+    "user_id": _TEXT | {"description": "The id of the person in your system."},
+    "anonymous_id": _TEXT | {"description": "The id of the device or browser."},
+    "properties": _OBJECT | {"description": "The properties of the event, as received."},
+    "traits": _OBJECT | {"description": "The traits of the person or group, as received."},
+    "context": _OBJECT | {"description": "The origin of the event: library, page, device, campaign."},
     "integrations": _OBJECT,
     "name": _TEXT,
     "category": _TEXT,
 }
 _CONNECTION = "con_061c7f3a2b1a0001"
 _MESSAGE: dict[str, Any] = _OBJECT | {
-    "description": "The message as it stands.",
+    "description": "The message in its current state.",
     "required": ["id", "channel", "to", "status", "connection_id"],
     "properties": {
         "id": {"type": "string", "pattern": "^msg_[0-9a-f]{16}$"},
         "channel": {"enum": ["sms", "email", "event"]},
-        "to": _TEXT | {"description": "The address that it goes to."},
+        "to": _TEXT | {"description": "The address of the recipient."},
         "status": _TEXT,
         "connection_id": _TEXT,
         "code": {"type": "integer", "description": "The delivery failure code."},
-        "reason": _TEXT | {"description": "Why, in one of Waypost's words."},
-        "provider_code": _TEXT | {"description": "The provider's own word for it."},
-        "detail": _TEXT | {"description": "The provider's own sentence."},
+        "reason": _TEXT | {"description": "The reason, a word of Waypost such as `unreachable`."},
+        "provider_code": _TEXT | {"description": "The provider's own code."},
+        "detail": _TEXT | {"description": "The provider's own error text."},
         "provider_message_id": _TEXT,
         "template_id": _TEXT,
         "campaign": _TEXT,
-        "metadata": _OBJECT | {"description": "What came with the message when it was asked for."},
+        "metadata": _OBJECT | {"description": "The metadata of the request for the message."},
         "test": {"type": "boolean"},
         "parts": {"type": "integer"},
-        "price_micros": {"type": "integer", "description": "Millionths of the currency."},
+        "price_micros": {"type": "integer", "description": "In millionths of the currency."},
         "currency": _TEXT,
         "carrier": _TEXT,
     },
@@ -68,17 +72,21 @@ _EXAMPLE: dict[str, Any] = {
 _STATUSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("queued", "A message was accepted, or waits for its next try.", {}),
     ("sending", "A message is about to be handed to the provider.", {}),
-    ("sent", "The provider took a message.", {"provider_message_id": "a1b2c3"}),
-    ("delivered", "A message arrived.", {"provider_message_id": "a1b2c3", "parts": 1, "price_micros": 6450}),
-    ("failed", "A message did not arrive.", {"code": 2009, "reason": "unreachable", "provider_code": "UNREACHABLE"}),
-    ("skipped", "A message was not sent, for a named reason.", {"reason": "not_consented"}),
-    ("unknown", "Nobody knows whether a message was sent; it is not repeated unasked.", {"reason": "interrupted"}),
+    ("sent", "The provider accepted a message.", {"provider_message_id": "a1b2c3"}),
+    ("delivered", "A message was delivered.", {"provider_message_id": "a1b2c3", "parts": 1, "price_micros": 6450}),
+    ("failed", "A message was not delivered.", {"code": 2009, "reason": "unreachable", "provider_code": "UNREACHABLE"}),
+    ("skipped", "A message was not sent; `reason` says why.", {"reason": "not_consented"}),
+    (
+        "unknown",
+        "A message may or may not have been sent; Waypost does not repeat it by itself.",
+        {"reason": "interrupted"},
+    ),
 )
 _DEEDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("opened", "A person opened an email.", {"ip": "192.0.2.1", "machine": False}),
     ("clicked", "A person followed a link in an email.", {"url": "https://example.com/spring"}),
-    ("complained", "A person called an email spam; nothing more is sent to the address.", {}),
-    ("unsubscribed", "A person wants no more promotional messages.", {}),
+    ("complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
+    ("unsubscribed", "A person unsubscribed from promotional messages.", {}),
 )
 
 
@@ -86,12 +94,12 @@ class EventType(msgspec.Struct, frozen=True):
     """One event type."""
 
     type: str
-    #: The verbatim name of the tracked metric behind it; null for the types that Waypost itself names.
+    #: The name of the tracked metric, verbatim; None for the types that Waypost itself defines.
     metric: str | None
     description: str
-    #: JSON Schema (draft 2020-12) of the whole body of a webhook.
+    #: JSON Schema (draft 2020-12) of the webhook body.
     schema: dict[str, Any]
-    #: A whole body.
+    #: A webhook body.
     example: dict[str, Any]
 
 
@@ -107,7 +115,7 @@ def _entry(
         "required": ["type", "timestamp", "data"],
         "properties": {
             "type": {"const": type_},
-            "timestamp": {"type": "string", "format": "date-time", "description": "When it happened, UTC."},
+            "timestamp": {"type": "string", "format": "date-time", "description": "When the event happened, in UTC."},
             "data": {"type": "object", "required": required, "properties": _IDS | _CONTENTS | contents},
         },
     }
@@ -119,21 +127,21 @@ SYSTEM_TYPES = (
     _entry(
         TYPES["identify"],
         None,
-        "Something was said of a person: an identify call.",
+        "A client set traits of a person: an identify call.",
         {},
         {"user_id": "user-42", "traits": {"email": "ada@example.com", "first_name": "Ada", "plan": "pro"}},
     ),
     _entry(
         TYPES["alias"],
         None,
-        "Two ids turned out to be one person: an alias call.",
-        {"previous_id": _TEXT | {"description": "The id that leads to the same person from now on."}},
+        "A client declared that two ids belong to one person: an alias call.",
+        {"previous_id": _TEXT | {"description": "The id that now resolves to the same person."}},
         {"user_id": "user-42", "previous_id": "anonymous-7"},
     ),
     _entry(
         TYPES["page"],
         None,
-        "A person saw a page of a website.",
+        "A person viewed a page of a website.",
         {},
         {
             "anonymous_id": "anonymous-7",
@@ -144,7 +152,7 @@ SYSTEM_TYPES = (
     _entry(
         TYPES["screen"],
         None,
-        "A person saw a screen of an app.",
+        "A person viewed a screen of an app.",
         {},
         {"user_id": "user-42", "name": "Basket", "properties": {"items": 3}},
     ),
@@ -166,7 +174,7 @@ SYSTEM_TYPES = (
             f"message.{what}",
             None,
             words,
-            {"connection_id": _TEXT, "properties": _OBJECT | {"description": "What else the provider said."}},
+            {"connection_id": _TEXT, "properties": _OBJECT | {"description": "Other properties from the provider."}},
             {"message": _EXAMPLE | {"status": "delivered"}, "connection_id": _CONNECTION, "properties": properties},
         )
         for what, words, properties in _DEEDS
@@ -174,9 +182,9 @@ SYSTEM_TYPES = (
     _entry(
         "message.received",
         None,
-        "A person wrote to one of your numbers.",
+        "A person sent a text message to one of your numbers.",
         {
-            "text": _TEXT | {"description": "What they wrote, verbatim."},
+            "text": _TEXT | {"description": "The text, verbatim."},
             "from": _TEXT,
             "connection_id": _TEXT,
         },
@@ -193,11 +201,11 @@ _BY_TYPE = {entry.type: entry for entry in SYSTEM_TYPES}
 
 
 def tracked_type(metric: str, type_: str | None = None) -> EventType:
-    """The entry of a tracked metric; its properties are the client's own, so the schema leaves them open."""
+    """Return the event type of a tracked metric. The client defines its properties, so the schema allows any."""
     return _entry(
         type_ or metric_type(metric),
         metric,
-        f"The metric {metric!r} was tracked.",
+        f"A client tracked the metric {metric!r}.",
         {"metric": _TEXT | {"description": "The name of the metric, as the client spelled it."}},
         {
             "metric": metric,
@@ -208,7 +216,7 @@ def tracked_type(metric: str, type_: str | None = None) -> EventType:
 
 
 def describe(type_: str, metric: str | None = None) -> EventType:
-    """The entry of any type; a metric that nobody tracked yet gets the name that its type suggests."""
+    """Return any event type by its name. For a metric not tracked yet, a name is derived from the type."""
     known = _BY_TYPE.get(type_)
     if known is not None:
         return known

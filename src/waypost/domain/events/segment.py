@@ -1,4 +1,4 @@
-"""What a Segment client says, read into an entry that can be recorded once."""
+"""Read messages of the Segment HTTP tracking API into entries that the recorder records once each."""
 
 import hashlib
 import re
@@ -15,19 +15,19 @@ from msgspec import UNSET, Raw, UnsetType
 from waypost.domain.values.json_numbers import LARGEST, check_numbers
 from waypost.errors import Error, Invalid, TooLarge
 
-#: Limits as Segment documents them for its HTTP tracking API.
+#: Limits that Segment documents for its HTTP tracking API.
 EVENT_BYTES = 32 * 1024
 BATCH_BYTES = 500 * 1024
 BATCH_EVENTS = 2500
-#: Ids longer than this are not ids.
+#: The most characters of an id.
 ID_CHARACTERS = 512
-#: Objects and arrays inside each other. Every reader downstream gets along with this many.
+#: The most objects and arrays inside each other; every later reader of the data can handle them.
 DEEPEST = 100
-#: Types are kept shorter than an endpoint's patterns for them.
+#: The most characters of a type, so that the pattern of an endpoint can name it.
 _SLUG_CHARACTERS = 200
 
 KINDS = ("track", "identify", "alias", "page", "screen", "group")
-#: The type of what is not a tracked metric. A metric `Order Shipped` has the type `event.order_shipped`.
+#: By kind of message: the event type. A tracked metric `Order Shipped` has the type `event.order_shipped`.
 TYPES = {
     "identify": "profile.identified",
     "alias": "profile.aliased",
@@ -40,21 +40,21 @@ Identifier = tuple[str, str]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: What `datetime` can show: the years 1 to 9999.
+#: The range of `datetime`, the years 1 to 9999, in microseconds.
 _EARLIEST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = {b"{"[0]: 1, b"["[0]: 1, b"}"[0]: -1, b"]"[0]: -1}
 _NOT_BRACKETS = bytes(set(range(256)) - _BRACKETS.keys())
-# Takes one escape at a time, so that the second of two backslashes never starts one.
+# Matches one escape at a time, so that the second of two backslashes never starts one.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
 
 
-class TrackingMessage(msgspec.Struct, rename="camel"):
+class SegmentMessage(msgspec.Struct, rename="camel"):
     """One message of the Segment HTTP tracking API, as a client sends it."""
 
     type: str | None = None
@@ -76,16 +76,16 @@ class TrackingMessage(msgspec.Struct, rename="camel"):
     write_key: str | None = None
 
 
-class TrackingBatch(msgspec.Struct, rename="camel"):
-    """A batch of messages; each stays raw, so that a bad one spoils only itself."""
+class SegmentBatch(msgspec.Struct, rename="camel"):
+    """A batch of messages. Each stays undecoded, so that an invalid one does not affect the others."""
 
     batch: list[Raw]
     sent_at: str | int | float | None = None
     write_key: str | None = None
 
 
-class Contents(msgspec.Struct, omit_defaults=True):
-    """What a webhook's `data` says of an event, beside its ids."""
+class EventContents(msgspec.Struct, omit_defaults=True):
+    """The `data` of an event in a webhook, without its ids."""
 
     metric: str | None = None
     name: str | None = None
@@ -101,61 +101,61 @@ class Contents(msgspec.Struct, omit_defaults=True):
 
 
 class Entry(msgspec.Struct):
-    """An event that was read and is ready to be recorded."""
+    """A validated event, ready to be recorded."""
 
     workspace_id: int
     kind: str
     type: str
     metric: str | None
     message_id: str
-    #: 64 bits that stand for workspace and message id in the index of what was seen.
+    #: 64-bit hash of workspace and message id, the key of the deduplication index.
     message_key: int
-    #: Who it is about, strongest first: user_id, anonymous_id, email, phone.
+    #: Identifiers of the person, strongest first: user_id, anonymous_id, email, phone.
     identifiers: tuple[Identifier, ...]
-    #: Traits to fold into the profile; None when the message says nothing of the person.
+    #: Traits to set on the profile; None if the message has none.
     traits: dict[str, Any] | None
     occurred_at: int
     received_at: int
-    #: JSON object: the Contents.
+    #: EventContents as JSON.
     data: bytes
 
 
-#: A plus sign, digits, and what people write between them.
+#: A plus sign, digits, and the usual separators between them.
 _PHONE = re.compile(r"\s*[+\uff0b][\d\s().\-\u2010-\u2015\u2060/]+")
 
 _encoder = msgspec.json.Encoder()
-_message = msgspec.json.Decoder(TrackingMessage)
-_batch = msgspec.json.Decoder(TrackingBatch)
+_message = msgspec.json.Decoder(SegmentMessage)
+_batch = msgspec.json.Decoder(SegmentBatch)
 _object = msgspec.json.Decoder(dict[str, Any])
 _Read = TypeVar("_Read")
 
 
-def read_batch(body: bytes) -> TrackingBatch:
-    """The messages of a `/v1/batch` body; Invalid when it is no such thing."""
+def read_batch(body: bytes) -> SegmentBatch:
+    """Return the messages of a `/v1/batch` body. Raise Invalid if it is not a batch, TooLarge for too many messages."""
     try:
         batch = _decode(_batch, body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f'The body is not a batch ({error}). Send {{"batch": [...]}}.', code="invalid_batch") from error
     if len(batch.batch) > BATCH_EVENTS:
-        raise TooLarge(f"A batch holds at most {BATCH_EVENTS} events; this one has {len(batch.batch)}. Split it.")
+        raise TooLarge(f"A batch may have at most {BATCH_EVENTS} events; this one has {len(batch.batch)}. Split it.")
     return batch
 
 
-def read_message(raw: bytes | Raw) -> TrackingMessage:
-    """One message; Invalid when it is no JSON object, a field has the wrong type, or others could not read it."""
+def read_message(raw: bytes | Raw) -> SegmentMessage:
+    """Return one message. Raise Invalid if it is not valid, TooLarge if it is larger than EVENT_BYTES."""
     body = bytes(raw)
     if len(body) > EVENT_BYTES:
-        raise TooLarge(f"An event is at most {EVENT_BYTES} bytes; this one has {len(body)}.")
+        raise TooLarge(f"An event may have at most {EVENT_BYTES} bytes; this one has {len(body)}.")
     try:
         message = _decode(_message, body)
-        # What stays raw was only skipped over, which checks all but the encoding.
+        # Undecoded fields were only skipped over, which checks everything except the encoding.
         if not body.isascii():
             body.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"The event cannot be read: {error}.", code="invalid_event") from error
+        raise Invalid(f"The event is not valid: {error}.", code="invalid_event") from error
     check_numbers(body)
     if len(body.translate(None, _NOT_BRACKETS)) > 2 * DEEPEST and _depth(body) > DEEPEST:
-        raise Invalid(f"The event has more than {DEEPEST} objects inside each other.", code="invalid_event")
+        raise Invalid(f"The event has more than {DEEPEST} levels of nested objects and arrays.", code="invalid_event")
     return message
 
 
@@ -163,8 +163,8 @@ def _decode(decoder: msgspec.json.Decoder[_Read], body: bytes) -> _Read:
     try:
         return decoder.decode(body)
     except msgspec.DecodeError:
-        # JavaScript sends half a surrogate pair where somebody cut an emoji in two. It becomes what every encoder
-        # of UTF-8 makes of it; anything else stays wrong.
+        # JavaScript sends half a surrogate pair where a program cut an emoji in two. It becomes U+FFFD, as in every
+        # encoder of UTF-8; any other error remains.
         mended = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
         if mended == body:
             raise
@@ -177,17 +177,17 @@ def _depth(body: bytes) -> int:
 
 
 def read_entry(
-    message: TrackingMessage,
+    message: SegmentMessage,
     kind: str | None,
     workspace_id: int,
     received_at: int,
     fallback_id: str,
     sent_at: str | float | None = None,
 ) -> Entry:
-    """The entry that a message makes, or Invalid with what is wrong with it.
+    """Return the entry of a message. Raise Invalid if the message is not valid.
 
-    `fallback_id` is taken where the client gave no `messageId`; such an event cannot be told from a repeat.
-    `sent_at` is the batch's, for messages without their own.
+    `fallback_id` is used if the client sent no `messageId`; a repeat of such an event cannot be detected. `received_at`
+    is in microseconds. `sent_at` is that of the batch, for messages without their own.
     """
     kind = kind or message.type or ""
     if kind not in KINDS:
@@ -195,7 +195,8 @@ def read_entry(
     message_id = message.message_id or fallback_id
     if not _is_id(message_id):
         raise Invalid(
-            f"messageId must be at most {ID_CHARACTERS} characters, none of them control.", code="invalid_message_id"
+            f"messageId may have at most {ID_CHARACTERS} characters and no control characters.",
+            code="invalid_message_id",
         )
     user_id = _identifier("userId", message.user_id)
     anonymous_id = _identifier("anonymousId", message.anonymous_id)
@@ -208,7 +209,7 @@ def read_entry(
             raise Invalid("A track event needs its name in `event`.", code="missing_event")
         if len(metric) > ID_CHARACTERS or "\0" in metric:
             raise Invalid(
-                f"The name of an event has at most {ID_CHARACTERS} characters, none of them NUL.",
+                f"The name of an event may have at most {ID_CHARACTERS} characters and no U+0000.",
                 code="invalid_event_name",
             )
         type_ = metric_type(metric)
@@ -220,7 +221,7 @@ def read_entry(
     group_id = _identifier("groupId", message.group_id)
     if kind == "group" and group_id is None:
         raise Invalid("A group event needs a groupId.", code="missing_group_id")
-    contents = Contents(
+    contents = EventContents(
         metric,
         message.name,
         message.category,
@@ -250,16 +251,16 @@ def read_entry(
 
 
 def message_key(workspace_id: int, message_id: str) -> int:
-    """64 signed bits for workspace and message id."""
+    """Return a signed 64-bit hash of workspace and message id."""
     digest = hashlib.blake2b(b"%d:%b" % (workspace_id, message_id.encode()), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 @lru_cache(maxsize=10_000)
 def metric_type(metric: str) -> str:
-    """The event type of a tracked metric: `Order Shipped` is `event.order_shipped`.
+    """Return the event type of a tracked metric: `Order Shipped` is `event.order_shipped`.
 
-    A name without any ASCII letter or digit, or a very long one, gets a short digest, so that it has a type of its own.
+    A name without any ASCII letter or digit, or a very long one, gets a short digest, so that its type is unique.
     """
     plain = unicodedata.normalize("NFKD", metric).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
@@ -270,13 +271,16 @@ def metric_type(metric: str) -> str:
 
 
 def parse_time(value: str | float) -> int:
-    """Microseconds since 1970 for an ISO-8601 text, or a number of seconds or milliseconds since 1970."""
+    """Return microseconds since 1970 for an ISO 8601 text, or for a number of seconds or milliseconds since 1970.
+
+    Raise Invalid (code `invalid_time`) for anything else.
+    """
     if isinstance(value, int) and abs(value) > LARGEST:
-        # The decimal text of such a number may be more than Python makes.
+        # Python may refuse to convert a larger number to text.
         raise Invalid("The time is a number that does not fit in 64 bits.", code="invalid_time")
     try:
         if isinstance(value, str) and value.isdigit() and len(value) > 8:
-            # More digits than a date has; `fromisoformat` would read some of them as a time long ago.
+            # A date has no more digits; `fromisoformat` would read some of these as a date.
             value = int(value[:20])
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
@@ -284,7 +288,7 @@ def parse_time(value: str | float) -> int:
                 moment = moment.replace(tzinfo=UTC)
             result = (moment - _EPOCH) // _MICROSECOND
         else:
-            # No event is older than 1973 in milliseconds, or later than 5138 in seconds.
+            # As milliseconds, smaller numbers lie before 1973; as seconds, larger ones lie after 5138.
             result = int(value * 1_000) if abs(value) >= 1e11 else int(value * 1_000_000)
     except (ValueError, OverflowError) as error:
         raise Invalid(f"{str(value)[:60]!r} is not an ISO-8601 time.", code="invalid_time") from error
@@ -293,12 +297,12 @@ def parse_time(value: str | float) -> int:
 
 def _check_time(at: int, value: str | float) -> int:
     if not _EARLIEST <= at <= _LATEST:
-        raise Invalid(f"{str(value)[:60]!r} is too far from the present.", code="invalid_time")
+        raise Invalid(f"{str(value)[:60]!r} gives a time outside the years 1 to 9999.", code="invalid_time")
     return at
 
 
 def normal_email(value: object) -> str | None:
-    """An address as it is compared, or None where it cannot be one."""
+    """Return an email address normalised for comparison, or None if it is not one."""
     if not isinstance(value, str):
         return None
     text = value.strip().lower()
@@ -311,7 +315,7 @@ def normal_email(value: object) -> str | None:
 @lru_cache(maxsize=10_000)
 def _normal_phone(text: str) -> str | None:
     if not _PHONE.fullmatch(text):
-        # The library would read letters as keys of a phone and drop extensions: a guess that may reach somebody else.
+        # The library would read letters as phone keys and drop extensions, and so might reach another person.
         return None
     try:
         number = phonenumbers.parse(text, None)
@@ -323,17 +327,17 @@ def _normal_phone(text: str) -> str | None:
 
 
 def normal_phone(value: object) -> str | None:
-    """A number as E.164, or None where it has no country code or cannot be one."""
+    """Return a phone number as E.164, or None if it has no country code or is not a possible number."""
     return _normal_phone(value) if isinstance(value, str) and len(value) <= 64 else None
 
 
 def reason_of(error: Error, index: int, message_id: str | None) -> dict[str, Any]:
-    """How one bad event of a batch is reported."""
+    """Return how the response reports one invalid event of a batch."""
     return {"index": index, "message_id": message_id, "code": error.code, "detail": error.detail}
 
 
 def _is_id(text: str) -> bool:
-    # Nearly all ids are printable, which is the quicker question.
+    # Almost all ids are printable, and that check is faster.
     return len(text) <= ID_CHARACTERS and (text.isprintable() or not _CONTROL.search(text))
 
 
@@ -345,7 +349,7 @@ def _identifier(name: str, value: str | int | None) -> str | None:
         return None
     if not _is_id(text):
         raise Invalid(
-            f"{name} must be at most {ID_CHARACTERS} characters, none of them control.", code="invalid_identity"
+            f"{name} may have at most {ID_CHARACTERS} characters and no control characters.", code="invalid_identity"
         )
     return text
 
@@ -354,14 +358,14 @@ def _object_or_unset(name: str, value: Raw) -> Raw | UnsetType:
     text = bytes(value)
     if text[:1] == b"{":
         return value
-    # PHP writes an empty map as an empty list.
+    # PHP encodes an empty map as an empty list.
     if text == b"null" or (text[:1] == b"[" and not text[1:-1].strip()):
         return UNSET
     raise Invalid(f"`{name}` must be a JSON object.", code="invalid_event")
 
 
-def _traits(kind: str, contents: Contents) -> dict[str, Any] | None:
-    """What the message says of the person: an identify's traits, or `context.traits` of anything else."""
+def _traits(kind: str, contents: EventContents) -> dict[str, Any] | None:
+    """Return the traits of the person: those of an identify, or `context.traits` of any other kind."""
     try:
         if kind == "identify":
             return {} if contents.traits is UNSET else _object.decode(contents.traits)
@@ -369,7 +373,7 @@ def _traits(kind: str, contents: Contents) -> dict[str, Any] | None:
             inner = _object.decode(contents.context).get("traits")
             return inner if isinstance(inner, dict) else None
     except msgspec.DecodeError as error:
-        raise Invalid(f"The traits cannot be read: {error}.", code="invalid_event") from error
+        raise Invalid(f"The traits are not valid: {error}.", code="invalid_event") from error
     return None
 
 
@@ -380,7 +384,7 @@ def _identifiers(
     if user_id is not None:
         found.append(("user_id", user_id))
     if kind == "alias" and previous_id is not None:
-        # A previousId may have been either; both lead to this person from now on.
+        # A previousId may have been either; both now resolve to this person.
         found.append(("user_id", previous_id))
         found.append(("anonymous_id", previous_id))
     if anonymous_id is not None:
@@ -395,8 +399,8 @@ def _identifiers(
     return tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
 
 
-def _occurred_at(message: TrackingMessage, received_at: int, sent_at: str | float | None) -> int:
-    """When it happened: the client's time, corrected by how far its clock was off when it sent the message."""
+def _occurred_at(message: SegmentMessage, received_at: int, sent_at: str | float | None) -> int:
+    """Return when the event happened: the client's time, corrected by the error of its clock at `sent_at`."""
     stated = message.original_timestamp or message.timestamp
     if stated is None:
         return received_at

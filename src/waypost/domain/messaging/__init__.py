@@ -1,1 +1,1 @@
-"""Messages to people: requests, states, receipts, failure codes, and the text of SMS and mail."""
+"""Messages: requests, states, receipts, failure codes, and the text of SMS and mail."""

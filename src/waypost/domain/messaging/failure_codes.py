@@ -1,13 +1,13 @@
-"""Why a message failed: the delivery failure codes, and what the events of AWS about text messages mean.
+"""Delivery failure codes, and what the event types of AWS mean for text messages.
 
-The codes of a set-up check are others (domain.setup), although 2003 and 2006 stand in both tables.
+The codes of setup checks (setup_checks.py) are different codes, although 2003 and 2006 are in both tables.
 """
 
 import msgspec
 
 from waypost.domain.messaging.message import Status
 
-#: The codes by name, for those that are given here.
+#: The codes that Waypost itself assigns.
 INSUFFICIENT_CREDITS = 2000
 INVALID_NUMBER = 2003
 DO_NOT_CALL = 2006
@@ -18,7 +18,7 @@ QUEUE_EXPIRED = 2016
 THROTTLED = 2020
 DUPLICATE = 2021
 OTHER = 9988
-#: A value that nobody knows is kept in a reason up to here.
+#: Characters of an unknown provider status that a reason keeps.
 _KEPT = 100
 
 
@@ -74,9 +74,9 @@ FAILURE_CODES: dict[int, FailureCode] = {
 
 
 class Meaning(msgspec.Struct, frozen=True):
-    """What a provider's word for the fate of a message means."""
+    """What a provider's delivery status means for a message."""
 
-    #: sent, delivered or failed; None when it moves nothing.
+    #: sent, delivered or failed; None if the message keeps its status.
     status: Status | None
     code: int | None = None
     reason: str | None = None
@@ -88,7 +88,7 @@ _UNDER_WAY = Meaning(None)
 _SENT = Meaning(Status.SENT)
 _DELIVERED = Meaning(Status.DELIVERED)
 _OPTED_OUT = Meaning(None, suppress="opted_out")
-#: What the block of a promotional message in India means: the number is in the national register.
+#: A promotional message blocked in India: the number is in the national do-not-call register.
 _NDNC = Meaning(Status.FAILED, DO_NOT_CALL, "ndnc")
 
 
@@ -96,8 +96,8 @@ def _failed(code: int, reason: str, suppress: str | None = None) -> Meaning:
     return Meaning(Status.FAILED, code, reason, suppress)
 
 
-#: The `record_status` of Pinpoint, and, behind `TEXT_` or `MEDIA_`, the event types of End User Messaging. The names
-#: are those of AWS; which code each has is our reading.
+#: By the `record_status` of Pinpoint, which is also the event type of End User Messaging after `TEXT_` or `MEDIA_`. The
+#: names are those of AWS; Waypost assigns the codes.
 WORDS: dict[str, Meaning] = {
     "QUEUED": _UNDER_WAY,
     "PENDING": _UNDER_WAY,
@@ -117,9 +117,9 @@ WORDS: dict[str, Meaning] = {
     "OPTED_OUT": _failed(OTHER, "opted_out", "opted_out"),
     "PROTECT_BLOCKED": _failed(OTHER, "protect_blocked"),
 }
-#: The families of End User Messaging's event types that are about messages; voice calls are not.
+#: Prefixes of the End User Messaging event types for messages; those for voice calls have others.
 FAMILIES = ("TEXT_", "MEDIA_", "RCS_")
-#: Event types of End User Messaging that the words above do not cover (botocore's model).
+#: Event types of End User Messaging that WORDS does not cover (source: the model in botocore).
 _FURTHER: dict[str, Meaning] = {
     "MEDIA_FILE_INACCESSIBLE": _failed(OTHER, "media_inaccessible"),
     "MEDIA_FILE_TYPE_UNSUPPORTED": _failed(OTHER, "media_type_unsupported"),
@@ -133,17 +133,17 @@ _BLOCKED = frozenset({"BLOCKED", *(family + "BLOCKED" for family in FAMILIES)})
 
 
 def describe(code: int) -> FailureCode | None:
-    """The name and the meaning of a delivery failure code; None for one that is not ours."""
+    """Return a delivery failure code with its name and meaning, or None if there is no such code."""
     return FAILURE_CODES.get(code)
 
 
 def unrecognised(value: str) -> Meaning:
-    """A failure in a provider's word that is not known; the reason keeps the word."""
+    """Return a failure for a status that Waypost does not know; its reason keeps the status."""
     return _failed(OTHER, f"unrecognised:{value[:_KEPT]}")
 
 
 def read_record_status(value: str, country: str | None, message_type: str | None) -> Meaning:
-    """What the `record_status` of a Pinpoint event means, in a country (ISO 3166-1 alpha-2) for a type of message."""
+    """Return what a `record_status` of Pinpoint means, for a country (ISO 3166-1 alpha-2) and a type of message."""
     if value == "BLOCKED" and _in_register(country, message_type):
         return _NDNC
     return WORDS.get(value) or unrecognised(value)
@@ -152,7 +152,7 @@ def read_record_status(value: str, country: str | None, message_type: str | None
 def read_pinpoint_event(
     event_type: str, record_status: str | None, country: str | None, message_type: str | None
 ) -> Meaning | None:
-    """What an event of Pinpoint (`_SMS.…`) means; None when it is not about the fate of a text message."""
+    """Return what a Pinpoint event (`_SMS.…`) means, or None if it is not about the delivery of a text message."""
     if event_type == "_SMS.BUFFERED":
         return _UNDER_WAY
     if event_type == "_SMS.OPTOUT":
@@ -167,7 +167,7 @@ def read_pinpoint_event(
 
 
 def read_end_user_messaging_event(event_type: str, country: str | None, message_type: str | None) -> Meaning | None:
-    """What an event of AWS End User Messaging means; None when it is not about the fate of a message."""
+    """Return what an event of AWS End User Messaging means, or None if it is not about the delivery of a message."""
     if event_type in _BLOCKED and _in_register(country, message_type):
         return _NDNC
     found = _EVENT_TYPES.get(event_type)

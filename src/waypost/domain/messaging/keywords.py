@@ -1,14 +1,14 @@
-"""What people answer to text messages: the words that end and start a subscription, and whatever else they write."""
+"""Inbound text messages: the keywords STOP, START and HELP, and the receipt of an inbound message."""
 
 from typing import Any
 
 import msgspec
 
 from waypost.domain.messaging.message import Receipt
-from waypost.domain.messaging.receipt import tidy
+from waypost.domain.messaging.receipt import clean_receipt
 
-#: The words that US carriers and their industry body ask senders to obey (CTIA), with those that rules of the FCC of
-#: 2025 added. Each counts only as the whole message.
+#: The opt-out keywords of the CTIA messaging principles, and those that the FCC rules of 2025 added. A keyword counts
+#: only as the whole message.
 STOP = frozenset(
     {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out", "opt-out"}
 )
@@ -17,17 +17,17 @@ HELP = frozenset({"help", "info"})
 
 _WORDS = dict.fromkeys(STOP, "stop") | dict.fromkeys(START, "start") | dict.fromkeys(HELP, "help")
 _LONGEST = max(map(len, _WORDS))
-#: What people put around a word without meaning anything by it.
+#: Characters around a keyword that do not change its meaning.
 _AROUND = " \t\r\n\f\v\xa0\u200b\u200e\u200f\ufeff\"'`\u2018\u2019\u201c\u201d.,;:!?\u2026*()[]"
 
 
 def keyword(text: str) -> str | None:
-    """stop, start or help when a whole message is one such word; None otherwise.
+    """Return `stop`, `start` or `help` if a whole message is one of the keywords, else None.
 
-    Case, blanks and punctuation around the word do not matter. A word within a sentence never counts: "stop by
-    tomorrow" is no wish to be left alone.
+    Case, and white space and punctuation around the keyword, do not matter. A keyword within a sentence does not
+    count: "stop by tomorrow" is not an opt-out.
     """
-    # Long texts are not looked at: no blanks make a keyword of what goes on for lines.
+    # A long text is never a keyword, so it is not searched.
     if len(text) > 160:
         return None
     word = text.strip(_AROUND)
@@ -36,31 +36,31 @@ def keyword(text: str) -> str | None:
     return _WORDS.get(" ".join(word.casefold().split()))
 
 
-def meant(text: str, word: str | None) -> str | None:
-    """Return the keyword of a text, or the one that the provider found in it; STOP wins when either says so."""
+def effective_keyword(text: str, word: str | None) -> str | None:
+    """Return the keyword of a text, or else the one that the provider recognised in it. `stop` from either wins."""
     own = keyword(text)
     return own if own == "stop" else word or own
 
 
-class Inbound(msgspec.Struct, rename="camel"):
-    """A text message that came in, as AWS tells of it: the `Message` of a two-way number's SNS topic."""
+class InboundSms(msgspec.Struct, rename="camel"):
+    """An inbound text message as AWS End User Messaging publishes it to the SNS topic of a two-way number."""
 
     origination_number: str
     destination_number: str
     message_body: str = ""
     message_keyword: str | None = None
     inbound_message_id: str | None = None
-    #: The message that it answers, as far as AWS can tell.
+    #: The message that it replies to, if AWS knows it.
     previous_published_message_id: str | None = None
 
 
-_inbound = msgspec.json.Decoder(Inbound)
+_inbound = msgspec.json.Decoder(InboundSms)
 
 
 def read_inbound(data: bytes, workspace_id: int, connection_id: int, now: int) -> Receipt | None:
-    """The receipt of a text message that came in through AWS; None when the JSON object is something else.
+    """Return the receipt of an inbound text message from AWS, or None if the JSON is something else.
 
-    Its time is `now` (microseconds), since AWS gives none.
+    Its time is `now` (microseconds), since AWS sends none.
     """
     try:
         found = _inbound.decode(data)
@@ -91,11 +91,11 @@ def inbound_receipt(
     word: str | None = None,
     properties: dict[str, Any] | None = None,
 ) -> Receipt:
-    """Return the receipt of what a person wrote.
+    """Return the receipt of an inbound text message; `at` is in microseconds.
 
-    `answers` is the provider's id of the message that it answers, `word` the keyword that the provider found in it.
+    `answers` is the provider's id of the message that it replies to, `word` the keyword that the provider recognised.
     """
-    return tidy(
+    return clean_receipt(
         Receipt(
             workspace_id=workspace_id,
             connection_id=connection_id,

@@ -1,4 +1,6 @@
-"""A message to one person: what it says, where it stands, and how it may move.
+"""Messages to one person: content, status, send outcome and receipt.
+
+The transitions between statuses (`transition` in status.py applies them):
 
 queued ──claimed──▶ sending ──taken by the provider──▶ sent ──▶ delivered
   │  ▲                │ │ └──fate not known──▶ unknown ──▶ sent, delivered, failed (by a receipt)
@@ -15,20 +17,20 @@ import msgspec
 
 
 class Status(StrEnum):
-    """Where a message stands; one current value."""
+    """The status of a message."""
 
-    QUEUED = "queued"  #: Owed: waits for its time, its turn or its next try.
-    HELD = "held"  #: Waits for something else than time, named by its reason.
-    SENDING = "sending"  #: About to be on the wire, or on it.
-    SENT = "sent"  #: The provider took it.
-    DELIVERED = "delivered"  #: It arrived.
-    FAILED = "failed"  #: It did not, for a reason with a code.
-    SKIPPED = "skipped"  #: It was not sent, for a named reason.
-    UNKNOWN = "unknown"  #: It may have been sent: nobody can tell. Never repeated unasked.
+    QUEUED = "queued"  #: Waits for its due time, its turn or its next try.
+    HELD = "held"  #: Waits for something other than time, which `reason` names.
+    SENDING = "sending"  #: A process is about to send it, or is sending it.
+    SENT = "sent"  #: The provider accepted it.
+    DELIVERED = "delivered"  #: The provider reported delivery.
+    FAILED = "failed"  #: It was not delivered; `code` and `reason` say why.
+    SKIPPED = "skipped"  #: It was not sent; `reason` says why.
+    UNKNOWN = "unknown"  #: It may or may not have been sent. It is never repeated without a request.
 
 
 class Content(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What a message says, rendered. Which fields count depends on the channel."""
+    """The rendered content of a message. Which fields are used depends on the channel."""
 
     # sms
     text: str = ""
@@ -38,28 +40,28 @@ class Content(msgspec.Struct, omit_defaults=True, kw_only=True):
     subject: str = ""
     preheader: str = ""
     html: str = ""
-    #: `Name <address>` or an address; empty: what the connection says.
+    #: `Name <address>` or an address; if empty, the sender of the connection.
     sender: str = ""
     reply_to: str = ""
     headers: dict[str, str] = {}
     # event (to a marketing tool)
     metric: str = ""
     properties: dict[str, Any] = {}
-    #: Identifiers of the profile, as far as known when it was accepted: profile_id, user_id, email, phone.
+    #: Identifiers of the profile that were known at acceptance: profile_id, user_id, email, phone.
     recipient: dict[str, str] = {}
 
 
 class Outgoing(msgspec.Struct, kw_only=True):
-    """A message on its way to a provider."""
+    """A message to send to a provider."""
 
     id: int
     workspace_id: int
     connection_id: int
     channel: str
-    #: E.164 for SMS, an address for email, whatever the connector takes for events.
+    #: E.164 for SMS, an email address for email; for events, what the connector expects.
     address: str
     content: Content
-    #: transactional or promotional.
+    #: `transactional` or `promotional`.
     purpose: str
     metadata: dict[str, Any] = {}
     test: bool = False
@@ -69,60 +71,60 @@ class Outgoing(msgspec.Struct, kw_only=True):
     expires_at: int
 
 
-class Outcome(StrEnum):
-    """What one try of a message came to."""
+class SendOutcome(StrEnum):
+    """The outcome of one try to send a message."""
 
-    ACCEPTED = "accepted"  #: The provider has it.
-    REJECTED = "rejected"  #: The provider will never take it.
-    RETRY = "retry"  #: The provider surely did not take it, and may later.
-    UNKNOWN = "unknown"  #: It may have been taken.
-    MISCONFIGURED = "misconfigured"  #: Surely not taken, and nothing else will be until somebody mends the connection.
+    ACCEPTED = "accepted"  #: The provider accepted it.
+    REJECTED = "rejected"  #: The provider will never accept it.
+    RETRY = "retry"  #: The provider certainly did not accept it, and may later.
+    UNKNOWN = "unknown"  #: The provider may have accepted it.
+    MISCONFIGURED = "misconfigured"  #: Certainly not accepted, nor is any other until the connection is corrected.
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider's answer, or its absence, means for one message."""
+    """What a provider's response, or its absence, means for one message."""
 
-    outcome: Outcome
-    #: The delivery failure code (domain.codes) for what is not accepted, should it be final.
+    outcome: SendOutcome
+    #: The delivery failure code (failure_codes.py) if the outcome is not `accepted` and becomes final.
     code: int | None = None
-    #: Why, in one of our words such as `invalid_number` or `throttled`.
+    #: The reason, a word of Waypost such as `invalid_number` or `throttled`.
     reason: str | None = None
     #: The provider's own code, verbatim.
     provider_code: str | None = None
-    #: The provider's own words, cut to 500 characters.
+    #: The provider's error text, at most 500 characters.
     detail: str | None = None
     provider_message_id: str | None = None
-    #: Why the address must not be written to any more (`opted_out`, `invalid_number`, `bounced`, …), if so.
+    #: The reason to suppress the address (`opted_out`, `invalid_number`, `bounced`, …), if there is one.
     suppress: str | None = None
-    #: How long the provider asked to wait, in microseconds.
+    #: How long the provider asked to wait before a retry, in microseconds.
     retry_after: int | None = None
 
 
 class Receipt(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What a provider says later: of a message, of a person, or in a person's words."""
+    """A later report from a provider: a message status, an engagement, or an inbound message."""
 
     workspace_id: int
     connection_id: int
-    #: `status` (of a message), `engagement` (opened, clicked, complained, unsubscribed …), `inbound` (a person wrote).
+    #: `status` (of a message), `engagement` (opened, clicked, complained, unsubscribed …) or `inbound` (a reply).
     kind: str = "status"
-    #: Our id, where the provider gave it back; it wins over the provider's.
+    #: Waypost's id of the message, if the provider returned it; takes precedence over the provider's id.
     message_id: int | None = None
     provider_message_id: str | None = None
-    #: The provider's id of this very receipt, if it has one.
+    #: The provider's id of this receipt, if it has one.
     receipt_id: str | None = None
-    #: When, by the provider's clock; microseconds.
+    #: When it happened by the provider's clock, in microseconds.
     occurred_at: int
-    #: sent, delivered or failed; None when the receipt moves nothing (still under way).
+    #: sent, delivered or failed; None if the receipt does not change the status (still in progress).
     status: Status | None = None
     code: int | None = None
     reason: str | None = None
-    #: The provider's own word for it, verbatim: `CARRIER_BLOCKED`, `30005`, `bounce`.
+    #: The provider's status or error code, verbatim: `CARRIER_BLOCKED`, `30005`, `bounce`.
     provider_code: str | None = None
     detail: str | None = None
-    #: Whom it is about: E.164 or an email address, as the provider wrote it.
+    #: The recipient: E.164 or an email address, as the provider wrote it.
     address: str | None = None
     parts: int | None = None
-    #: Millionths of the currency.
+    #: In millionths of the currency.
     price_micros: int | None = None
     currency: str | None = None
     carrier: str | None = None
@@ -131,10 +133,10 @@ class Receipt(msgspec.Struct, omit_defaults=True, kw_only=True):
     suppress: str | None = None
     #: For `engagement`: the type of the event, such as `message.opened`.
     event: str | None = None
-    #: For `inbound`: what the person wrote, and what it was written to.
+    #: For `inbound`: the text, and the number that received it.
     text: str | None = None
     own_address: str | None = None
-    #: stop, start or help, where the provider itself says that the person wrote such a word.
+    #: `stop`, `start` or `help`, if the provider itself recognised such a keyword.
     keyword: str | None = None
-    #: Whatever else is worth keeping with the event.
+    #: Other properties to store with the event.
     properties: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Events that Waypost makes itself: what became of a message, and what a person did with it."""
+"""Events that Waypost records itself: status changes of messages, engagement, and inbound messages."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from waypost.domain.values.ids import public
 _encode = msgspec.json.Encoder().encode
 
 
-class MessageSaid(msgspec.Struct, omit_defaults=True):
-    """What an event says of the message that it is about."""
+class MessageSummary(msgspec.Struct, omit_defaults=True):
+    """The message in the data of an event."""
 
     id: str
     channel: str
@@ -31,54 +31,52 @@ class MessageSaid(msgspec.Struct, omit_defaults=True):
     metadata: Raw | UnsetType = UNSET
     test: bool = False
     parts: int | None = None
-    #: Millionths of the currency.
+    #: In millionths of the currency.
     price_micros: int | None = None
     currency: str | None = None
     carrier: str | None = None
 
 
-class Contents(msgspec.Struct, omit_defaults=True):
-    """What the event of a message says beside its ids."""
+class MessageEventContents(msgspec.Struct, omit_defaults=True):
+    """The data of a message event, without the ids of the event."""
 
-    message: MessageSaid | None = None
-    #: What the person wrote, for `message.received`.
+    message: MessageSummary | None = None
+    #: The text of the inbound message, for `message.received`.
     text: str | None = None
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
-    #: stop, start or help, when the whole message was such a word.
+    #: `stop`, `start` or `help`, if the whole message is such a keyword.
     keyword: str | None = None
     connection_id: str | None = None
     properties: dict[str, Any] | None = None
 
 
-def status_changed(standing: MessageState, note: HistoryEntry) -> Event:
-    """The event of a message that came to stand as it stands."""
-    name = public("msg", standing.id)
+def status_changed(state: MessageState, entry: HistoryEntry) -> Event:
+    """Return the event for the status that a message has just reached."""
+    name = public("msg", state.id)
     return Event(
-        standing.workspace_id,
-        f"message.{standing.status.value}",
-        standing.profile_id,
-        note.at,
+        state.workspace_id,
+        f"message.{state.status.value}",
+        state.profile_id,
+        entry.at,
         # A message can be queued, sent and fail more than once, even within one try.
-        f"{name}:{standing.status.value}:{standing.tries}:{note.at:x}",
-        _encode(Contents(message=_said(standing, note.detail))),
+        f"{name}:{state.status.value}:{state.tries}:{entry.at:x}",
+        _encode(MessageEventContents(message=_summary(state, entry.detail))),
     )
 
 
-def engaged(
-    standing: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int
-) -> Event:
-    """The event of a person who did something with a message: opened, clicked, complained."""
+def engaged(state: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int) -> Event:
+    """Return the event for an engagement of a person with a message, such as opened, clicked or complained."""
     return Event(
         receipt.workspace_id,
         receipt.event or "message.engaged",
-        standing.profile_id if standing else profile_id,
+        state.profile_id if state else profile_id,
         receipt.occurred_at,
         message_id,
         _encode(
-            Contents(
-                message=_said(standing, receipt.detail) if standing else None,
-                from_=None if standing else receipt.address,
+            MessageEventContents(
+                message=_summary(state, receipt.detail) if state else None,
+                from_=None if state else receipt.address,
                 connection_id=public("con", receipt.connection_id),
                 properties=receipt.properties or None,
             )
@@ -88,7 +86,7 @@ def engaged(
 
 
 def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> Event:
-    """The event of a person who wrote."""
+    """Return the event `message.received` for an inbound message."""
     return Event(
         receipt.workspace_id,
         "message.received",
@@ -96,7 +94,7 @@ def received(receipt: Receipt, keyword: str | None, profile_id: int | None, mess
         receipt.occurred_at,
         message_id,
         _encode(
-            Contents(
+            MessageEventContents(
                 text=receipt.text or "",
                 from_=receipt.address,
                 to=receipt.own_address,
@@ -109,24 +107,24 @@ def received(receipt: Receipt, keyword: str | None, profile_id: int | None, mess
     )
 
 
-def _said(standing: MessageState, detail: str | None) -> MessageSaid:
-    return MessageSaid(
-        id=public("msg", standing.id),
-        channel=standing.channel,
-        to=standing.address,
-        status=standing.status.value,
-        connection_id=public("con", standing.connection_id),
-        code=standing.code,
-        reason=standing.reason,
-        provider_code=standing.provider_code,
+def _summary(state: MessageState, detail: str | None) -> MessageSummary:
+    return MessageSummary(
+        id=public("msg", state.id),
+        channel=state.channel,
+        to=state.address,
+        status=state.status.value,
+        connection_id=public("con", state.connection_id),
+        code=state.code,
+        reason=state.reason,
+        provider_code=state.provider_code,
         detail=detail,
-        provider_message_id=standing.provider_message_id,
-        template_id=public("tpl", standing.template_id) if standing.template_id else None,
-        campaign=standing.campaign,
-        metadata=Raw(standing.metadata.encode()) if standing.metadata != "{}" else UNSET,
-        test=bool(standing.test),
-        parts=standing.parts,
-        price_micros=standing.price_micros,
-        currency=standing.currency,
-        carrier=standing.carrier,
+        provider_message_id=state.provider_message_id,
+        template_id=public("tpl", state.template_id) if state.template_id else None,
+        campaign=state.campaign,
+        metadata=Raw(state.metadata.encode()) if state.metadata != "{}" else UNSET,
+        test=bool(state.test),
+        parts=state.parts,
+        price_micros=state.price_micros,
+        currency=state.currency,
+        carrier=state.carrier,
     )

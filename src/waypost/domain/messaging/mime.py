@@ -1,4 +1,4 @@
-"""Mails as they travel (RFC 5322 and MIME), and the addresses in them."""
+"""Build mails (RFC 5322 and MIME), and check email addresses and mail headers."""
 
 import re
 import unicodedata
@@ -11,17 +11,17 @@ from functools import lru_cache
 from waypost.domain.messaging.message import Content
 from waypost.errors import Invalid
 
-#: RFC 5321, 4.5.3.1: with the angle brackets around it a path has at most 256 octets.
+#: RFC 5321, 4.5.3.1: a path has at most 256 octets, its angle brackets included.
 LONGEST_ADDRESS = 254
 LONGEST_LOCAL_PART = 64
 LONGEST_DOMAIN = 253
 LONGEST_NAME = 200
 MAX_HEADERS = 50
 LONGEST_HEADER = 2000
-#: Lines are cut before here where they can be: RFC 5322 asks for 78 characters, and allows 998.
+#: Lines are folded before this length where possible: RFC 5322, 2.1.1 recommends 78 characters and allows 998.
 LINE = 76
 LONGEST_LINE = 998
-#: Written by Waypost, or by the servers on the way.
+#: Headers that Waypost or a mail server writes.
 RESERVED_HEADERS = frozenset(
     {
         "bcc",
@@ -52,7 +52,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,70}\Z")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\u0085\u2028\u2029]")
 _PLAIN_VALUE = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
-# What stands in a mail as it is: printable ASCII and tabs, in lines with an end that every server knows.
+# Bytes that need no transfer encoding: printable ASCII, tabs and CRLF.
 _PLAIN_TEXT = b"\t\r\n" + bytes(range(0x20, 0x7F))
 _BEYOND_ASCII = bytes(range(128, 256))
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -61,19 +61,19 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @lru_cache(maxsize=4096)
 def check_address(text: str) -> str:
-    """An email address as mails are sent to it: its domain in lower case and in ASCII; Invalid when it is none.
+    """Return an email address with its domain in lower case and ASCII. Raise Invalid if it is not one.
 
-    The part before the @ stays as it is, letters beyond ASCII included (RFC 6531). Quoted ones and addresses of
-    machines by number are valid, and refused: nobody has one, and many programs misread them.
+    The local part is kept, non-ASCII letters included (RFC 6531). Quoted local parts and address literals are valid
+    in RFC 5321 and refused here: they are not in use, and many programs misread them.
     """
     address = unicodedata.normalize("NFC", text.strip())
     local, at, domain = address.rpartition("@")
     if not at or not local:
         raise _no_address(text, "one looks like name@example.com")
     if not _LOCAL_PART.match(local) or _hidden(local):
-        raise _no_address(text, f"{local[:80]!r} is not what may stand before the @")
+        raise _no_address(text, f"{local[:80]!r} is not valid before the @")
     if len(local.encode("utf-8", "replace")) > LONGEST_LOCAL_PART:
-        raise _no_address(text, f"there are at most {LONGEST_LOCAL_PART} bytes before the @")
+        raise _no_address(text, f"at most {LONGEST_LOCAL_PART} bytes may stand before the @")
     if not domain.isascii():
         if not _AMBIGUOUS_LETTERS.isdisjoint(domain):
             raise _no_address(text, "some programs read ß and ς as other letters; write the domain in its xn-- form")
@@ -92,7 +92,7 @@ def check_address(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def parse_sender(text: str) -> tuple[str, str]:
-    """The name and the address in `Name <address>` or in a bare address; Invalid when it is neither."""
+    """Return name and address of `Name <address>` or of a bare address. Raise Invalid if the text is neither."""
     name, address = "", text
     before, bracket, rest = text.rpartition("<")
     if bracket and rest.rstrip().endswith(">") and ">" not in (inside := rest.rstrip()[:-1]):
@@ -100,10 +100,10 @@ def parse_sender(text: str) -> tuple[str, str]:
     if quoted := _QUOTED.match(name):
         name = _ESCAPE.sub(r"\1", quoted[1])
     elif set(name) & set('<>"'):
-        raise Invalid(f"{text[:80]!r} is no sender; one looks like Name <name@example.com>.", code="invalid_header")
+        raise Invalid(f"{text[:80]!r} is not a sender; one looks like Name <name@example.com>.", code="invalid_header")
     if _CONTROLS.search(name) or len(name) > LONGEST_NAME:
         raise Invalid(
-            f"The name of a sender has at most {LONGEST_NAME} characters, all in one line.", code="invalid_header"
+            f"The name of a sender may have at most {LONGEST_NAME} characters, on one line.", code="invalid_header"
         )
     try:
         return name.strip(), check_address(address)
@@ -112,23 +112,23 @@ def parse_sender(text: str) -> tuple[str, str]:
 
 
 def check_mail_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The custom headers as they are sent; Invalid for what a mail may not carry or Waypost writes itself."""
+    """Return custom headers. Raise Invalid for one that is not valid in a mail or that Waypost writes itself."""
     if len(headers) > MAX_HEADERS:
-        raise Invalid(f"A mail takes at most {MAX_HEADERS} headers of its own.", code="invalid_header")
+        raise Invalid(f"A mail may have at most {MAX_HEADERS} custom headers.", code="invalid_header")
     for name, value in headers.items():
         if not _HEADER_NAME.match(name):
             raise Invalid(f"{name[:60]!r} is not the name of a mail header.", code="invalid_header")
         if name.lower() in RESERVED_HEADERS or name.lower().startswith("content-"):
-            raise Invalid(f"The header {name!r} is written by Waypost and cannot be replaced.", code="invalid_header")
+            raise Invalid(f"Waypost writes the header {name!r}; it cannot be replaced.", code="invalid_header")
         check_header(name, value)
     return dict(headers)
 
 
 def check_header(name: str, value: str) -> None:
-    """Invalid for a value that would not stay one header of a mail."""
+    """Raise Invalid for a header value that is too long or has a line break or a control character."""
     if _CONTROLS.search(value):
         raise Invalid(
-            f"The header {name!r} holds a line break or a control character; take it out.", code="invalid_header"
+            f"The header {name!r} contains a line break or a control character; remove it.", code="invalid_header"
         )
     if len(value) > LONGEST_HEADER:
         raise Invalid(f"The header {name!r} is longer than {LONGEST_HEADER} characters.", code="invalid_header")
@@ -144,11 +144,11 @@ def build_mail(
     reply_to: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The mail with its text, its HTML or both, in lines of CRLF; the same for the same arguments.
+    """Return a mail with its text, its HTML or both, with CRLF line ends; the same for the same arguments.
 
-    `sender` and `reply_to` stand for those that the content does not name; `message_id` comes without angle brackets
-    and has to be as unique as a mail. `headers` are added to those of the content. Invalid for an address that is none
-    and for a header that would not stay one.
+    `sender` and `reply_to` are used if the content names none. `message_id` has no angle brackets and must be unique
+    per mail; `now` is in microseconds. `headers` are added to those of the content, which take precedence. Raise
+    Invalid for an address or a header that is not valid.
     """
     name, address = parse_sender(content.sender or sender)
     answers = content.reply_to or reply_to
@@ -170,17 +170,17 @@ def build_mail(
 
 
 def unsubscribe_headers(url: str) -> dict[str, str]:
-    """The headers with which a mail program unsubscribes in one click (RFC 8058)."""
+    """Return the headers for one-click unsubscription (RFC 8058)."""
     return {"List-Unsubscribe": f"<{_in_brackets(url)}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def _body(content: Content, message_id: str) -> bytes:
-    """The rest of the mail: the headers about what it holds, and that."""
+    """Return the content headers of a mail and its body."""
     if not content.html:
         return _part("plain", content.text, b"")
     if not content.text:
         return _part("html", content.html, b"")
-    # Neither of the encodings makes `=_`, and a text that has it is encoded.
+    # Neither encoding produces `=_`, and a text that contains it is encoded.
     boundary = b"=_" + re.sub(r"[^A-Za-z0-9_]", "_", message_id.partition("@")[0])[:60].encode()
     return b'Content-Type: multipart/alternative;\r\n boundary="%b"\r\n\r\n--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n' % (
         boundary,
@@ -193,7 +193,7 @@ def _body(content: Content, message_id: str) -> bytes:
 
 
 def _part(subtype: str, text: str, avoid: bytes) -> bytes:
-    """A text with the headers that say how to read it, in the shortest encoding that survives all servers."""
+    """Return a text with its content headers, in the shortest encoding that is safe in transport."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     data = text.replace("\n", "\r\n").encode("utf-8", "replace")
@@ -217,7 +217,7 @@ def _part(subtype: str, text: str, avoid: bytes) -> bytes:
 
 
 def _header(name: str, value: str) -> str:
-    """A header with an unstructured value, in lines that are not too long (RFC 5322, 2.2.3; RFC 2047)."""
+    """Return a header with an unstructured value, folded (RFC 5322, 2.2.3) and encoded if needed (RFC 2047)."""
     check_header(name, value)
     value = value.strip(" \t")
     room = LINE - len(name) - 2
@@ -230,7 +230,7 @@ def _header(name: str, value: str) -> str:
 
 
 def _fold(value: str, room: int) -> str | None:
-    """Words in lines, or None when one of them is longer than any line may be."""
+    """Return the words folded into lines, or None if a word is longer than a line may be."""
     lines = [""]
     for word in value.split(" "):
         if len(word) > LONGEST_LINE - LINE:
@@ -244,12 +244,12 @@ def _fold(value: str, room: int) -> str | None:
 
 
 def _encoded(value: str, room: int) -> str:
-    """Encoded words of up to 75 characters each, one a line; a character is never divided (RFC 2047)."""
+    """Return encoded words of up to 75 characters, one a line; none divides a character (RFC 2047)."""
     words: list[str] = []
     data = value.encode("utf-8", "replace")
     start = 0
     while start < len(data):
-        # `=?utf-8?b?` and `?=` around four characters for three bytes.
+        # `=?utf-8?b?` and `?=` take 12 characters; base64 writes three bytes as four.
         end = start + max(min(room, LINE) - 12, 8) // 4 * 3
         while end < len(data) and data[end] & 0xC0 == 0x80:
             end -= 1
@@ -260,7 +260,7 @@ def _encoded(value: str, room: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _mailbox(name: str, address: str, used: int) -> str:
-    """A name and an address as they stand in a header, of which so many characters are used."""
+    """Return name and address for a header, of whose first line `used` characters are taken."""
     if not name:
         return address
     if _PLAIN_NAME.match(name) and "=?" not in name:
@@ -276,20 +276,20 @@ def _mailbox(name: str, address: str, used: int) -> str:
 
 @lru_cache(maxsize=16)
 def _date(second: int) -> str:
-    """A moment as RFC 5322 writes it, in English whatever the machine speaks."""
+    """Return a time (seconds since 1970) in the format of RFC 5322, in English whatever the locale."""
     at = datetime.fromtimestamp(second, UTC)
     return f"{_WEEKDAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
 
 
 def _in_brackets(text: str) -> str:
-    """The text, if nothing in it ends angle brackets or a line."""
+    """Return the text. Raise Invalid if it cannot stand between angle brackets."""
     if not text or not text.isascii() or not text.isprintable() or set(text) & set("<> ") or len(text) > 900:
         raise Invalid(f"{text[:80]!r} cannot stand between angle brackets in a mail.", code="invalid_header")
     return text
 
 
 def _hidden(text: str) -> bool:
-    """Whether a text holds what no font shows: controls, spaces, marks of direction, half of a pair."""
+    """Return whether a text contains an invisible character: a control, a space, a bidi mark, a lone surrogate."""
     return not text.isascii() and any(unicodedata.category(sign)[0] in "CZ" for sign in text)
 
 

@@ -1,4 +1,4 @@
-"""What receipts are made of, whichever provider sends them: ids, moments, prices, and what nobody can read."""
+"""Read the parts of receipts that all providers share: ids, times, prices; quarantine what cannot be read."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,13 @@ from waypost.domain.messaging.message import Receipt
 from waypost.domain.values.ids import internal
 from waypost.errors import NotFound
 
-#: Of what cannot be read, so many bytes are kept.
+#: Bytes that are kept of a record that cannot be read.
 QUARANTINED_BYTES = 64 * 1024
-#: Characters that are kept of a provider's words, of an id of its, and of what a person wrote.
+#: Characters that are kept of an error text, of an id, and of an inbound text.
 WORDS, ID, TEXT = 500, 256, 10_000
-#: Further properties, as JSON.
+#: The largest `properties` as JSON.
 PROPERTIES_BYTES = 16 * 1024
-#: Prices up to here are whole millionths in any reader of JSON.
+#: Every reader of JSON holds integers below this exactly.
 _LARGEST = 1 << 53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Quarantined(msgspec.Struct, kw_only=True):
-    """What a provider said and nobody could read: kept, so that it can be looked at."""
+    """A provider record that Waypost cannot read, kept for inspection."""
 
     workspace_id: int
     connection_id: int
@@ -41,7 +41,7 @@ class Quarantined(msgspec.Struct, kw_only=True):
 
 
 def quarantine(workspace_id: int, connection_id: int, reason: str, body: bytes) -> Quarantined:
-    """What cannot be read, cut to what is kept of it."""
+    """Return the quarantined record of a body that cannot be read, cut to QUARANTINED_BYTES."""
     return Quarantined(
         workspace_id=workspace_id,
         connection_id=connection_id,
@@ -51,7 +51,7 @@ def quarantine(workspace_id: int, connection_id: int, reason: str, body: bytes) 
 
 
 def read_message_id(text: Any) -> int | None:
-    """The message behind a public id that a provider gave back; None when it is none, for then it is not ours."""
+    """Return the message id behind a public id that a provider returned, or None if it is not an id of Waypost."""
     if not isinstance(text, str):
         return None
     try:
@@ -95,7 +95,7 @@ def _read_iso(value: str) -> int:
 
 
 def read_number(value: Any) -> float | None:
-    """A number, whether it came as one or as text; None for anything else, infinities and their like included."""
+    """Return a finite number given as a number or as text, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -106,15 +106,15 @@ def read_number(value: Any) -> float | None:
 
 
 def read_count(value: Any) -> int | None:
-    """How many parts a message had: a whole number from 0 to 10,000, as number or text; None for anything else."""
+    """Return a number of message parts from 0 to 10,000, given as number or text, or None for anything else."""
     number = read_number(value)
     return int(number) if number is not None and 0 <= number <= 10_000 else None
 
 
 def read_micros(value: Any, scale: int) -> int | None:
-    """A price in millionths of its currency; `scale` says how many of those one unit of the value is.
+    """Return a price in millionths of its currency; one unit of `value` is `scale` millionths.
 
-    The sign does not count: some write what they charge as less than nothing.
+    The sign is dropped, since some providers write charges as negative numbers.
     """
     number = read_number(value)
     micros = abs(number) * scale if number is not None else None
@@ -122,12 +122,12 @@ def read_micros(value: Any, scale: int) -> int | None:
 
 
 def clean(text: str, length: int) -> str:
-    """The text, cut, without the characters that a database refuses."""
+    """Return the first `length` characters, with those that a database refuses replaced by U+FFFD."""
     return _CONTROL.sub("\ufffd", text[:length])
 
 
-def tidy(receipt: Receipt) -> Receipt:
-    """The receipt with every text cut to what is kept of it, and without characters that a database refuses."""
+def clean_receipt(receipt: Receipt) -> Receipt:
+    """Cut every text of a receipt to its limit and replace characters that a database refuses, in place; return it."""
     for name in _SHORT:
         value = getattr(receipt, name)
         if value is not None:
@@ -136,7 +136,7 @@ def tidy(receipt: Receipt) -> Receipt:
         receipt.detail = clean(receipt.detail, WORDS)
     if receipt.text is not None:
         receipt.text = clean(receipt.text, TEXT)
-    # Cut, an id would be another one.
+    # A cut id would be a different id, so an id that is too long is dropped.
     if receipt.provider_message_id is not None and _unfit(receipt.provider_message_id):
         receipt.provider_message_id = None
     if receipt.receipt_id is not None and _unfit(receipt.receipt_id):

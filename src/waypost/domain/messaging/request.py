@@ -1,4 +1,4 @@
-"""A message as somebody asks for it: what can be said, and what is wrong with it."""
+"""The request for a message: its fields, and the checks of its content, address, time and metadata."""
 
 import re
 from collections.abc import Callable
@@ -19,9 +19,9 @@ LONGEST_VALIDITY_S = 7 * 86_400
 LONGEST_SMS = 1600
 LONGEST_ADDRESS = 320
 
-#: The texts of a content, which no database and no provider takes with a NUL in them.
+#: The texts of a content. PostgreSQL and the providers accept no U+0000 in them.
 _TEXTS = ("text", "click_url", "subject", "preheader", "html", "metric")
-#: A time of day with its zone.
+#: A date and time with a time zone.
 _ZONED = re.compile(r".+[Tt ].+(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)")
 _encode = msgspec.json.Encoder().encode
 
@@ -31,9 +31,9 @@ Tree = dict[str, Any]
 
 
 class MessageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A message that somebody wants sent: to an address or a profile, with a template or with content of its own.
+    """A request to send a message to an address or a profile, with a template or with its own content.
 
-    Content of its own is Liquid when it goes to a profile or comes with variables, and goes out as it is otherwise.
+    Its own content is Liquid if the request names a profile, variables or MJML; otherwise it is sent verbatim.
     """
 
     channel: Annotated[str, Meta(pattern="^(sms|email|event)$")] | None = None
@@ -69,33 +69,33 @@ class MessageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, o
     strict: Annotated[bool, Meta(description="Refuse it when a variable is not defined.")] | None = None
 
 
-def content_fields(wanted: MessageRequest) -> dict[str, Any]:
-    """The content that comes with a message."""
+def content_fields(request: MessageRequest) -> dict[str, Any]:
+    """Return the content fields that the request sets, by name."""
     named = {
-        "text": wanted.text,
-        "media_urls": wanted.media_urls,
-        "click_url": wanted.click_url,
-        "subject": wanted.subject,
-        "preheader": wanted.preheader,
-        "html": wanted.html,
-        "mjml": wanted.mjml,
-        "sender": wanted.sender,
-        "reply_to": wanted.reply_to,
-        "headers": wanted.headers,
-        "metric": wanted.metric,
-        "properties": wanted.properties,
+        "text": request.text,
+        "media_urls": request.media_urls,
+        "click_url": request.click_url,
+        "subject": request.subject,
+        "preheader": request.preheader,
+        "html": request.html,
+        "mjml": request.mjml,
+        "sender": request.sender,
+        "reply_to": request.reply_to,
+        "headers": request.headers,
+        "metric": request.metric,
+        "properties": request.properties,
     }
     return {name: value for name, value in named.items() if value is not None}
 
 
-def is_verbatim(wanted: MessageRequest) -> bool:
-    """Whether the content goes out as it is."""
-    liquid = (wanted.template_id, wanted.profile_id, wanted.variables, wanted.mjml)
+def is_verbatim(request: MessageRequest) -> bool:
+    """Return whether the content is sent verbatim, without rendering it as Liquid."""
+    liquid = (request.template_id, request.profile_id, request.variables, request.mjml)
     return all(given is None for given in liquid)
 
 
 def check_content(channel: str, content: Content) -> None:
-    """Whether a channel can carry it; Invalid with the field that is missing, malformed or too long."""
+    """Raise Invalid, with `field`, if the content lacks a field that the channel needs or has one that is not valid."""
     for field in _TEXTS:
         if "\0" in getattr(content, field):
             raise Invalid(f"{field} contains the character U+0000; remove it.", code="invalid_text", field=field)
@@ -127,7 +127,7 @@ def check_content(channel: str, content: Content) -> None:
 
 
 def check_mail_address(address: str) -> None:
-    """Invalid for an address that no mail server would be asked to take."""
+    """Raise Invalid (`field` is `to`) unless this is an email address that Waypost sends to."""
     _check_field("to", check_address, address)
 
 
@@ -138,43 +138,45 @@ def _check_field(field: str, check: Callable[..., object], *given: Any) -> None:
         raise Invalid(error.detail, code=error.code, field=field) from error
 
 
-def read_due_at(wanted: MessageRequest, now: int) -> int:
-    """When it is to be sent, in microseconds; a time that is over is now. Invalid for no time, or one too far off."""
-    if wanted.send_at is None:
+def read_due_at(request: MessageRequest, now: int) -> int:
+    """Return `send_at` in microseconds, and `now` for none or one in the past. Raise Invalid if it is not valid."""
+    if request.send_at is None:
         return now
     try:
-        at = parse_time(wanted.send_at)
+        at = parse_time(request.send_at)
     except Error as error:
-        raise _no_time() from error
-    if not _ZONED.fullmatch(wanted.send_at):
-        raise _no_time()
+        raise _invalid_time() from error
+    if not _ZONED.fullmatch(request.send_at):
+        raise _invalid_time()
     if at > now + FARTHEST:
-        raise Invalid("send_at is at most a year ahead.", code="invalid_message", field="send_at")
+        raise Invalid("send_at may be at most 366 days ahead.", code="invalid_message", field="send_at")
     return max(at, now)
 
 
-def _no_time() -> Invalid:
+def _invalid_time() -> Invalid:
     return Invalid(
-        "send_at is a time with its zone, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00.",
+        "send_at must be a time with a time zone, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00.",
         code="invalid_message",
         field="send_at",
     )
 
 
 def read_metadata(given: Tree | None) -> str:
-    """The metadata as JSON; Invalid when there is too much of it."""
+    """Return the metadata as a JSON text. Raise Invalid if it is longer than 4096 characters."""
     if not given:
         return "{}"
     text = _encode(given).decode()
     if len(text) > 4096:
-        raise Invalid("The metadata of a message has at most 4096 bytes.", code="invalid_message", field="metadata")
+        raise Invalid(
+            "The metadata of a message may have at most 4096 bytes as JSON.", code="invalid_message", field="metadata"
+        )
     return text
 
 
 def read_campaign(given: str | None) -> str:
-    """The name of the campaign, empty for none; Invalid when it has characters that nobody sees."""
+    """Return the campaign name, or an empty text for none. Raise Invalid for characters that are not printable."""
     if given and not given.isprintable():
         raise Invalid(
-            "A campaign's name has only characters that can be seen.", code="invalid_message", field="campaign"
+            "A campaign name may contain only printable characters.", code="invalid_message", field="campaign"
         )
     return given or ""

@@ -1,4 +1,4 @@
-"""How a text travels as SMS: in which encoding, how long it is in it, and into which parts it is cut."""
+"""SMS texts: encoding (GSM-7 or UCS-2), length and parts."""
 
 import msgspec
 
@@ -7,20 +7,21 @@ BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-#: The characters of its extension table (6.2.1.1): each is sent as an escape and a second septet.
+#: The GSM 7-bit extension table (3GPP TS 23.038, 6.2.1.1): each character takes an escape and a second septet.
 EXTENDED = frozenset("\f^{}\\[~]|€")
 GSM7 = "GSM-7"
 UCS2 = "UCS-2"
-#: Septets, or UTF-16 units, of a message of one part, and of each part of a longer one, whose header takes the rest.
+#: By encoding: the units (septets, or UTF-16 units) of a single part, and of each part of a longer message, whose
+#: concatenation header takes the rest.
 ROOM = {GSM7: (160, 153), UCS2: (70, 67)}
-#: How many of the characters that force the wider encoding are named.
+#: At most so many of the characters that force UCS-2 are listed.
 MOST_NAMED = 20
 
 _SEPTETS = dict.fromkeys(BASIC, 1) | dict.fromkeys(EXTENDED, 2)
 
 
 class SmsMeasure(msgspec.Struct, frozen=True):
-    """What a text comes to as SMS."""
+    """Encoding, length and parts of a text as SMS."""
 
     encoding: str
     #: Unicode characters.
@@ -28,24 +29,24 @@ class SmsMeasure(msgspec.Struct, frozen=True):
     #: Septets for GSM-7, 16-bit units for UCS-2.
     units: int
     parts: int
-    #: Units that fit into each part.
+    #: The most units in each part.
     units_per_part: int
-    #: The characters of each part.
+    #: The number of characters in each part.
     per_part: list[int]
-    #: The characters that GSM-7 does not have, each once, in the order they come; they make the message UCS-2.
+    #: The characters that are not in GSM-7, each once, in order of appearance; they make the message UCS-2.
     forcing: list[str]
 
 
 def encoding_of(text: str) -> str:
-    """`GSM-7` when every character is in its tables, `UCS-2` otherwise."""
+    """Return `GSM-7` if every character is in its tables, else `UCS-2`."""
     return GSM7 if _SEPTETS.keys() >= set(text) else UCS2
 
 
 def split(text: str) -> list[str]:
-    """The text cut into the parts that it is sent in; joined, they are the text.
+    """Split a text into the parts in which it is sent; joined, they are the text.
 
-    A character is never cut: not the two septets of an extended one, nor the two units of one beyond U+FFFF.
-    An empty text is one empty part.
+    A split never divides a character: neither the two septets of an extended one nor the two units of one beyond
+    U+FFFF. An empty text is one empty part.
     """
     encoding = encoding_of(text)
     sizes = [_SEPTETS[character] for character in text] if encoding == GSM7 else list(map(_units, text))
@@ -62,7 +63,7 @@ def split(text: str) -> list[str]:
 
 
 def measure(text: str) -> SmsMeasure:
-    """Encoding, length and parts of a text."""
+    """Return encoding, length and parts of a text."""
     encoding = encoding_of(text)
     units = sum(map(_SEPTETS.__getitem__, text)) if encoding == GSM7 else sum(map(_units, text))
     parts = split(text)

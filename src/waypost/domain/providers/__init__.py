@@ -1,1 +1,1 @@
-"""Providers as data: connectors, connections, requests, responses, callbacks and set-up checks."""
+"""Providers: connectors, connections, requests, responses, callbacks and setup checks."""

@@ -1,6 +1,6 @@
-"""Bodies of requests: a tree whose texts are Liquid, rendered value by value, then written as JSON or as a form.
+"""Request bodies: trees whose texts are Liquid, rendered value by value, then encoded as JSON or as a form.
 
-Since every value is rendered by itself, a quote or a newline in a name cannot break what is around it.
+Since each value is rendered separately, a quote or a newline in a value cannot break the surrounding body.
 """
 
 import re
@@ -13,27 +13,27 @@ import msgspec
 
 from waypost.domain.templates.liquid.expressions import Context, as_text, compile_value
 
-#: What a table of a body may say of itself.
-#: `$json`: its value is written as JSON text. `$if`: left out unless this gives something. `$keep`: kept even where
-#: empty values are dropped. `$merge`: the entries of this object come in, those written out win.
+#: The special keys of a table. `$json`: replaced by its value as a JSON text. `$if`: the table is left out if this is
+#: empty or false. `$keep`: replaced by its value, kept even where empty values are dropped. `$merge`: adds the entries
+#: of this object; the other entries of the table take precedence.
 MARKS = frozenset({"$json", "$if", "$keep", "$merge"})
 ENCODINGS = ("json", "form", "query", "none")
-#: How deep a body may be nested.
+#: The most levels of nesting in a body.
 DEEPEST = 20
 
 _encode = msgspec.json.Encoder().encode
 _ABSENT = object()
 _PIECE = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
-#: A quote that is not escaped, if what is escaped before it is passed over.
+#: A quote that no backslash escapes.
 _QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 JSON_IN_TEXT = (
-    "this is JSON written as a text, which a quote in a value would break; write the JSON itself under "
+    "this is JSON inside a text, which a quote in a value would break; write the JSON itself under "
     '{"$json": …}, or each value without quotes as {{ … | json }}'
 )
 
 
-class Flaw(Exception):
-    """Something in a body cannot be: under which keys, and why."""
+class BodyError(Exception):
+    """A part of a body is not valid: under which keys, and why."""
 
     def __init__(self, path: tuple[str | int, ...], reason: str) -> None:
         self.path = path
@@ -42,30 +42,30 @@ class Flaw(Exception):
 
 
 def expressions(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Every text of a body with where it stands; Flaw where something cannot be sent."""
+    """Yield every text of a body with its path. Raise BodyError for a part that cannot be sent."""
     if len(path) > DEEPEST:
-        raise Flaw(path, f"a body is nested at most {DEEPEST} deep")
+        raise BodyError(path, f"a body may have at most {DEEPEST} levels of nesting")
     if isinstance(tree, str):
         yield path, tree
     elif isinstance(tree, Mapping):
         marks = {key for key in tree if key.startswith("$")}
         if unknown := marks - MARKS:
-            raise Flaw(
-                (*path, min(unknown)), f"there is no mark {min(unknown)!r}; there are {', '.join(sorted(MARKS))}"
+            raise BodyError(
+                (*path, min(unknown)), f"unknown key {min(unknown)!r}; keys with $ are {', '.join(sorted(MARKS))}"
             )
         if marks & {"$json", "$keep"} and len(tree.keys() - {"$if"}) != 1:
-            raise Flaw(path, "$json and $keep stand alone in their table, but for $if")
+            raise BodyError(path, "$json and $keep must be alone in their table, except for $if")
         for key, value in tree.items():
             yield from expressions(value, (*path, key))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
             yield from expressions(value, (*path, index))
     elif tree is not None and not isinstance(tree, bool | int | float):
-        raise Flaw(path, "a body holds texts, numbers, truth values, lists and tables")
+        raise BodyError(path, "a body may contain only texts, numbers, booleans, lists and tables")
 
 
 def holds_broken_json(text: str) -> bool:
-    """Whether a text is JSON with an expression inside quotes: a quote in its value would end the string."""
+    """Return whether a text is JSON with an expression inside quotes, so that a quote in its value ends the string."""
     head = text.lstrip()
     if not head.startswith(("{", "[")) or head.startswith(("{{", "{%")):
         return False
@@ -87,7 +87,7 @@ def holds_broken_json(text: str) -> bool:
 
 
 def render(tree: Any, context: Context, drop_empty: bool = False) -> Any:
-    """The body with every expression replaced by what it gives; None for one that is left out as a whole."""
+    """Return the body with its expressions evaluated, or None if the whole body is left out."""
     value = _render(tree, context, drop_empty)
     return None if value is _ABSENT else value
 
@@ -127,7 +127,7 @@ def _render_table(tree: Mapping[str, Any], context: Context, drop: bool) -> Any:
 
 
 def write(value: Any, encoding: str) -> tuple[bytes, str]:
-    """A rendered body as it is sent, and its content type; nothing at all for `query` and `none`."""
+    """Return a rendered body as bytes, and its content type; both empty for `query` and `none`."""
     if encoding == "json":
         return (b"" if value is None else _encode(value)), "application/json"
     if encoding == "form":
@@ -136,7 +136,7 @@ def write(value: Any, encoding: str) -> tuple[bytes, str]:
 
 
 def pairs(value: Any) -> list[tuple[str, str]]:
-    """A rendered table as fields of a form or a query: a list is the same field again and again."""
+    """Return a rendered table as the fields of a form or a query. A list becomes one field per item."""
     if not isinstance(value, Mapping):
         return []
     found = []
@@ -148,9 +148,9 @@ def pairs(value: Any) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=1024)
 def read_text(text: str, encoding: str) -> Any:
-    """The tree that a body written as text is: JSON, or a form; its values may be Liquid.
+    """Return the tree of a body given as a JSON or form text, whose values may be Liquid.
 
-    ValueError when it is not.
+    Raise ValueError if the text is not in the encoding.
     """
     if not text.strip():
         return None

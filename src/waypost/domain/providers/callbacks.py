@@ -1,4 +1,4 @@
-"""What providers call back with: whether it is genuine, and the receipts in it, by the data of the connector."""
+"""Verify the callbacks of providers and read the receipts in them, as the connector describes."""
 
 import base64
 import functools
@@ -21,21 +21,21 @@ from waypost.domain.messaging.keywords import inbound_receipt, keyword
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.receipt import (
     Quarantined,
+    clean_receipt,
     quarantine,
     read_count,
     read_message_id,
     read_micros,
     read_moment,
-    tidy,
 )
 from waypost.domain.providers.connector import CallbackReading, CallbackStatus, Connector, Verification
 from waypost.domain.templates.liquid.expressions import as_text, compile_text
 from waypost.domain.values.json_path import find, find_all, is_like
 from waypost.errors import Invalid
 
-#: Bodies up to here are read; SendGrid sends its events in batches.
+#: The largest body of a callback; SendGrid sends its events in batches.
 BODY_BYTES, BATCH_BYTES = 1024 * 1024, 8 * 1024 * 1024
-#: Fields of a form.
+#: The most fields of a form.
 _MOST_FIELDS = 1000
 _LONGEST_KEY = 4096
 _SIGNATURE, _TIMESTAMP = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
@@ -43,26 +43,25 @@ _PLACES = re.compile(r"(\{body\}|\{timestamp\})")
 _json = msgspec.json.Decoder().decode
 
 
-class Posted(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that says to be a callback."""
+class CallbackRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to the callback URL, not yet verified."""
 
     #: By lower-case name.
     headers: Mapping[str, str]
-    #: As it stands in the URL, percent signs and all.
+    #: As in the URL, percent-encoded.
     path: str
     query: str
     body: bytes
-    #: How the world reaches this server: scheme and host, without a slash at the end. More than one where it has
-    #: several names.
+    #: The public base URLs of this server: scheme and host, without a trailing slash.
     bases: tuple[str, ...]
 
     def parameter(self, name: str) -> str | None:
-        """A parameter of the query."""
+        """Return the first query parameter of this name, or None."""
         return next((value for key, value in _pairs(self.query) if key == name), None)
 
 
 def given_keys(headers: Mapping[str, str], query: str) -> list[str]:
-    """The keys that a request comes with, in any of the places where senders can be told to put one."""
+    """Return the keys in a request, from every header and query parameter in which senders can put one."""
     scheme, _, rest = headers.get("authorization", "").partition(" ")
     found = [headers.get("x-amz-firehose-access-key"), headers.get("x-api-key")]
     if scheme.lower() == "bearer":
@@ -73,11 +72,11 @@ def given_keys(headers: Mapping[str, str], query: str) -> list[str]:
     return [key for key in dict.fromkeys(found) if key and len(key) <= _LONGEST_KEY]
 
 
-def is_genuine(connector: Connector, config: Mapping[str, Any], posted: Posted, now: int) -> bool:
-    """Whether a callback comes from the provider, by what the connector says of it.
+def is_genuine(connector: Connector, config: Mapping[str, Any], request: CallbackRequest, now: int) -> bool:
+    """Return whether a callback comes from the provider, verified by the scheme of the connector.
 
-    False whenever there is nothing to tell by: no key in the connection, or a scheme that proves nothing. Every
-    comparison takes the same time wherever a difference is.
+    False if it cannot be verified: the connection has no key, or the scheme is `none`. `now` is in microseconds.
+    Comparisons take constant time.
     """
     callback = connector.callback
     if callback is None:
@@ -91,26 +90,26 @@ def is_genuine(connector: Connector, config: Mapping[str, Any], posted: Posted, 
         return False
     match verify.scheme:
         case "hmac":
-            return _is_signed(verify, key, posted, now)
+            return _is_signed(verify, key, request, now)
         case "sendgrid":
-            return _is_signed_by_sendgrid(verify, key, posted, now)
+            return _is_signed_by_sendgrid(verify, key, request, now)
         case "twilio":
-            return _is_signed_by_twilio(key, posted)
+            return _is_signed_by_twilio(key, request)
         case "basic":
-            return _is_same(":".join(_basic(posted.headers)), key)
+            return _equals(":".join(_basic(request.headers)), key)
         case "header":
-            return _is_same(posted.headers.get(verify.header.lower(), "").removeprefix(verify.prefix), key)
+            return _equals(request.headers.get(verify.header.lower(), "").removeprefix(verify.prefix), key)
         case "token":
-            return _is_same(posted.parameter("token") or posted.parameter("key") or "", key)
+            return _equals(request.parameter("token") or request.parameter("key") or "", key)
     return False
 
 
-def _is_same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
+def _equals(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
 
 
 def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
-    """User and password of HTTP basic authentication."""
+    """Return user and password of HTTP basic authentication, or two empty texts."""
     scheme, _, rest = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return "", ""
@@ -122,39 +121,39 @@ def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _is_recent(text: str, tolerance_s: int, now: int) -> bool:
-    """Whether a timestamp, in seconds or milliseconds, is within the tolerance of now, before or after it."""
+    """Return whether a timestamp, in seconds or milliseconds, is within the tolerance before or after `now`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         return False
     seconds = int(text) if len(text) <= 11 else int(text) / 1000
     return abs(now / SECOND - seconds) <= tolerance_s
 
 
-def _is_signed(verify: Verification, key: str, posted: Posted, now: int) -> bool:
-    given = posted.headers.get(verify.header.lower(), "")
-    timestamp = posted.headers.get(verify.timestamp_header.lower(), "") if verify.timestamp_header else ""
+def _is_signed(verify: Verification, key: str, request: CallbackRequest, now: int) -> bool:
+    given = request.headers.get(verify.header.lower(), "")
+    timestamp = request.headers.get(verify.timestamp_header.lower(), "") if verify.timestamp_header else ""
     if verify.timestamp_header and not _is_recent(timestamp, verify.tolerance_s, now):
         return False
     if not given.startswith(verify.prefix):
         return False
     given = given.removeprefix(verify.prefix).strip()
-    parts = {"{body}": posted.body, "{timestamp}": timestamp.encode()}
+    parts = {"{body}": request.body, "{timestamp}": timestamp.encode()}
     content = b"".join(parts.get(part, part.encode()) for part in _PLACES.split(verify.over))
     digest = hmac.digest(key.encode(), content, verify.algorithm)
     if verify.encoding == "hex":
-        return _is_same(given.lower(), digest.hex())
-    return _is_same(given, base64.b64encode(digest).decode())
+        return _equals(given.lower(), digest.hex())
+    return _equals(given, base64.b64encode(digest).decode())
 
 
-def _is_signed_by_sendgrid(verify: Verification, key: str, posted: Posted, now: int) -> bool:
-    """The Signed Event Webhook: ECDSA (P-256, SHA-256) over timestamp and raw body; its line end counts."""
-    headers = posted.headers
+def _is_signed_by_sendgrid(verify: Verification, key: str, request: CallbackRequest, now: int) -> bool:
+    """Verify a SendGrid Signed Event Webhook: ECDSA (P-256, SHA-256) over timestamp and raw body, line end included."""
+    headers = request.headers
     timestamp = headers.get((verify.timestamp_header or _TIMESTAMP).lower(), "")
     public = _public_key(key)
     if public is None or not _is_recent(timestamp, verify.tolerance_s, now):
         return False
     try:
         signature = base64.b64decode(headers.get((verify.header or _SIGNATURE).lower(), ""), validate=True)
-        public.verify(signature, timestamp.encode() + posted.body, ECDSA(SHA256()))
+        public.verify(signature, timestamp.encode() + request.body, ECDSA(SHA256()))
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -162,7 +161,7 @@ def _is_signed_by_sendgrid(verify: Verification, key: str, posted: Posted, now: 
 
 @functools.lru_cache(maxsize=256)
 def _public_key(text: str) -> EllipticCurvePublicKey | None:
-    """A public key from the base64 of its DER, with or without the lines that PEM puts around it."""
+    """Return an elliptic-curve public key from base64 DER, with or without the PEM lines; None for anything else."""
     try:
         found = load_der_public_key(base64.b64decode(re.sub(r"-----[A-Z ]+-----|\s", "", text), validate=True))
     except (ValueError, UnsupportedAlgorithm):
@@ -170,30 +169,33 @@ def _public_key(text: str) -> EllipticCurvePublicKey | None:
     return found if isinstance(found, EllipticCurvePublicKey) else None
 
 
-def _is_signed_by_twilio(token: str, posted: Posted) -> bool:
-    """HMAC-SHA1 over the public URL and, for forms, the sorted parameters; for JSON the URL has a hash of the body."""
-    given = posted.headers.get("x-twilio-signature", "")
-    if _is_form(posted.headers):
-        fields = _form(posted.body)
+def _is_signed_by_twilio(token: str, request: CallbackRequest) -> bool:
+    """Verify a Twilio signature: HMAC-SHA1 over the public URL and, for a form, its sorted fields.
+
+    For JSON, the query parameter `bodySHA256` has the hash of the body.
+    """
+    given = request.headers.get("x-twilio-signature", "")
+    if _is_form(request.headers):
+        fields = _form(request.body)
         if fields is None:
             return False
         tail = "".join(name + value for name, value in sorted(set(fields)))
     else:
-        digest = posted.parameter("bodySHA256")
-        if digest is None or not _is_same(digest.lower(), hashlib.sha256(posted.body).hexdigest()):
+        digest = request.parameter("bodySHA256")
+        if digest is None or not _equals(digest.lower(), hashlib.sha256(request.body).hexdigest()):
             return False
         tail = ""
-    rest = posted.path + (f"?{posted.query}" if posted.query else "")
+    rest = request.path + (f"?{request.query}" if request.query else "")
     signed = [
         base64.b64encode(hmac.digest(token.encode(), (base + rest + tail).encode("utf-8", "replace"), "sha1")).decode()
-        for base in dict.fromkeys(spelling for base in posted.bases for spelling in _spellings(base))
+        for base in dict.fromkeys(spelling for base in request.bases for spelling in _spellings(base))
     ]
-    # All of them are compared, so that the time does not tell which one came close.
-    return bool(sum([_is_same(given, one) for one in signed]))
+    # Compares all of them, so that the time does not reveal which one matched.
+    return bool(sum([_equals(given, one) for one in signed]))
 
 
 def _spellings(base: str) -> tuple[str, ...]:
-    """A base URL without its port and with it: Twilio signs either."""
+    """Return the spellings of a base URL, with and without its port: Twilio signs either."""
     try:
         parts = urlsplit(base)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -212,7 +214,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _form(body: bytes) -> list[tuple[str, str]] | None:
-    """The fields of a form; None when it is too large to be one of a provider."""
+    """Return the fields of a form, or None if it has more than _MOST_FIELDS."""
     try:
         return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
@@ -227,20 +229,20 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_body(connector: Connector, posted: Posted) -> list[Any]:
-    """The records of a callback; Invalid when its body is not what the connector's callbacks are."""
+def read_body(connector: Connector, request: CallbackRequest) -> list[Any]:
+    """Return the records of a callback. Raise Invalid if its body does not have the format of the connector."""
     callback = connector.callback
     if callback is None:
         raise Invalid(f"The connector {connector.name} reads no callbacks.")
-    if callback.encoding == "form" and not _media_type(posted.headers).endswith("json"):
-        fields = _form(posted.body)
+    if callback.encoding == "form" and not _media_type(request.headers).endswith("json"):
+        fields = _form(request.body)
         if fields is None:
-            raise Invalid(f"The body has to be a form of at most {_MOST_FIELDS} fields.")
-        # Of a repeated field the first counts.
+            raise Invalid(f"The body must be a form with at most {_MOST_FIELDS} fields.")
+        # The first of a repeated field counts.
         whole: Any = dict(reversed(fields))
     else:
         try:
-            whole = _json(posted.body)
+            whole = _json(request.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"The body is not JSON: {error}.") from error
     found = find(whole, callback.records)
@@ -250,9 +252,9 @@ def read_body(connector: Connector, posted: Posted) -> list[Any]:
 def read_callbacks(
     connector: Connector, records: Iterable[Any], workspace_id: int, connection_id: int, now: int
 ) -> list[Receipt | Quarantined]:
-    """The receipts that records of a genuine callback are, and what of them cannot be read; never raises.
+    """Return the receipts of the records of a verified callback, and quarantined records. Never raises.
 
-    `now` (microseconds) is when things happened that do not say when.
+    `now` (microseconds) is the time of records without their own.
     """
     found: list[Receipt | Quarantined] = []
     for record in records:
@@ -262,16 +264,16 @@ def read_callbacks(
             found.append(quarantine(workspace_id, connection_id, str(error), msgspec.json.encode(record)))
             continue
         if receipt is not None:
-            found.append(tidy(receipt))
+            found.append(clean_receipt(receipt))
     return found
 
 
 class _Unreadable(Exception):
-    """A record that is none of the connector's."""
+    """A record does not have the format of the connector."""
 
 
 def _read(connector: Connector, record: Any, workspace_id: int, connection_id: int, now: int) -> Receipt | None:
-    """The receipt that a record is; None when it is about nothing that can be found again."""
+    """Return the receipt of a record, or None if it names neither a message nor an address to suppress."""
     if not isinstance(record, dict) or connector.callback is None:
         raise _Unreadable("not an object")
     read = connector.callback.read
@@ -315,7 +317,7 @@ def _read(connector: Connector, record: Any, workspace_id: int, connection_id: i
 
 
 def _judge(connector: Connector, receipt: Receipt, rule: CallbackStatus | None, status: str, code: str | None) -> None:
-    """Put what a status means into a receipt."""
+    """Set status, code, reason and suppression of a receipt by the meaning of the provider's status."""
     if rule is None:
         unknown = connector.callback.unknown if connector.callback is not None else None
         if unknown is not None:
@@ -327,7 +329,7 @@ def _judge(connector: Connector, receipt: Receipt, rule: CallbackStatus | None, 
     receipt.status, receipt.suppress = rule.status, rule.suppress
     if rule.status is not Status.FAILED:
         return
-    # The provider's own number says more than its word.
+    # The provider's error code is more precise than its status.
     fault = connector.errors.get(code) if code else None
     receipt.code = (fault.code if fault else None) or rule.code or OTHER
     receipt.reason = (fault.reason if fault else None) or rule.reason or unrecognised(status).reason
@@ -337,17 +339,17 @@ def _judge(connector: Connector, receipt: Receipt, rule: CallbackStatus | None, 
 def _rule(connector: Connector, record: Any, status: str) -> CallbackStatus | None:
     for rule in connector.callback.statuses if connector.callback is not None else ():
         if is_like(status, rule.match) and all(
-            any(is_like(value, wanted) for value in find_all(record, path)) for path, wanted in rule.when.items()
+            any(is_like(value, expected) for value in find_all(record, path)) for path, expected in rule.when.items()
         ):
             return rule
     return None
 
 
 def _read_inbound(read: CallbackReading, record: Any, workspace_id: int, connection_id: int, now: int) -> Receipt:
-    # To a message that comes in, the fields that say to whom and from whom are the other way round.
+    # In an inbound message, sender and recipient are swapped.
     address = _text(record, read.own_address)
     if address is None:
-        raise _Unreadable("it does not say who wrote")
+        raise _Unreadable("it does not name the sender")
     return inbound_receipt(
         workspace_id,
         connection_id,
@@ -367,19 +369,19 @@ def _properties(read: CallbackReading, record: Any) -> dict[str, Any]:
 
 
 def _text(record: Any, path: str) -> str | None:
-    """The text or number under a path; None for nothing and for what is neither."""
+    """Return the text or number at a path as text, or None for anything else."""
     value = find(record, path) if path else None
     return as_text(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
-class Confirm(msgspec.Struct, frozen=True):
-    """SNS wants to know whether its messages are welcome: yes is a GET of this URL."""
+class SubscriptionConfirmation(msgspec.Struct, frozen=True):
+    """The confirmation of an SNS subscription: a GET of this URL confirms it."""
 
     url: str
 
 
-class Notification(msgspec.Struct, rename="pascal"):
-    """What SNS posts to an HTTP subscriber (its envelope)."""
+class SnsNotification(msgspec.Struct, rename="pascal"):
+    """The envelope that SNS posts to an HTTP subscriber."""
 
     type: str
     topic_arn: str
@@ -388,13 +390,13 @@ class Notification(msgspec.Struct, rename="pascal"):
     subscribe_url: str | None = msgspec.field(default=None, name="SubscribeURL")
 
 
-_notification = msgspec.json.Decoder(Notification).decode
+_notification = msgspec.json.Decoder(SnsNotification).decode
 _TOPIC_HOST = re.compile(r"sns\.[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?\Z")
 
 
-def read_notification(body: bytes) -> Notification | None:
-    """The envelope that SNS put around a message; None when the body is none."""
-    # Looked for first: nearly everything that comes is something else.
+def read_notification(body: bytes) -> SnsNotification | None:
+    """Return the SNS envelope in a body, or None if the body is not one."""
+    # Checked first because almost no body is one.
     if b'"TopicArn"' not in body:
         return None
     try:
@@ -403,8 +405,8 @@ def read_notification(body: bytes) -> Notification | None:
         return None
 
 
-def confirmation(notification: Notification) -> Confirm | None:
-    """What has to be fetched for a subscription to begin; None when that is not a page of SNS."""
+def confirmation(notification: SnsNotification) -> SubscriptionConfirmation | None:
+    """Return the URL that confirms a subscription, or None if it is not a URL of SNS."""
     url = notification.subscribe_url or ""
     if len(url) > 2048 or any(letter <= " " or letter >= "\x7f" for letter in url):
         return None
@@ -413,4 +415,4 @@ def confirmation(notification: Notification) -> Confirm | None:
         proper = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
     except ValueError:
         return None
-    return Confirm(url) if proper and _TOPIC_HOST.match(parts.netloc.partition(":")[0]) else None
+    return SubscriptionConfirmation(url) if proper and _TOPIC_HOST.match(parts.netloc.partition(":")[0]) else None

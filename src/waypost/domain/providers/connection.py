@@ -1,5 +1,6 @@
-"""An account at a provider: a connector with credentials, limits and a name that people recognise."""
+"""Connections: an account at a provider, with its connector, credentials and limits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,25 +9,25 @@ from waypost.domain.providers.connector import Connector
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection as it is sent with."""
+    """A connection, ready to send messages with."""
 
     id: int
     workspace_id: int
     name: str
     connector: Connector
-    #: Every field of the connector, defaults filled in, secrets in the clear.
+    #: Every field of the connector, with defaults filled in and secrets decrypted.
     config: dict[str, Any]
-    #: enabled, paused (it has to be mended first) or disabled (by its owner).
+    #: enabled, paused (by Waypost, until it is corrected) or disabled (by its owner).
     status: str
-    #: Where it stands among the connections of its channel: smaller ones are tried first.
+    #: The position among the connections of its channel; lower positions are tried first.
     position: int
-    #: Messages per second, None for no limit.
+    #: Messages per second; None for no limit.
     per_second: float | None
-    #: Calls under way at the same time.
+    #: The most calls at the same time.
     concurrency: int
-    #: For how long a message may be tried, in seconds.
+    #: How long a message may be tried, in seconds.
     validity_s: int
-    #: The data center whose public URL its receipts come to; empty: the workspace's only one.
+    #: The data center whose public URL receives its receipts; empty for the only one of the workspace.
     data_center: str
     version: int
 
@@ -37,7 +38,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def same_account(one: Connection, other: Connection) -> bool:
-    """Whether two connections belong to the same account at a provider, in the same workspace.
+    """Return whether two connections belong to the same account at a provider, in the same workspace.
 
     They use the same connector, and the fields that identify the account have the same values and are not all empty.
     """
@@ -46,3 +47,17 @@ def same_account(one: Connection, other: Connection) -> bool:
     names = one.connector.account_fields
     values = [(one.config.get(name), other.config.get(name)) for name in names]
     return any(first not in (None, "") for first, _ in values) and all(first == second for first, second in values)
+
+
+def secret_values(connector: Connector, config: Mapping[str, Any]) -> list[str]:
+    """Return the secrets of a connection's configuration as texts; of a field of header lines, also each value."""
+    found = []
+    for field in connector.fields:
+        value = config.get(field.name)
+        if not field.secret or value is None or isinstance(value, bool) or value == "":
+            continue
+        text = str(value)
+        found.append(text)
+        if field.format == "headers":
+            found += [line.partition(":")[2].strip() for line in text.splitlines()]
+    return [text for text in found if text]

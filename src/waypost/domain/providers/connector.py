@@ -1,4 +1,4 @@
-"""Connectors: kinds of providers, described as data. What a description says, and what an account has to fill in."""
+"""Connectors: the structure of their definitions, and the check of a connection's configuration."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from waypost.domain.messaging.message import Outcome, Status
-from waypost.domain.providers.body_template import JSON_IN_TEXT, Flaw, expressions, holds_broken_json, read_text
+from waypost.domain.messaging.message import SendOutcome, Status
+from waypost.domain.providers.body_template import JSON_IN_TEXT, BodyError, expressions, holds_broken_json, read_text
 from waypost.domain.templates.liquid.expressions import check_expression
 from waypost.domain.values.patterns import BadPattern, compile_pattern
 from waypost.errors import Invalid
@@ -18,34 +18,34 @@ Short = Annotated[str, Meta(max_length=200)]
 Long = Annotated[str, Meta(max_length=20_000)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$", max_length=64)]
 Key = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-#: One of our own words, such as `invalid_number`.
+#: A word of Waypost, such as `invalid_number`.
 Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Code = Annotated[int, Meta(ge=1, le=99_999)]
 Texts = dict[Short, Long]
-#: What a value has to be: one of these, in which `*` stands for anything.
+#: A value must match one of these; `*` matches any characters.
 Patterns = str | int | bool | tuple[str | int | bool, ...]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that has to be known of an account at the provider."""
+    """A field of the configuration of a connection."""
 
     name: Key
     label: Short
-    #: Encrypted at rest and never shown again.
+    #: Encrypted at rest and never returned.
     secret: bool = False
     required: bool = True
-    #: A regular expression (RE2) that must match all of the value.
+    #: A regular expression (RE2) that must match the whole value.
     pattern: Short = ""
     help: Long = ""
     default: Long | int | float | bool | None = None
     kind: Literal["text", "number", "boolean", "choice"] = "text"
     choices: tuple[Short, ...] = ()
-    #: What a text is, where that is checked: a URL, an email address, a body, header lines, answer statuses, a path.
+    #: The checked format of a text: a URL, an email address, a body, header lines, response statuses or Liquid.
     format: Literal["", "url", "email", "body", "headers", "statuses", "liquid"] = ""
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a request proves whose it is. Every value is Liquid."""
+    """The authentication of requests. Every value is Liquid."""
 
     #: none, header, basic, bearer, aws (Signature Version 4) or oauth2 (client credentials).
     scheme: Short = "none"
@@ -57,7 +57,7 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     password: Long = ""
     #: bearer.
     token: Long = ""
-    #: aws: the name that the service is signed with.
+    #: aws: the service name in the signature.
     service: Short = ""
     region: Short = "{{ config.region }}"
     access_key: Short = "{{ config.access_key }}"
@@ -70,34 +70,34 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     audience: Long = ""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where something stands in an answer: in a header, or under a path of its JSON."""
+class ValueLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to find a value in a response: in a header, or at a path of its JSON."""
 
     header: Short = ""
     path: Short = ""
-    #: For times to wait: seconds (or a date, as HTTP has it), milliseconds, or the moment in seconds since 1970.
+    #: For waiting times: seconds (or an HTTP date), milliseconds, or the time in seconds since 1970.
     unit: Literal["seconds", "milliseconds", "unix"] = "seconds"
 
 
-#: A path alone, a source, or several of which the first that is there counts.
-Sources = str | Source | tuple[str | Source, ...]
+#: A path, a location, or several, of which the first that exists counts.
+ValueLocations = str | ValueLocation | tuple[str | ValueLocation, ...]
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where an answer says what."""
+class ResponseReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to find the values in a response."""
 
     #: The provider's id of the message.
-    id: Sources = ()
-    #: The provider's own code of an error.
-    code: Sources = ()
-    #: The provider's own words.
-    detail: Sources = ()
-    #: How long to wait.
-    retry_after: Sources = Source(header="Retry-After")
+    id: ValueLocations = ()
+    #: The provider's error code.
+    code: ValueLocations = ()
+    #: The provider's error text.
+    detail: ValueLocations = ()
+    #: How long to wait before a retry.
+    retry_after: ValueLocations = ValueLocation(header="Retry-After")
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rule: answers that fulfil all of its conditions mean this."""
+class ResponseRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule: what a response that meets all of its conditions means."""
 
     #: `200`, `"2xx"`, `"200-204"`, several with commas, or a list of such. Liquid is allowed.
     status: int | str | tuple[int | str, ...] = ()
@@ -106,49 +106,49 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     header: dict[str, Patterns] = {}
     #: By path of the JSON body.
     body: dict[str, Patterns] = {}
-    outcome: Outcome
+    outcome: SendOutcome
     code: Code | None = None
     reason: Word | None = None
     suppress: Word | None = None
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one of the provider's error codes means, in an answer or in a callback."""
+class ErrorRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one error code of the provider means, in a response or in a callback."""
 
-    outcome: Outcome = Outcome.REJECTED
+    outcome: SendOutcome = SendOutcome.REJECTED
     code: Code | None = None
     reason: Word | None = None
     suppress: Word | None = None
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a callback proves that it comes from the provider."""
+    """How to verify that a callback comes from the provider."""
 
     #: hmac, basic, header (a shared secret in a header), token (in the URL), twilio, sendgrid, firehose, none.
     scheme: Literal["hmac", "basic", "header", "token", "twilio", "sendgrid", "firehose", "none"]
-    #: The secret or the public key. Liquid; for basic: `user:password`; for token: the query parameter is `token`.
+    #: The secret or the public key, in Liquid. basic: `user:password`; token: the value of the query parameter `token`.
     key: Long = ""
-    #: Where the signature, or the secret, is.
+    #: The header with the signature or the secret.
     header: Short = ""
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
-    #: Stands before the signature, such as `sha256=`.
+    #: Text before the signature, such as `sha256=`.
     prefix: Short = ""
     timestamp_header: Short = ""
-    #: What is signed, with `{body}` and `{timestamp}` put in.
+    #: The signed text, with `{body}` and `{timestamp}` as placeholders.
     over: Short = "{body}"
-    #: How old a timestamp may be.
+    #: The largest difference of a timestamp from now, in seconds.
     tolerance_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
 
 
 class CallbackReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Under which paths (domain.paths) a record of a callback says what. An empty one is not there."""
+    """The paths (json_path.py) of the values in a record of a callback. An empty path means that there is no value."""
 
     #: The provider's id of the message.
     id: Short = ""
-    #: The id ends before this: some say more after it.
+    #: The id ends before this text, for providers that append to it.
     id_end: Short = ""
-    #: Our own id, where the provider gives it back.
+    #: Waypost's id of the message, if the provider returns it.
     message_id: Short = ""
     status: Short = ""
     code: Short = ""
@@ -163,22 +163,22 @@ class CallbackReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     carrier: Short = ""
     country: Short = ""
     text: Short = ""
-    #: The provider's own word for what a person wrote: STOP, START or HELP, whatever the text is.
+    #: The keyword that the provider recognised: STOP, START or HELP, whatever the text is.
     keyword: Short = ""
     receipt_id: Short = ""
-    #: Whatever else is kept with the event, by the name that it gets there.
+    #: Other values to store with the event, by their name there.
     properties: dict[Key, Short] = {}
 
 
 class CallbackStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a record with this status means; the first that fits counts."""
+    """What a record with this status means. The first that matches counts."""
 
-    #: Values of the status, in which `*` stands for anything.
+    #: Values of the status; `*` matches any characters.
     match: Patterns
     #: Further conditions, by path.
     when: dict[str, Patterns] = {}
     kind: Literal["status", "engagement", "inbound"] = "status"
-    #: None: it moves nothing.
+    #: None: the message keeps its status.
     status: Status | None = None
     #: For engagement: the type of the event, such as `message.opened`.
     event: Annotated[str, Meta(pattern=r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+$", max_length=100)] | None = None
@@ -188,7 +188,7 @@ class CallbackStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class UnknownStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a status that is not in the table means, where it is to move something."""
+    """What a status that no rule matches means."""
 
     status: Status
     code: Code | None = None
@@ -196,20 +196,20 @@ class UnknownStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How what the provider says later is verified and read."""
+    """How the callbacks of a provider are verified and read."""
 
     verify: Verification
     encoding: Literal["json", "form"] = "json"
-    #: Path to the list of records; empty: the body is the list, or the only record.
+    #: The path of the list of records; empty if the body is the list or the only record.
     records: Short = ""
     read: CallbackReading = CallbackReading()
     statuses: tuple[CallbackStatus, ...] = ()
-    #: Without it, a status that is not in the table is kept verbatim and moves nothing.
+    #: Without it, a status that no rule matches is stored verbatim and the message keeps its status.
     unknown: UnknownStatus | None = None
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of provider. The keys of its TOML are these fields."""
+    """A kind of provider. The keys of its TOML definition are these fields."""
 
     name: Name
     label: Short
@@ -217,54 +217,54 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     channel: Literal["sms", "email", "event"]
     driver: Literal["http", "pinpoint", "smtp"] = "http"
     fields: tuple[Field, ...] = ()
-    #: The fields that identify the account at the provider. Empty: every field that is required or secret.
+    #: The fields that identify the account at the provider; if empty, every field that is required or secret.
     account: tuple[Short, ...] = ()
-    #: Regions that the provider is known in; a field named `region` offers them.
+    #: The regions of the provider; a field named `region` offers them.
     regions: tuple[Short, ...] = ()
 
     method: Short = "POST"
     #: Scheme, host and port.
     base_url: Long = ""
-    #: The field whose URL, where it is given, replaces `base_url`; its own path stays in front of `path`.
+    #: The field whose URL, if given, replaces `base_url`; its own path comes before `path`.
     base_url_field: str = ""
     path: Long = ""
     query: dict[str, Any] = {}
     headers: Texts = {}
-    #: The field that holds further headers, one `Name: value` on a line.
+    #: The field with further headers, one `Name: value` per line.
     headers_field: str = ""
     body: dict[str, Any] | list[Any] | None = None
-    #: The field that holds the body as text, instead of `body`.
+    #: The field with the body as text, instead of `body`.
     body_field: str = ""
-    #: json, form, query (the body goes into the URL) or none. Liquid is allowed.
+    #: json, form, query (the body goes into the URL) or none. May be Liquid.
     encoding: Short = "json"
-    #: Leave out what is null or empty.
+    #: Whether null and empty values are left out.
     drop_empty: bool = False
     auth: Auth = Auth()
 
-    #: Messages in one call.
+    #: The most messages in one call.
     batch_size: Annotated[int, Meta(ge=1, le=1000)] = 1
-    #: Messages per second, None for no limit.
+    #: Messages per second; None for no limit.
     per_second: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
-    #: Calls under way at the same time.
+    #: The most calls at the same time.
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 16
     timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 15_000
-    #: For how long a message may be tried, in seconds.
+    #: How long a message may be tried, in seconds.
     validity_s: Annotated[int, Meta(ge=1, le=604_800)] = 86_400
-    #: Repeating a message does no harm: the provider knows it by its id.
+    #: Whether a message may be sent again safely, since the provider deduplicates by its id.
     idempotent: bool = False
 
-    read: Reading = Reading()
-    answers: tuple[Answer, ...] = ()
-    #: By the provider's own code.
-    errors: dict[str, Fault] = {}
+    read: ResponseReading = ResponseReading()
+    answers: tuple[ResponseRule, ...] = ()
+    #: By error code of the provider.
+    errors: dict[str, ErrorRule] = {}
     callback: Callback | None = None
-    #: Names of set-up checks.
+    #: The names of setup checks.
     checks: tuple[Word, ...] = ()
-    #: What has to be done at the provider; Liquid.
+    #: The setup steps at the provider, in Liquid.
     setup: tuple[Long, ...] = ()
 
     def field(self, name: str) -> Field | None:
-        """The field of this name."""
+        """Return the field of this name, or None."""
         return next((field for field in self.fields if field.name == name), None)
 
     @property
@@ -274,7 +274,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The names of the fields that are secret."""
+        """The names of the secret fields."""
         return frozenset(field.name for field in self.fields if field.secret)
 
 
@@ -282,17 +282,17 @@ _STATUS = r"\s*(?:[1-5]xx|[1-5]\d\d(?:\s*-\s*[1-5]\d\d)?)\s*"
 STATUSES = re.compile(f"{_STATUS}(?:,{_STATUS})*\\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\Z")
-#: The longest value of a field with a pattern.
+#: The most characters of a value that is matched against a pattern.
 LONGEST_MATCHED = 512
 _LONGEST_VALUE = 20_000
 _LARGEST = 1e15
 
 
 def check_config(connector: Connector, given: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
-    """The configuration of a connection as it is kept, defaults filled in.
+    """Return the configuration of a connection with defaults filled in.
 
-    With `partial` only what is given is looked at: a change to a configuration that is complete by itself. There, None
-    takes a value back. Invalid (code `invalid_config`, `field`) names the first field that is wrong.
+    With `partial`, check only the given fields, which change a complete configuration; None then resets a field.
+    Raise Invalid (code `invalid_config`, with `field`) for the first field that is not valid.
     """
     known = {field.name for field in connector.fields}
     for name in given:
@@ -313,7 +313,7 @@ def check_config(connector: Connector, given: Mapping[str, Any], *, partial: boo
             elif field.required:
                 raise _wrong_config(field.name, f"{field.label} ({field.name}) is required")
             else:
-                # Every field is there, so that a template can ask for any of them.
+                # Every field is present, so that a template can use any of them.
                 value = {"text": "", "choice": "", "boolean": False, "number": None}[field.kind]
             config[field.name] = value
         else:
@@ -322,36 +322,36 @@ def check_config(connector: Connector, given: Mapping[str, Any], *, partial: boo
 
 
 def check_value(connector: Connector, field: Field, value: Any) -> Any:
-    """A value as it is kept for a field; Invalid (code `invalid_config`) when it cannot be."""
+    """Return a value of a field. Raise Invalid (code `invalid_config`) if it is not valid."""
 
     def refuse(reason: str) -> Invalid:
         return _wrong_config(field.name, f"{field.label} ({field.name}) {reason}")
 
     if field.kind == "boolean":
         if not isinstance(value, bool):
-            raise refuse("is true or false")
+            raise refuse("must be true or false")
         return value
     if field.kind == "number":
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
-            raise refuse("is a number")
+            raise refuse("must be a number")
         return value
     if not isinstance(value, str):
-        raise refuse("is a text")
+        raise refuse("must be a text")
     if "\0" in value or len(value) > (LONGEST_MATCHED if field.pattern else _LONGEST_VALUE):
-        raise refuse("is too long, or has a character that no text has")
+        raise refuse("is too long or contains the character U+0000")
     if field.kind == "choice" and value not in field.choices:
-        raise refuse(f"is one of {', '.join(field.choices)}")
+        raise refuse(f"must be one of {', '.join(field.choices)}")
     if field.pattern:
         try:
             matches = compile_pattern(field.pattern)(value)
         except BadPattern as error:
             raise refuse(f"cannot be checked, correct its pattern in the definition: {error}") from error
         if not matches:
-            raise refuse("does not look as it should" + (f". {field.help}" if field.help else ""))
+            raise refuse("does not have the expected format" + (f". {field.help}" if field.help else ""))
     if field.format:
         try:
             _FORMATS[field.format](value)
-        except (ValueError, Flaw) as error:
+        except (ValueError, BodyError) as error:
             raise refuse(f"is not valid. {error}".rstrip(".")) from error
     return value
 
@@ -361,17 +361,17 @@ def _wrong_config(name: str, detail: str) -> Invalid:
 
 
 def check_base(url: str) -> None:
-    """Nothing, for a URL that requests can be sent to; ValueError for any other."""
+    """Raise ValueError unless requests can be sent to this URL."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("It has to be an http:// or https:// URL")
+        raise ValueError("It must be an http:// or https:// URL")
     if parts.username is not None or parts.fragment or any(c <= " " or c == "\x7f" for c in url):
-        raise ValueError("It has to be a URL without user, fragment and spaces")
+        raise ValueError("It must be a URL without user, fragment and spaces")
     _ = parts.port
 
 
 def read_headers(text: str) -> dict[str, str]:
-    """Header lines as a table; ValueError for a line that is none."""
+    """Return header lines as a table. Raise ValueError for a line that is not a header."""
     found = {}
     for line in text.splitlines():
         if not line.strip():
@@ -384,7 +384,7 @@ def read_headers(text: str) -> dict[str, str]:
 
 
 def is_header_name(name: str) -> bool:
-    """Whether HTTP allows a header of this name."""
+    """Return whether HTTP allows a header of this name."""
     return _HEADER_NAME.match(name) is not None
 
 
@@ -404,12 +404,12 @@ def _check_headers(text: str) -> None:
 
 
 def _check_body(text: str) -> None:
-    """Whether it can be read as JSON or as a form; which of the two it has to be, the request says."""
+    """Raise unless the text is a body in JSON or as a form; `encoding` decides when a request is built."""
     tree = read_text(text, "json" if text.lstrip()[:1] in ("{", "[") else "form")
     for path, value in expressions(tree):
         check_expression(value)
         if holds_broken_json(value):
-            raise Flaw(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
+            raise BodyError(path, f"{'.'.join(map(str, path))}: {JSON_IN_TEXT}")
 
 
 _FORMATS: dict[str, Callable[[str], object]] = {

@@ -1,4 +1,4 @@
-"""Reading a connector's definition: TOML in, a connector out, or the line and the reason why not."""
+"""Parse the TOML definition of a connector and check it; errors name the line and the reason."""
 
 import re
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging.failure_codes import FAILURE_CODES
-from waypost.domain.messaging.message import Outcome, Status
-from waypost.domain.providers.body_template import ENCODINGS, JSON_IN_TEXT, Flaw, expressions, holds_broken_json
+from waypost.domain.messaging.message import SendOutcome, Status
+from waypost.domain.providers.body_template import ENCODINGS, JSON_IN_TEXT, BodyError, expressions, holds_broken_json
 from waypost.domain.providers.connector import (
     STATUSES,
-    Answer,
     Auth,
     Connector,
-    Fault,
-    Source,
+    ErrorRule,
+    ResponseRule,
+    ValueLocation,
     Verification,
     check_value,
     is_header_name,
@@ -23,11 +23,11 @@ from waypost.domain.providers.connector import (
 from waypost.domain.templates.liquid.expressions import NotLiquid, check_expression, config_names, is_expression
 from waypost.domain.values import toml_text
 from waypost.domain.values.patterns import BadPattern, compile_pattern
-from waypost.domain.values.toml_text import Path, Wrong
+from waypost.domain.values.toml_text import Path, TomlError
 from waypost.errors import Invalid
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-#: What each scheme of authentication cannot do without.
+#: By authentication scheme: the keys that it requires.
 SCHEMES: dict[str, tuple[str, ...]] = {
     "none": (),
     "header": ("header", "value"),
@@ -36,7 +36,7 @@ SCHEMES: dict[str, tuple[str, ...]] = {
     "aws": ("service", "region", "access_key", "secret_key"),
     "oauth2": ("token_url", "client_id", "client_secret"),
 }
-#: Transport errors, by the words of engine.outbound.
+#: The names of transport errors, as in engine/net/outbound.py.
 TRANSPORT_ERRORS = frozenset(
     {
         "dns",
@@ -58,28 +58,28 @@ _MOST_RULES = 200
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LITERAL_BASE = re.compile(r"https?://[^/?#\s@]+\Z")
-#: Set by what sends.
+#: Headers that the HTTP client sets.
 _NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te"})
 
 
 def parse_connector(text: str, source: str) -> Connector:
-    """The connector that a TOML text describes.
+    """Return the connector that a TOML text defines.
 
-    Invalid (code `invalid_connector`, with `line` and `reason`) when the text does not describe one; `source` is
-    what the error calls the text.
+    Raise Invalid (code `invalid_connector`, with `line` and `reason`) if the definition is not valid; `source` names
+    the text in the error.
     """
     return _read(text, source, _STRICT)
 
 
 def parse_own_connector(text: str, source: str) -> Connector:
-    """The same for a connector that an operator adds: without what only code that comes with Waypost can do."""
+    """Parse the connector of an operator: it may not use what needs code, such as drivers and setup checks."""
     return _read(text, source, (*_STRICT, _check_own))
 
 
 def read_stored_connector(text: str, source: str) -> Connector:
-    """Read a connector that was added before, perhaps by a version of Waypost that refused less.
+    """Parse a stored connector, perhaps added by a version of Waypost with fewer checks.
 
-    What harms nobody else is let pass, so that connections do not stop with an upgrade.
+    Harmless errors are accepted, so that connections continue after an upgrade.
     """
     return _read(text, source, (_check_own,))
 
@@ -89,7 +89,7 @@ def _read(text: str, source: str, further: tuple[Callable[[Connector], None], ..
         connector = _convert(toml_text.read_table(text))
         for check in (_check_fields, _check_request, _check_auth, _check_answers, _check_callback, *further):
             check(connector)
-    except Wrong as wrong:
+    except TomlError as wrong:
         line, reason = toml_text.explain(text, wrong)
         raise Invalid(
             f"{source}, line {line}: {reason}.", code="invalid_connector", line=line, reason=reason
@@ -98,11 +98,11 @@ def _read(text: str, source: str, further: tuple[Callable[[Connector], None], ..
 
 
 def _convert(data: dict[str, Any]) -> Connector:
-    # Entry by entry where keys are free, so that an error can tell which.
+    # Entry by entry, so that an error names the key.
     errors = data.get("errors", {})
     if not isinstance(errors, dict):
-        raise Wrong(("errors",), "expected a table")
-    faults = {str(key): toml_text.convert(value, Fault, ("errors", key)) for key, value in errors.items()}
+        raise TomlError(("errors",), "expected a table")
+    faults = {str(key): toml_text.convert(value, ErrorRule, ("errors", key)) for key, value in errors.items()}
     connector = toml_text.convert({key: value for key, value in data.items() if key != "errors"}, Connector)
     return msgspec.structs.replace(connector, errors=faults)
 
@@ -110,28 +110,28 @@ def _convert(data: dict[str, Any]) -> Connector:
 def _check_fields(connector: Connector) -> None:
     for name in connector.account:
         if connector.field(name) is None:
-            raise Wrong(("account",), f"there is no field {name!r}")
+            raise TomlError(("account",), f"there is no field {name!r}")
     if len(connector.fields) > _MOST_FIELDS:
-        raise Wrong(("fields",), f"at most {_MOST_FIELDS} fields are allowed")
+        raise TomlError(("fields",), f"at most {_MOST_FIELDS} fields are allowed")
     seen: set[str] = set()
     for index, field in enumerate(connector.fields):
         path = ("fields", index)
         if field.name in seen:
-            raise Wrong((*path, "name"), f"there are two fields {field.name!r}")
+            raise TomlError((*path, "name"), f"there are two fields {field.name!r}")
         seen.add(field.name)
         if bool(field.choices) != (field.kind == "choice"):
-            raise Wrong((*path, "choices"), "fields of the kind choice, and no others, have choices")
+            raise TomlError((*path, "choices"), "fields of the kind choice need choices, and no others may have them")
         if field.pattern and field.kind != "text":
-            raise Wrong((*path, "pattern"), "only texts have a pattern")
+            raise TomlError((*path, "pattern"), "only a field of the kind text may have a pattern")
         if field.default is not None:
             try:
                 check_value(connector, field, field.default)
             except Invalid as error:
-                raise Wrong((*path, "default"), error.detail.rstrip(".")) from error
+                raise TomlError((*path, "default"), error.detail.rstrip(".")) from error
     for key in ("base_url_field", "headers_field", "body_field"):
         name = getattr(connector, key)
         if name and name not in seen:
-            raise Wrong((key,), f"there is no field {name!r}; fields are {', '.join(sorted(seen)) or 'none'}")
+            raise TomlError((key,), f"there is no field {name!r}; fields are {', '.join(sorted(seen)) or 'none'}")
 
 
 def _check_patterns(connector: Connector) -> None:
@@ -139,11 +139,11 @@ def _check_patterns(connector: Connector) -> None:
         try:
             compile_pattern(field.pattern)
         except BadPattern as error:
-            raise Wrong(("fields", index, "pattern"), str(error)) from error
+            raise TomlError(("fields", index, "pattern"), str(error)) from error
 
 
 def _check_codes(connector: Connector) -> None:
-    """Wrong for a code that is not a delivery failure code, such as one of the codes of set-up checks."""
+    """Raise TomlError for a code that is not a delivery failure code, such as a setup code."""
     callback = connector.callback
     codes: list[tuple[Path, int | None]] = [
         *((("answers", index, "code"), answer.code) for index, answer in enumerate(connector.answers)),
@@ -155,56 +155,56 @@ def _check_codes(connector: Connector) -> None:
     for path, code in codes:
         if code is not None and code not in FAILURE_CODES:
             allowed = ", ".join(map(str, sorted(FAILURE_CODES)))
-            raise Wrong(path, f"{code} is not a delivery failure code; allowed are {allowed}")
+            raise TomlError(path, f"{code} is not a delivery failure code; allowed are {allowed}")
 
 
 def _check_headers(connector: Connector) -> None:
-    """Wrong for a header that HTTP does not allow, as far as its text outside of expressions tells."""
+    """Raise TomlError for a header that HTTP does not allow, judged by its text outside of expressions."""
     name, value = connector.auth.header, connector.auth.value
     if not is_expression(name) and not is_header_name(name):
-        raise Wrong(("auth", "header"), f"{name!r} is not the name of a header")
+        raise TomlError(("auth", "header"), f"{name!r} is not the name of a header")
     texts: list[tuple[Path, str]] = [(("headers", name), text) for name, text in connector.headers.items()]
     for path, text in [*texts, (("auth", "value"), value)]:
         if bad := _CONTROL.search(_EXPRESSION.sub("", text.strip())):
-            raise Wrong(path, f"a header cannot hold {bad[0]!r}; write it in one line")
+            raise TomlError(path, f"a header cannot contain {bad[0]!r}; write it on one line")
 
 
 def _check_texts(connector: Connector) -> None:
     for key in ("query", "body"):
         for place, text in expressions(getattr(connector, key), (key,)):
             if holds_broken_json(text):
-                raise Wrong(place, JSON_IN_TEXT)
+                raise TomlError(place, JSON_IN_TEXT)
 
 
 def _check_request(connector: Connector) -> None:
     own = connector.driver == "http"
     if own and not connector.base_url:
-        raise Wrong(("base_url",), "it is missing")
+        raise TomlError(("base_url",), "it is missing")
     if connector.base_url:
         _check(connector, connector.base_url, ("base_url",))
         literal = _EXPRESSION.sub("x", connector.base_url)
         if not (_LITERAL_BASE.match(literal) or connector.base_url.startswith("{{")):
-            raise Wrong(("base_url",), "it is http:// or https:// and a host; what follows goes into path")
+            raise TomlError(("base_url",), "it must be http:// or https:// and a host; put the rest into path")
     if connector.path and not connector.path.startswith("/"):
-        raise Wrong(("path",), "it starts with a slash")
+        raise TomlError(("path",), "it must start with a slash")
     if own and connector.batch_size != 1:
-        raise Wrong(("batch_size",), "the driver http sends one message per call")
+        raise TomlError(("batch_size",), "the driver http sends one message per call")
     for key, allowed in (("method", METHODS), ("encoding", frozenset(ENCODINGS))):
         _check_word(connector, getattr(connector, key), allowed, (key,))
     if connector.body is not None and connector.body_field:
-        raise Wrong(("body_field",), "there is a body as well")
+        raise TomlError(("body_field",), "body and body_field cannot be used together")
     _check(connector, connector.path, ("path",))
     for name, value in connector.headers.items():
         path = ("headers", name)
         if not is_header_name(name) or name.lower() in _NOT_OURS:
-            raise Wrong(path, "it is no header, or one that Waypost sets")
+            raise TomlError(path, "it is not a valid header, or one that Waypost sets")
         _check(connector, value, path)
     for key in ("query", "body"):
         try:
             for place, text in expressions(getattr(connector, key), (key,)):
                 _check(connector, text, place)
-        except Flaw as flaw:
-            raise Wrong(flaw.path, flaw.reason) from flaw
+        except BodyError as flaw:
+            raise TomlError(flaw.path, flaw.reason) from flaw
     for index, step in enumerate(connector.setup):
         _check(connector, step, ("setup", index))
 
@@ -213,20 +213,20 @@ def _check_word(connector: Connector, value: str, allowed: frozenset[str], path:
     if is_expression(value):
         _check(connector, value, path)
     elif value not in allowed:
-        raise Wrong(path, f"{value!r} is none of {', '.join(sorted(allowed))}")
+        raise TomlError(path, f"{value!r} is not one of {', '.join(sorted(allowed))}")
 
 
 def _check(connector: Connector, text: str, path: Path) -> None:
-    """Wrong unless the text is Liquid that names only fields of this connector and what a request has."""
+    """Raise TomlError unless the text is Liquid that uses only fields of this connector and values of a request."""
     try:
         check_expression(text)
         names = config_names(text)
     except NotLiquid as error:
-        raise Wrong(path, str(error), further=error.line - 1) from error
+        raise TomlError(path, str(error), further=error.line - 1) from error
     for name in sorted(names):
         if connector.field(name) is None:
             known = ", ".join(field.name for field in connector.fields) or "none"
-            raise Wrong(path, f"there is no field {name!r}; fields are {known}")
+            raise TomlError(path, f"there is no field {name!r}; fields are {known}")
 
 
 def _check_auth(connector: Connector) -> None:
@@ -236,49 +236,49 @@ def _check_auth(connector: Connector) -> None:
     _check_word(connector, auth.scheme, frozenset(SCHEMES), ("auth", "scheme"))
     for key in SCHEMES.get(auth.scheme, ()):
         if not getattr(auth, key):
-            raise Wrong(("auth",), f"{auth.scheme} needs {key}")
+            raise TomlError(("auth",), f"{auth.scheme} needs {key}")
 
 
 def _used(auth: Auth, key: str) -> bool:
-    """Whether a key counts: the defaults for AWS name fields that others do not have."""
+    """Return whether a key is used: the defaults for AWS name fields that other connectors do not have."""
     return auth.scheme == "aws" or key not in ("region", "access_key", "secret_key")
 
 
 def _check_answers(connector: Connector) -> None:
     if len(connector.answers) > _MOST_RULES or len(connector.errors) > _MOST_RULES:
-        raise Wrong(("answers",), f"at most {_MOST_RULES} rules and as many errors are allowed")
+        raise TomlError(("answers",), f"at most {_MOST_RULES} rules and as many errors are allowed")
     for index, answer in enumerate(connector.answers):
         _check_answer(connector, answer, ("answers", index))
-    if connector.driver == "http" and not any(a.outcome is Outcome.ACCEPTED for a in connector.answers):
-        raise Wrong(("answers",), 'no answer means that a message was taken: outcome = "accepted"')
+    if connector.driver == "http" and not any(a.outcome is SendOutcome.ACCEPTED for a in connector.answers):
+        raise TomlError(("answers",), 'no rule means that a message was accepted: add one with outcome = "accepted"')
     for key in ("id", "code", "detail", "retry_after"):
         found = getattr(connector.read, key)
         for source in found if isinstance(found, tuple) else (found,):
             _check_source(connector, source, ("read", key))
 
 
-def _check_answer(connector: Connector, answer: Answer, path: Path) -> None:
+def _check_answer(connector: Connector, answer: ResponseRule, path: Path) -> None:
     if answer.status == () and answer.error == () and not answer.header and not answer.body:
-        raise Wrong(path, "it has no condition: status, error, header or body")
+        raise TomlError(path, "it has no condition: status, error, header or body")
     for status in answer.status if isinstance(answer.status, tuple) else (answer.status,):
         if isinstance(status, str) and is_expression(status):
             _check(connector, status, (*path, "status"))
         elif not STATUSES.match(str(status)):
-            raise Wrong((*path, "status"), f"{status!r} is no status, such as 200, 2xx or 200-204")
+            raise TomlError((*path, "status"), f"{status!r} is not a status such as 200, 2xx or 200-204")
     for name in answer.error if isinstance(answer.error, tuple) else (answer.error,):
         if name not in TRANSPORT_ERRORS:
-            raise Wrong((*path, "error"), f"{name!r} is none of {', '.join(sorted(TRANSPORT_ERRORS))}")
-    if answer.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN) and answer.suppress:
-        raise Wrong((*path, "suppress"), "only what was refused can be a reason never to write again")
+            raise TomlError((*path, "error"), f"{name!r} is not one of {', '.join(sorted(TRANSPORT_ERRORS))}")
+    if answer.outcome in (SendOutcome.ACCEPTED, SendOutcome.UNKNOWN) and answer.suppress:
+        raise TomlError((*path, "suppress"), "only an outcome that is not accepted or unknown can suppress the address")
     if answer.error != () and (answer.status != () or answer.header or answer.body):
-        raise Wrong((*path, "error"), "an answer that did not come has no status, header or body")
+        raise TomlError((*path, "error"), "a rule for a transport error cannot have a status, header or body")
 
 
-def _check_source(connector: Connector, source: str | Source, path: Path) -> None:
+def _check_source(connector: Connector, source: str | ValueLocation, path: Path) -> None:
     where = source if isinstance(source, str) else source.path
     _check(connector, where, path)
-    if isinstance(source, Source) and bool(source.header) == bool(source.path):
-        raise Wrong(path, "it is either a header or a path")
+    if isinstance(source, ValueLocation) and bool(source.header) == bool(source.path):
+        raise TomlError(path, "it must have either a header or a path")
 
 
 def _check_callback(connector: Connector) -> None:
@@ -289,43 +289,43 @@ def _check_callback(connector: Connector) -> None:
     for index, status in enumerate(callback.statuses):
         path = ("callback", "statuses", index)
         if status.kind == "engagement" and not status.event:
-            raise Wrong(path, "an engagement needs an event, such as message.opened")
+            raise TomlError(path, "an engagement needs an event, such as message.opened")
         if status.kind != "status" and status.status is not None:
-            raise Wrong((*path, "status"), "only receipts of the kind status move a message")
+            raise TomlError((*path, "status"), "only receipts of the kind status change the status of a message")
         _check_moved(status.status, (*path, "status"))
     if callback.unknown is not None:
         _check_moved(callback.unknown.status, ("callback", "unknown", "status"))
     if callback.statuses and not callback.read.status:
-        raise Wrong(("callback", "read"), "statuses need read.status, the path to the status")
+        raise TomlError(("callback", "read"), "statuses need read.status, the path to the status")
 
 
 def _check_moved(status: Status | None, path: Path) -> None:
     if status not in (None, Status.SENT, Status.DELIVERED, Status.FAILED):
-        raise Wrong(path, "a receipt moves a message to sent, delivered or failed")
+        raise TomlError(path, "the status must be sent, delivered or failed")
 
 
 def _check_verification(connector: Connector, verify: Verification) -> None:
     path = ("callback", "verify")
     _check(connector, verify.key, path)
     if verify.scheme in ("hmac", "basic", "header", "token", "twilio", "sendgrid") and not verify.key:
-        raise Wrong(path, f"{verify.scheme} needs a key")
+        raise TomlError(path, f"{verify.scheme} needs a key")
     if verify.scheme in ("hmac", "header") and not is_header_name(verify.header):
-        raise Wrong(path, f"{verify.scheme} needs the name of a header")
+        raise TomlError(path, f"{verify.scheme} needs the name of a header")
     if verify.scheme == "hmac":
         if "{body}" not in verify.over:
-            raise Wrong(path, "what is signed has to hold {body}")
+            raise TomlError(path, "the signed text must contain {body}")
         if "{timestamp}" in verify.over and not verify.timestamp_header:
-            raise Wrong(path, "{timestamp} needs a timestamp_header")
+            raise TomlError(path, "{timestamp} needs a timestamp_header")
 
 
 def _check_own(connector: Connector) -> None:
     if connector.driver != "http":
-        raise Wrong(("driver",), "only connectors that come with Waypost have another driver than http")
+        raise TomlError(("driver",), "only the connectors of Waypost itself may have a driver other than http")
     if connector.checks:
-        raise Wrong(("checks",), "only connectors that come with Waypost have set-up checks")
+        raise TomlError(("checks",), "only the connectors of Waypost itself may have setup checks")
     if connector.callback and connector.callback.verify.scheme == "firehose":
-        raise Wrong(("callback", "verify"), "only connectors that come with Waypost are told by Firehose")
+        raise TomlError(("callback", "verify"), "only the connectors of Waypost itself may use the scheme firehose")
 
 
-#: Checks of what is written now; what was stored by an earlier version is let pass by them.
+#: Checks of new definitions only; definitions stored by earlier versions skip them.
 _STRICT: tuple[Callable[[Connector], None], ...] = (_check_patterns, _check_codes, _check_headers, _check_texts)

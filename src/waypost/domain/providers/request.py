@@ -1,4 +1,4 @@
-"""The request that sends a message through a connector: everything but what only the moment of sending can add."""
+"""Build the HTTP request that sends a message through a connector, without its signature or token."""
 
 import base64
 import re
@@ -17,16 +17,16 @@ from waypost.domain.providers.connector import Connector, check_base, read_heade
 from waypost.domain.templates.liquid.expressions import Context, Unbuildable, as_text, compile_text
 from waypost.domain.values.ids import public
 
-#: What a path is cut at: a slash, unless an expression begins before it.
+#: The start of an expression, or a slash outside of one, which separates the parts of a path.
 _CUT = re.compile(r"\{[{%]|/")
 
 
 class Authorization(msgspec.Struct, frozen=True, kw_only=True):
-    """What the moment of sending has to add: a signature, or a token that is asked for first."""
+    """What is added just before sending: an AWS signature, or an OAuth 2.0 token."""
 
-    #: aws or oauth2.
+    #: `aws` or `oauth2`.
     scheme: str
-    #: The parts of the connector's `auth`, rendered.
+    #: The rendered fields of the connector's `auth`.
     service: str = ""
     region: str = ""
     access_key: str = ""
@@ -38,12 +38,12 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     audience: str = ""
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A request without a signature or token."""
+class UnsignedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request without its signature or token."""
 
     method: str
     url: str
-    #: Lines, `Name: value`.
+    #: Header lines, `Name: value`.
     headers: list[str]
     body: bytes
     authorization: Authorization | None = None
@@ -51,15 +51,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_request(
     connector: Connector, config: Mapping[str, Any], message: Outgoing, callback_url: str, now: int
-) -> Draft:
-    """The request for one message.
-
-    Unbuildable when it cannot be made.
-    """
+) -> UnsignedRequest:
+    """Return the request that sends one message; `now` is in microseconds. Raise Unbuildable if there is none."""
     context = message_context(config, message, callback_url, now)
     encoding = compile_text(connector.encoding)(context).strip().lower()
     if encoding not in body_template.ENCODINGS:
-        raise _unusable(f"{encoding[:20]!r} is no encoding of a body")
+        raise _unusable(f"{encoding[:20]!r} is not an encoding of a body")
     tree = connector.body
     if connector.body_field:
         try:
@@ -80,19 +77,19 @@ def build_request(
         except ValueError as error:
             raise _unusable(str(error)) from error
     for name, value in given.items():
-        # A header's name has no case; the later one wins.
+        # Header names are case-insensitive; the later one wins.
         headers = {known: one for known, one in headers.items() if known.lower() != name.lower()}
         headers[name] = compile_text(value)(context).strip()
     extra, authorization = _authorize(connector, context)
     lines = [_line(name, value) for name, value in (headers | extra).items() if value]
     method = compile_text(connector.method)(context).strip().upper()
     if not (method.isascii() and method.isalpha() and len(method) <= 10):
-        raise _unusable(f"{method[:20]!r} is no HTTP method")
-    return Draft(method=method, url=url, headers=lines, body=body, authorization=authorization)
+        raise _unusable(f"{method[:20]!r} is not an HTTP method")
+    return UnsignedRequest(method=method, url=url, headers=lines, body=body, authorization=authorization)
 
 
 def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: str, now: int) -> Context:
-    """What the expressions of a connector can name."""
+    """Return the values that the expressions of a connector can use."""
     content = message.content
     public_id = public("msg", message.id)
     sender_name, sender_email = parseaddr(content.sender)
@@ -127,7 +124,7 @@ def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: 
         },
         "recipient": {name: recipient.get(name, "") for name in ("profile_id", "user_id", "email", "phone")},
         "callback_url": callback_url,
-        # What is left of the time in which it may arrive; at least a second, since some take no less.
+        # The time left for delivery; at least one second, since some providers accept no less.
         "validity_seconds": max((message.expires_at - now) // SECOND, 1),
         "tracker_url": "",
         "receipts_url": "",
@@ -135,9 +132,9 @@ def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: 
 
 
 def base_url(connector: Connector, config: Mapping[str, Any]) -> str:
-    """Scheme, host and port that requests go to, with the path that the connection's own URL has, if it has one.
+    """Return the base URL of requests: scheme, host and port, and the path of the connection's own URL, if any.
 
-    Without a slash at its end. Unbuildable when it is no URL that requests can be sent to.
+    Raise Unbuildable if requests cannot be sent to it.
     """
     own = as_text(config.get(connector.base_url_field)).strip() if connector.base_url_field else ""
     url = own or compile_text(connector.base_url)({"config": config}).strip()
@@ -157,7 +154,7 @@ def _url(connector: Connector, context: Context, query: list[tuple[str, str]]) -
 
 @lru_cache(maxsize=1024)
 def split_path(path: str) -> tuple[str, ...]:
-    """Return the parts of a path between its slashes; a slash within an expression does not divide."""
+    """Return the parts of a path between its slashes. A slash within an expression does not separate."""
     steps, start, position = [], 0, 0
     while (found := _CUT.search(path, position)) is not None:
         position = found.end()
@@ -172,18 +169,18 @@ def split_path(path: str) -> tuple[str, ...]:
 
 
 def _path(path: str, context: Context) -> str:
-    """The path, what is put into each of its parts written so that it stays within the part."""
+    """Return the path with its expressions evaluated and percent-encoded, so that no value leaves its part."""
     steps = []
     for step in split_path(path):
         text = compile_text(step)(context)
         if step != text and text in ("", ".", ".."):
-            raise _refuse(f"the path {path!r} has a part that is {text!r}")
+            raise _refuse(f"a part of the path {path!r} is {text!r}")
         steps.append(quote(text, safe="~!$&'()*+,;=:@%" if step == text else "~@:!$'()*,;"))
     return "/".join(steps)
 
 
 def _authorize(connector: Connector, context: Context) -> tuple[dict[str, str], Authorization | None]:
-    """The header that proves whose the request is, or what is needed to make it."""
+    """Return the authentication header, or what is needed to add it just before sending."""
     auth = connector.auth
     scheme = compile_text(auth.scheme)(context).strip() or "none"
 
@@ -205,20 +202,20 @@ def _authorize(connector: Connector, context: Context) -> tuple[dict[str, str], 
     elif scheme == "oauth2":
         names = ("token_url", "client_id", "client_secret", "scope", "audience")
     else:
-        raise _unusable(f"{scheme[:20]!r} is no scheme of authentication")
+        raise _unusable(f"{scheme[:20]!r} is not an authentication scheme")
     return {}, Authorization(scheme=scheme, **{name: part(name) for name in names})
 
 
 def _line(name: str, value: str) -> str:
-    # What would end the line would begin another header.
+    # A line break would begin another header.
     if any(c < " " and c != "\t" for c in name + value) or "\x7f" in value or ":" in name or not name:
-        raise _refuse(f"the header {name[:40]!r} has a line break, or a character that no header has")
+        raise _refuse(f"the header {name[:40]!r} contains a line break or a character that HTTP does not allow")
     return f"{name}: {value}"
 
 
 def _refuse(reason: str) -> Unbuildable:
-    return Unbuildable("invalid_request", f"The request cannot be made: {reason}.")
+    return Unbuildable("invalid_request", f"The request cannot be built: {reason}.")
 
 
 def _unusable(reason: str) -> Unbuildable:
-    return Unbuildable("configuration", f"Nothing can be sent with this configuration: {reason}.")
+    return Unbuildable("configuration", f"No message can be sent with this configuration: {reason}.")

@@ -1,4 +1,4 @@
-"""What a provider's answer means for a message: a connector's rules first, then what holds for everybody."""
+"""Judge a provider's response to a message by the rules of the connector, then by defaults."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from waypost.clock import DAY, SECOND
-from waypost.domain.messaging.message import Outcome, Verdict
-from waypost.domain.providers.connector import Answer, Connector, Fault, Source, Sources
+from waypost.domain.messaging.message import SendOutcome, Verdict
+from waypost.domain.providers.connector import Connector, ErrorRule, ResponseRule, ValueLocation, ValueLocations
 from waypost.domain.templates.liquid.expressions import as_text, compile_text
 from waypost.domain.values.json_path import find, find_all, is_like
 from waypost.domain.values.retry import retry_after
 
 LONGEST_DETAIL = 500
 LONGEST_ID = 200
-#: Transport errors after which the provider surely took nothing (see engine.outbound for the words).
+#: Transport errors (engine/net/outbound.py) after which the provider certainly received no request.
 SURELY_NOT = frozenset({"dns", "connect", "tls", "proxy", "not_sent"})
 OTHER = 9988
 THROTTLED = 2020
@@ -25,105 +25,107 @@ _decode = msgspec.json.Decoder().decode
 
 
 class ProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back from a provider, or why nothing did."""
+    """The response of a provider, or the reason why there is none."""
 
-    #: None when there was no whole answer.
+    #: None if there was no complete response.
     status: int | None
     #: Names in lower case.
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
-    #: `code: words`, or None.
+    #: `code: description`, or None.
     error: str | None = None
-    #: False when nothing of the request left.
+    #: False if no part of the request was sent.
     sent: bool = True
 
 
-def judge(connector: Connector, config: Mapping[str, Any], heard: ProviderResponse, now: int) -> Verdict:
-    """What an answer, or its absence, means for the message; never raises.
+def judge(connector: Connector, config: Mapping[str, Any], response: ProviderResponse, now: int) -> Verdict:
+    """Return what a response, or its absence, means for the message; `now` is in microseconds. Never raises.
 
-    The first of the connector's `answers` that fits decides, but a refusal (4xx and 5xx) whose code is among its
-    `errors` is decided by that. Without a rule: 2xx unknown, 3xx, 401, 403, 404, 405 and 407 misconfigured, 429 and
+    The first rule in the connector's `answers` that matches decides, except that an entry in its `errors` decides a
+    4xx or 5xx with that code. Without a rule: 2xx unknown, 3xx, 401, 403, 404, 405 and 407 misconfigured, 429 and
     408 retry, other 4xx rejected, 5xx unknown, or retry where repeating is safe.
     """
-    body = _json(heard.body)
+    body = _json(response.body)
     context = {"config": config}
-    code = _first_text(connector.read.code, heard, body, context)
-    detail = _first_text(connector.read.detail, heard, body, context)
-    rule: Answer | Fault | None = None
-    if heard.status is not None and heard.status >= 400 and code is not None:
+    code = _first_text(connector.read.code, response, body, context)
+    detail = _first_text(connector.read.detail, response, body, context)
+    rule: ResponseRule | ErrorRule | None = None
+    if response.status is not None and response.status >= 400 and code is not None:
         rule = connector.errors.get(code)
     if rule is None:
-        rule = next((one for one in connector.answers if _fits(one, heard, body, context)), None)
-    plain = _by_custom(connector, heard) if rule is None else _by_rule(rule, heard)
-    if plain.outcome is Outcome.ACCEPTED:
-        found = _first_text(connector.read.id, heard, body, context)
-        return Verdict(outcome=Outcome.ACCEPTED, provider_message_id=found[:LONGEST_ID] if found else None)
-    wait = _wait(connector.read.retry_after, heard, body, context, now) if plain.outcome is Outcome.RETRY else None
+        rule = next((one for one in connector.answers if _matches(one, response, body, context)), None)
+    plain = _by_default(connector, response) if rule is None else _by_rule(rule, response)
+    if plain.outcome is SendOutcome.ACCEPTED:
+        found = _first_text(connector.read.id, response, body, context)
+        return Verdict(outcome=SendOutcome.ACCEPTED, provider_message_id=found[:LONGEST_ID] if found else None)
+    wait = (
+        _wait(connector.read.retry_after, response, body, context, now) if plain.outcome is SendOutcome.RETRY else None
+    )
     return Verdict(
         outcome=plain.outcome,
         code=plain.code,
         reason=plain.reason,
-        provider_code=code[:LONGEST_ID] if code else (f"http_{heard.status}" if heard.status else None),
-        detail=(detail or _words(heard))[:LONGEST_DETAIL] or None,
+        provider_code=code[:LONGEST_ID] if code else (f"http_{response.status}" if response.status else None),
+        detail=(detail or _shown_text(response))[:LONGEST_DETAIL] or None,
         suppress=plain.suppress,
         retry_after=wait,
     )
 
 
-def _by_rule(rule: Answer | Fault, heard: ProviderResponse) -> Verdict:
+def _by_rule(rule: ResponseRule | ErrorRule, response: ProviderResponse) -> Verdict:
     code, reason = rule.code, rule.reason
-    if rule.outcome is Outcome.REJECTED:
+    if rule.outcome is SendOutcome.REJECTED:
         code, reason = code or OTHER, reason or "refused"
-    elif rule.outcome is Outcome.RETRY:
-        code, reason = code or OTHER, reason or ("provider_5xx" if (heard.status or 0) >= 500 else "temporary")
-    elif rule.outcome is Outcome.UNKNOWN:
+    elif rule.outcome is SendOutcome.RETRY:
+        code, reason = code or OTHER, reason or ("provider_5xx" if (response.status or 0) >= 500 else "temporary")
+    elif rule.outcome is SendOutcome.UNKNOWN:
         code, reason = code or OTHER, reason or "no_answer"
-    elif rule.outcome is Outcome.MISCONFIGURED:
+    elif rule.outcome is SendOutcome.MISCONFIGURED:
         reason = reason or "configuration"
     return Verdict(outcome=rule.outcome, code=code, reason=reason, suppress=rule.suppress)
 
 
-def _by_custom(connector: Connector, heard: ProviderResponse) -> Verdict:
-    """What an answer means where the connector has no word for it."""
-    status = heard.status
-    unsure = Outcome.RETRY if connector.idempotent else Outcome.UNKNOWN
+def _by_default(connector: Connector, response: ProviderResponse) -> Verdict:
+    """Return what a response means if no rule of the connector matches."""
+    status = response.status
+    unsure = SendOutcome.RETRY if connector.idempotent else SendOutcome.UNKNOWN
     if status is None:
-        name = (heard.error or "").partition(":")[0]
+        name = (response.error or "").partition(":")[0]
         if name == "address_forbidden":
-            return Verdict(outcome=Outcome.MISCONFIGURED, reason="address_forbidden")
-        if not heard.sent or name in SURELY_NOT:
-            return Verdict(outcome=Outcome.RETRY, code=OTHER, reason="unreachable")
+            return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="address_forbidden")
+        if not response.sent or name in SURELY_NOT:
+            return Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="unreachable")
         return Verdict(outcome=unsure, code=OTHER, reason="no_answer")
     if status == 429:
-        return Verdict(outcome=Outcome.RETRY, code=THROTTLED, reason="throttled")
+        return Verdict(outcome=SendOutcome.RETRY, code=THROTTLED, reason="throttled")
     if status == 408:
-        # The server waited for the rest of the request and did not get it.
-        return Verdict(outcome=Outcome.RETRY, code=OTHER, reason="temporary")
+        # The server did not receive the complete request in time.
+        return Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="temporary")
     if 300 <= status < 400:
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="redirected")
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="redirected")
     if status in (401, 403, 404, 405, 407):
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration")
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration")
     if 400 <= status < 500:
-        return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason="refused")
+        return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason="refused")
     return Verdict(outcome=unsure, code=OTHER, reason="provider_5xx" if status >= 500 else "no_answer")
 
 
-def _fits(rule: Answer, heard: ProviderResponse, body: Any, context: Mapping[str, Any]) -> bool:
+def _matches(rule: ResponseRule, response: ProviderResponse, body: Any, context: Mapping[str, Any]) -> bool:
     if rule.error != ():
         names = (rule.error,) if isinstance(rule.error, str) else rule.error
-        return heard.status is None and (heard.error or "").partition(":")[0] in names
-    if heard.status is None:
+        return response.status is None and (response.error or "").partition(":")[0] in names
+    if response.status is None:
         return False
-    if rule.status != () and not _has_status(rule.status, heard.status, context):
+    if rule.status != () and not _has_status(rule.status, response.status, context):
         return False
-    for name, wanted in rule.header.items():
-        if not any(key == name.lower() and is_like(value, wanted) for key, value in heard.headers):
+    for name, expected in rule.header.items():
+        if not any(key == name.lower() and is_like(value, expected) for key, value in response.headers):
             return False
-    return all(any(is_like(value, wanted) for value in find_all(body, path)) for path, wanted in rule.body.items())
+    return all(any(is_like(value, expected) for value in find_all(body, path)) for path, expected in rule.body.items())
 
 
-def _has_status(wanted: int | str | tuple[int | str, ...], status: int, context: Mapping[str, Any]) -> bool:
-    for one in wanted if isinstance(wanted, tuple) else (wanted,):
+def _has_status(expected: int | str | tuple[int | str, ...], status: int, context: Mapping[str, Any]) -> bool:
+    for one in expected if isinstance(expected, tuple) else (expected,):
         if isinstance(one, int):
             if one == status:
                 return True
@@ -134,7 +136,7 @@ def _has_status(wanted: int | str | tuple[int | str, ...], status: int, context:
 
 @lru_cache(maxsize=1024)
 def read_statuses(text: str) -> tuple[tuple[int, int], ...]:
-    """The ranges that `200, 2xx, 200-204` stands for; what cannot be read stands for nothing."""
+    """Return the ranges in a text such as `200, 2xx, 200-204`. Parts that cannot be read are left out."""
     found = []
     for part in text.split(","):
         word = part.strip().lower()
@@ -145,34 +147,38 @@ def read_statuses(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _sources(sources: Sources) -> tuple[str | Source, ...]:
+def _sources(sources: ValueLocations) -> tuple[str | ValueLocation, ...]:
     return sources if isinstance(sources, tuple) else (sources,)
 
 
-def _first_text(sources: Sources, heard: ProviderResponse, body: Any, context: Mapping[str, Any]) -> str | None:
+def _first_text(
+    sources: ValueLocations, response: ProviderResponse, body: Any, context: Mapping[str, Any]
+) -> str | None:
     for source in _sources(sources):
-        found = _look(source, heard, body, context)
+        found = _value_at(source, response, body, context)
         if found is not None and found != "":
             return as_text(found)
     return None
 
 
-def _look(source: str | Source, heard: ProviderResponse, body: Any, context: Mapping[str, Any]) -> Any:
-    if isinstance(source, Source) and source.header:
+def _value_at(source: str | ValueLocation, response: ProviderResponse, body: Any, context: Mapping[str, Any]) -> Any:
+    if isinstance(source, ValueLocation) and source.header:
         name = source.header.lower()
-        return next((value for key, value in heard.headers if key == name), None)
+        return next((value for key, value in response.headers if key == name), None)
     path = compile_text(source if isinstance(source, str) else source.path)(context)
     return find(body, path) if path else None
 
 
-def _wait(sources: Sources, heard: ProviderResponse, body: Any, context: Mapping[str, Any], now: int) -> int | None:
-    """How long the provider asked to wait, in microseconds, at most a day."""
+def _wait(
+    sources: ValueLocations, response: ProviderResponse, body: Any, context: Mapping[str, Any], now: int
+) -> int | None:
+    """Return how long the provider asked to wait, in microseconds, at most a day; None if it did not."""
     for source in _sources(sources):
-        found = _look(source, heard, body, context)
+        found = _value_at(source, response, body, context)
         if found is None:
             continue
         text = as_text(found).strip()
-        unit = source.unit if isinstance(source, Source) else "seconds"
+        unit = source.unit if isinstance(source, ValueLocation) else "seconds"
         if unit == "seconds" and (wait := retry_after(text, now)) is not None:
             return wait
         try:
@@ -187,11 +193,11 @@ def _wait(sources: Sources, heard: ProviderResponse, body: Any, context: Mapping
     return None
 
 
-def _words(heard: ProviderResponse) -> str:
-    """What to show where the connector does not say where the provider's words are."""
-    if heard.status is None:
-        return heard.error or "no answer"
-    return heard.body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace").replace("\0", "").strip()
+def _shown_text(response: ProviderResponse) -> str:
+    """Return the text to show if the connector does not locate the provider's error text."""
+    if response.status is None:
+        return response.error or "no response"
+    return response.body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace").replace("\0", "").strip()
 
 
 def _json(body: bytes) -> Any:

@@ -1,6 +1,6 @@
-"""The set-up check of a connection: what a provider's answers say about it, and the codes 2001 to 2006.
+"""The setup check of a connection: its steps, its results and the codes 2001 to 2006.
 
-The codes are not those of delivery failures (domain.codes), although 2003 and 2006 stand in both tables.
+The codes are not those of delivery failures (failure_codes.py), although 2003 and 2006 are in both tables.
 """
 
 from collections.abc import Mapping
@@ -29,66 +29,66 @@ BROKEN = frozenset(
         "ServiceUnavailableException",
     }
 )
-#: AWS knows who asks and does not let them; any other refusal is about the credentials.
+#: AWS accepted the credentials and denies the action; any other refusal is about the credentials.
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
 
 
-class Called(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call to a provider came to."""
+class CallResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one call to a provider."""
 
-    #: None when there was no whole answer; then `trouble` says why, as `code: words`.
+    #: None without a complete response; then `trouble` says why, as `code: description`.
     status: int | None = None
-    #: The JSON object of the answer, if it was one.
+    #: The JSON object in the response, if there was one.
     body: dict[str, Any] | None = None
-    #: The provider's own name for what went wrong.
+    #: The provider's name of the error.
     error: str | None = None
     message: str | None = None
     trouble: str | None = None
-    #: False when the request surely did not leave.
+    #: False if the request was certainly not sent.
     sent: bool = True
 
 
 class Result(StrEnum):
-    """What one step of a check found."""
+    """The result of a step, or of a whole check."""
 
     OK = "ok"  #: As it should be.
-    WARNING = "warning"  #: It works, and could be better.
-    FAILED = "failed"  #: It will not work until somebody mends it.
-    UNVERIFIED = "unverified"  #: Nobody could say: no verdict either way.
+    WARNING = "warning"  #: It works, but should be improved.
+    FAILED = "failed"  #: It does not work until it is corrected.
+    UNVERIFIED = "unverified"  #: The check could not be made: neither passed nor failed.
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a set-up check."""
+    """One step of a setup check."""
 
     name: str
-    #: The call that said so, as in an IAM policy: `firehose:DescribeDeliveryStream`.
+    #: The API call, as in an IAM policy: `firehose:DescribeDeliveryStream`.
     call: str
     result: Result
     setup_code: int | None = None
     meaning: str | None = None
     resolution: tuple[str, ...] = ()
-    #: The provider's own name for the error.
+    #: The provider's name of the error.
     error: str | None = None
-    #: What was seen, in one line.
+    #: What was found, in one line.
     detail: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the next step may be taken."""
+        """Whether the check may continue with the next step."""
         return self.result in (Result.OK, Result.WARNING)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Every step that was taken, in order; the last one is where it stopped."""
+    """The steps of a check in order; the check stopped after the last."""
 
     checks: tuple[Check, ...]
-    #: The AWS account and the stream, once they are known.
+    #: The AWS account id and the name of the stream, once known.
     account_id: str | None = None
     stream: str | None = None
 
     @property
     def result(self) -> Result:
-        """The whole in one word."""
+        """The result of the whole check."""
         found = {check.result for check in self.checks}
         for result in (Result.FAILED, Result.UNVERIFIED, Result.WARNING):
             if result in found:
@@ -97,25 +97,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> Check | None:
-        """The step that failed, if one did."""
+        """The step that failed, or None."""
         return next((check for check in self.checks if check.result is Result.FAILED), None)
 
     @property
     def unverified(self) -> Check | None:
-        """The step that nobody could take, if there was one."""
+        """The step that could not be verified, or None."""
         return next((check for check in self.checks if check.result is Result.UNVERIFIED), None)
 
 
 class SetupCode(msgspec.Struct, frozen=True):
-    """What a set-up code means, and how it is resolved."""
+    """The meaning of a setup code, and how to resolve it."""
 
     code: int
     meaning: str
     resolution: tuple[str, ...]
 
 
-class Source(msgspec.Struct, frozen=True):
-    """What sends receipts into a stream: a Pinpoint project, or a configuration set."""
+class ReceiptSource(msgspec.Struct, frozen=True):
+    """An AWS service that sends receipts into a stream, with its setup codes."""
 
     name: str
     codes: Mapping[int, SetupCode]
@@ -171,7 +171,7 @@ def _codes(account: str, place: str, linked: str, service: str) -> dict[int, Set
     return {code: SetupCode(code, meaning, steps) for code, (meaning, steps) in table.items()}
 
 
-PINPOINT = Source(
+PINPOINT = ReceiptSource(
     "Pinpoint",
     _codes(
         "Pinpoint account",
@@ -180,7 +180,7 @@ PINPOINT = Source(
         "AWS Pinpoint",
     ),
 )
-END_USER_MESSAGING = Source(
+END_USER_MESSAGING = ReceiptSource(
     "End User Messaging",
     _codes(
         "End User Messaging configuration set",
@@ -189,12 +189,12 @@ END_USER_MESSAGING = Source(
         "End User Messaging",
     ),
 )
-#: The table for Pinpoint.
+#: The setup codes of Pinpoint.
 SETUP_CODES = PINPOINT.codes
 
 
-def failed(source: Source, code: int, name: str, call: str, detail: str, error: str | None = None) -> Check:
-    """A step that failed with a set-up code."""
+def failed(source: ReceiptSource, code: int, name: str, call: str, detail: str, error: str | None = None) -> Check:
+    """Return a step that failed with a setup code."""
     known = source.codes[code]
     return Check(
         name=name,
@@ -208,29 +208,30 @@ def failed(source: Source, code: int, name: str, call: str, detail: str, error: 
     )
 
 
-def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], called: Called | None = None) -> Check:
-    """A step that failed in a way that has no set-up code."""
+def refused(name: str, call: str, meaning: str, resolution: tuple[str, ...], result: CallResult | None = None) -> Check:
+    """Return a step that failed without a setup code."""
     return Check(
         name=name,
         call=call,
         result=Result.FAILED,
         meaning=meaning,
         resolution=resolution,
-        error=called.error if called else None,
-        detail=told(called) if called else None,
+        error=result.error if result else None,
+        detail=describe_call(result) if result else None,
     )
 
 
 def unverified(name: str, call: str, detail: str, error: str | None = None) -> Check:
-    """A step that gave no verdict."""
+    """Return a step that could not be verified."""
     return Check(
         name=name,
         call=call,
         result=Result.UNVERIFIED,
-        meaning="Waypost could not validate this step. That says nothing about your configuration.",
+        meaning="Waypost could not verify this step. This does not mean that your configuration is wrong.",
         resolution=(
-            "Check again in a few minutes.",
-            "If it stays so, see whether this server can reach the provider, and whether the provider reports trouble.",
+            "Run the check again in a few minutes.",
+            "If the result is the same, check whether this server can reach the provider and whether the provider "
+            "reports an outage.",
         ),
         error=error,
         detail=detail,
@@ -238,49 +239,49 @@ def unverified(name: str, call: str, detail: str, error: str | None = None) -> C
 
 
 def passed(name: str, call: str, detail: str | None = None) -> Check:
-    """A step that found what it should."""
+    """Return a step that passed."""
     return Check(name=name, call=call, result=Result.OK, detail=detail)
 
 
-def told(called: Called) -> str:
-    """What a call came to, in one line."""
-    if called.status is None:
-        return called.trouble or "no answer"
-    words = ": ".join(part for part in (called.error, called.message) if part)
-    return f"status {called.status}" + (f", {words}" if words else "")
+def describe_call(result: CallResult) -> str:
+    """Return the result of a call in one line."""
+    if result.status is None:
+        return result.trouble or "no response"
+    words = ": ".join(part for part in (result.error, result.message) if part)
+    return f"status {result.status}" + (f", {words}" if words else "")
 
 
-def went_well(called: Called) -> bool:
-    """Whether the call was answered with success."""
-    return called.status is not None and 200 <= called.status < 300
+def succeeded(result: CallResult) -> bool:
+    """Return whether the response has a 2xx status."""
+    return result.status is not None and 200 <= result.status < 300
 
 
-def passing(called: Called) -> bool:
-    """Whether the same call may well come to something else in a moment."""
-    if called.status is None:
-        return not (called.trouble or "").startswith(("address_forbidden", "not_sent"))
-    return called.status == 429 or called.status >= 500 or called.error in THROTTLED or called.error in BROKEN
+def is_temporary(result: CallResult) -> bool:
+    """Return whether the same call may succeed if it is repeated later."""
+    if result.status is None:
+        return not (result.trouble or "").startswith(("address_forbidden", "not_sent"))
+    return result.status == 429 or result.status >= 500 or result.error in THROTTLED or result.error in BROKEN
 
 
-def unreachable(called: Called) -> bool:
-    """Whether nobody was there to take the call: no such host, no connection."""
-    trouble = (called.trouble or "").partition(":")[0]
-    return called.status is None and (trouble in ("dns", "connect") or (trouble == "timeout" and not called.sent))
+def is_unreachable(result: CallResult) -> bool:
+    """Return whether no connection to the provider was possible."""
+    trouble = (result.trouble or "").partition(":")[0]
+    return result.status is None and (trouble in ("dns", "connect") or (trouble == "timeout" and not result.sent))
 
 
-def denied(called: Called) -> bool:
-    """Whether AWS knows who asks and does not let them."""
-    return called.error in DENIED or (called.status == 403 and called.error is None)
+def is_denied(result: CallResult) -> bool:
+    """Return whether AWS accepted the credentials but denies the action."""
+    return result.error in DENIED or (result.status == 403 and result.error is None)
 
 
-def judge_account(source: Source, called: Called, name: str, call: str) -> Check | None:
-    """The verdict on the first call of a check where it did not go well, but for a thing that is not there (404)."""
-    if went_well(called):
+def judge_account(source: ReceiptSource, result: CallResult, name: str, call: str) -> Check | None:
+    """Judge the first call of a check: return None if it succeeded, else the failed or unverified step."""
+    if succeeded(result):
         return None
-    if unreachable(called):
+    if is_unreachable(result):
         return failed(
-            source, 2001, name, call, f"{told(called)} (or this server cannot reach AWS at all)", called.error
+            source, 2001, name, call, f"{describe_call(result)} (or this server cannot reach AWS at all)", result.error
         )
-    if called.status is None or passing(called):
-        return unverified(name, call, told(called), called.error)
-    return failed(source, 2001, name, call, told(called), called.error)
+    if result.status is None or is_temporary(result):
+        return unverified(name, call, describe_call(result), result.error)
+    return failed(source, 2001, name, call, describe_call(result), result.error)

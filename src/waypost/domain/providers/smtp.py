@@ -1,4 +1,4 @@
-"""The words of SMTP (RFC 5321): replies, commands and the form in which a mail is handed over."""
+"""The SMTP protocol (RFC 5321): parse replies, build commands, encode a mail for DATA."""
 
 import re
 from base64 import b64encode
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 import msgspec
 
-#: A server that says more in a reply is none.
+#: The longest reply, in bytes; a longer one is an error.
 LONGEST_REPLY = 16 * 1024
-#: The reply of a server that is about to close the connection, whatever it was asked.
+#: The reply code of a server that closes the connection, in reply to any command.
 CLOSING = 421
-#: What is kept of the text of a reply.
+#: Characters that are kept of the text of a reply.
 KEPT_TEXT = 2000
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?\Z")
@@ -19,8 +19,8 @@ _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|\Z)")
 _FORBIDDEN_IN_COMMAND = re.compile(r"[\x00-\x20\x7f<>]")
 
 
-class Stage(StrEnum):
-    """How far a conversation came: what the last reply answered, or was to answer."""
+class SmtpStage(StrEnum):
+    """The stage of a session: the command that the last reply answered, or that awaits its reply."""
 
     CONNECT = "connect"  #: No connection, or no greeting.
     HELLO = "hello"  #: EHLO.
@@ -28,20 +28,20 @@ class Stage(StrEnum):
     LOGIN = "login"  #: AUTH.
     SENDER = "sender"  #: MAIL FROM.
     RECIPIENT = "recipient"  #: RCPT TO.
-    DATA = "data"  #: DATA: the server is asked whether it is ready.
+    DATA = "data"  #: DATA, before the mail.
     MESSAGE = "message"  #: The mail itself.
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What a server said."""
+class SmtpReply(msgspec.Struct, frozen=True):
+    """A reply of a server."""
 
     code: int
-    #: Without codes, one line of text for each of the reply.
+    #: The lines of the reply without their codes.
     text: str
 
 
-class Replies:
-    """Cuts what a server says into replies."""
+class SmtpReplyParser:
+    """Parse the bytes of a server into replies."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -50,50 +50,50 @@ class Replies:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a part of a reply was said."""
+        """Whether part of a reply has arrived."""
         return bool(self._rest or self._lines)
 
-    def take(self, data: bytes) -> list[Reply]:
-        """The replies that end in these bytes; ValueError when this is no SMTP."""
-        found: list[Reply] = []
+    def take(self, data: bytes) -> list[SmtpReply]:
+        """Return the replies that these bytes complete. Raise ValueError if they are not SMTP."""
+        found: list[SmtpReply] = []
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             match = _LINE.match(line.removesuffix(b"\r"))
             if match is None:
-                raise ValueError(f"{line[:80]!r} is no line of an SMTP reply")
+                raise ValueError(f"{line[:80]!r} is not a line of an SMTP reply")
             self._size += len(line)
             if self._size <= LONGEST_REPLY:
                 self._lines.append((match[3] or b"").decode("utf-8", "replace"))
             if match[2] != b"-":
-                found.append(Reply(int(match[1]), "\n".join(self._lines)))
+                found.append(SmtpReply(int(match[1]), "\n".join(self._lines)))
                 self._lines, self._size = [], 0
         if self._size > LONGEST_REPLY or len(self._rest) > LONGEST_REPLY:
-            raise ValueError(f"a reply of more than {LONGEST_REPLY} bytes")
+            raise ValueError(f"a reply has more than {LONGEST_REPLY} bytes")
         return found
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """What a server says that it can, in its reply to EHLO."""
+class SmtpCapabilities(msgspec.Struct, frozen=True):
+    """The extensions that a server announces in its reply to EHLO."""
 
     starttls: bool = False
-    #: Several commands may be sent without waiting for each reply (RFC 2920).
+    #: PIPELINING (RFC 2920): several commands may be sent without waiting for each reply.
     pipelining: bool = False
-    #: Addresses beyond ASCII (RFC 6531).
+    #: SMTPUTF8 (RFC 6531): addresses may contain non-ASCII characters.
     utf8: bool = False
-    #: It wants to know the size of a mail in advance (RFC 1870).
+    #: SIZE (RFC 1870): MAIL FROM may declare the size of the mail.
     size: bool = False
     #: Mechanisms of AUTH, in upper case.
     logins: frozenset[str] = frozenset()
 
 
-def read_offer(reply: Reply) -> Offer:
-    """What the reply to an EHLO offers."""
+def read_capabilities(reply: SmtpReply) -> SmtpCapabilities:
+    """Return the extensions in the reply to EHLO."""
     words: dict[str, set[str]] = {}
     for line in reply.text.split("\n")[1:]:
         # Some old servers write AUTH=LOGIN.
         name, *arguments = line.replace("=", " ").upper().split() or [""]
         words.setdefault(name, set()).update(arguments)
-    return Offer(
+    return SmtpCapabilities(
         starttls="STARTTLS" in words,
         pipelining="PIPELINING" in words,
         utf8="SMTPUTF8" in words,
@@ -103,13 +103,13 @@ def read_offer(reply: Reply) -> Offer:
 
 
 def enhanced_code(text: str) -> str | None:
-    """The enhanced status code (RFC 3463) that the text of a reply begins with, such as `5.1.1`."""
+    """Return the enhanced status code (RFC 3463) at the start of the text of a reply, such as `5.1.1`, or None."""
     found = _ENHANCED.match(text.lstrip())
     return found[1] if found else None
 
 
-def mail_command(sender: str, size: int, offer: Offer, *, utf8: bool) -> bytes:
-    """MAIL FROM, with the parameters that the server knows."""
+def mail_command(sender: str, size: int, offer: SmtpCapabilities, *, utf8: bool) -> bytes:
+    """Return the MAIL FROM command, with the parameters that the server supports."""
     command = f"MAIL FROM:<{sender}>"
     if offer.size:
         command += f" SIZE={size}"
@@ -119,20 +119,19 @@ def mail_command(sender: str, size: int, offer: Offer, *, utf8: bool) -> bytes:
 
 
 def recipient_command(address: str) -> bytes:
-    """RCPT TO."""
+    """Return the RCPT TO command."""
     return f"RCPT TO:<{address}>\r\n".encode()
 
 
 def plain_login(username: str, password: str) -> bytes:
-    """AUTH PLAIN with everything that it needs (RFC 4616)."""
+    """Return the AUTH PLAIN command with its initial response (RFC 4616)."""
     return b"AUTH PLAIN " + b64encode(f"\0{username}\0{password}".encode()) + b"\r\n"
 
 
-def stuffed(mail: bytes) -> bytes:
-    """A mail as it follows DATA: no line of it is a lone dot, and a lone dot ends it (RFC 5321, 4.5.2).
+def dot_stuff(mail: bytes) -> bytes:
+    """Return a mail encoded for DATA: dots at line starts doubled, a lone dot at the end (RFC 5321, 4.5.2).
 
-    Line ends that are not CRLF become it: servers disagree about where such a line ends, so that a second mail could
-    be smuggled in behind one.
+    Other line ends become CRLF: servers disagree about them, which would allow SMTP smuggling of a second mail.
     """
     if mail.count(b"\n") != (ends := mail.count(b"\r\n")) or mail.count(b"\r") != ends:
         mail = re.sub(rb"\r\n|\r|\n", b"\r\n", mail)
@@ -141,6 +140,6 @@ def stuffed(mail: bytes) -> bytes:
     return mail + (b".\r\n" if mail.endswith(b"\r\n") or not mail else b"\r\n.\r\n")
 
 
-def allowed_in_command(address: str) -> bool:
+def is_allowed_in_command(address: str) -> bool:
     """Whether an address can stand in a command: nothing in it ends the command, the line or the angle brackets."""
     return _FORBIDDEN_IN_COMMAND.search(address) is None

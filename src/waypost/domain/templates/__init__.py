@@ -1,1 +1,1 @@
-"""Templates: content for a channel, rendered with Liquid."""
+"""Templates: message content for a channel, rendered with Liquid."""

@@ -1,4 +1,4 @@
-"""The plain text of an HTML mail: what a reader sees, line by line, with the addresses of links in parentheses."""
+"""Convert an HTML mail to plain text, with the URLs of links in parentheses."""
 
 import re
 
@@ -17,7 +17,7 @@ from waypost.domain.templates.liquid.placeholders import Hidden
 _TABLES = ("table", "tr", "td", "th")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SHOWN_LINK = re.compile(r"(?i)(?:https?|mailto|tel|sms):|\{|lqd\d")
-# Tables lay mails out: their rows are lines and their cells follow each other, whatever columns they make.
+# Mails use tables for layout: each row becomes a line with its cells one after another.
 _CSS = STRICT_CSS_PROFILE | {name: HtmlElement(display=Display.block) for name in ("table", "tr", "caption", "hr")}
 _CONFIG = ParserConfig(
     css=_CSS,
@@ -29,7 +29,7 @@ _CONFIG = ParserConfig(
 
 
 def text_of(html: str) -> str:
-    """The text of an HTML document; nothing for what cannot be read as one."""
+    """Return the text of an HTML document, or an empty text if it cannot be parsed."""
     if not html.strip():
         return ""
     try:
@@ -38,19 +38,19 @@ def text_of(html: str) -> str:
         text = Inscriptis(tree, _CONFIG).get_text()
     except (etree.LxmlError, ValueError, RecursionError):
         return ""
-    return tidy(text)
+    return collapse_blank_lines(text)
 
 
-def tidy(text: str) -> str:
-    """The text without spaces at the ends of lines, and with one empty line where there are several."""
+def collapse_blank_lines(text: str) -> str:
+    """Return the text without trailing spaces, and with several empty lines reduced to one."""
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).strip("\n")
 
 
 def text_template(html: str) -> str | None:
-    """A template for the text, made from that of the HTML; None where only the finished HTML can tell.
+    """Return a template for the text derived from an HTML template, or None if the text needs the rendered HTML.
 
-    That is so when an output puts out HTML, and when a tag stands where the text has no place for it.
+    It does if an output produces HTML, or if a tag is at a place that the text does not have.
     """
     hidden = Hidden(html)
     if hidden.makes_html:
@@ -63,7 +63,7 @@ def text_template(html: str) -> str | None:
 
 
 def _join_tags(text: str, hidden: Hidden) -> str:
-    """The text without ends of lines that hold nothing but tags: they would be empty lines in every round of a loop."""
+    """Return the text without the ends of lines that contain only tags, which would add an empty line per iteration."""
     tags = set(hidden.tags)
     lines = text.split("\n")
     parts = []
@@ -75,11 +75,11 @@ def _join_tags(text: str, hidden: Hidden) -> str:
 
 
 def _prepare(tree: Element) -> None:
-    """Leave out what is not shown, and write beside each link where it leads."""
+    """Remove invisible elements, and add the URL after each link."""
     etree.strip_elements(tree, etree.Comment, etree.ProcessingInstruction, with_tail=False)
     for element in list(tree.iter(etree.Element)):
         style = element.attrib.pop("style", "")
-        # The library takes lengths of style sheets at their word, as so many empty lines or spaces.
+        # The library would turn lengths in styles into as many empty lines or spaces.
         for name in ("align", "valign"):
             element.attrib.pop(name, None)
         if style and _HIDDEN.search(style) and element.getparent() is not None:

@@ -1,17 +1,17 @@
-"""MJML made into HTML when a template is saved, with its Liquid kept for later.
+"""Compile MJML to HTML when a template is saved, and keep its Liquid.
 
-The library (mrml) parses by recursion in native code and ends the whole process on deeply nested input; it also drops
-elements it does not know and closing tags that do not fit. So the source is gone over before the library sees it.
+The library (mrml) parses recursively in native code and aborts the process on deeply nested input; it also drops
+unknown elements and unmatched closing tags. So the source is checked before the library reads it.
 """
 
 import re
 
 from mjml import mjml2html
 
-from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.liquid.lexer import TemplateError
 from waypost.domain.templates.liquid.placeholders import Hidden
 
-#: Elements inside each other.
+#: The most levels of nested elements.
 DEEPEST = 60
 MOST_ELEMENTS = 5_000
 
@@ -33,7 +33,7 @@ _LINE_ENDS = re.compile(r"[\t\r\n]")
 
 
 def compile_mjml(source: str) -> str:
-    """The HTML of an MJML document, its Liquid in place. Fault, with where, for what is no MJML or would be lost."""
+    """Return the HTML of an MJML document with its Liquid. Raise TemplateError if it is not valid or loses Liquid."""
     hidden = Hidden(source)
     made = _scan(hidden)
     try:
@@ -41,39 +41,39 @@ def compile_mjml(source: str) -> str:
     except ValueError as error:
         found = _POSITION.search(str(error))
         at = hidden.origin(int(found[1])) if found else 0
-        raise Fault(f"MJML cannot read this: {str(error).partition(' in root template')[0]}", at) from error
+        raise TemplateError(f"MJML cannot read this: {str(error).partition(' in root template')[0]}", at) from error
     except BaseException as error:
-        # What the library panics about is no Exception; it must not end more than this call.
+        # A panic of the library is not an Exception; it must not affect more than this call.
         if type(error).__name__ != "PanicException":
             raise
-        raise Fault("MJML cannot read this document", 0) from error
+        raise TemplateError("MJML cannot read this document", 0) from error
     if "\\u{" not in source:
-        # The library writes attributes with the escapes of its own language.
+        # The library writes attributes with Rust escapes.
         html = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), html)
     _check_kept(hidden, html)
     return hidden.show(html)
 
 
 def _check_kept(hidden: Hidden, html: str) -> None:
-    """Every piece of Liquid has to be there, and the tags in their order: what is lost is wrong without a word."""
+    """Raise TemplateError unless the HTML has every piece of Liquid, and the tags in their order."""
     kept = list(dict.fromkeys(hidden.numbers(html)))
     for number, piece in enumerate(hidden.pieces):
         if number not in kept:
             at = hidden.origin(hidden.text.find(hidden.word(number)))
-            raise Fault(
-                f"MJML does not keep {piece[:60]} here: it takes no Liquid in numbers such as a width, "
-                "nor where it does not look for text; put tags into <mj-raw>",
+            raise TemplateError(
+                f"MJML does not keep {piece[:60]} here: it allows no Liquid in numbers such as a width, "
+                "nor where it expects no text; put tags into <mj-raw>",
                 at,
             )
     tags = [number for number in kept if number in set(hidden.tags)]
     for number, expected in zip(tags, hidden.tags, strict=True):
         if number != expected:
             at = hidden.origin(hidden.text.find(hidden.word(expected)))
-            raise Fault("MJML moves this tag to another place; put it into an element of the body", at)
+            raise TemplateError("MJML moves this tag to another place; put it into an element of the body", at)
 
 
 def _scan(hidden: Hidden) -> str:
-    """The text with every attribute on one line; Fault for what the library would drop, or would not survive."""
+    """Return the text with each attribute on one line. Raise TemplateError for what the library drops or crashes on."""
     text = hidden.text
     parts: list[str] = []
     open_: list[tuple[str, int]] = []
@@ -89,9 +89,9 @@ def _scan(hidden: Hidden) -> str:
             parts.append(text[at:position])
             continue
         if found[2] or found[3]:
-            raise _fault(hidden, at, "MJML has no declarations and no CDATA")
+            raise _fault(hidden, at, "MJML allows no declarations and no CDATA")
         if not found[5]:
-            raise _fault(hidden, at, "< begins no element; write &lt;")
+            raise _fault(hidden, at, "< does not begin an element; write &lt;")
         name, closing = found[5].lower(), bool(found[4])
         start = position = found.end()
         while (attribute := _ATTRIBUTE.match(text, position)) is not None:
@@ -105,7 +105,7 @@ def _scan(hidden: Hidden) -> str:
         if count > MOST_ELEMENTS:
             raise _fault(hidden, at, f"there are more than {MOST_ELEMENTS} elements")
         if name == "mj-include":
-            raise _fault(hidden, at, "mj-include reads other files, which templates do not; put the text here")
+            raise _fault(hidden, at, "mj-include reads other files, which templates cannot do; put the text here")
         if name.startswith("mj") and name not in ELEMENTS:
             raise _fault(hidden, at, f"MJML has no element {name[:40]!r}")
         if closing:
@@ -113,12 +113,12 @@ def _scan(hidden: Hidden) -> str:
         elif not end_found[1] and name not in _VOID:
             open_.append((name, at))
             if len(open_) > DEEPEST:
-                raise _fault(hidden, at, f"more than {DEEPEST} elements stand inside each other")
+                raise _fault(hidden, at, f"there are more than {DEEPEST} levels of nested elements")
     parts.append(text[position:])
     if open_:
         raise _fault(hidden, open_[-1][1], f"<{open_[-1][0]}> is never closed")
     if count == 0:
-        raise _fault(hidden, 0, "an MJML document begins with <mjml>")
+        raise _fault(hidden, 0, "an MJML document must begin with <mjml>")
     return "".join(parts)
 
 
@@ -129,5 +129,5 @@ def _close(hidden: Hidden, open_: list[tuple[str, int]], name: str, at: int) -> 
     open_.pop()
 
 
-def _fault(hidden: Hidden, at: int, message: str) -> Fault:
-    return Fault(message, hidden.origin(at))
+def _fault(hidden: Hidden, at: int, message: str) -> TemplateError:
+    return TemplateError(message, hidden.origin(at))

@@ -1,4 +1,4 @@
-"""What a template is: for a channel, in one or more variants; checked when it is saved, rendered for one person."""
+"""Templates: content for a channel in one or more variants, checked when saved and rendered for one person."""
 
 import hashlib
 import html as html_escapes
@@ -12,9 +12,9 @@ import msgspec
 
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.sms import SmsMeasure, measure
-from waypost.domain.templates.html_text import text_of, text_template, tidy
+from waypost.domain.templates.html_text import collapse_blank_lines, text_of, text_template
 from waypost.domain.templates.liquid.environment import Program, Rendering, UndefinedVariable, compile_source, place
-from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.liquid.lexer import TemplateError
 from waypost.domain.templates.mjml import compile_mjml
 from waypost.errors import Error, Invalid
 
@@ -25,7 +25,7 @@ FIELDS = {
     "email": ("subject", "preheader", "html", "mjml", "text", "sender", "reply_to", "headers"),
     "event": ("metric", "properties"),
 }
-#: Characters that a field may be written with, and that it may come to.
+#: The most characters of a field: in its source, and rendered.
 ROOM = {
     "text": (300_000, 1_000_000),
     "sms": (10_000, 10_000),
@@ -37,13 +37,13 @@ LINE_ROOM = (2_000, 2_000)
 MOST_VARIANTS = 20
 MOST_MEDIA = 10
 MOST_HEADERS = 30
-#: Values in the properties of an event, and objects and lists inside each other.
+#: The most values in the properties of an event, and the most levels of nesting.
 MOST_VALUES = 500
 DEEPEST_VALUES = 10
 LONGEST_NAME = 100
-#: What every template sees; variables of a message have other names.
+#: Names that every template has; the variables of a message cannot use them.
 RESERVED = ("person", "event", "organization", "forloop")
-#: Names that Klaviyo and Segment have for the same traits.
+#: Other names of the same traits in Klaviyo and Segment.
 ALIASES = {
     "first_name": ("firstName", "$first_name"),
     "last_name": ("lastName", "$last_name"),
@@ -60,8 +60,8 @@ _PREHEADER = (
 )
 
 
-class Source(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of a variant as it was written, in Liquid. Which fields count depends on the channel."""
+class TemplateSource(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """The source of a variant, in Liquid. Which fields are used depends on the channel."""
 
     text: str = ""
     media_urls: list[str] = []
@@ -75,35 +75,35 @@ class Source(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fi
     headers: dict[str, str] = {}
     metric: str = ""
     properties: dict[str, Any] = {}
-    #: What the MJML was made into.
+    #: The HTML compiled from the MJML.
     made_html: str = ""
 
 
 class Variant(msgspec.Struct, kw_only=True):
-    """One of the contents of a template, and how often it is taken in proportion to the others."""
+    """A variant of a template. Its weight is its share relative to the other variants."""
 
     name: str = "default"
     weight: float = 1.0
-    content: Source
+    content: TemplateSource
 
 
 class Rendered(msgspec.Struct, kw_only=True):
-    """A template rendered to be looked at."""
+    """The preview of a template."""
 
     variant: str
-    #: Missing variables stand in it as `⟦name⟧`.
+    #: Undefined variables are marked as `⟦name⟧`.
     content: Content
     undefined: list[UndefinedVariable]
-    #: Of what would be sent, without the marks.
+    #: The measure of the text as sent, without the marks.
     sms: SmsMeasure | None = None
 
 
-class Body:
-    """The content of one variant, compiled."""
+class CompiledVariant:
+    """The compiled content of one variant."""
 
     __slots__ = ("_made", "channel", "headers", "lines", "lists", "properties", "size", "texts")
 
-    def __init__(self, channel: str, source: Source, variant: str | None = None) -> None:
+    def __init__(self, channel: str, source: TemplateSource, variant: str | None = None) -> None:
         self.channel = channel
         self._made: list[Program] = []
 
@@ -113,7 +113,7 @@ class Body:
             self._made.append(program)
             return program
 
-        #: Fields that stay on one line, and those that need not.
+        #: The fields of a single line; `texts` has those of several.
         self.lines = {
             name: made(name, text)
             for name in ("click_url", "subject", "preheader", "sender", "reply_to", "metric")
@@ -134,7 +134,7 @@ class Body:
         self.size = sum(program.size for program in self._made)
 
     def render(self, rendering: Rendering) -> Content:
-        """The content for these values. Raises what `Program.render` does."""
+        """Return the content for these values. Raise Invalid as `Program.render` does."""
         lines: dict[str, Any] = {name: _one_line(program.render(rendering)) for name, program in self.lines.items()}
         content = Content(**lines)
         if self.lists:
@@ -147,7 +147,7 @@ class Body:
         if "text" in self.texts:
             text = self.texts["text"]
             made = _text_from(content.html, rendering) if text is None else text.render(rendering)
-            content.text = tidy(made) if "html" in self.texts else made
+            content.text = collapse_blank_lines(made) if "html" in self.texts else made
         if content.preheader and content.html:
             content.html = _with_preheader(content.html, content.preheader)
         if self.channel == "event":
@@ -155,8 +155,8 @@ class Body:
         return content
 
 
-class Compiled:
-    """A version of a template, compiled once and rendered as often as need be."""
+class CompiledTemplate:
+    """A compiled version of a template."""
 
     __slots__ = ("_bodies", "_weights", "channel", "size", "template_id", "version")
 
@@ -165,7 +165,7 @@ class Compiled:
         self.template_id = template_id
         self.version = version
         single = len(variants) == 1
-        self._bodies = {v.name: Body(channel, v.content, None if single else v.name) for v in variants}
+        self._bodies = {v.name: CompiledVariant(channel, v.content, None if single else v.name) for v in variants}
         self._weights = [(v.name, v.weight) for v in variants]
         self.size = sum(body.size for body in self._bodies.values())
 
@@ -175,7 +175,7 @@ class Compiled:
         return list(self._bodies)
 
     def pick(self, choice: float | str) -> str:
-        """The name of the variant for a number from 0 to below 1, or for a key, which always gives the same one."""
+        """Return the name of the variant for a number in [0, 1) or for a key. A key always gives the same variant."""
         if len(self._weights) == 1:
             return self._weights[0][0]
         at = (_share(self.template_id, choice) if isinstance(choice, str) else choice) * sum(
@@ -199,10 +199,10 @@ class Compiled:
         now: int | None = None,
         strict: bool = False,
     ) -> Content:
-        """The content for one person, of the named variant or the one that `choice` picks; missing variables are empty.
+        """Return the content for one person, of the named variant or of the one that `choice` picks.
 
-        `now`, in microseconds since 1970, is what `'now' | date` means. Invalid: code `unknown_variant`,
-        `template_limit`, `cannot_render`, and with `strict`, `undefined_variables` when one is put out that is missing.
+        Undefined variables are empty. `now`, in microseconds since 1970, is the value of `'now' | date`. Raise Invalid
+        with the code `unknown_variant`, `template_limit`, `cannot_render` or, with `strict`, `undefined_variables`.
         """
         rendering = Rendering(context, now, marking=strict)
         content = self._body(variant or self.pick(choice)).render(rendering)
@@ -218,16 +218,16 @@ class Compiled:
         variant: str | None = None,
         now: int | None = None,
     ) -> Rendered:
-        """The same to be looked at: with what is missing marked and listed, and a text message measured."""
+        """Return a preview, with undefined variables marked and listed, and the measure of a text message."""
         name = variant or self.pick(choice)
         rendering, body = Rendering(context, now, marking=True), self._body(name)
         content, sms = body.render(rendering), None
         if self.channel == "sms":
-            # Measured is what would be sent: the marks are not, and would make it another encoding.
+            # The marks are not sent and would change the encoding, so the text without them is measured.
             sms = measure(body.render(Rendering(context, now)).text if rendering.gaps else content.text)
         return Rendered(variant=name, content=content, undefined=rendering.gaps or [], sms=sms)
 
-    def _body(self, name: str) -> Body:
+    def _body(self, name: str) -> CompiledVariant:
         body = self._bodies.get(name)
         if body is None:
             raise Invalid(
@@ -238,7 +238,7 @@ class Compiled:
 
 
 def undefined_variables(gaps: list[UndefinedVariable]) -> Invalid:
-    """The error for variables that a template puts out and nobody gave."""
+    """Return the error for undefined variables in the output of a template."""
     names = ", ".join(dict.fromkeys(gap.name for gap in gaps))
     return Invalid(
         f"Not defined: {names[:500]}. Give them, or write | default: 'something' in the template.",
@@ -247,32 +247,32 @@ def undefined_variables(gaps: list[UndefinedVariable]) -> Invalid:
     )
 
 
-def check_template(channel: str, variants: list[Variant]) -> Compiled:
-    """A template compiled from what somebody wrote, its MJML made into HTML in place.
+def check_template(channel: str, variants: list[Variant]) -> CompiledTemplate:
+    """Check and compile a template; its MJML is compiled to HTML in place.
 
-    Invalid (code `invalid_template`, with `field`, and `variant`, `line` and `column` where they are known) for the
-    first thing that is wrong.
+    Raise Invalid (code `invalid_template`, with `field`, and `variant`, `line` and `column` if known) for the first
+    error.
     """
     if channel not in CHANNELS:
         raise _wrong(f"There is no channel {channel[:40]!r}; there are {', '.join(CHANNELS)}.", "channel")
     if not 0 < len(variants) <= MOST_VARIANTS:
-        raise _wrong(f"A template has 1 to {MOST_VARIANTS} variants.", "variants")
+        raise _wrong(f"A template must have 1 to {MOST_VARIANTS} variants.", "variants")
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
-        raise _wrong("Each variant needs a name of its own.", "variants")
+        raise _wrong("The names of the variants must be different.", "variants")
     for variant in variants:
         if not 0 < len(variant.name.strip()) <= LONGEST_NAME or "\0" in variant.name:
-            raise _wrong(f"The name of a variant has 1 to {LONGEST_NAME} characters.", "variants")
+            raise _wrong(f"The name of a variant must have 1 to {LONGEST_NAME} characters.", "variants")
         if not (math.isfinite(variant.weight) and 0 <= variant.weight <= 1_000_000):
-            raise _wrong("The weight of a variant is a number from 0 to 1000000.", "weight", variant.name)
+            raise _wrong("The weight of a variant must be a number from 0 to 1000000.", "weight", variant.name)
         check_source(channel, variant.content, variant.name if len(variants) > 1 else None)
     if not any(variant.weight for variant in variants):
-        raise _wrong("At least one variant needs a weight above 0, or none is ever taken.", "weight")
-    return Compiled(channel, variants)
+        raise _wrong("At least one variant needs a weight above 0.", "weight")
+    return CompiledTemplate(channel, variants)
 
 
-def check_source(channel: str, source: Source, variant: str | None = None) -> None:
-    """Whether the fields are those of the channel, and enough of them; Invalid with the field that is wrong."""
+def check_source(channel: str, source: TemplateSource, variant: str | None = None) -> None:
+    """Raise Invalid, with `field`, if the source has a field of another channel or lacks one that the channel needs."""
     for field in source.__struct_fields__:
         if getattr(source, field) and field != "made_html" and field not in FIELDS[channel]:
             raise _wrong(
@@ -284,15 +284,15 @@ def check_source(channel: str, source: Source, variant: str | None = None) -> No
         if not source.subject.strip():
             raise _wrong("A mail needs a subject.", "subject", variant)
         if source.html and source.mjml:
-            raise _wrong("A mail is written in html or in mjml, not in both.", "mjml", variant)
+            raise _wrong("A mail may have html or mjml, not both.", "mjml", variant)
         if not (source.html or source.mjml or source.text):
             raise _wrong("A mail needs html, mjml or text.", "html", variant)
     if channel == "event" and not source.metric.strip():
         raise _wrong("An event needs a metric.", "metric", variant)
     if len(source.media_urls) > MOST_MEDIA:
-        raise _wrong(f"A message has at most {MOST_MEDIA} media.", "media_urls", variant)
+        raise _wrong(f"A message may have at most {MOST_MEDIA} media_urls.", "media_urls", variant)
     if len(source.headers) > MOST_HEADERS:
-        raise _wrong(f"A mail has at most {MOST_HEADERS} headers of its own.", "headers", variant)
+        raise _wrong(f"A mail may have at most {MOST_HEADERS} custom headers.", "headers", variant)
     for name in source.headers:
         if not _HEADER_NAME.match(name):
             raise _wrong(f"{name[:60]!r} is not the name of a header.", "headers", variant)
@@ -304,15 +304,18 @@ def context_of(
     organization: Mapping[str, Any],
     variables: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a template sees. Invalid (code `invalid_variables`) for variables that would hide what is always there."""
+    """Return the values that a template sees. Raise Invalid (code `invalid_variables`) for a reserved variable name."""
     for name in RESERVED:
         if variables and name in variables:
-            raise Invalid(f"A variable cannot be named {name!r}; templates see that anyway.", code="invalid_variables")
+            raise Invalid(
+                f"A variable cannot be named {name!r}; every template has a value of this name. Rename it.",
+                code="invalid_variables",
+            )
     return {**(variables or {}), "person": dict(person), "event": dict(event), "organization": dict(organization)}
 
 
 def person_values(public_id: str | None, traits: Mapping[str, Any], identifiers: Mapping[str, str]) -> dict[str, Any]:
-    """What a template sees as `person`: the traits, the identifiers given last, and the other names for both."""
+    """Return the value of `person`: the traits, the latest identifiers, and the aliases of both."""
     known: dict[str, Any] = {**traits, **identifiers}
     if public_id is not None:
         known["id"] = public_id
@@ -325,7 +328,7 @@ def person_values(public_id: str | None, traits: Mapping[str, Any], identifiers:
 
 
 def event_values(public_id: str, occurred_at: str, contents: Mapping[str, Any]) -> dict[str, Any]:
-    """What a template sees as `event`: its properties, and its id, metric and time where no property is named so."""
+    """Return the value of `event`: its properties, and its id, metric and time unless a property has that name."""
     properties = contents.get("properties")
     known = {"id": public_id, "metric": contents.get("metric"), "time": occurred_at}
     return {**known, **(properties if isinstance(properties, dict) else {})}
@@ -347,7 +350,7 @@ def _wrong(detail: str, field: str, variant: str | None = None) -> Invalid:
 def _html_of(mjml: str, variant: str | None) -> str:
     try:
         return compile_mjml(mjml)
-    except Fault as fault:
+    except TemplateError as fault:
         line, column = place(mjml, fault.index)
         extra: dict[str, Any] = {**_place("mjml", variant), "line": line, "column": column}
         raise Invalid(
@@ -356,7 +359,7 @@ def _html_of(mjml: str, variant: str | None) -> str:
 
 
 def _text_program(html: str, made: Callable[..., Program]) -> Program | None:
-    """A program for the text of a mail; None where the text is made from each finished HTML."""
+    """Return a program for the text of a mail, or None if the text is derived from each rendered HTML."""
     template = text_template(html)
     if template is None:
         return None
@@ -367,31 +370,33 @@ def _text_program(html: str, made: Callable[..., Program]) -> Program | None:
 
 
 def _text_from(html: str, rendering: Rendering) -> str:
-    """The text of a finished mail, paid for as it costs."""
+    """Return the text of a rendered mail; its cost counts against the budget."""
     rendering.budget -= len(html) >> 2
     if rendering.budget < 0:
-        detail = "The text cannot be made from a mail of this length for each person; give the template a `text`."
+        detail = "The HTML is too long to derive the text for each person; add a `text` to the template."
         raise Invalid(detail, code="template_limit", field="text")
     return text_of(html)
 
 
 def _compile_tree(given: Any, made: Callable[..., Program]) -> Any:
-    """The tree with a program for each text in it."""
+    """Return the tree with each text compiled to a program."""
     count = 0
 
     def compile_(value: Any, path: str, depth: int) -> Any:
         nonlocal count
         count += 1
         if depth > DEEPEST_VALUES:
-            raise _wrong(f"At most {DEEPEST_VALUES} objects and lists stand inside each other.", "properties")
+            raise _wrong(
+                f"The properties of an event may have at most {DEEPEST_VALUES} levels of nesting.", "properties"
+            )
         if count > MOST_VALUES:
-            raise _wrong(f"The properties of an event have at most {MOST_VALUES} values.", "properties")
+            raise _wrong(f"The properties of an event may have at most {MOST_VALUES} values.", "properties")
         if isinstance(value, str):
             return made(path, value, room="properties")
         if isinstance(value, dict):
             for name in value:
                 if "{{" in name or "{%" in name:
-                    raise _wrong(f"The name {name[:60]!r} holds Liquid; only values may.", "properties")
+                    raise _wrong(f"The name {name[:60]!r} contains Liquid; only values may.", "properties")
             return {name: compile_(inner, f"{path}.{name[:60]}", depth + 1) for name, inner in value.items()}
         return (
             [compile_(inner, f"{path}.{number}", depth + 1) for number, inner in enumerate(value)]
@@ -411,7 +416,7 @@ def _render_tree(tree: Any, rendering: Rendering) -> Any:
 
 
 def complete(content: Content) -> Content:
-    """A mail that was not made from a template, with the text of its HTML and its preheader put in."""
+    """Add the text and the preheader to a mail that has no template, in place; return it."""
     if content.html:
         content.text = content.text or _text_of(content.html)
         if content.preheader:
@@ -419,17 +424,17 @@ def complete(content: Content) -> Content:
     return content
 
 
-#: The same mail goes to many.
+#: Cached, because the same mail goes to many people.
 _text_of = lru_cache(maxsize=64)(text_of)
 
 
 def _one_line(text: str) -> str:
-    """The text as it can stand in a header or an address."""
+    """Return the text on one line, for a header or a URL."""
     return _LINE_ENDS.sub(" ", text).strip()
 
 
 def _with_preheader(html: str, preheader: str) -> str:
-    """The HTML with what mail programs show beside the subject, hidden in front of everything else."""
+    """Return the HTML with the preheader hidden at its start; mail programs show it beside the subject."""
     hidden = _PREHEADER.format(html_escapes.escape(preheader))
     found = _BODY.search(html)
     at = found.end() if found else 0

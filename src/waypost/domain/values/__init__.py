@@ -1,1 +1,1 @@
-"""Values without a room of their own: ids, JSON paths, limits, guards."""
+"""Values that every package uses: ids, JSON paths, patterns, URL and secret guards."""

@@ -1,41 +1,41 @@
-"""A circuit breaker: what fails call after call is left alone until it may have recovered."""
+"""A circuit breaker: after repeated failures, pause calls until the other side may have recovered."""
 
 import msgspec
 
 from waypost.clock import SECOND
 
-#: Calls in a row that took nothing, after which a connection counts as failing.
+#: Failures in a row after which the circuit opens.
 FAILURE_THRESHOLD = 5
-#: The first rest takes so many times the base, in seconds; each later one twice as long, up to the longest.
+#: The first open time in seconds, times the base; each later one is twice as long, up to the longest.
 FIRST_OPEN_S, LONGEST_OPEN_S = 1.0, 60.0
 
 
 class CircuitBreaker(msgspec.Struct):
-    """What one process has seen of a connection lately."""
+    """The recent failures of a connection or endpoint, as one process has seen them."""
 
-    #: Calls in a row that took nothing.
+    #: Failures in a row.
     failures: int = 0
-    #: Until when it is spared; microseconds.
+    #: Until when no call is made, in microseconds.
     open_until: int = 0
-    #: What the last of them came to.
+    #: The reason and detail of the last failure.
     reason: str | None = None
     detail: str | None = None
 
     def failing(self, now: int) -> bool:
-        """Whether whoever has another connection should use that one."""
+        """Return whether the circuit is open, so that another connection should be used if there is one."""
         return self.failures >= FAILURE_THRESHOLD and now < self.open_until
 
 
 def note(breaker: CircuitBreaker, failure: tuple[str | None, str | None] | None, now: int, base_s: float) -> bool:
-    """Take note of a call, with the reason and detail of its failure if it failed; whether the circuit opened by it.
+    """Record the result of a call: reason and detail of its failure, or None. Return whether the circuit opened.
 
-    One call after each open time finds out whether the other side recovered.
+    One call after each open time finds out whether the other side has recovered.
     """
     if failure is None:
         breaker.failures = breaker.open_until = 0
         return False
     if now < breaker.open_until:
-        # The call was under way when the circuit opened, and tells nothing that was not known then.
+        # The call started before the circuit opened, so its failure is not new information.
         return False
     breaker.failures += 1
     breaker.reason, breaker.detail = failure

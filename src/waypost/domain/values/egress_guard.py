@@ -1,4 +1,4 @@
-"""Which network addresses a user-given URL may reach, and what such a URL must look like."""
+"""The egress guard: which network addresses a user-supplied URL may reach, and its normal form."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ LONGEST_URL = 2048
 LONGEST_NAME = 253
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# The first match gives the reason, so a single address stands before the range around it.
+# The first match gives the reason, so a single address precedes the range that contains it.
 # Sources: the IANA special-purpose address registries and the metadata services of the clouds.
 FORBIDDEN_IPV4 = tuple(
     (IPv4Network(network), reason)
@@ -65,7 +65,7 @@ FORBIDDEN_IPV6 = tuple(
         ("ff00::/8", "multicast address"),
     )
 )
-# Forms that carry an IPv4 address: the network, and how many bits stand to the right of that address.
+# IPv6 networks that embed an IPv4 address, and how many bits follow that address.
 CARRIERS = tuple(
     (IPv6Network(network), shift)
     for network, shift in (
@@ -77,7 +77,7 @@ CARRIERS = tuple(
         ("2002::/16", 80),  # 6to4
     )
 )
-# Everything else is not handed out to anyone, so it is refused without being listed.
+# Everything else is unallocated, so it is refused without being listed.
 GLOBAL_IPV6 = IPv6Network("2000::/3")
 
 URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
@@ -98,12 +98,12 @@ SAFE = "!$%&'()*+,/:;=?@[]~"
 
 
 def parse_networks(text: str) -> Networks:
-    """The ranges in a comma-separated list of CIDRs and single addresses."""
+    """Return the ranges in a comma-separated list of CIDRs and single addresses. Raise Invalid for other text."""
     return tuple(_parse_network(item) for item in map(str.strip, text.split(",")) if item)
 
 
 def forbidden(address: str, allow: Networks) -> str | None:
-    """Why this numeric address must not be reached, or None when it may; `allow` opens ranges."""
+    """Return why a numeric address must not be reached, or None if it may. `allow` permits further ranges."""
     try:
         given = ip_address(address)
     except ValueError:
@@ -122,35 +122,35 @@ def forbidden(address: str, allow: Networks) -> str | None:
 
 
 def check_url(url: str, allow: Networks) -> str:
-    """The URL in its one normal spelling, when requests may be sent to it as far as its text can tell.
+    """Return the normal form of a URL. Raise Invalid if it is malformed or names a forbidden address.
 
-    Names are not resolved here: whoever connects must ask `forbidden` about the address it got.
+    Names are not resolved here: the caller that connects must check the resolved address with `forbidden`.
     """
     if len(url) > LONGEST_URL:
         raise _too_long()
     if not url.isprintable() or " " in url or "\\" in url:
-        raise Invalid("The URL holds a space, a control character or a backslash; escape it.", code="url_malformed")
+        raise Invalid("The URL contains a space, a control character or a backslash; escape it.", code="url_malformed")
     parts = URL.fullmatch(url)
     if parts is None:
         raise Invalid("The URL must start with http:// or https://.", code="url_scheme")
     scheme, authority, path, query = parts[1].lower(), parts[2], parts[3] or "/", parts[4] or ""
     if "@" in authority:
-        raise Invalid("The URL holds a user name or password; send credentials in a header.", code="url_credentials")
+        raise Invalid("The URL contains a user name or password; send credentials in a header.", code="url_credentials")
     pair = AUTHORITY.fullmatch(authority)
     if pair is None:
-        raise _bad_host("an IPv6 address stands in brackets, and a port follows one colon")
+        raise _bad_host("an IPv6 address must be in brackets, and a port must follow one colon")
     port = _read_port(pair[2], DEFAULT_PORTS[scheme])
     host, address = _read_host(unicodedata.normalize("NFKC", pair[1]))
     reason = forbidden(address, allow) if address is not None else None
     if reason is not None:
         raise Invalid(
             f"The URL leads to {address}, which may not be reached from here: {reason}. "
-            "An operator can open ranges with WAYPOST_ALLOW_PRIVATE.",
+            "An operator can permit ranges with WAYPOST_ALLOW_PRIVATE.",
             code="url_address",
         )
     shown_port = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
     normal = f"{scheme}://{host}{shown_port}{quote(path, safe=SAFE)}{quote(query, safe=SAFE)}"
-    # Escaping letters beyond ASCII makes a URL longer.
+    # Percent-encoding of non-ASCII letters makes a URL longer.
     if len(normal) > LONGEST_URL:
         raise _too_long()
     return normal
@@ -158,7 +158,7 @@ def check_url(url: str, allow: Networks) -> str:
 
 def _parse_network(item: str) -> IPv4Network | IPv6Network:
     _, slash, prefix = item.partition("/")
-    # The library also reads scope ids and netmasks; a list of ranges is no place for either.
+    # The library also accepts scope ids and netmasks, which a list of ranges does not allow.
     if "%" not in item and (not slash or (prefix.isascii() and prefix.isdigit())):
         try:
             return ip_network(item)
@@ -173,7 +173,7 @@ def _parse_network(item: str) -> IPv4Network | IPv6Network:
 
 def _carried(address: IPv6Address) -> IPv4Address | None:
     bits = int(address)
-    # Unspecified and loopback lie inside the IPv4-compatible block, but carry nothing.
+    # Unspecified and loopback lie in the IPv4-compatible block, but embed no address.
     if bits > 1:
         for network, shift in CARRIERS:
             if address in network:
@@ -204,7 +204,7 @@ def _read_port(text: str | None, default: int) -> int:
 
 
 def _read_host(host: str) -> tuple[str, str | None]:
-    """The host as it is to be written, and the address that it stands for when no resolver is needed to know it."""
+    """Return the normal form of a host, and its address if no resolver is needed, else None."""
     if host.startswith("["):
         return _read_ipv6(host[1:-1])
     if not host:
@@ -229,7 +229,7 @@ def _read_host(host: str) -> tuple[str, str | None]:
 
 def _read_ipv6(text: str) -> tuple[str, str]:
     text, percent, zone = text.partition("%")
-    # RFC 6874 writes the zone after an escaped percent sign; many programs take a bare one.
+    # RFC 6874 writes the zone after an escaped percent sign; many programs accept a bare one.
     zone = zone.removeprefix("25")
     try:
         address = IPv6Address(text)
@@ -243,9 +243,9 @@ def _read_ipv6(text: str) -> tuple[str, str]:
 
 
 def _read_ipv4(name: str) -> IPv4Address:
-    """The address behind any spelling that the C library's inet_aton takes: 127.1, 0x7f000001, 0177.0.0.1."""
+    """Return the address of any spelling that inet_aton of the C library accepts: 127.1, 0x7f000001, 0177.0.0.1."""
     *heads, last = [_read_number(part) for part in name.split(".")]
-    # The last number fills all the bytes that the others leave.
+    # The last number takes all the remaining bytes.
     room = 256 ** max(4 - len(heads), 0)
     if len(heads) > 3 or not 0 <= last < room or any(not 0 <= head <= 255 for head in heads):
         raise _bad_host("a host that ends in a number must be an IPv4 address")
@@ -253,7 +253,7 @@ def _read_ipv4(name: str) -> IPv4Address:
 
 
 def _read_number(text: str) -> int:
-    """The number in C notation, or -1 when there is none."""
+    """Return a number in C notation, or -1 if the text is not one."""
     for pattern, base in NUMBERS:
         digits = pattern.fullmatch(text)
         if digits is not None:

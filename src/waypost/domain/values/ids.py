@@ -1,4 +1,4 @@
-"""Public ids: a prefix that says what it is, and sixteen hex digits."""
+"""Public ids: a prefix that names the kind of resource, and sixteen hex digits."""
 
 from waypost.errors import NotFound
 
@@ -22,12 +22,12 @@ KINDS = {
 
 
 def public(prefix: str, value: int) -> str:
-    """The id as it is shown: `evt_00061c7f3a2b1c04`."""
+    """Return the public id of a number, such as `evt_00061c7f3a2b1c04`."""
     return f"{prefix}_{value:016x}"
 
 
 def internal(prefix: str, text: str) -> int:
-    """The number behind a public id; an id that cannot exist is not found."""
+    """Return the number of a public id. Raise NotFound if the text is not an id of this kind."""
     value = _number(text, prefix, 16)
     if 0 <= value < 1 << 63:
         return value
@@ -35,12 +35,12 @@ def internal(prefix: str, text: str) -> int:
 
 
 def public_pair(prefix: str, first: int, second: int) -> str:
-    """The id of something that two others name together, such as a delivery: endpoint and event."""
+    """Return the public id of a resource with a two-part key, such as a delivery: endpoint and event."""
     return f"{prefix}_{first:016x}{second:016x}"
 
 
 def internal_pair(prefix: str, text: str) -> tuple[int, int]:
-    """The two numbers behind a paired public id."""
+    """Return the two numbers of a paired public id. Raise NotFound if the text is not an id of this kind."""
     value = _number(text, prefix, 32)
     first, second = divmod(value, 1 << 64)
     if 0 <= first < 1 << 63 and second < 1 << 63:
@@ -50,5 +50,5 @@ def internal_pair(prefix: str, text: str) -> tuple[int, int]:
 
 def _number(text: str, prefix: str, length: int) -> int:
     head, _, digits = text.partition("_")
-    # `int` would also take signs, underscores, spaces and other alphabets; an id has one spelling.
+    # `int` also accepts signs, underscores, spaces and other alphabets; an id has one spelling.
     return int(digits, 16) if head == prefix and len(digits) == length and _HEX.issuperset(digits) else -1

@@ -1,4 +1,4 @@
-"""JSON numbers that every receiver can read: refuse those that no 64-bit integer or IEEE double holds."""
+"""Check that JSON has only numbers that a 64-bit integer or an IEEE double can represent."""
 
 import math
 import re
@@ -7,17 +7,17 @@ from waypost.errors import Invalid
 
 SMALLEST, LARGEST = -(1 << 63), (1 << 64) - 1
 
-#: Every digit becomes 0 and every E becomes e, so that two searches for a fixed text find whatever needs a closer look.
+#: Maps every digit to 0 and E to e, so that two searches for a fixed text find the candidates.
 _SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG, _EXPONENT = b"0" * 19, b"0e000"
-#: What may stand before a number inside an object or array; b"" is the start of the text.
+#: What may precede a number inside an object or array; b"" is the start of the text.
 _BEFORE_NUMBER = frozenset((b"", b":", b",", b"[", b" ", b"\t", b"\r", b"\n"))
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NUMBER = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def check_numbers(body: bytes, code: str = "invalid_event") -> None:
-    """Raise Invalid when valid JSON holds an integer outside -2^63 to 2^64-1 or a number larger than a double.
+    """Raise Invalid if valid JSON contains an integer outside -2^63 to 2^64-1 or a number larger than a double.
 
     Fractions with many digits pass: a reader rounds them to the nearest double.
     """
@@ -34,10 +34,10 @@ def check_numbers(body: bytes, code: str = "invalid_event") -> None:
 
 
 def _has_large_exponent(shape: bytes) -> bool:
-    """Whether a number has the exponent, and not hexadecimal digits in a string, as UUIDs often do."""
+    """Return whether a number has a large exponent, as opposed to hex digits in a string, as in many UUIDs."""
     at = shape.find(_EXPONENT)
     while at >= 0:
-        # A mantissa that is longer than the window has so many digits in a row that it was seen already.
+        # A mantissa longer than the window has so many digits in a row that _LONG found it already.
         if shape[max(at - 40, 0) : at + 1].rstrip(b"0.").rstrip(b"-")[-1:] in _BEFORE_NUMBER:
             return True
         at = shape.find(_EXPONENT, at + 1)

@@ -1,4 +1,4 @@
-"""Where something stands in JSON, written as `errors.0.message` or `Fields.*.Name`, and whether it is as wanted."""
+"""Paths into JSON, such as `errors.0.message` or `Fields.*.Name`, and the comparison of the values there."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -6,14 +6,14 @@ from typing import Any
 
 from waypost.domain.values.patterns import Match, compile_glob
 
-#: Values that a path with `*` may lead to; more are not looked at.
+#: The most values that a path with `*` returns.
 MOST = 1000
 
 
 def find_all(value: Any, path: str) -> list[Any]:
-    """Everything under a path: names of objects, numbers of lists, and `*` for any; an empty path is the whole.
+    """Return all values at a path of object keys, list indexes and `*` for any. An empty path is the whole value.
 
-    Of several paths, written `one|other`, the first that leads to something counts.
+    Of alternative paths, written `one|other`, the first with a value counts.
     """
     if "|" in path:
         return next((found for one in path.split("|") if (found := find_all(value, one.strip()))), [])
@@ -34,22 +34,22 @@ def find_all(value: Any, path: str) -> list[Any]:
 
 
 def find(value: Any, path: str) -> Any:
-    """The first that is there under a path, or None."""
+    """Return the first value at a path that is not null, or None."""
     return next((item for item in find_all(value, path) if item is not None), None)
 
 
-def is_like(value: Any, wanted: Any) -> bool:
-    """Whether a value is one of those that are wanted: a number, a truth value, or text in which `*` is anything.
+def is_like(value: Any, expected: Any) -> bool:
+    """Return whether a value matches what is expected: a number, a boolean, a text with `*`, or any in a list.
 
-    The case of letters does not matter.
+    Case does not matter.
     """
-    if isinstance(wanted, list | tuple):
-        return any(is_like(value, one) for one in wanted)
-    if isinstance(wanted, bool) or isinstance(value, bool):
-        return str(value).lower() == str(wanted).lower()
+    if isinstance(expected, list | tuple):
+        return any(is_like(value, one) for one in expected)
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return str(value).lower() == str(expected).lower()
     if value is None or isinstance(value, Mapping | list):
         return False
-    return _glob(str(wanted))(str(value)[:2000])
+    return _glob(str(expected))(str(value)[:2000])
 
 
 @lru_cache(maxsize=4096)

@@ -1,32 +1,15 @@
-"""Take secrets out of what is shown: one masker for answers, errors, reports of checks and requests."""
+"""Mask secrets in texts that are shown: responses, errors, check reports and requests."""
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
-from waypost.domain.providers.connector import Connector
-
 MASK = "***"
-#: A shorter secret occurs in ordinary words, so it is masked only where it stands alone.
+#: A shorter secret may occur in ordinary words, so it is masked only as a whole word.
 SHORTEST_ANYWHERE = 4
-#: Characters of Base64 that must be certain before they are taken for a secret.
+#: The fewest unambiguous Base64 characters that are masked.
 _SHORTEST_BASE64 = 6
-
-
-def secret_values(connector: Connector, config: Mapping[str, Any]) -> list[str]:
-    """Return the secrets of a connection as texts; of header lines the values too."""
-    found = []
-    for field in connector.fields:
-        value = config.get(field.name)
-        if not field.secret or value is None or isinstance(value, bool) or value == "":
-            continue
-        text = str(value)
-        found.append(text)
-        if field.format == "headers":
-            found += [line.partition(":")[2].strip() for line in text.splitlines()]
-    return [text for text in found if text]
 
 
 class Masker:
@@ -44,7 +27,7 @@ class Masker:
         self._alone = sorted(alone, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
-        """Return the text without the secrets."""
+        """Return the text with the secrets masked."""
         for form in self._anywhere:
             text = text.replace(form, MASK)
         for form in self._alone:
@@ -77,11 +60,11 @@ def _forms(secret: str) -> set[str]:
 
 
 def _base64_forms(data: bytes) -> set[str]:
-    """Return the Base64 characters that stand for the secret alone, wherever it begins in what was encoded."""
+    """Return the Base64 forms of the secret for each of its three alignments, without characters shared with others."""
     found = set()
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
-        # Characters that also hold bits of what stands before or behind the secret are not certain.
+        # Characters that also encode bits before or after the secret are left out.
         first = (8 * before + 5) // 6
         sure = encoded[first : 8 * (before + len(data)) // 6]
         if len(sure) >= _SHORTEST_BASE64:

@@ -1,6 +1,6 @@
-"""Patterns that users write: regular expressions run by RE2, and globs. Both take time linear in the text.
+"""User-supplied patterns: regular expressions run by RE2, and globs. Both take time linear in the text.
 
-Nothing else may turn a user's text into a regular expression: Python's `re` backtracks and can take for ever.
+No other code may compile a user's text to a regular expression: Python's `re` backtracks and can take exponential time.
 """
 
 import re
@@ -9,12 +9,12 @@ from functools import lru_cache
 
 import re2
 
-#: Characters of a regular expression.
+#: The most characters of a regular expression.
 LONGEST_PATTERN = 200
-#: Bytes that RE2 may use for one compiled pattern.
+#: The most bytes that RE2 may use for one compiled pattern.
 MOST_MEMORY = 1 << 20
 
-#: Constructs of Python's `re` that RE2 lacks, by how RE2's error names them, and what to write instead.
+#: Constructs of Python's `re` that RE2 lacks, by their name in the error of RE2, and what to write instead.
 _LACKING = {
     "(?=": "a look-ahead (?=…)",
     "(?!": "a negative look-ahead (?!…)",
@@ -33,12 +33,12 @@ Match = Callable[[str], bool]
 
 
 class BadPattern(ValueError):
-    """A text is not a pattern, or one that Waypost does not run; says which part of it and why."""
+    """A text is not a valid or supported pattern; the message names the part and the reason."""
 
 
 @lru_cache(maxsize=1024)
 def compile_pattern(text: str) -> Match:
-    """Return a function that says whether a pattern matches all of a text; BadPattern when it is not a pattern."""
+    """Return a function that says whether a pattern matches a whole text. Raise BadPattern if it is not valid."""
     if len(text) > LONGEST_PATTERN:
         raise BadPattern(f"a pattern may have at most {LONGEST_PATTERN} characters")
     options = re2.Options()
@@ -46,7 +46,7 @@ def compile_pattern(text: str) -> Match:
     options.log_errors = False
     options.never_capture = True
     try:
-        # As bytes, since RE2 would raise for the lone surrogates that a Python text can hold.
+        # As bytes, since RE2 raises for the lone surrogates that a Python text can contain.
         pattern = re2.compile(_bytes(text), options)
     except re2.error as error:
         raise BadPattern(_explain(text, error)) from None
@@ -54,7 +54,7 @@ def compile_pattern(text: str) -> Match:
 
 
 def compile_glob(text: str, *, ignore_case: bool = False) -> Match:
-    """Return a function that says whether a glob, in which `*` stands for any characters, matches all of a text."""
+    """Return a function that says whether a glob, in which `*` matches any characters, matches a whole text."""
     head, *rest = (text.casefold() if ignore_case else text).split("*")
     if not rest:
         return (lambda value: value.casefold() == head) if ignore_case else head.__eq__
@@ -68,7 +68,7 @@ def compile_glob(text: str, *, ignore_case: bool = False) -> Match:
         if len(value) < least or not value.startswith(head) or not value.endswith(tail):
             return False
         position = len(head)
-        # The first place of each part leaves the most room for the parts after it.
+        # The first match of each part leaves the most text for the parts after it.
         for part in middle:
             position = value.find(part, position, end)
             if position < 0:

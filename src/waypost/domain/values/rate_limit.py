@@ -4,12 +4,12 @@ import msgspec
 
 from waypost.clock import SECOND
 
-#: A bucket holds what it fills with in this time, in seconds: so much may leave at once after a rest.
+#: The capacity of a bucket in seconds of its rate: the burst after an idle period.
 BURST_S = 0.1
 
 
 class Bucket(msgspec.Struct):
-    """A token bucket; it holds little, so that no second sees much more than its rate."""
+    """A token bucket with a small capacity, so that no second exceeds its rate by much."""
 
     id: int
     per_second: float
@@ -18,8 +18,8 @@ class Bucket(msgspec.Struct):
 
 
 def take_tokens(bucket: Bucket, wanted: int, now: int) -> tuple[int, int]:
-    """Take up to `wanted` whole tokens, in place; how many were there, and the microseconds until there is another."""
-    # A clock that was set back fills nothing.
+    """Take up to `wanted` whole tokens, in place. Return how many, and the microseconds until the next one."""
+    # A clock that was set back adds no tokens.
     passed = max(now - bucket.filled_at, 0) / SECOND
     room = max(bucket.per_second * BURST_S, 1.0)
     bucket.tokens = min(bucket.tokens + passed * bucket.per_second, room)

@@ -1,4 +1,4 @@
-"""How long another server asks to wait."""
+"""The Retry-After header (RFC 9110, 10.2.3)."""
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -7,7 +7,7 @@ from waypost.clock import DAY, SECOND
 
 
 def retry_after(value: str | None, now: int) -> int | None:
-    """How long a Retry-After header asks to wait, in microseconds: at most a day, never less than nothing."""
+    """Return the wait that a Retry-After header asks for, in microseconds from 0 to a day; None if it is not valid."""
     if value is None:
         return None
     text = value.strip()
@@ -18,6 +18,6 @@ def retry_after(value: str | None, now: int) -> int | None:
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
-        # An offset of -0000 is UTC as well, and not this machine's zone.
+        # An offset of -0000 also means UTC, not the local time zone.
         moment = moment.replace(tzinfo=UTC)
     return min(max(int(moment.timestamp()) * SECOND - now, 0), DAY)

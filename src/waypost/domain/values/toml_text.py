@@ -1,4 +1,4 @@
-"""TOML read into a struct, with the line on which it is wrong."""
+"""Convert TOML to a struct; errors name the line."""
 
 import re
 import tomllib
@@ -20,36 +20,36 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 _NAMED = re.compile(r"field `([^`]*)`")
 
 
-class Wrong(Exception):
-    """Something in a text is wrong: what, and under which keys."""
+class TomlError(Exception):
+    """A TOML text is not valid: under which keys, and why."""
 
     def __init__(self, path: Path, reason: str, *, further: int = 0, line: int | None = None) -> None:
         self.path = path
         self.reason = reason
-        #: Where that is known already.
+        #: The line, if already known.
         self.line = line
-        #: Lines below the one on which the value starts.
+        #: The number of lines below the first line of the value.
         self.further = further
         super().__init__(reason)
 
 
 def read_table(text: str) -> dict[str, Any]:
-    """The table that the text is; Wrong when it is no TOML."""
+    """Return the table of a TOML text. Raise TomlError if it is not TOML."""
     if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
-        raise Wrong((), f"it has more than {LONGEST} bytes")
+        raise TomlError((), f"it has more than {LONGEST} bytes")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _TOML_PLACE.search(str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         reason = _TOML_PLACE.sub("", str(error)).replace("(at end of document)", "").strip()
-        raise Wrong((), f"it is not TOML: {reason}", line=line) from error
+        raise TomlError((), f"it is not TOML: {reason}", line=line) from error
     except RecursionError as error:
-        raise Wrong((), "it is nested too deeply") from error
+        raise TomlError((), "it is nested too deeply") from error
 
 
 def convert(data: Any, type_: type[T], path: Path = ()) -> T:
-    """The data as a value of this type; Wrong with where it does not fit."""
+    """Return the data as a value of this type. Raise TomlError, with the path, if it does not fit."""
     try:
         return msgspec.convert(data, type_, strict=True)
     except msgspec.ValidationError as error:
@@ -60,11 +60,11 @@ def convert(data: Any, type_: type[T], path: Path = ()) -> T:
             steps = (*steps, named[1])
         allowed = _allowed(type_, steps, named is not None and "unknown" in reason)
         choices = f"; allowed are {', '.join(allowed)}" if allowed else ""
-        raise Wrong((*path, *steps), reason[:1].lower() + reason[1:] + choices) from error
+        raise TomlError((*path, *steps), reason[:1].lower() + reason[1:] + choices) from error
 
 
 def _allowed(type_: Any, path: Path, unknown_key: bool) -> list[str]:
-    """Return what may stand under a path of a type: the names of keys in place of an unknown one, or the choices."""
+    """Return the allowed keys instead of an unknown key, or the allowed choices at a path of a type."""
     found = [msgspec.inspect.type_info(type_)]
     for step in path[:-1] if unknown_key else path:
         found = [inner for info in found for inner in _members(info, step)]
@@ -98,7 +98,7 @@ def _choices(info: Any) -> list[Any]:
 
 
 def locate(text: str, path: Path) -> int | None:
-    """The line, counted from 1, on which the value under these keys starts, or the nearest part around it."""
+    """Return the line, from 1, on which the value at a path or else its nearest parent starts."""
     lines = _lines(text)
     for length in range(len(path), 0, -1):
         if (line := lines.get(path[:length])) is not None:
@@ -106,16 +106,16 @@ def locate(text: str, path: Path) -> int | None:
     return None
 
 
-def explain(text: str, wrong: Wrong) -> tuple[int, str]:
-    """The line on which something is wrong, or the nearest that is there, and what."""
-    # What is missing altogether is missing from the table that begins the text.
+def explain(text: str, wrong: TomlError) -> tuple[int, str]:
+    """Return the line of an error, or of the nearest existing part, and its description."""
+    # A part without any line belongs to the table at the start of the text.
     line = wrong.line or locate(text, wrong.path) or 1
     where = ".".join(str(step) for step in wrong.path)
     return line + wrong.further, f"{where}: {wrong.reason}" if where else wrong.reason
 
 
 def _lines(text: str) -> dict[Path, int]:
-    """On which line each key and each table starts. Texts of several lines are passed over."""
+    """Return the line on which each key and each table starts. Multi-line texts are skipped."""
     found: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()
@@ -150,7 +150,7 @@ def _lines(text: str) -> dict[Path, int]:
 
 
 def _within(keys: list[str], counts: dict[Path, int]) -> Path:
-    """The path of a table; below an array of tables it is the last one so far."""
+    """Return the path of a table. Below an array of tables it belongs to the last element so far."""
     path: Path = ()
     for key in keys:
         path = (*path, key)

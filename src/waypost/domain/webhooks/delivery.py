@@ -1,4 +1,4 @@
-"""A webhook owed to an endpoint until it lands or is given up, and what becomes of it after an attempt.
+"""The delivery of an event to a webhook endpoint: its states, its retries, and the decision after an attempt.
 
 pending ──2xx──▶ delivered ──replay──▶ pending
    │ ▲
@@ -13,73 +13,75 @@ import msgspec
 from waypost.clock import DAY, HOUR, MINUTE, SECOND
 
 RETRIES = 10
-#: Every delay is stretched or shrunk by up to this share, so that failed deliveries do not come back together.
+#: The largest relative change of a delay, so that failed deliveries are not retried all at once.
 JITTER = 0.05
-#: Answers that ask for less traffic (Standard Webhooks, operational considerations; 503 is ours).
+#: Statuses that ask for less traffic (Standard Webhooks, operational considerations; 503 is an addition of Waypost).
 SLOW_DOWN = frozenset({429, 502, 503, 504})
-#: A Retry-After stretches a delay up to here, in microseconds: then ten retries still fit in a day.
+#: The longest delay that a Retry-After sets, in microseconds: with it, ten retries still fit in a day.
 LONGEST_STRETCH = 5 * MINUTE
-#: A Retry-After that asks for less traffic pauses a whole lane up to here, in microseconds.
+#: The longest pause of a whole lane that a Retry-After sets, in microseconds.
 LONGEST_ASKED = HOUR
-#: First 4 KB of an answer's body are kept.
+#: Bytes that are kept of the body of a response.
 KEPT_BODY = 4096
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
-    PENDING = "pending"  #: It is owed: waiting for its first try or for the next one.
+    PENDING = "pending"  #: It waits for its first try or for the next one.
     DELIVERED = "delivered"  #: The endpoint answered 2xx.
-    DEAD = "dead"  #: It was given up; it stays listed and can be replayed.
+    DEAD = "dead"  #: Waypost gave it up; it stays listed and can be replayed.
 
 
-class Outcome(StrEnum):
-    """What an attempt came to."""
+class AttemptOutcome(StrEnum):
+    """The outcome of an attempt."""
 
     DELIVERED = "delivered"  #: 2xx.
     FAILED = "failed"  #: Anything else.
-    GONE = "gone"  #: 410: the receiver wants no more of it.
+    GONE = "gone"  #: 410: the receiver wants no more deliveries.
 
 
-class Settled(msgspec.Struct, frozen=True):
-    """What becomes of a delivery after an attempt."""
+class DeliveryDecision(msgspec.Struct, frozen=True):
+    """The state of a delivery after an attempt."""
 
     state: State
-    #: When the next try is due, for a pending one.
+    #: When the next try is due, for a pending delivery; microseconds.
     due_at: int | None
-    #: Why the endpoint has to be disabled, if it has to be.
+    #: Why the endpoint must be disabled, or None.
     disable: str | None = None
 
 
-_DELIVERED = Settled(State.DELIVERED, None)
+_DELIVERED = DeliveryDecision(State.DELIVERED, None)
 
 
-def judge(status: int | None) -> Outcome:
+def judge(status: int | None) -> AttemptOutcome:
     """What an answer's status means; None is no answer at all."""
     if status is not None and 200 <= status < 300:
-        return Outcome.DELIVERED
-    return Outcome.GONE if status == 410 else Outcome.FAILED
+        return AttemptOutcome.DELIVERED
+    return AttemptOutcome.GONE if status == 410 else AttemptOutcome.FAILED
 
 
 def settle(
-    outcome: Outcome, tries: int, now: int, *, retry_base: float, chance: float, retry_after: int | None = None
-) -> Settled:
-    """What becomes of a delivery whose try number `tries` (1 is the first) ended now.
+    outcome: AttemptOutcome, tries: int, now: int, *, retry_base: float, chance: float, retry_after: int | None = None
+) -> DeliveryDecision:
+    """Return the decision on a delivery whose try number `tries` (the first is 1) ended at `now`, in microseconds.
 
-    `chance` in [0, 1) sets the jitter, `retry_after` is how long the receiver asked to wait, in microseconds; it is
-    followed as far as the schedule holds.
+    `retry_base` is the first delay in seconds, `chance` in [0, 1) sets the jitter, `retry_after` is how long the
+    receiver asked to wait, in microseconds, followed up to LONGEST_STRETCH.
     """
-    if outcome is Outcome.DELIVERED:
+    if outcome is AttemptOutcome.DELIVERED:
         return _DELIVERED
-    if outcome is Outcome.GONE:
-        return Settled(State.DEAD, None, "gone")
+    if outcome is AttemptOutcome.GONE:
+        return DeliveryDecision(State.DEAD, None, "gone")
     if tries > RETRIES:
-        return Settled(State.DEAD, None, "exhausted")
-    return Settled(State.PENDING, now + max(delay(tries, retry_base, chance), min(retry_after or 0, LONGEST_STRETCH)))
+        return DeliveryDecision(State.DEAD, None, "exhausted")
+    return DeliveryDecision(
+        State.PENDING, now + max(delay(tries, retry_base, chance), min(retry_after or 0, LONGEST_STRETCH))
+    )
 
 
 def delay(tries: int, retry_base: float, chance: float) -> int:
-    """How long to wait after try number `tries`, in microseconds."""
+    """Return the delay after try number `tries`, in microseconds."""
     return int(retry_base * SECOND * 2 ** (tries - 1) * (1 + JITTER * (2 * chance - 1)))
 
 

@@ -1,4 +1,4 @@
-"""Webhook endpoints: who wants which events, and what a delivery says and carries."""
+"""Webhook endpoints: their subscriptions, and the body and headers of a delivery."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from waypost.domain.webhooks.filter import compile_filter
 from waypost.domain.webhooks.signing import Sign, signature_header, signer
 from waypost.errors import Invalid
 
-#: Set by Waypost on every request; an endpoint's own headers may not replace them.
+#: Headers that Waypost sets; the custom headers of an endpoint may not replace them.
 RESERVED_HEADERS = frozenset(
     {
         "webhook-id",
@@ -44,14 +44,14 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A signing secret; one that was rotated out signs beside the new one until it expires."""
+    """A signing secret. During a rotation the old one also signs until it expires."""
 
     text: str
     expires_at: int | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """What has to be known to match and to send: an enabled endpoint as the recorder and the dispatcher see it."""
+    """An enabled endpoint, with what is needed to match events and to send deliveries."""
 
     id: int
     workspace_id: int
@@ -64,12 +64,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     timeout_ms: int
     format: str
     secrets: tuple[Secret, ...]
-    #: Counts every change, so that a later value can be told from an earlier one.
+    #: Increases with every change.
     version: int
 
 
 class Subscriptions:
-    """Who wants what in one workspace; answers are kept per event type, since few types make most events."""
+    """The subscriptions of one workspace. Matches are cached per event type, since few types make up most events."""
 
     def __init__(self, endpoints: list[Endpoint]) -> None:
         self._wants = [
@@ -83,7 +83,7 @@ class Subscriptions:
         self._by_type: dict[str, list[tuple[Endpoint, Callable[[Mapping[str, Any]], bool] | None]]] = {}
 
     def wanting(self, type_: str, body: Callable[[], bytes]) -> list[Endpoint]:
-        """The endpoints that want an event of this type; `body` is asked for only where a filter has to see it."""
+        """Return the endpoints that subscribe to an event. `body` is called only if a filter needs the payload."""
         wants = self._by_type.get(type_)
         if wants is None:
             wants = [(endpoint, condition) for endpoint, match, condition in self._wants if match(type_)]
@@ -103,7 +103,7 @@ class Subscriptions:
 
 
 def pattern_match(patterns: tuple[str, ...]) -> Callable[[str], bool]:
-    """A test for event types: exact names, or globs in which `*` stands for anything, dots included."""
+    """Return a test for event types against exact names and globs. `*` matches any characters, dots included."""
     exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
     globs = [compile_glob(pattern) for pattern in patterns if "*" in pattern]
     if not globs:
@@ -115,17 +115,17 @@ def _read_payload(body: bytes) -> dict[str, Any]:
     try:
         return _decode(body)
     except msgspec.DecodeError:
-        # JSON knows no largest number; one that is too large for a double is infinite to a filter.
+        # JSON has no largest number; to a filter, one that is too large for a double is infinite.
         payload: dict[str, Any] = json.loads(body, parse_int=float)
         return payload
 
 
 def check_patterns(patterns: list[str]) -> tuple[str, ...]:
-    """The patterns as they are kept, without repeats; Invalid when one cannot match any type."""
+    """Return the patterns without repeats. Raise Invalid for one that cannot match any type."""
     if not patterns:
         raise Invalid('Name at least one event type, such as "event.*" or "*".', code="invalid_event_types")
     if len(patterns) > 100:
-        raise Invalid("An endpoint takes at most 100 event types; use globs.", code="invalid_event_types")
+        raise Invalid("An endpoint may have at most 100 event types; use globs.", code="invalid_event_types")
     for pattern in patterns:
         if len(pattern) > 256 or not _PATTERN.match(pattern) or pattern.count("*") > 4:
             raise Invalid(
@@ -137,7 +137,7 @@ def check_patterns(patterns: list[str]) -> tuple[str, ...]:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The custom headers as they are sent; Invalid for a name or value that HTTP or Waypost does not allow."""
+    """Return custom headers. Raise Invalid for a name or value that HTTP or Waypost does not allow."""
     if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers.items()) > MAX_HEADER_BYTES:
         raise Invalid(
             f"At most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes together are allowed.", code="invalid_headers"
@@ -148,12 +148,12 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if not value.strip():
             raise Invalid(f"The header {name!r} needs a value.", code="invalid_headers")
         if name.lower() in RESERVED_HEADERS:
-            raise Invalid(f"The header {name!r} is set by Waypost and cannot be replaced.", code="invalid_headers")
+            raise Invalid(f"Waypost sets the header {name!r}; it cannot be replaced.", code="invalid_headers")
     return dict(headers)
 
 
 def event_object(event_id: int, message_id: str, profile_id: int | None, contents: bytes) -> bytes:
-    """An event's `data` object: its ids in front of its contents."""
+    """Return the `data` object of an event: its ids, then its contents (a JSON object)."""
     profile = f'"{public("pro", profile_id)}"' if profile_id is not None else "null"
     head = b'{"id":"%b","message_id":%b,"profile_id":%b' % (
         public("evt", event_id).encode(),
@@ -164,7 +164,7 @@ def event_object(event_id: int, message_id: str, profile_id: int | None, content
 
 
 def webhook_body(type_: str, occurred_at: int, data: bytes) -> bytes:
-    """The body of a webhook, as Standard Webhooks has it: type, timestamp, data."""
+    """Return the body of a webhook: type, timestamp and data, as Standard Webhooks defines it."""
     return b'{"type":"%b","timestamp":"%b","data":%b}' % (type_.encode(), iso(occurred_at).encode(), data)
 
 
@@ -174,7 +174,7 @@ def _signers(secrets: tuple[Secret, ...]) -> tuple[tuple[Sign, int | None], ...]
 
 
 def request_headers(endpoint: Endpoint, webhook_id: str, body: bytes, now: int) -> list[str]:
-    """The header lines of one attempt, signed with every secret that has not expired."""
+    """Return the header lines of one attempt, signed with every secret that has not expired at `now`."""
     second = now // 1_000_000
     signers = [sign for sign, expires in _signers(endpoint.secrets) if expires is None or expires > now]
     return [

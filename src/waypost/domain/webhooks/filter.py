@@ -1,6 +1,6 @@
-"""The optional condition of a webhook endpoint: which payloads its owner wants to get.
+"""Filters of webhook endpoints: compile a condition on the payload into a function.
 
-A filter is a JSON object. Its keys are dotted paths into the payload, its values what must stand there:
+A filter is a JSON object. Its keys are dotted paths into the payload, its values the conditions on the values there:
 
     {"type": "event.order_shipped", "properties.total": {"$gte": 100}, "$not": {"data.properties.test": true}}
 """
@@ -14,7 +14,7 @@ from waypost.errors import Invalid
 
 Filter = Callable[[Mapping[str, Any]], bool]
 Test = Callable[[Any], bool]
-Place = tuple[str | int, ...]  # the keys and positions that lead to a part of a filter
+Place = tuple[str | int, ...]  # the keys and positions of a part of a filter
 
 DEEPEST = 8  # filters, operator objects and literal lists and objects inside each other
 MOST_NODES = 100  # filters, operator objects and values together
@@ -27,27 +27,28 @@ ORDERINGS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte"
 ENDINGS = {"$startsWith": str.startswith, "$endsWith": str.endswith}
 OPERATORS = ("$eq", "$ne", *ORDERINGS, "$in", "$nin", "$exists", *ENDINGS, "$contains")
 JOINERS = ("$and", "$or", "$not")
-MISSING = object()  # what a path gives back that leads nowhere; no literal equals it
+MISSING = object()  # the value of a path that does not exist; no literal equals it
 
 
 def compile_filter(spec: object) -> Filter:
-    """A quick function that says whether a payload `{"type", "timestamp", "data"}` passes the filter.
+    """Return a function that says whether a payload `{"type", "timestamp", "data"}` passes a filter.
 
-    Values of different types never match and never raise; numbers are one type, true and false another.
-    A missing value passes only `$exists: false`, `$ne`, `$nin` and whatever `$not` turns round.
+    Raise Invalid (code `invalid_filter`, with `pointer`) if the filter is not valid. Values of different types never
+    match and never raise; numbers are one type, booleans another. A missing value passes only `$exists: false`,
+    `$ne`, `$nin` and what `$not` negates.
     """
     return _Compiler().filter(spec, ())
 
 
 def _refuse(place: Place, problem: str) -> Invalid:
-    # Text that came in may hold lone surrogates, which no answer could carry.
+    # The text may contain lone surrogates, which a response cannot encode.
     pointer = "".join("/" + str(part)[:80].replace("~", "~0").replace("/", "~1") for part in place)
     shown = pointer.encode("utf-8", "replace").decode("utf-8")
     return Invalid(f"Filter{f' at {shown}' if shown else ''}: {problem}", code="invalid_filter", pointer=shown)
 
 
 class _Compiler:
-    """Turns one filter into functions, counting what it has met so that no filter is too large to run per event."""
+    """Compile one filter into functions. Limits its size, since a filter runs for every event."""
 
     __slots__ = ("nodes",)
 
@@ -80,7 +81,7 @@ class _Compiler:
             choices = [self.filter(item, (*place, index), depth) for index, item in enumerate(value)]
             return _every(choices) if key == "$and" else _some(choices)
         if key.startswith("$"):
-            raise _refuse(place, f"unknown operator; here may stand a path, {', '.join(JOINERS)}.")
+            raise _refuse(place, f"unknown operator; a path or one of {', '.join(JOINERS)} may stand here.")
         find = _finder(_split_path(key, place))
         tests = self.tests(value, place, depth)
         if len(tests) == 1:
@@ -102,19 +103,19 @@ class _Compiler:
             raise _refuse(
                 place, f"unknown operator, allowed are {', '.join(OPERATORS)}; to look deeper, write a dotted path."
             )
-        wanted = self.literal(operand, place, depth)
+        expected = self.literal(operand, place, depth)
         if name == "$exists":
-            return _exists(wanted, place)
+            return _exists(expected, place)
         if name in ORDERINGS:
-            return _ordered(name, wanted, place)
+            return _ordered(name, expected, place)
         if name in ENDINGS:
-            return _ends(name, wanted, place)
+            return _has_affix(name, expected, place)
         if name in ("$in", "$nin"):
-            among = _among(name, wanted, place)
+            among = _is_in(name, expected, place)
             return among if name == "$in" else lambda value: not among(value)
         if name == "$contains":
-            return _contains(wanted)
-        equals = _equals(wanted)
+            return _contains(expected)
+        equals = _equals(expected)
         return equals if name == "$eq" else lambda value: not equals(value)
 
     def literal(self, value: object, place: Place, depth: int) -> Any:
@@ -133,7 +134,7 @@ class _Compiler:
 
 
 def _split_path(path: str, place: Place) -> list[str]:
-    """The keys of a dotted path from the top of the payload; a backslash keeps a dot or backslash inside a key."""
+    """Return the keys of a dotted path from the top of the payload. A backslash escapes a dot or a backslash."""
     if len(path) > LONGEST_PATH:
         raise _refuse(place, f"a path longer than {LONGEST_PATH} characters.")
     keys = [""]
@@ -153,7 +154,7 @@ def _split_path(path: str, place: Place) -> list[str]:
 
 
 def _finder(keys: list[str]) -> Callable[[Any], Any]:
-    """What gives back the value at the path, or MISSING."""
+    """Return a function that returns the value at a path, or MISSING."""
     if any(_is_index(key) for key in keys):
         steps = [(key, int(key) if _is_index(key) else None) for key in keys]
 
@@ -173,7 +174,7 @@ def _finder(keys: list[str]) -> Callable[[Any], Any]:
         try:
             for key in keys:
                 value = value[key]
-        except (KeyError, TypeError):  # nothing but an object takes a text in brackets
+        except (KeyError, TypeError):  # only an object has a text as key
             return MISSING
         return value
 
@@ -211,7 +212,7 @@ def _some(tests: list[Test]) -> Test:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality as JSON has it: 1 equals 1.0 and not true, at every depth."""
+    """Return whether two values are equal in JSON, at every depth: 1 equals 1.0 and does not equal true."""
     if type(left) is list and type(right) is list:
         return len(left) == len(right) and all(map(_same, left, right))
     if type(left) is dict and type(right) is dict:
@@ -219,56 +220,56 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right) and (type(left) is bool) is (type(right) is bool)
 
 
-def _equals(wanted: Any) -> Test:
-    if wanted is None or isinstance(wanted, bool):
-        return lambda value: value is wanted
-    if isinstance(wanted, str):
-        return lambda value: bool(value == wanted)
-    if type(wanted) in NUMBERS:
-        return lambda value: bool(value == wanted) and type(value) is not bool
-    return lambda value: _same(value, wanted)
+def _equals(expected: Any) -> Test:
+    if expected is None or isinstance(expected, bool):
+        return lambda value: value is expected
+    if isinstance(expected, str):
+        return lambda value: bool(value == expected)
+    if type(expected) in NUMBERS:
+        return lambda value: bool(value == expected) and type(value) is not bool
+    return lambda value: _same(value, expected)
 
 
-def _exists(wanted: Any, place: Place) -> Test:
-    if wanted is True:
+def _exists(expected: Any, place: Place) -> Test:
+    if expected is True:
         return lambda value: value is not MISSING
-    if wanted is False:
+    if expected is False:
         return lambda value: value is MISSING
     raise _refuse(place, "$exists needs true or false.")
 
 
-def _ordered(name: str, wanted: Any, place: Place) -> Test:
+def _ordered(name: str, expected: Any, place: Place) -> Test:
     compare = ORDERINGS[name]
-    if isinstance(wanted, str):
-        return lambda value: type(value) is str and compare(value, wanted)
-    if type(wanted) in NUMBERS:
-        return lambda value: type(value) in NUMBERS and compare(value, wanted)
+    if isinstance(expected, str):
+        return lambda value: type(value) is str and compare(value, expected)
+    if type(expected) in NUMBERS:
+        return lambda value: type(value) in NUMBERS and compare(value, expected)
     raise _refuse(place, f"{name} needs a number or a text.")
 
 
-def _ends(name: str, wanted: Any, place: Place) -> Test:
-    if not isinstance(wanted, str):
+def _has_affix(name: str, expected: Any, place: Place) -> Test:
+    if not isinstance(expected, str):
         raise _refuse(place, f"{name} needs a text.")
     ends = ENDINGS[name]
-    return lambda value: type(value) is str and ends(value, wanted)
+    return lambda value: type(value) is str and ends(value, expected)
 
 
-def _among(name: str, wanted: Any, place: Place) -> Test:
-    if not isinstance(wanted, list):
+def _is_in(name: str, expected: Any, place: Place) -> Test:
+    if not isinstance(expected, list):
         raise _refuse(place, f"{name} needs a list of values.")
-    if all(isinstance(choice, str) for choice in wanted):
-        texts = frozenset(wanted)
+    if all(isinstance(choice, str) for choice in expected):
+        texts = frozenset(expected)
         return lambda value: type(value) is str and value in texts
-    return lambda value: any(_same(value, choice) for choice in wanted)
+    return lambda value: any(_same(value, choice) for choice in expected)
 
 
-def _contains(wanted: Any) -> Test:
-    """Whether a list has such an element, or a text such a part."""
-    part = wanted if isinstance(wanted, str) else None
+def _contains(expected: Any) -> Test:
+    """Return a test whether a list has an element, or a text a part."""
+    part = expected if isinstance(expected, str) else None
 
     def contains(value: Any) -> bool:
         if type(value) is list:
-            return any(_same(item, wanted) for item in value)
+            return any(_same(item, expected) for item in value)
         return part is not None and type(value) is str and part in value
 
     return contains

@@ -1,4 +1,4 @@
-"""The promise in numbers: deliveries accepted = delivered + pending + dead, and the rows agree."""
+"""The ledger of deliveries: accepted = delivered + pending + dead, and the rows agree with the counts."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The counted deliveries of one endpoint, or of several together."""
+    """The counted deliveries of one endpoint, or the sum over several."""
 
     accepted: int = 0
     delivered: int = 0
@@ -15,7 +15,7 @@ class Balance(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether everything that was accepted is accounted for."""
+        """Whether every accepted delivery is accounted for."""
         return self.accepted == self.delivered + self.pending + self.dead
 
     def __add__(self, other: "Balance") -> "Balance":
@@ -30,10 +30,10 @@ class Balance(msgspec.Struct, frozen=True):
 def disagreements(
     counted: dict[int, Balance], rows: Iterable[tuple[int, str, int]], names: dict[int, str]
 ) -> list[str]:
-    """What is wrong with a ledger, in words: counts that do not add up, or that the rows contradict.
+    """Return one sentence per disagreement: counts that do not add up, or that contradict the rows.
 
-    `rows` are (endpoint, state, how many). Delivered and dead rows may be fewer than counted, since they are deleted
-    when their events are past their time; pending ones may not.
+    `rows` are (endpoint id, state, count). Delivered and dead rows may be fewer than counted, since retention deletes
+    them with their events; pending rows may not.
     """
     raw: dict[int, dict[str, int]] = {}
     for endpoint_id, state, count in rows:

@@ -1,4 +1,4 @@
-"""Standard Webhooks: signing secrets and the signatures made with them."""
+"""Signing secrets and signatures, as the Standard Webhooks specification defines them."""
 
 import base64
 import binascii
@@ -15,38 +15,38 @@ PUBLIC = "whpk_"
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64  # bytes, from the Standard Webhooks specification
 SEED = 32  # bytes
 
-# Gives back one item of the `webhook-signature` header for a webhook id, a time in Unix seconds and the raw body.
-# The signed text joins the three with dots, so the id must hold none.
+#: Returns one item of the `webhook-signature` header for a webhook id, a time in Unix seconds and the raw body. The
+#: signed text joins the three with dots, so the id must contain none.
 Sign = Callable[[str, int, bytes], str]
 
 
 def encode_secret(key: bytes) -> str:
-    """The symmetric secret as people see it: `whsec_` and base64."""
+    """Return a symmetric secret as text: `whsec_` and base64."""
     _check_length(key)
     return SHARED + _encode(key)
 
 
 def decode_secret(text: str) -> bytes:
-    """The key behind a symmetric secret."""
+    """Return the key of a symmetric secret. Raise Invalid if the text is not one."""
     key = _decode(text, SHARED)
     _check_length(key)
     return key
 
 
 def encode_private_key(seed: bytes) -> str:
-    """The ed25519 private key as people see it: `whsk_` and base64 of the 32-byte seed and the 32-byte public key."""
+    """Return an ed25519 private key as text: `whsk_` and base64 of the 32-byte seed and the 32-byte public key."""
     if len(seed) != SEED:
-        raise _invalid(f"An ed25519 seed is {SEED} bytes.")
+        raise _invalid(f"An ed25519 seed has {SEED} bytes.")
     return PRIVATE + _encode(seed + _public_bytes(Ed25519PrivateKey.from_private_bytes(seed)))
 
 
 def public_key(private: str) -> str:
-    """The public key that belongs to a private one, for receivers to verify with: `whpk_` and base64."""
+    """Return the public key of a private key, with which receivers verify: `whpk_` and base64."""
     return PUBLIC + _encode(_public_bytes(_private_key(private)))
 
 
 def signer(secret: str) -> Sign:
-    """What signs with this secret: `v1` (HMAC-SHA256) for `whsec_`, `v1a` (ed25519) for `whsk_`."""
+    """Return the function that signs with a secret: `v1` (HMAC-SHA256) for `whsec_`, `v1a` (ed25519) for `whsk_`."""
     if secret.startswith(PRIVATE):
         sign = _private_key(secret).sign
 
@@ -56,7 +56,7 @@ def signer(secret: str) -> Sign:
         return sign_v1a
 
     key = decode_secret(secret)
-    # Bound here because this runs once per attempt; the one-shot digest skips making an HMAC object.
+    # Bound here because this runs once per attempt; the one-shot digest creates no HMAC object.
     digest, encode = hmac.digest, binascii.b2a_base64
 
     def sign_v1(webhook_id: str, timestamp_s: int, body: bytes) -> str:
@@ -67,7 +67,7 @@ def signer(secret: str) -> Sign:
 
 
 def signature_header(signers: Iterable[Sign], webhook_id: str, timestamp_s: int, body: bytes) -> str:
-    """The `webhook-signature` header; during a rotation the old and the new secret both sign, and either verifies."""
+    """Return the `webhook-signature` header. During a rotation the old and the new secret both sign."""
     return " ".join([sign(webhook_id, timestamp_s, body) for sign in signers])
 
 
@@ -78,7 +78,7 @@ def _invalid(detail: str) -> Invalid:
 def _check_length(key: bytes) -> None:
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise _invalid(
-            f"A signing secret must be {SHORTEST_SECRET} to {LONGEST_SECRET} bytes; this one has {len(key)}."
+            f"A signing secret must have {SHORTEST_SECRET} to {LONGEST_SECRET} bytes; this one has {len(key)}."
         )
 
 
@@ -87,26 +87,26 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str, prefix: str) -> bytes:
-    """The bytes behind a prefixed text in padded standard base64, in its only canonical spelling."""
+    """Return the bytes of a prefixed text in padded standard base64 in its canonical form. Raise Invalid for others."""
     digits = text.removeprefix(prefix)
     try:
         raw = base64.b64decode(digits, validate=True)
     except ValueError:
         raw = b""
-    # Verifiers differ in what else they take (missing padding, the URL alphabet, stray bits), so nothing else is taken.
+    # Verifiers differ in what else they accept (missing padding, the URL alphabet, stray bits): nothing else is valid.
     if not text.startswith(prefix) or _encode(raw) != digits:
-        raise _invalid(f"A signing secret of this kind is {prefix} followed by padded standard base64.")
+        raise _invalid(f"A signing secret of this kind must be {prefix} followed by padded standard base64.")
     return raw
 
 
 def _private_key(text: str) -> Ed25519PrivateKey:
     raw = _decode(text, PRIVATE)
     if len(raw) not in (SEED, 2 * SEED):
-        raise _invalid("An ed25519 private key is a 32-byte seed, with or without its 32-byte public key.")
+        raise _invalid("An ed25519 private key must be a 32-byte seed, with or without its 32-byte public key.")
     key = Ed25519PrivateKey.from_private_bytes(raw[:SEED])
-    # A seed alone is how the reference library for Go writes the key.
+    # The Go reference library writes the seed alone.
     if raw[SEED:] not in (b"", _public_bytes(key)):
-        raise _invalid("The public half of this ed25519 key does not belong to its private half.")
+        raise _invalid("The public half of this ed25519 key does not match its private half.")
     return key
 
 

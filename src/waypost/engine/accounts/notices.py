@@ -10,7 +10,7 @@ import structlog
 from waypost.clock import MINUTE, now_us
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.mime import build_mail, check_address, parse_sender
-from waypost.domain.providers.smtp import Stage
+from waypost.domain.providers.smtp import SmtpStage
 from waypost.domain.values.ids import public
 from waypost.engine.net.curl_transfer import find_authorities
 from waypost.engine.net.request import Envelope, Request
@@ -130,7 +130,7 @@ async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, 
         return str(error)[:LONGEST_ERROR]
     finally:
         relays.close()
-    if response.status == 250 and response.stage == Stage.MESSAGE:
+    if response.status == 250 and response.stage == SmtpStage.MESSAGE:
         return None
     words = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
     return f"{response.stage}: {words}"[:LONGEST_ERROR]

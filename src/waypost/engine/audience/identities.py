@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import Ids
-from waypost.domain.audience.profiles import Claim, IdentityKey, Profile, Resolver, Traits, to_load
+from waypost.domain.audience.profiles import IdentityClaim, IdentityKey, Profile, Resolver, Traits, profiles_to_load
 from waypost.domain.events.segment import Entry
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
@@ -23,12 +23,12 @@ async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -
             wanted[(entry.workspace_id, kind, value)] = None
     found = await tx.row("identities.find", wanted=_encode(list(wanted)).decode()) or ("[]",)
     claims = {
-        (workspace_id, kind, value): Claim(profile_id, claimed_at)
+        (workspace_id, kind, value): IdentityClaim(profile_id, claimed_at)
         for workspace_id, kind, value, profile_id, claimed_at in _claims.decode(found[0])
     }
     known = set(claims)
     profiles: dict[int, Profile] = {}
-    to_read = to_load(entries, claims)
+    to_read = profiles_to_load(entries, claims)
     if to_read:
         for id_, workspace_id, traits, created_at, merged_into, has_user in await tx.rows(
             "profiles.load", ids=sorted(to_read)

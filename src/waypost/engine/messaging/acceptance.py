@@ -20,7 +20,7 @@ from waypost.domain.messaging.request import (
 )
 from waypost.domain.messaging.status import MessageState, Transition
 from waypost.domain.providers.connection import Connection
-from waypost.domain.templates.template import Compiled, complete, context_of, person_values
+from waypost.domain.templates.template import CompiledTemplate, complete, context_of, person_values
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
 from waypost.engine.messaging.recording import MessageBatch, NewMessage
@@ -207,7 +207,7 @@ class Messages:
         addresses = [(one.channel, one.to) for one in wanted if one.to is not None and one.profile_id is None]
         return await self._database.read(load_recipients, workspace_id, profiles, addresses)
 
-    async def _load(self, workspace_id: int, wanted: list[MessageRequest]) -> dict[str, Compiled]:
+    async def _load(self, workspace_id: int, wanted: list[MessageRequest]) -> dict[str, CompiledTemplate]:
         """The templates that are named, in their present versions."""
         named = {}
         for text in {one.template_id for one in wanted if one.template_id is not None}:
@@ -221,7 +221,7 @@ class Messages:
         workspace_id: int,
         wanted: MessageRequest,
         recipients: Recipients,
-        templates: dict[str, Compiled],
+        templates: dict[str, CompiledTemplate],
         now: int,
     ) -> NewMessage:
         """A message ready to be queued, or to be recorded as skipped. Raises what whoever asks for it has to change."""
@@ -270,7 +270,7 @@ class Messages:
             content=_encode(content).decode(),
         )
 
-    def _channel(self, workspace_id: int, wanted: MessageRequest, template: Compiled | None) -> str:
+    def _channel(self, workspace_id: int, wanted: MessageRequest, template: CompiledTemplate | None) -> str:
         named = [wanted.channel] if wanted.channel else []
         if template is not None:
             named.append(template.channel)
@@ -318,7 +318,7 @@ class Messages:
         self,
         channel: str,
         wanted: MessageRequest,
-        template: Compiled | None,
+        template: CompiledTemplate | None,
         person: Recipient | None,
         address: str,
         recipients: Recipients,

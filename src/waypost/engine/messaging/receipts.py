@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from waypost.domain.events.segment import message_key, normal_email, normal_phone
-from waypost.domain.messaging.keywords import meant
+from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.message_events import engaged, received
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
@@ -54,7 +54,7 @@ async def apply_receipts(
         if receipt.kind == "status" and standing is not None:
             transitions.apply(standing, _known_by(receipt, standing, is_earlier))
         elif receipt.kind == "inbound":
-            word = meant(receipt.text or "", receipt.keyword)
+            word = effective_keyword(receipt.text or "", receipt.keyword)
             event = received(receipt, word, profile_id, *_identity(receipt))
             told.append(event)
             if word in ("stop", "start") and address:

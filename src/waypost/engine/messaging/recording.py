@@ -9,9 +9,9 @@ import msgspec
 import structlog
 
 from waypost.domain.events.segment import message_key
-from waypost.domain.messaging.message import Outcome, Receipt, Status, Verdict
+from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.receipt import Quarantined
-from waypost.domain.messaging.status import HistoryEntry, MessageState, after_verdict
+from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
 from waypost.engine.messaging.matching import SameAccount
 from waypost.engine.messaging.receipts import apply_stored, suppress
@@ -252,7 +252,7 @@ async def record_results(
             # It was deleted for its age, or is being tried again by hand.
             continue
         verdict = t.verdict
-        change = after_verdict(
+        change = transition_after(
             standing,
             verdict,
             t.ended_at,
@@ -269,7 +269,7 @@ async def record_results(
             suppressed.append(
                 (standing.workspace_id, standing.channel, standing.address, verdict.suppress, before, verdict.detail)
             )
-        if verdict.outcome is Outcome.MISCONFIGURED:
+        if verdict.outcome is SendOutcome.MISCONFIGURED:
             broken[before] = (standing, t)
     await suppress(tx, suppressed, now)
     for connection_id, (standing, t) in broken.items():

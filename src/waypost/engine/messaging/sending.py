@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from waypost.clock import SECOND, Ids, now_us
-from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
+from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
 from waypost.domain.messaging.receipt import ID, WORDS, clean
 from waypost.domain.providers.connection import Connection
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
@@ -139,7 +139,7 @@ class Sender:
         self._draining = False
         #: How many processes send through the same connections; each takes its share of their concurrency.
         self.share = 1
-        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.outcomes = dict.fromkeys(SendOutcome, 0)
 
     def wake(self, connections: Iterable[int]) -> None:
         """Something is due for these connections."""
@@ -388,7 +388,7 @@ class Sender:
         except Exception:
             # Nobody can tell how far it came.
             log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
-            verdicts = [Verdict(outcome=Outcome.UNKNOWN, reason="internal")] * len(messages)
+            verdicts = [Verdict(outcome=SendOutcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
         self._connections.note(connection, verdicts, now, self._retry_s)
         for message, verdict in zip(messages, verdicts, strict=True):

@@ -24,7 +24,7 @@ MOST_TOKENS = 10_000
 LONGEST_TOKEN = 16_384
 
 
-class _Answer(msgspec.Struct):
+class _TokenResponse(msgspec.Struct):
     access_token: str
     expires_in: float | str | None = None
 
@@ -104,7 +104,7 @@ class TokenCache:
 def _read(body: bytes) -> tuple[str, float]:
     """The token and for how many seconds it holds; an empty one when there is none that can stand in a header."""
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(body, type=_TokenResponse)
         lasts = float(answer.expires_in) if answer.expires_in is not None else UNSAID_S
     except (msgspec.DecodeError, ValueError, RecursionError):
         return "", 0.0

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from waypost.domain.providers.smtp import CLOSING, KEPT_TEXT, Reply, Stage
+from waypost.domain.providers.smtp import CLOSING, KEPT_TEXT, SmtpReply, SmtpStage
 from waypost.engine.net.request import Envelope, Request, Response
 from waypost.engine.net.smtp_session import Ended, Refused, SmtpSession
 
@@ -102,7 +102,7 @@ class SmtpPool:
                 keep = True
                 return _answer(submission, reply, None)
         except Refused as refused:
-            if used and refused.reply.code == CLOSING and submission.stage is Stage.SENDER and not self._closed:
+            if used and refused.reply.code == CLOSING and submission.stage is SmtpStage.SENDER and not self._closed:
                 return None
             keep = not check and submission.mails > 0 and refused.reply.code != CLOSING
             return _answer(submission, refused.reply, None)
@@ -184,7 +184,7 @@ class SmtpPool:
             self._sweeping = loop.call_later(IDLE_S / 2, self._sweep, loop)
 
 
-def _answer(submission: SmtpSession, reply: Reply | None, error: str | None) -> Response:
+def _answer(submission: SmtpSession, reply: SmtpReply | None, error: str | None) -> Response:
     return Response(
         status=reply.code if reply else None,
         headers=[],

@@ -12,16 +12,16 @@ from typing import cast
 
 from waypost.domain.providers.smtp import (
     CLOSING,
-    Offer,
-    Replies,
-    Reply,
-    Stage,
-    allowed_in_command,
+    SmtpCapabilities,
+    SmtpReply,
+    SmtpReplyParser,
+    SmtpStage,
+    dot_stuff,
+    is_allowed_in_command,
     mail_command,
     plain_login,
-    read_offer,
+    read_capabilities,
     recipient_command,
-    stuffed,
 )
 from waypost.engine.net.request import Envelope
 
@@ -36,7 +36,7 @@ class Ended(Exception):
 class Refused(Exception):
     """The server refused to go on; `reply` is what it said."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: SmtpReply) -> None:
         super().__init__(reply.code)
         self.reply = reply
 
@@ -45,7 +45,7 @@ class SmtpSession(asyncio.Protocol):
     """A conversation. After Ended nothing more can be said; after Refused and after a mail another one can be sent."""
 
     def __init__(self) -> None:
-        self.stage = Stage.CONNECT
+        self.stage = SmtpStage.CONNECT
         #: Mails that were begun.
         self.mails = 0
         #: Since when nobody has used it, by the loop's clock.
@@ -53,9 +53,9 @@ class SmtpSession(asyncio.Protocol):
         #: Whether the end of the last mail may have reached the server.
         self.sent = False
         self._transport: asyncio.Transport | None = None
-        self._offer = Offer()
-        self._replies = Replies()
-        self._heard: deque[Reply] = deque()
+        self._offer = SmtpCapabilities()
+        self._replies = SmtpReplyParser()
+        self._heard: deque[SmtpReply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._wanted = 0
         self._lost: str | None = None
@@ -108,7 +108,7 @@ class SmtpSession(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._name = _own_name() or _literal(connection)
         if at_once:
-            self.stage = Stage.TLS
+            self.stage = SmtpStage.TLS
         try:
             await loop.create_connection(
                 lambda: self,
@@ -118,7 +118,7 @@ class SmtpSession(asyncio.Protocol):
             )
         except OSError as error:
             raise Ended(f"{'tls' if at_once else 'connect'}: {error}") from None
-        self.stage = Stage.CONNECT
+        self.stage = SmtpStage.CONNECT
         _expect(await self._reply(), 220)
         await self._hello()
         if secure is not None and not at_once and await self._turn_to_tls(host, envelope, secure):
@@ -126,16 +126,16 @@ class SmtpSession(asyncio.Protocol):
         if envelope.username:
             await self._log_in(envelope)
 
-    async def send(self, envelope: Envelope, mail: bytes) -> Reply:
+    async def send(self, envelope: Envelope, mail: bytes) -> SmtpReply:
         """Hand a mail over; what is given back is the reply that it was taken with.
 
         Refused when it was not: then nobody has got it. Ended when nobody knows: then `sent` tells whether it may
         have been taken.
         """
-        self.stage = Stage.SENDER
+        self.stage = SmtpStage.SENDER
         self.sent = False
         self.mails += 1
-        data = stuffed(mail)
+        data = dot_stuff(mail)
         commands = self._opening(envelope, len(mail))
         # An address that is refused leaves others that are not: then DATA must wait, or they would get an empty mail.
         ahead = self._offer.pipelining and len(envelope.recipients) == 1
@@ -151,14 +151,14 @@ class SmtpSession(asyncio.Protocol):
             elif place == len(commands) - len(envelope.recipients) - 1:
                 await self._must(reply, ahead, (250,), len(commands) - place)
                 self._begun = True
-                self.stage = Stage.RECIPIENT
+                self.stage = SmtpStage.RECIPIENT
             else:
                 await self._must(reply, ahead, (250, 251, 252), len(commands) - place)
-        self.stage = Stage.DATA
+        self.stage = SmtpStage.DATA
         if not ahead:
             self._write(b"DATA\r\n")
         await self._must(await self._reply(), False, _READY, 0)
-        self.stage = Stage.MESSAGE
+        self.stage = SmtpStage.MESSAGE
         transport = self._on()
         self.sent = True
         transport.write(data)
@@ -168,10 +168,10 @@ class SmtpSession(asyncio.Protocol):
         _expect(reply, 250)
         return reply
 
-    async def check_sender(self, envelope: Envelope) -> Reply:
+    async def check_sender(self, envelope: Envelope) -> SmtpReply:
         """Ask whether mails from this sender are taken, and send none."""
-        self.stage = Stage.SENDER
-        self._write(mail_command(envelope.sender, 0, Offer(), utf8=False))
+        self.stage = SmtpStage.SENDER
+        self._write(mail_command(envelope.sender, 0, SmtpCapabilities(), utf8=False))
         reply = await self._reply()
         _expect(reply, 250)
         self._begun = True
@@ -180,7 +180,7 @@ class SmtpSession(asyncio.Protocol):
     def _opening(self, envelope: Envelope, size: int) -> list[bytes]:
         """The commands before DATA; Ended when there is no way to say them to this server."""
         addresses = (envelope.sender, *envelope.recipients)
-        if not envelope.recipients or not all(allowed_in_command(address) for address in addresses):
+        if not envelope.recipients or not all(is_allowed_in_command(address) for address in addresses):
             raise Ended("not_sent: an address cannot stand in a command")
         utf8 = not all(address.isascii() for address in addresses)
         if utf8 and not self._offer.utf8:
@@ -192,14 +192,14 @@ class SmtpSession(asyncio.Protocol):
         ]
 
     async def _hello(self) -> None:
-        self.stage = Stage.HELLO
+        self.stage = SmtpStage.HELLO
         reply = await self._say(f"EHLO {self._name}\r\n".encode())
         _expect(reply, 250)
-        self._offer = read_offer(reply)
+        self._offer = read_capabilities(reply)
 
     async def _turn_to_tls(self, host: str, envelope: Envelope, secure: ssl.SSLContext) -> bool:
         """Whether the conversation is private from now on."""
-        self.stage = Stage.TLS
+        self.stage = SmtpStage.TLS
         if not self._offer.starttls:
             if envelope.tls == "opportunistic" and not envelope.username:
                 return False
@@ -218,7 +218,7 @@ class SmtpSession(asyncio.Protocol):
         return True
 
     async def _log_in(self, envelope: Envelope) -> None:
-        self.stage = Stage.LOGIN
+        self.stage = SmtpStage.LOGIN
         offered = self._offer.logins
         if "PLAIN" in offered:
             reply = await self._say(plain_login(envelope.username, envelope.password))
@@ -232,7 +232,7 @@ class SmtpSession(asyncio.Protocol):
             raise Ended(f"login_missing: the server offers no AUTH PLAIN or LOGIN but {named}"[:500])
         _expect(reply, 235)
 
-    async def _must(self, reply: Reply, ahead: bool, codes: tuple[int, ...], following: int) -> None:
+    async def _must(self, reply: SmtpReply, ahead: bool, codes: tuple[int, ...], following: int) -> None:
         """Go on after one of these codes; otherwise hear out what was asked ahead, and give up this mail."""
         if reply.code in codes:
             return
@@ -248,7 +248,7 @@ class SmtpSession(asyncio.Protocol):
                 self.abort()
         raise Refused(reply)
 
-    async def _say(self, command: bytes) -> Reply:
+    async def _say(self, command: bytes) -> SmtpReply:
         self._write(command)
         return await self._reply()
 
@@ -262,7 +262,7 @@ class SmtpSession(asyncio.Protocol):
             raise Ended("connect: there is no connection")
         return self._transport
 
-    async def _reply(self, at_once: int = 1) -> Reply:
+    async def _reply(self, at_once: int = 1) -> SmtpReply:
         """The next reply, once so many are there: fewer pauses where several are awaited. All count when it is over."""
         if len(self._heard) < at_once and self._lost is None:
             self._wanted = at_once
@@ -287,7 +287,7 @@ class SmtpSession(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-def _expect(reply: Reply, code: int) -> None:
+def _expect(reply: SmtpReply, code: int) -> None:
     if reply.code != code:
         raise Refused(reply)
 

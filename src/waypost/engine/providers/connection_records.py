@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from waypost.clock import Ids
+from waypost.domain.providers.connection import secret_values
 from waypost.domain.providers.connector import Connector, check_config
 from waypost.domain.providers.setup_checks import Check, Report, Result
-from waypost.domain.values.masking import Masker, secret_values
+from waypost.domain.values.masking import Masker
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.providers.registry import GLOBAL, absent, complete, move_connection, open_config, receipts_key_hash
@@ -29,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 _report = msgspec.json.Decoder(Report)
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionDraft(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner of a connection decides about it."""
 
     name: str
@@ -44,7 +45,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     data_center: str | None = None
 
 
-class ConnectionRecord(Draft, frozen=True, kw_only=True):
+class ConnectionRecord(ConnectionDraft, frozen=True, kw_only=True):
     """A connection with everything that is known of it."""
 
     id: int
@@ -76,7 +77,7 @@ class ConnectionRecord(Draft, frozen=True, kw_only=True):
         return self.connector
 
 
-def check_draft(draft: Draft, connector: Connector, data_centers: Mapping[str, str]) -> Draft:
+def check_draft(draft: ConnectionDraft, connector: Connector, data_centers: Mapping[str, str]) -> ConnectionDraft:
     """The draft as it is kept; Invalid with the first thing that is wrong with it."""
     name = draft.name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -152,7 +153,7 @@ async def create_connection(
     encryption: Encryption,
     workspace_id: int,
     connector: Connector,
-    draft: Draft,
+    draft: ConnectionDraft,
     key: str,
     report: Report | None,
     now: int,
@@ -230,7 +231,7 @@ async def change_connection(
     tx: Tx,
     encryption: Encryption,
     account: ConnectionRecord,
-    draft: Draft,
+    draft: ConnectionDraft,
     report: Report | None,
     now: int,
     *,
@@ -368,7 +369,7 @@ def _read_report(text: str | None) -> Report | None:
         return None
 
 
-def _columns(draft: Draft, connector: Connector, encryption: Encryption) -> dict[str, Any]:
+def _columns(draft: ConnectionDraft, connector: Connector, encryption: Encryption) -> dict[str, Any]:
     hidden = connector.secrets
     return {
         "name": draft.name,

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
-from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.request import Authorization, Draft, build_request
+from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
+from waypost.domain.providers.connection import Connection, secret_values
+from waypost.domain.providers.request import Authorization, UnsignedRequest, build_request
 from waypost.domain.providers.responses import LONGEST_DETAIL, OTHER, ProviderResponse, judge
 from waypost.domain.templates.liquid.expressions import Unbuildable
 from waypost.domain.values.ids import public
-from waypost.domain.values.masking import MASK, Masker, secret_values
+from waypost.domain.values.masking import MASK, Masker
 from waypost.engine.net.oauth import TokenCache
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request, Response
@@ -30,8 +30,8 @@ SHOWN_BODY = 16_384
 #: Headers that prove whose a request is, whatever the connector calls its secrets.
 _PROOFS = frozenset({"authorization", "proxy-authorization", "x-amz-security-token"})
 #: Whether the messages of a call that broke were sent, nobody can tell; those of the calls after it were not.
-_BROKEN = Verdict(outcome=Outcome.UNKNOWN, code=OTHER, reason="internal")
-_NOT_SENT = Verdict(outcome=Outcome.RETRY, code=OTHER, reason="unsent", retry_after=0)
+_BROKEN = Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="internal")
+_NOT_SENT = Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="unsent", retry_after=0)
 
 
 class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +221,7 @@ class ProviderClient:
         )
 
 
-def _request(connection: Connection, draft: Draft, now: int) -> Request:
+def _request(connection: Connection, draft: UnsignedRequest, now: int) -> Request:
     """The request as it goes out, but for a token."""
     wanted = draft.authorization
     headers = draft.headers
@@ -239,7 +239,7 @@ def _request(connection: Connection, draft: Draft, now: int) -> Request:
     )
 
 
-def _sign(wanted: Authorization, draft: Draft, now: int) -> list[str]:
+def _sign(wanted: Authorization, draft: UnsignedRequest, now: int) -> list[str]:
     return aws.sign(
         draft.method,
         draft.url,
@@ -272,12 +272,12 @@ def _unbuilt(connection: Connection, error: Exception) -> Verdict:
             connection=public("con", connection.id),
             exc_info=error,
         )
-        return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason="cannot_build")
+        return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason="cannot_build")
     detail = _masker(connection).mask(error.detail)[:LONGEST_DETAIL]
     reason = error.reason if isinstance(error, Unbuildable) else error.code
     if reason in ("configuration", "invalid_config"):
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration", detail=detail)
-    return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason=reason, detail=detail)
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration", detail=detail)
+    return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason=reason, detail=detail)
 
 
 def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> Verdict:
@@ -285,11 +285,11 @@ def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> V
     status = refused.status
     if status is None or status == 429 or status >= 500:
         name = (refused.error or "").partition(":")[0]
-        outcome = Outcome.MISCONFIGURED if name == "address_forbidden" else Outcome.RETRY
+        outcome = SendOutcome.MISCONFIGURED if name == "address_forbidden" else SendOutcome.RETRY
         reason = "address_forbidden" if name == "address_forbidden" else "no_token"
-        code = None if outcome is Outcome.MISCONFIGURED else OTHER
+        code = None if outcome is SendOutcome.MISCONFIGURED else OTHER
     else:
-        outcome, reason, code = Outcome.MISCONFIGURED, "no_token", None
+        outcome, reason, code = SendOutcome.MISCONFIGURED, "no_token", None
     words = refused.error or refused.body[:LONGEST_DETAIL].decode("utf-8", "replace")
     detail = f"no access token: {f'{status} ' if status else ''}{words}"[:LONGEST_DETAIL]
     return Verdict(

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from waypost.clock import SECOND, Ids, now_us
-from waypost.domain.messaging.message import Outcome, Verdict
+from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection, same_account
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.circuit_breaker import CircuitBreaker, note
@@ -265,13 +265,13 @@ def failure_of(verdicts: list[Verdict]) -> tuple[str | None, str | None] | None:
     in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or does not
     answer, is there.
     """
-    if not all(verdict.outcome is Outcome.RETRY or _is_outage(verdict) for verdict in verdicts):
+    if not all(verdict.outcome is SendOutcome.RETRY or _is_outage(verdict) for verdict in verdicts):
         return None
     return verdicts[-1].reason, verdicts[-1].detail
 
 
 def _is_outage(verdict: Verdict) -> bool:
-    return verdict.outcome is Outcome.UNKNOWN and verdict.reason == "provider_5xx"
+    return verdict.outcome is SendOutcome.UNKNOWN and verdict.reason == "provider_5xx"
 
 
 def receipts_key_hash(key: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from waypost.domain.providers.aws.receipt_stream import (
-    Stream,
+    DeliveryStream,
     judge_configuration_set,
     judge_description,
     judge_event_stream,
@@ -21,18 +21,18 @@ from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import (
     END_USER_MESSAGING,
     PINPOINT,
-    Called,
+    CallResult,
     Check,
+    ReceiptSource,
     Report,
-    Source,
-    denied,
+    describe_call,
     failed,
+    is_denied,
+    is_temporary,
     passed,
-    passing,
     refused,
-    told,
+    succeeded,
     unverified,
-    went_well,
 )
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request
@@ -58,31 +58,31 @@ class _Inquiry(msgspec.Struct):
     now: int
     pause_s: float
     checks: list[Check] = []
-    stream: Stream | None = None
+    stream: DeliveryStream | None = None
 
-    async def ask(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> Called:
+    async def ask(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> CallResult:
         """What a call to AWS comes to, tried again where that may change."""
         caller = self.tracker_url
         return await self.patiently(
             lambda: aws.call(self.outbound, target, self.config, self.now, body, *path, caller=caller)
         )
 
-    async def fetch(self, url: str, authorization: str) -> Called:
+    async def fetch(self, url: str, authorization: str) -> CallResult:
         """What a GET with this Authorization header comes to, tried again where that may change."""
         lines = [f"Authorization: {authorization}", "Accept: application/json", aws.NO_CONTENT_TYPE]
         request = Request(url, b"", lines, aws.CALL_TIMEOUT_MS, method="GET", keep=READ_BODY)
 
-        async def get() -> Called:
+        async def get() -> CallResult:
             response, _ = await self.outbound.fetch(request)
             return aws.read_answer(response)
 
         return await self.patiently(get)
 
-    async def patiently(self, make: Callable[[], Awaitable[Called]]) -> Called:
+    async def patiently(self, make: Callable[[], Awaitable[CallResult]]) -> CallResult:
         """The first answer that says something, or the last one."""
         called = await make()
         for number in range(TRIES - 1):
-            if not passing(called):
+            if not is_temporary(called):
                 break
             await asyncio.sleep(self.pause_s * 2**number)
             called = await make()
@@ -161,7 +161,7 @@ async def _check_end_user_messaging(inquiry: _Inquiry) -> list[Check]:
     return first
 
 
-def _check_region(source: Source, config: dict[str, Any], call: str) -> Check | None:
+def _check_region(source: ReceiptSource, config: dict[str, Any], call: str) -> Check | None:
     region = str(config.get("region") or "")
     if aws.well_formed(region):
         return None
@@ -169,11 +169,11 @@ def _check_region(source: Source, config: dict[str, Any], call: str) -> Check | 
     return failed(source, 2001, "region", call, detail, "InvalidRegionError")
 
 
-async def _check_stream(inquiry: _Inquiry, source: Source, stream: Stream) -> list[Check]:
+async def _check_stream(inquiry: _Inquiry, source: ReceiptSource, stream: DeliveryStream) -> list[Check]:
     """The steps from a stream's name to the URL that it sends to."""
     call = aws.DESCRIBE_STREAM.name
     called = await inquiry.ask(aws.DESCRIBE_STREAM, {"DeliveryStreamName": stream.name})
-    if denied(called):
+    if is_denied(called):
         return [await _look_in_list(inquiry, source, stream, called)]
     found = judge_stream(source, called, stream, call)
     if isinstance(found, Check):
@@ -181,7 +181,7 @@ async def _check_stream(inquiry: _Inquiry, source: Source, stream: Stream) -> li
     return [passed("stream", call), *judge_description(source, found, inquiry.tracker_url, call)]
 
 
-async def _look_in_list(inquiry: _Inquiry, source: Source, stream: Stream, refusal: Called) -> Check:
+async def _look_in_list(inquiry: _Inquiry, source: ReceiptSource, stream: DeliveryStream, refusal: CallResult) -> Check:
     """Whether a stream that may not be described is there at all."""
     names: list[str] = []
     complete = False
@@ -190,7 +190,7 @@ async def _look_in_list(inquiry: _Inquiry, source: Source, stream: Stream, refus
         if names:
             asked["ExclusiveStartDeliveryStreamName"] = names[-1]
         called = await inquiry.ask(aws.LIST_STREAMS, asked)
-        page = (called.body or {}).get("DeliveryStreamNames") if went_well(called) else None
+        page = (called.body or {}).get("DeliveryStreamNames") if succeeded(called) else None
         if not isinstance(page, list):
             break
         more = [name for name in page if isinstance(name, str)]
@@ -210,8 +210,8 @@ async def _check_sendgrid(inquiry: _Inquiry) -> list[Check]:
         )
         return [refused("key", call, "SendGrid does not know this API key, or it was revoked.", steps, called)]
     scopes = (called.body or {}).get("scopes")
-    if not went_well(called) or not isinstance(scopes, list):
-        return [unverified("key", call, told(called), called.error)]
+    if not succeeded(called) or not isinstance(scopes, list):
+        return [unverified("key", call, describe_call(called), called.error)]
     if "mail.send" not in scopes:
         steps = ("Give the API key full access to Mail Send, or make one that has it.",)
         return [passed("key", call), refused("mail_send", call, "The API key may not send mail.", steps)]
@@ -229,8 +229,8 @@ async def _check_twilio(inquiry: _Inquiry) -> list[Check]:
     if called.status in (401, 403, 404):
         steps = ("Copy the Account SID and the Auth Token from the Twilio Console, and enter both here.",)
         return [refused("account", call, "Twilio does not know this account, or refuses its token.", steps, called)]
-    if not went_well(called) or called.body is None:
-        return [unverified("account", call, told(called), called.error)]
+    if not succeeded(called) or called.body is None:
+        return [unverified("account", call, describe_call(called), called.error)]
     status = str(called.body.get("status") or "active")[:60]
     if status != "active":
         steps = ("Open the Twilio Console and see why the account is not active.",)
@@ -246,9 +246,9 @@ async def _check_twilio_key(inquiry: _Inquiry, sid: str, key: str) -> list[Check
     if called.status in (401, 404):
         steps = ("Make an API key in the Twilio Console, and enter its SID, its secret and the Account SID here.",)
         return [refused("key", call, "Twilio does not know this API key, or not for this account.", steps, called)]
-    if not went_well(called):
+    if not succeeded(called):
         # A restricted key may send and still not read.
-        return [unverified("key", call, told(called), called.error)]
+        return [unverified("key", call, describe_call(called), called.error)]
     return [passed("key", call)]
 
 

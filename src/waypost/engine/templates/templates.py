@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import Ids, iso
-from waypost.domain.templates.template import Compiled, Source, Variant, event_values, person_values
+from waypost.domain.templates.template import CompiledTemplate, TemplateSource, Variant, event_values, person_values
 from waypost.domain.values.ids import public
 from waypost.engine.audience.recipients import load_recipients
 from waypost.errors import Conflict, Invalid, NotFound
@@ -52,11 +52,11 @@ class Templates:
         self._database = database
         self._most = most
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], CompiledTemplate] = OrderedDict()
         self._bytes = 0
-        self._under_way: dict[tuple[int, int, int], asyncio.Task[Compiled | None]] = {}
+        self._under_way: dict[tuple[int, int, int], asyncio.Task[CompiledTemplate | None]] = {}
 
-    async def get(self, workspace_id: int, template_id: int, version: int | None = None) -> Compiled:
+    async def get(self, workspace_id: int, template_id: int, version: int | None = None) -> CompiledTemplate:
         """A template of a workspace in its present version or the given one; NotFound (code `unknown_template`)."""
         if version is not None:
             return await self._version(workspace_id, template_id, version)
@@ -65,13 +65,13 @@ class Templates:
             raise _unknown(template_id)
         return found[template_id]
 
-    async def get_many(self, workspace_id: int, template_ids: Iterable[int]) -> dict[int, Compiled]:
+    async def get_many(self, workspace_id: int, template_ids: Iterable[int]) -> dict[int, CompiledTemplate]:
         """The present versions of those of the templates that there are: one small query, whatever their number."""
         wanted = sorted(set(template_ids))
         rows = await self._database.read(_current, workspace_id, wanted) if wanted else []
         return {id_: await self._version(workspace_id, id_, version) for id_, version in rows}
 
-    def compile_inline(self, channel: str, fields: dict[str, Any]) -> Compiled:
+    def compile_inline(self, channel: str, fields: dict[str, Any]) -> CompiledTemplate:
         """The content of a single message, compiled, or found where the same content was compiled before.
 
         Whether the content is enough for the channel is not looked at. Invalid (code `invalid_template`) when it is no
@@ -81,10 +81,10 @@ class Templates:
         compiled = self._find(key)
         if compiled is None:
             try:
-                source = msgspec.convert(fields, Source)
+                source = msgspec.convert(fields, TemplateSource)
             except msgspec.ValidationError as error:
                 raise Invalid(f"The content is not valid: {error}.", code="invalid_template") from error
-            compiled = Compiled(channel, [Variant(content=source)])
+            compiled = CompiledTemplate(channel, [Variant(content=source)])
             self._keep(key, compiled)
         return compiled
 
@@ -93,7 +93,7 @@ class Templates:
         """How many compiled contents are kept, and about how many bytes they take."""
         return len(self._kept), self._bytes
 
-    async def _version(self, workspace_id: int, template_id: int, version: int) -> Compiled:
+    async def _version(self, workspace_id: int, template_id: int, version: int) -> CompiledTemplate:
         key = (workspace_id, template_id, version)
         compiled = self._find(key)
         if compiled is None:
@@ -107,24 +107,24 @@ class Templates:
             raise _unknown(template_id)
         return compiled
 
-    async def _compile(self, workspace_id: int, template_id: int, version: int) -> Compiled | None:
+    async def _compile(self, workspace_id: int, template_id: int, version: int) -> CompiledTemplate | None:
         row = await self._database.read(_content, workspace_id, template_id, version)
         if row is None:
             return None
         channel, content = row
         compiled = await compile_aside(
-            len(content), lambda: Compiled(channel, _variants.decode(content), template_id, version)
+            len(content), lambda: CompiledTemplate(channel, _variants.decode(content), template_id, version)
         )
         self._keep((workspace_id, template_id, version), compiled)
         return compiled
 
-    def _find(self, key: tuple[Any, ...]) -> Compiled | None:
+    def _find(self, key: tuple[Any, ...]) -> CompiledTemplate | None:
         compiled = self._kept.get(key)
         if compiled is not None:
             self._kept.move_to_end(key)
         return compiled
 
-    def _keep(self, key: tuple[Any, ...], compiled: Compiled) -> None:
+    def _keep(self, key: tuple[Any, ...], compiled: CompiledTemplate) -> None:
         before = self._kept.pop(key, None)
         self._bytes += compiled.size - (before.size if before else 0)
         self._kept[key] = compiled
@@ -133,7 +133,7 @@ class Templates:
             self._bytes -= dropped.size
 
 
-async def compile_aside(size: int, work: Callable[[], Compiled]) -> Compiled:
+async def compile_aside(size: int, work: Callable[[], CompiledTemplate]) -> CompiledTemplate:
     """What the work gives, done on another thread where so many characters would hold everybody up."""
     return await asyncio.to_thread(work) if size > COMPILED_AT_ONCE else work()
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from waypost.domain.events.event import Event
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import event_object, webhook_body
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.webhooks.attempts import Released, release_deliveries, settle_attempts
@@ -51,7 +51,7 @@ class WebhookArea:
         self._endpoints = endpoints
         self._retry_base = retry_base
         self._wake_at = wake_at
-        self.attempts = dict.fromkeys(Outcome, 0)
+        self.attempts = dict.fromkeys(AttemptOutcome, 0)
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
         """Give back deliveries that were not tried, and settle those that were."""

@@ -6,7 +6,7 @@ import msgspec
 import structlog
 
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import Outcome, State, schedule, settle
+from waypost.domain.webhooks.delivery import AttemptOutcome, State, schedule, settle
 from waypost.engine.accounts.notices import disabled_notice
 from waypost.engine.net.request import Response
 from waypost.engine.runtime.unit import NotHeld, Unit
@@ -76,7 +76,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             )
         )
         if verify_held:
-            if attempt.outcome is Outcome.GONE:
+            if attempt.outcome is AttemptOutcome.GONE:
                 # Whose delivery it was does not matter to the receiver.
                 disable.setdefault(attempt.endpoint_id, (attempt, "gone"))
             if (attempt.endpoint_id, attempt.event_id) not in held:
@@ -163,7 +163,7 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, 
 
 def error_code(attempt: Attempt) -> str | None:
     """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
-    if attempt.response.error is not None or attempt.outcome is Outcome.DELIVERED:
+    if attempt.response.error is not None or attempt.outcome is AttemptOutcome.DELIVERED:
         return attempt.response.error
     return f"status_{attempt.response.status}"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from waypost.clock import now_us
 from waypost.domain.values.ids import public
 from waypost.domain.values.retry import retry_after
-from waypost.domain.webhooks.delivery import LONGEST_ASKED, SLOW_DOWN, Outcome, judge
+from waypost.domain.webhooks.delivery import LONGEST_ASKED, SLOW_DOWN, AttemptOutcome, judge
 from waypost.domain.webhooks.endpoint import Endpoint, request_headers
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Request, Response
@@ -397,7 +397,7 @@ class Dispatcher:
         outcome = judge(response.status)
         asked: int | None = None
         ended_at = started_at + response.duration_us
-        if outcome is Outcome.DELIVERED:
+        if outcome is AttemptOutcome.DELIVERED:
             lane.heard_at = time.monotonic()
             lane.pause = 0.0
             lane.failures = 0
@@ -434,13 +434,13 @@ class Dispatcher:
             self._queue_up(lane)
         self._serve_crowds()
 
-    def _slow_down(self, lane: Lane, outcome: Outcome, response: Response, asked: int | None) -> None:
+    def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, asked: int | None) -> None:
         # A receiver in trouble gets one request at a time before it gets a thousand, and holds few of our slots.
         lane.window = max(lane.window / 2, 1.0)
         lane.failures += 1
         if lane.failures >= SICK_FAILURES and lane.health is not Health.SICK:
             self._mark(lane, Health.SICK)
-        if outcome is Outcome.GONE:
+        if outcome is AttemptOutcome.GONE:
             lane.stopped = True
             self._give_back(lane)
         elif response.status in SLOW_DOWN:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import msgspec
 
-from waypost.domain.webhooks.delivery import Outcome
+from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint
 from waypost.engine.net.request import Response
 
@@ -48,7 +48,7 @@ class Attempt(msgspec.Struct):
     tries: int
     started_at: int
     ended_at: int
-    outcome: Outcome
+    outcome: AttemptOutcome
     response: Response
     retry_after: int | None
     #: The version of the endpoint that it was made with.

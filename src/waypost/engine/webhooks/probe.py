@@ -9,7 +9,7 @@ import msgspec
 from waypost.clock import first_id
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, describe
 from waypost.domain.values.ids import public
-from waypost.domain.webhooks.delivery import Outcome, judge
+from waypost.domain.webhooks.delivery import AttemptOutcome, judge
 from waypost.domain.webhooks.endpoint import Endpoint, event_object, pattern_match, request_headers, webhook_body
 from waypost.engine.net.curl_transfer import USER_AGENT
 from waypost.engine.net.outbound import Outbound
@@ -79,7 +79,7 @@ async def send_trial(outbound: Outbound, webhook: WebhookRecord, entry: EventTyp
     body = webhook_body(entry.type, now, event_object(event_id, "test-message", None, _encode(contents)))
     lines = request_headers(endpoint, public("evt", event_id), body, now)
     response, timings = await outbound.fetch(Request(webhook.url, body, lines, webhook.timeout_ms))
-    error = None if judge(response.status) is Outcome.DELIVERED else explain(response)
+    error = None if judge(response.status) is AttemptOutcome.DELIVERED else explain(response)
     custom = frozenset(name.lower() for name in webhook.headers)
     return Trial("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.conftest import LOOPBACK, listening
-from waypost.domain.providers.setup_checks import Called
+from waypost.domain.providers.setup_checks import CallResult
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Response
@@ -200,7 +200,7 @@ def test_an_answer_with_its_parts():
     assert (told.status, told.message, told.error) == (403, "no", None)
     assert aws.read_answer(response(200, b'{"a": 1}')).body == {"a": 1}
     silent = aws.read_answer(response(None, error="connect: refused", sent=False))
-    assert silent == Called(trouble="connect: refused", sent=False)
+    assert silent == CallResult(trouble="connect: refused", sent=False)
 
 
 @given(

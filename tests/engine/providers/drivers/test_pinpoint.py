@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.engine.conftest import LOOPBACK
 from waypost.clock import now_us
-from waypost.domain.messaging.message import Content, Outcome, Outgoing, Verdict
+from waypost.domain.messaging.message import Content, Outgoing, SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
@@ -178,18 +178,18 @@ def test_more_than_a_hundred_never_go_into_one_call():
 
 
 STATUSES = [
-    ("SUCCESSFUL", "MessageId: a1", Outcome.ACCEPTED, None, None, None),
-    ("DUPLICATE", "duplicate address in request", Outcome.REJECTED, 2021, "duplicate", None),
-    ("OPT_OUT", "recipient has opted out", Outcome.REJECTED, 9988, "opted_out", "opted_out"),
-    ("PERMANENT_FAILURE", "no reason", Outcome.REJECTED, 9988, "permanent", None),
-    ("PERMANENT_FAILURE", "Invalid Phone Number", Outcome.REJECTED, 2003, "invalid_number", None),
-    ("PERMANENT_FAILURE", "not in E.164 format", Outcome.REJECTED, 2003, "invalid_number", None),
-    ("PERMANENT_FAILURE", "The origination number is not yours", Outcome.REJECTED, 9988, "permanent", None),
-    ("PERMANENT_FAILURE", None, Outcome.REJECTED, 9988, "permanent", None),
-    ("TEMPORARY_FAILURE", "try later", Outcome.RETRY, 2009, "temporary", None),
-    ("THROTTLED", "rate exceeded", Outcome.RETRY, 2020, "throttled", None),
-    ("UNKNOWN_FAILURE", "unknown", Outcome.REJECTED, 9988, "unknown", None),
-    ("QUEUED_FOR_LATER", "new in 2031", Outcome.UNKNOWN, 9988, "unrecognised", None),
+    ("SUCCESSFUL", "MessageId: a1", SendOutcome.ACCEPTED, None, None, None),
+    ("DUPLICATE", "duplicate address in request", SendOutcome.REJECTED, 2021, "duplicate", None),
+    ("OPT_OUT", "recipient has opted out", SendOutcome.REJECTED, 9988, "opted_out", "opted_out"),
+    ("PERMANENT_FAILURE", "no reason", SendOutcome.REJECTED, 9988, "permanent", None),
+    ("PERMANENT_FAILURE", "Invalid Phone Number", SendOutcome.REJECTED, 2003, "invalid_number", None),
+    ("PERMANENT_FAILURE", "not in E.164 format", SendOutcome.REJECTED, 2003, "invalid_number", None),
+    ("PERMANENT_FAILURE", "The origination number is not yours", SendOutcome.REJECTED, 9988, "permanent", None),
+    ("PERMANENT_FAILURE", None, SendOutcome.REJECTED, 9988, "permanent", None),
+    ("TEMPORARY_FAILURE", "try later", SendOutcome.RETRY, 2009, "temporary", None),
+    ("THROTTLED", "rate exceeded", SendOutcome.RETRY, 2020, "throttled", None),
+    ("UNKNOWN_FAILURE", "unknown", SendOutcome.REJECTED, 9988, "unknown", None),
+    ("QUEUED_FOR_LATER", "new in 2031", SendOutcome.UNKNOWN, 9988, "unrecognised", None),
 ]
 
 
@@ -197,7 +197,7 @@ STATUSES = [
 def test_what_becomes_of_an_address(status, words, outcome, code, reason, suppress):
     entry = {"DeliveryStatus": status, "StatusMessage": words, "MessageId": "m1", "UpdatedToken": None, "More": [1]}
     (verdict,) = read([message(1)], answer(200, result(_1=entry)))
-    accepted = outcome is Outcome.ACCEPTED
+    accepted = outcome is SendOutcome.ACCEPTED
     assert verdict == Verdict(
         outcome=outcome,
         code=code,
@@ -240,35 +240,35 @@ def test_every_entry_of_an_answer_is_read():
 )
 def test_a_success_without_an_answer_is_an_unknown_fate(body):
     (verdict,) = read([message(1)], answer(200, body))
-    assert (verdict.outcome, verdict.code, verdict.reason) == (Outcome.UNKNOWN, 9988, "no_answer")
+    assert (verdict.outcome, verdict.code, verdict.reason) == (SendOutcome.UNKNOWN, 9988, "no_answer")
 
 
 @pytest.mark.parametrize(
     ("status", "error", "outcome", "code", "reason"),
     [
-        (429, "TooManyRequestsException", Outcome.RETRY, 2020, "throttled"),
-        (429, None, Outcome.RETRY, 2020, "throttled"),
-        (400, "ThrottlingException", Outcome.RETRY, 2020, "throttled"),
-        (500, "InternalServerErrorException", Outcome.UNKNOWN, 9988, "provider_5xx"),
-        (500, None, Outcome.UNKNOWN, 9988, "provider_5xx"),
-        (503, None, Outcome.UNKNOWN, 9988, "provider_5xx"),
-        (502, None, Outcome.UNKNOWN, 9988, "no_answer"),
-        (504, None, Outcome.UNKNOWN, 9988, "no_answer"),
-        (202, None, Outcome.UNKNOWN, 9988, "no_answer"),
-        (400, "BadRequestException", Outcome.REJECTED, 9988, "bad_request"),
-        (400, None, Outcome.REJECTED, 9988, "bad_request"),
-        (413, "PayloadTooLargeException", Outcome.REJECTED, 9988, "too_large"),
-        (413, None, Outcome.REJECTED, 9988, "too_large"),
-        (403, "ForbiddenException", Outcome.MISCONFIGURED, None, "configuration"),
-        (404, "NotFoundException", Outcome.MISCONFIGURED, None, "configuration"),
-        (404, None, Outcome.MISCONFIGURED, None, "configuration"),
-        (405, "MethodNotAllowedException", Outcome.MISCONFIGURED, None, "configuration"),
-        (403, "AccessDeniedException", Outcome.MISCONFIGURED, None, "configuration"),
-        (403, "UnrecognizedClientException", Outcome.MISCONFIGURED, None, "configuration"),
-        (403, "InvalidSignatureException", Outcome.MISCONFIGURED, None, "configuration"),
-        (400, "ExpiredTokenException", Outcome.MISCONFIGURED, None, "configuration"),
-        (400, "IncompleteSignatureException", Outcome.MISCONFIGURED, None, "configuration"),
-        (301, None, Outcome.MISCONFIGURED, None, "configuration"),
+        (429, "TooManyRequestsException", SendOutcome.RETRY, 2020, "throttled"),
+        (429, None, SendOutcome.RETRY, 2020, "throttled"),
+        (400, "ThrottlingException", SendOutcome.RETRY, 2020, "throttled"),
+        (500, "InternalServerErrorException", SendOutcome.UNKNOWN, 9988, "provider_5xx"),
+        (500, None, SendOutcome.UNKNOWN, 9988, "provider_5xx"),
+        (503, None, SendOutcome.UNKNOWN, 9988, "provider_5xx"),
+        (502, None, SendOutcome.UNKNOWN, 9988, "no_answer"),
+        (504, None, SendOutcome.UNKNOWN, 9988, "no_answer"),
+        (202, None, SendOutcome.UNKNOWN, 9988, "no_answer"),
+        (400, "BadRequestException", SendOutcome.REJECTED, 9988, "bad_request"),
+        (400, None, SendOutcome.REJECTED, 9988, "bad_request"),
+        (413, "PayloadTooLargeException", SendOutcome.REJECTED, 9988, "too_large"),
+        (413, None, SendOutcome.REJECTED, 9988, "too_large"),
+        (403, "ForbiddenException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (404, "NotFoundException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (404, None, SendOutcome.MISCONFIGURED, None, "configuration"),
+        (405, "MethodNotAllowedException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (403, "AccessDeniedException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (403, "UnrecognizedClientException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (403, "InvalidSignatureException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (400, "ExpiredTokenException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (400, "IncompleteSignatureException", SendOutcome.MISCONFIGURED, None, "configuration"),
+        (301, None, SendOutcome.MISCONFIGURED, None, "configuration"),
     ],
 )
 def test_what_becomes_of_a_whole_call(status, error, outcome, code, reason):
@@ -284,13 +284,13 @@ def test_what_becomes_of_a_whole_call(status, error, outcome, code, reason):
 @pytest.mark.parametrize(
     ("trouble", "sent", "outcome", "reason"),
     [
-        ("connect: refused", False, Outcome.RETRY, "unreachable"),
-        ("dns: no such host", False, Outcome.RETRY, "unreachable"),
-        ("timeout: no whole answer within 7 s", False, Outcome.RETRY, "unreachable"),
-        ("timeout: no whole answer within 7 s", True, Outcome.UNKNOWN, "no_answer"),
-        ("connection_lost: reset", True, Outcome.UNKNOWN, "no_answer"),
-        ("empty_answer: ", True, Outcome.UNKNOWN, "no_answer"),
-        ("address_forbidden: 10.0.0.1 is a private address", False, Outcome.MISCONFIGURED, "configuration"),
+        ("connect: refused", False, SendOutcome.RETRY, "unreachable"),
+        ("dns: no such host", False, SendOutcome.RETRY, "unreachable"),
+        ("timeout: no whole answer within 7 s", False, SendOutcome.RETRY, "unreachable"),
+        ("timeout: no whole answer within 7 s", True, SendOutcome.UNKNOWN, "no_answer"),
+        ("connection_lost: reset", True, SendOutcome.UNKNOWN, "no_answer"),
+        ("empty_answer: ", True, SendOutcome.UNKNOWN, "no_answer"),
+        ("address_forbidden: 10.0.0.1 is a private address", False, SendOutcome.MISCONFIGURED, "configuration"),
     ],
 )
 def test_what_becomes_of_a_call_without_an_answer(trouble, sent, outcome, reason):
@@ -347,7 +347,7 @@ def test_no_message_is_lost_whatever_comes_back(numbers, status, body):
     fits = pinpoint.together(messages)
     for verdict, fit in zip(verdicts, fits, strict=True):
         assert (verdict.reason == "not_alike") is not fit
-        if verdict.outcome is Outcome.ACCEPTED:
+        if verdict.outcome is SendOutcome.ACCEPTED:
             assert status == 200
         assert verdict.detail is None or len(verdict.detail) <= 500
         msgspec.json.encode(verdict)
@@ -393,7 +393,7 @@ async def test_one_call_with_every_fate(outbound, sink):
         ("rejected", 9988, "permanent"),
         ("accepted", None, None),
     ]
-    ids = {verdict.provider_message_id for verdict in verdicts if verdict.outcome is Outcome.ACCEPTED}
+    ids = {verdict.provider_message_id for verdict in verdicts if verdict.outcome is SendOutcome.ACCEPTED}
     assert len(ids) == 2
     assert None not in ids
 

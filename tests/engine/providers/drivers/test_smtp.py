@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.engine.conftest import LOOPBACK, Outside
 from tests.engine.mailserver import CLOSE, CLOSE_AFTER, HANG_AFTER, MailServer, mail_server
-from waypost.domain.messaging.message import Content, Outcome, Outgoing, Verdict
+from waypost.domain.messaging.message import Content, Outgoing, SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.smtp import Stage
+from waypost.domain.providers.smtp import SmtpStage
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Response
@@ -85,7 +85,7 @@ async def test_a_message_arrives(outbound):
         )
         verdict = await send(outbound, chosen, message("Ann@EXAMPLE.org", subject="Grüße", headers={"X-Order": "7"}))
     assert (verdict.outcome, verdict.provider_message_id) == (
-        Outcome.ACCEPTED,
+        SendOutcome.ACCEPTED,
         "msg_0000000000001234@example.com",
     )
     ((sender, recipients, mail),) = server.mails
@@ -108,7 +108,7 @@ async def test_the_message_names_its_sender_and_bounces_come_to_the_connection(o
 
 async def test_the_sink_takes_it_and_refuses_as_told(outbound, outside: Outside):
     chosen = connection(f"smtp://127.0.0.1:{outside.smtp_port}")
-    assert (await send(outbound, chosen, message("taken@example.org"))).outcome is Outcome.ACCEPTED
+    assert (await send(outbound, chosen, message("taken@example.org"))).outcome is SendOutcome.ACCEPTED
 
 
 RULES = [
@@ -162,15 +162,15 @@ async def test_what_keeps_every_mail_from_a_server(outbound):
     server = MailServer(offers=("AUTH PLAIN",), user=("u", "p"))
     async with mail_server(server) as url:
         wrong = await send(outbound, connection(url, username="u", password="x"), message())
-        assert (wrong.outcome, wrong.reason, wrong.provider_code) == (Outcome.MISCONFIGURED, "credentials", "5.7.8")
+        assert (wrong.outcome, wrong.reason, wrong.provider_code) == (SendOutcome.MISCONFIGURED, "credentials", "5.7.8")
         missing = await send(outbound, connection(url, security="starttls"), message())
-        assert (missing.outcome, missing.reason) == (Outcome.MISCONFIGURED, "tls_missing")
+        assert (missing.outcome, missing.reason) == (SendOutcome.MISCONFIGURED, "tls_missing")
         private = await send(outbound, connection("smtp://10.0.0.1:25"), message())
-        assert (private.outcome, private.reason) == (Outcome.MISCONFIGURED, "address_forbidden")
+        assert (private.outcome, private.reason) == (SendOutcome.MISCONFIGURED, "address_forbidden")
         away = await send(outbound, connection("smtp://127.0.0.1:1"), message())
-        assert (away.outcome, away.reason) == (Outcome.RETRY, "unreachable")
+        assert (away.outcome, away.reason) == (SendOutcome.RETRY, "unreachable")
         plain = await send(outbound, connection(url), message("jörg@example.org"))
-        assert (plain.outcome, plain.reason, plain.code) == (Outcome.REJECTED, "invalid_address", 2003)
+        assert (plain.outcome, plain.reason, plain.code) == (SendOutcome.REJECTED, "invalid_address", 2003)
 
 
 @pytest.mark.parametrize(
@@ -215,17 +215,21 @@ async def test_a_check_goes_as_far_as_the_sender(outbound):
 
 
 @given(
-    st.integers(0, 999) | st.none(), st.sampled_from(Stage), st.booleans(), st.binary(max_size=80), st.text(max_size=40)
+    st.integers(0, 999) | st.none(),
+    st.sampled_from(SmtpStage),
+    st.booleans(),
+    st.binary(max_size=80),
+    st.text(max_size=40),
 )
 def test_nothing_that_a_server_says_raises(status, stage, sent, body, error):
-    sent = sent and stage is Stage.MESSAGE
+    sent = sent and stage is SmtpStage.MESSAGE
     response = Response(status, [], body, None if status else error, 1, sent=sent, stage=stage)
     verdict = smtp.judge(response)
     # What may have been taken is never repeated, and only what was taken counts as taken.
-    if verdict.outcome is Outcome.ACCEPTED:
+    if verdict.outcome is SendOutcome.ACCEPTED:
         assert status is not None
         assert 200 <= status < 300
-        assert stage is Stage.MESSAGE
+        assert stage is SmtpStage.MESSAGE
     elif status is None and sent:
-        assert verdict.outcome is Outcome.UNKNOWN
+        assert verdict.outcome is SendOutcome.UNKNOWN
     assert verdict.detail is None or len(verdict.detail) <= 500

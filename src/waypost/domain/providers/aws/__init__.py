@@ -1,1 +1,1 @@
-"""What is particular to AWS: IAM policies, Firehose requests and receipt streams."""
+"""AWS: IAM policies, Firehose requests and receipt streams."""

@@ -1,7 +1,7 @@
-"""What Amazon Data Firehose delivers: requests full of records, and the events of text messages within them.
+"""Read the requests of Amazon Data Firehose and the text message events in their records.
 
-The protocol is that of Firehose's HTTP endpoint delivery; the events are those of Amazon Pinpoint (`event_type`) and of
-AWS End User Messaging (`eventType`), as they are or wrapped by EventBridge or SNS.
+The protocol is that of Firehose HTTP endpoint delivery. The events are those of Amazon Pinpoint (`event_type`) and of
+AWS End User Messaging (`eventType`), either bare or wrapped by EventBridge or SNS.
 """
 
 import json
@@ -17,21 +17,21 @@ from waypost.domain.messaging.keywords import read_inbound
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import (
     Quarantined,
+    clean_receipt,
     parse_moment,
     quarantine,
     read_count,
     read_message_id,
     read_micros,
     read_moment,
-    tidy,
 )
 from waypost.errors import Invalid
 
-#: The largest body by Firehose's protocol, unpacked.
+#: The largest body that the Firehose protocol allows, decompressed.
 BODY_BYTES = 64 * 1024 * 1024
-#: Wrappings inside each other, and objects in one record, that are looked at.
+#: The most nested wrappers, and the most objects in one record, that are read.
 DEEPEST, MOST = 4, 10_000
-#: Pieces of a record that cannot be read before the rest is given up.
+#: After so many unreadable pieces the rest of a record is not read.
 _MOST_BROKEN = 20
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -40,12 +40,12 @@ Text = str | int | None
 
 
 class Correlation(msgspec.Struct, gc=False):
-    """The part of a message's context that is ours: its public id."""
+    """The context that Waypost sends with a message: its public id."""
 
     mid: Any = None
 
 
-#: A context comes as an object, or as the JSON text of one.
+#: AWS returns a context as an object, or as the JSON text of one.
 Context = Correlation | str | None
 
 
@@ -72,7 +72,7 @@ class _ClientContext(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """Every key by which a record is told apart, and what is read of it."""
+    """The keys that identify the kind of a record, and the fields that are read from it."""
 
     event_type: str | None = None
     event_timestamp: Number = None
@@ -95,7 +95,7 @@ class _Event(msgspec.Struct):
     price: Number = msgspec.field(default=None, name="totalMessagePrice")
     fee: Number = msgspec.field(default=None, name="totalCarrierFee")
 
-    #: EventBridge and SNS.
+    #: The wrappers of EventBridge and SNS, and inbound messages.
     detail: Raw | UnsetType = UNSET
     wrapped: Raw | UnsetType = msgspec.field(default=UNSET, name="Message")
     inbound: Raw | UnsetType = msgspec.field(default=UNSET, name="originationNumber")
@@ -111,13 +111,13 @@ class _Record(msgspec.Struct, gc=False):
     data: bytes
 
 
-class Delivery(msgspec.Struct):
-    """One request of Firehose."""
+class FirehoseRequest(msgspec.Struct):
+    """One delivery request of Firehose."""
 
     request_id: str | None
-    #: When it was made, in microseconds; None when it does not say.
+    #: When Firehose made it, in microseconds; None if it does not say.
     at: int | None
-    #: Each one raw, so that a bad one spoils only itself.
+    #: Undecoded, so that an invalid one does not affect the others.
     records: list[Raw]
 
 
@@ -132,8 +132,8 @@ _scan = json.JSONDecoder().raw_decode
 Found = list[Receipt | Quarantined]
 
 
-def read_delivery(body: bytes) -> Delivery:
-    """The request, unpacked, with its records still raw; Invalid when it is none of Firehose's."""
+def read_delivery(body: bytes) -> FirehoseRequest:
+    """Return a Firehose request with its records still undecoded. Raise Invalid if the body is not one."""
     try:
         found = _request(body)
     except _UNREADABLE as error:
@@ -141,20 +141,20 @@ def read_delivery(body: bytes) -> Delivery:
             f'The body is not a Firehose request, {{"requestId", "timestamp", "records": [{{"data"}}]}}: {error}.'
         ) from error
     request_id = found.request_id if isinstance(found.request_id, str) and len(found.request_id) <= 256 else None
-    return Delivery(request_id, parse_moment(found.timestamp, "ms"), found.records)
+    return FirehoseRequest(request_id, parse_moment(found.timestamp, "ms"), found.records)
 
 
 def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, now: int) -> Found:
-    """What records of a request say: receipts, and one Quarantined for each record of which something cannot be read.
+    """Return the receipts in the records, and one Quarantined for each record that is not fully readable.
 
-    `now` (microseconds) is when things happened that do not say when. Nothing in a record raises.
+    `now` (microseconds) is the time of events without their own. No content of a record raises.
     """
     found: Found = []
     for raw in records:
         try:
             data = _record(raw).data
         except _UNREADABLE as error:
-            found.append(quarantine(workspace_id, connection_id, f"no record of Firehose: {error}", bytes(raw)))
+            found.append(quarantine(workspace_id, connection_id, f"not a Firehose record: {error}", bytes(raw)))
             continue
         try:
             event = _event(data)
@@ -163,40 +163,40 @@ def read_records(records: Iterable[Raw], workspace_id: int, connection_id: int, 
             continue
         receipt = _read(event, workspace_id, connection_id, now)
         if receipt is not None:
-            found.append(tidy(receipt))
-        elif not _is_skipped(event):
+            found.append(clean_receipt(receipt))
+        elif not _is_ignored(event):
             found += read_event(data, workspace_id, connection_id, now)
     return found
 
 
 def read_event(data: bytes, workspace_id: int, connection_id: int, now: int) -> Found:
-    """What one record says, without its base64: JSON objects one after another, wrapped or not."""
+    """Return what one record, already decoded from base64, contains: JSON objects in sequence, wrapped or not."""
     found: Found = []
-    trouble: str | None = None
+    problem: str | None = None
     for piece in _pieces(data):
         reason = piece if isinstance(piece, str) else _unwrap(piece, workspace_id, connection_id, now, found, 0)
-        trouble = trouble or reason
-    if trouble is not None:
-        found.append(quarantine(workspace_id, connection_id, trouble, data))
+        problem = problem or reason
+    if problem is not None:
+        found.append(quarantine(workspace_id, connection_id, problem, data))
     return found
 
 
 def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found: Found, depth: int) -> str | None:
-    """Add what an object says to what was found; why it cannot be read, or None."""
+    """Append the receipt of an object to `found`. Return why the object cannot be read, or None."""
     try:
         event = _event(data)
     except _UNREADABLE as error:
         return None if _is_other_kind(data) else f"not an event: {error}"
     receipt = _read(event, workspace_id, connection_id, now)
     if receipt is not None:
-        found.append(tidy(receipt))
+        found.append(clean_receipt(receipt))
         return None
-    if _is_skipped(event):
+    if _is_ignored(event):
         return None
     if event.inbound is not UNSET:
         inbound = read_inbound(data, workspace_id, connection_id, now)
         if inbound is None:
-            return "not a text message that came in"
+            return "not an inbound text message"
         found.append(inbound)
         return None
     if event.detail is UNSET and event.wrapped is UNSET:
@@ -209,7 +209,7 @@ def _unwrap(data: bytes, workspace_id: int, connection_id: int, now: int, found:
 
 
 def _inner(raw: Any) -> bytes:
-    """What is wrapped: an object, or the JSON text of one."""
+    """Return the wrapped JSON, given as an object or as the JSON text of one."""
     data = bytes(raw)
     if data[:1] != b'"':
         return data
@@ -228,31 +228,31 @@ def _read(event: _Event, workspace_id: int, connection_id: int, now: int) -> Rec
 
 
 def _read_pinpoint(event: _Event, type_: str, workspace_id: int, connection_id: int, now: int) -> Receipt | None:
-    says = event.attributes
-    if says is None:
+    attributes = event.attributes
+    if attributes is None:
         return None
-    meaning = read_pinpoint_event(type_, says.record_status, says.iso_country_code, says.message_type)
+    meaning = read_pinpoint_event(type_, attributes.record_status, attributes.iso_country_code, attributes.message_type)
     if meaning is None:
         return None
     at = event.event_timestamp
-    # Absent while a message is under way.
+    # Absent while the message is in progress.
     price = event.metrics.price_in_millicents_usd if event.metrics is not None else None
     return Receipt(
         workspace_id=workspace_id,
         connection_id=connection_id,
-        message_id=_own_id(says.customer_context, event.client_context, says.mid),
-        provider_message_id=says.message_id or None,
+        message_id=_own_id(attributes.customer_context, event.client_context, attributes.mid),
+        provider_message_id=attributes.message_id or None,
         occurred_at=at * 1000 if type(at) is int and 0 < at * 1000 <= now else read_moment(at, "ms", now),
         status=meaning.status,
         code=meaning.code,
         reason=meaning.reason,
-        provider_code=says.record_status or type_,
-        address=says.destination_phone_number,
-        parts=read_count(says.number_of_message_parts),
+        provider_code=attributes.record_status or type_,
+        address=attributes.destination_phone_number,
+        parts=read_count(attributes.number_of_message_parts),
         price_micros=read_micros(price, 10),
         currency=None if price is None else "USD",
-        carrier=_text(says.mcc_mnc) or None,
-        country=says.iso_country_code,
+        carrier=_text(attributes.mcc_mnc) or None,
+        country=attributes.iso_country_code,
         suppress=meaning.suppress,
     )
 
@@ -288,7 +288,7 @@ def _read_end_user_messaging(
 
 
 def _own_id(context: Context, client: _ClientContext | None, flat: Any) -> int | None:
-    """Our id in any of the places where AWS may put what we sent with a message."""
+    """Return Waypost's message id from any of the places where AWS returns the context of a message."""
     found = _mid(context) or (_mid(client.custom) if client is not None else None) or flat
     return read_message_id(found) if found is not None else None
 
@@ -308,14 +308,14 @@ def _text(value: Text) -> str:
     return "" if value is None else str(value)
 
 
-def _is_skipped(event: _Event) -> bool:
-    """Whether it is an event of another kind: email, campaigns, sessions, voice, or what an app made up."""
+def _is_ignored(event: _Event) -> bool:
+    """Return whether it is an event of another kind: email, campaign, session, voice, or one that an app defined."""
     type_ = event.event_type or event.v2_type
     return type_ is not None and not (type_.startswith("_SMS.") and event.attributes is None)
 
 
 def _is_other_kind(data: bytes) -> bool:
-    """Whether a JSON object that is no event of a text message has the name of another kind of event."""
+    """Return whether JSON that is not a text message event has the type of another kind of event."""
     try:
         found = _anything(data)
     except _UNREADABLE:
@@ -325,7 +325,7 @@ def _is_other_kind(data: bytes) -> bool:
 
 
 def _pieces(data: bytes) -> Iterator[bytes | str]:
-    """The JSON values of a record, one after another with or without newlines; a reason, for what is none."""
+    """Yield the JSON values of a record, with or without newlines between them; a reason (str) for anything else."""
     if not data.strip():
         return
     # Most often the record is one object: _unwrap finds out, and only what it cannot read is taken apart.

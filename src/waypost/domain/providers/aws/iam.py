@@ -1,13 +1,13 @@
-"""What has to be done at AWS for a connection: the steps, and the smallest IAM policy that lets it work."""
+"""The setup of a connection at AWS: its steps, and the smallest IAM policy that it needs."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from waypost.errors import NotFound
 
-#: The version of the language that policies are written in. It is not the version of anything that people make.
+#: The version of the IAM policy language, which is not the version of a policy.
 POLICY_VERSION = "2012-10-17"
-#: Stands where the id of the AWS account has to be put in.
+#: Placeholder for the id of the AWS account.
 UNKNOWN_ACCOUNT = "ACCOUNT_ID"
 
 _PINPOINT = "aws-pinpoint"
@@ -15,9 +15,9 @@ _END_USER_MESSAGING = "aws-end-user-messaging"
 
 
 def iam_policy(connector_name: str, config: Mapping[str, Any], account_id: str | None = None) -> dict[str, Any]:
-    """The policy for the IAM user whose keys the connection holds, filled in as far as is known.
+    """Return the policy for the IAM user whose keys the connection uses.
 
-    Without the account's id, `ACCOUNT_ID` stands in its place. NotFound for connectors that are not of AWS.
+    Unknown values are placeholders, such as `ACCOUNT_ID`. Raise NotFound for connectors of other providers.
     """
     region = str(config.get("region") or "REGION")
     account = account_id or _account_in(config) or UNKNOWN_ACCOUNT
@@ -31,7 +31,7 @@ def iam_policy(connector_name: str, config: Mapping[str, Any], account_id: str |
 
 
 def _account_in(config: Mapping[str, Any]) -> str | None:
-    """The account's id, where the connection's own fields hold an ARN."""
+    """Return the account id in an ARN of the configuration, or None if there is none."""
     for name in ("configuration_set", "origination_identity"):
         parts = str(config.get(name) or "").split(":")
         if parts[0] == "arn" and len(parts) > 5 and parts[4].isdigit():
@@ -50,7 +50,7 @@ def _statement(sid: str, actions: str | list[str], resource: str) -> dict[str, A
 
 
 def _firehose_statement() -> dict[str, Any]:
-    # Which stream the project is linked to is not known before it has been asked for.
+    # The linked stream is not known before the check asks for it.
     return _statement("CheckStream", ["firehose:ListDeliveryStreams", "firehose:DescribeDeliveryStream"], "*")
 
 
@@ -60,7 +60,7 @@ def _pinpoint_statements(config: Mapping[str, Any], region: str, account: str) -
     return [
         _statement("SendMessages", "mobiletargeting:SendMessages", f"{app}/messages"),
         _statement("CheckEventStream", "mobiletargeting:GetEventStream", f"{app}/eventstream"),
-        # Tells a project that is not there from one that is not linked; the check works without.
+        # Distinguishes a missing project from one that is not linked; the check works without it.
         _statement("OptionalTellMissingProject", "mobiletargeting:GetApp", app),
     ]
 
@@ -71,7 +71,7 @@ def _messaging_statements(config: Mapping[str, Any], region: str, account: str) 
     senders = identity if identity.startswith("arn:") else f"{arn}:*"
     return [
         _statement("SendTextMessages", "sms-voice:SendTextMessage", senders),
-        # It only reads, and AWS does not say for all regions that it can be bound to one set.
+        # It only reads, and AWS does not document for all regions that it can be limited to one set.
         _statement("CheckConfigurationSet", "sms-voice:DescribeConfigurationSets", "*"),
     ]
 
@@ -79,17 +79,17 @@ def _messaging_statements(config: Mapping[str, Any], region: str, account: str) 
 def setup_steps(
     connector_name: str, config: Mapping[str, Any], tracker_url: str, data_centers: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """What to do at AWS, in order, each with a title, a text and sometimes a `url` to copy; empty for others than AWS.
+    """Return the setup steps at AWS in order, each with `title`, `text` and perhaps `url`; none for other providers.
 
-    `data_centers` gives the tracker URL of each data center by its name, where there are several.
+    `data_centers` maps the name of each data center to its tracker URL, if there are several.
     """
     region = str(config.get("region") or "the region of your choice")
     if connector_name == _PINPOINT:
         source, link = _pinpoint_steps(config, region)
-        role = "that Pinpoint and Firehose use among themselves"
+        role = "that Pinpoint and Firehose use between each other"
     elif connector_name == _END_USER_MESSAGING:
         source, link = _messaging_steps(config, region)
-        role = "that lets End User Messaging write into the stream"
+        role = "with which End User Messaging writes to the stream"
     else:
         return []
     return [
@@ -110,15 +110,15 @@ def _pinpoint_steps(config: Mapping[str, Any], region: str) -> tuple[dict[str, A
     named = f"the project {project}" if project else "the project"
     return (
         _step(
-            "Make a Pinpoint project",
-            f"In the Pinpoint console, in {region}, make a project and turn on SMS as a channel. Note its Project ID. "
-            "A project that exists already will do.",
+            "Create a Pinpoint project",
+            f"In the Pinpoint console, in {region}, create a project and enable the SMS channel. Note its project ID. "
+            "You can also use an existing project.",
             f"https://{region}.console.aws.amazon.com/pinpoint/home" if config.get("region") else "",
         ),
         _step(
             "Link the project to the stream",
             f"In {named}: Settings, Event stream, Edit. Choose Amazon Data Firehose and the stream of step 2, let AWS "
-            "make the role, and enable it.",
+            "create the role, and enable it.",
         ),
     )
 
@@ -128,9 +128,9 @@ def _messaging_steps(config: Mapping[str, Any], region: str) -> tuple[dict[str, 
     named = f"the configuration set {name}" if name else "the configuration set"
     return (
         _step(
-            "Make a configuration set",
-            f"In AWS End User Messaging SMS, in {region}, have a phone number, sender ID or pool to send from, and "
-            "make a configuration set. Without one AWS tells nothing of what became of a message.",
+            "Create a configuration set",
+            f"In AWS End User Messaging SMS, in {region}, you need a phone number, sender ID or pool to send from. "
+            "Create a configuration set; without one AWS does not report the delivery status of messages.",
             f"https://{region}.console.aws.amazon.com/sms-voice/home" if config.get("region") else "",
         ),
         _step(
@@ -144,11 +144,11 @@ def _messaging_steps(config: Mapping[str, Any], region: str) -> tuple[dict[str, 
 def _stream_step(region: str, tracker_url: str, data_centers: Mapping[str, str]) -> dict[str, Any]:
     others = "; ".join(f"{name}: {url}" for name, url in sorted(data_centers.items()) if url != tracker_url)
     return _step(
-        "Make a Firehose stream",
-        f"In Amazon Data Firehose, in {region} as well, make a stream with the source Direct PUT and the destination "
-        "HTTP endpoint. As its URL give the tracker URL below, letter by letter; as access key the key for receipts, "
-        "which Waypost shows once, when the connection is made; as content encoding GZIP; as buffer interval 60 "
-        "seconds or less, since receipts wait for it. An S3 bucket takes what cannot be delivered."
+        "Create a Firehose stream",
+        f"In Amazon Data Firehose, also in {region}, create a stream with the source Direct PUT and the destination "
+        "HTTP endpoint. Set the URL to the tracker URL below, exactly; the access key to the receipts key, which "
+        "Waypost shows once, when the connection is created; the content encoding to GZIP; and the buffer interval to "
+        "60 seconds or less, since it delays receipts. Choose an S3 bucket for records that cannot be delivered."
         + (f" Other data centers have other tracker URLs: {others}." if others else ""),
         tracker_url,
     )
@@ -156,16 +156,16 @@ def _stream_step(region: str, tracker_url: str, data_centers: Mapping[str, str])
 
 def _user_step(other_role: str) -> dict[str, Any]:
     return _step(
-        "Make an IAM user",
-        "Make an IAM user for Waypost alone, with the IAM policy of this connection and no other, and make an access "
-        f"key for it. It is not the role {other_role}.",
+        "Create an IAM user",
+        "Create an IAM user for Waypost alone, with only the IAM policy of this connection, and create an access key "
+        f"for it. This is not the role {other_role}.",
     )
 
 
 def _last_step() -> dict[str, Any]:
     return _step(
         "Add the connection",
-        "Give it a name that tells campaigns apart, such as Pinpoint Promo, the very region of project and stream, and "
-        "the keys. Waypost checks the whole chain and says what is wrong, with a code from 2001 to 2006. Then send a "
-        "test message to somebody of your own.",
+        "Give the connection a recognisable name, such as Pinpoint Promo, the same region as the project and the "
+        "stream, and the keys. Waypost checks the whole chain and reports what is wrong with a code from 2001 to 2006. "
+        "Then send a test message to a number of your own.",
     )

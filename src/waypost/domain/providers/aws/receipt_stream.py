@@ -1,4 +1,4 @@
-"""How receipts leave AWS: what its answers say of event streams, configuration sets and Firehose streams."""
+"""Judge the AWS responses about event streams, configuration sets and Firehose streams in a setup check."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,25 +10,25 @@ import msgspec
 from waypost.domain.providers.setup_checks import (
     END_USER_MESSAGING,
     PINPOINT,
-    Called,
+    CallResult,
     Check,
+    ReceiptSource,
     Result,
-    Source,
-    denied,
+    describe_call,
     failed,
+    is_denied,
+    is_temporary,
     judge_account,
     passed,
-    passing,
     refused,
-    told,
+    succeeded,
     unverified,
-    went_well,
 )
 
-#: Firehose should gather receipts no longer than this. AWS allows 900 s, and begins with 300 s.
+#: The longest recommended buffer interval of Firehose. AWS allows 900 s; its default is 300 s.
 ADVISED_BUFFERING_S = 60
-#: What a configuration set can send about text messages (botocore's model of End User Messaging). TEXT_SENT is in the
-#: model too, but AWS does not send it.
+#: The text message events of a configuration set (source: the model of End User Messaging in botocore). TEXT_SENT is
+#: in the model too, but AWS does not send it.
 TEXT_EVENTS = frozenset(
     {
         "TEXT_PENDING",
@@ -55,8 +55,8 @@ _ARN = re.compile(
 _USER = re.compile(r"//[^/]*@")
 
 
-class Stream(msgspec.Struct, frozen=True):
-    """A delivery stream, as its ARN names it."""
+class DeliveryStream(msgspec.Struct, frozen=True):
+    """A Firehose delivery stream, parsed from its ARN."""
 
     region: str
     account_id: str
@@ -64,55 +64,59 @@ class Stream(msgspec.Struct, frozen=True):
     arn: str
 
 
-def read_stream(arn: object) -> Stream | None:
-    """The delivery stream that an ARN names; None for anything else, a Kinesis data stream among it."""
+def parse_stream_arn(arn: object) -> DeliveryStream | None:
+    """Return the delivery stream of an ARN, or None for anything else, such as a Kinesis data stream."""
     match = _ARN.match(arn) if isinstance(arn, str) else None
     if match is None or match["service"] != "firehose" or match["kind"] != "deliverystream":
         return None
-    return Stream(match["region"], match["account"], match["name"], match[0])
+    return DeliveryStream(match["region"], match["account"], match["name"], match[0])
 
 
-def judge_event_stream(called: Called, region: str, call: str) -> Check | Stream:
-    """What GetEventStream says: the stream that the project is linked to, or why there is none."""
+def judge_event_stream(result: CallResult, region: str, call: str) -> Check | DeliveryStream:
+    """Judge GetEventStream: return the stream that the project is linked to, or the failed check."""
     name = "event_stream"
-    bad = judge_account(PINPOINT, called, name, call)
+    bad = judge_account(PINPOINT, result, name, call)
     if bad is not None:
         return bad
-    if called.body is None:
-        return unverified(name, call, "the answer was not JSON")
-    return _linked(PINPOINT, called.body.get("DestinationStreamArn"), region, name, call)
+    if result.body is None:
+        return unverified(name, call, "the response was not JSON")
+    return _linked(PINPOINT, result.body.get("DestinationStreamArn"), region, name, call)
 
 
-def judge_missing_stream(app: Called, stream_call: str, app_call: str) -> Check:
-    """What a 404 of GetEventStream means, by what GetApp said: no such project here, or no stream in it.
+def judge_missing_stream(app: CallResult, stream_call: str, app_call: str) -> Check:
+    """Judge a 404 of GetEventStream by the response of GetApp: there is no such project, or it has no stream.
 
-    The policy that Waypost gives allows GetEventStream for one region only: there a wrong region is answered with 403,
-    and a 404 is about the stream, whether or not GetApp may be called.
+    The IAM policy of the connection allows GetEventStream for one region only: a wrong region then gives 403, and a
+    404 is about the stream, whether or not GetApp is allowed.
     """
     if app.status == 404:
-        return failed(PINPOINT, 2001, "project", app_call, f"no such project in this region ({told(app)})", app.error)
-    if went_well(app) or app.status in (401, 403) or denied(app):
+        return failed(
+            PINPOINT, 2001, "project", app_call, f"no such project in this region ({describe_call(app)})", app.error
+        )
+    if succeeded(app) or app.status in (401, 403) or is_denied(app):
         return failed(PINPOINT, 2002, "event_stream", stream_call, "the project has no event stream", app.error)
-    return unverified("project", app_call, told(app), app.error)
+    return unverified("project", app_call, describe_call(app), app.error)
 
 
-def judge_configuration_set(called: Called, wanted: str, region: str, call: str) -> Check | list[tuple[Stream, Check]]:
-    """What DescribeConfigurationSets says: the streams that the set sends text events into, or why there is none."""
+def judge_configuration_set(
+    result: CallResult, expected: str, region: str, call: str
+) -> Check | list[tuple[DeliveryStream, Check]]:
+    """Judge DescribeConfigurationSets: return the streams to which the set sends text events, or the failed check."""
     name = "configuration_set"
-    if called.error == "ResourceNotFoundException":
-        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {wanted!r}", called.error)
-    bad = judge_account(END_USER_MESSAGING, called, name, call)
+    if result.error == "ResourceNotFoundException":
+        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {expected!r}", result.error)
+    bad = judge_account(END_USER_MESSAGING, result, name, call)
     if bad is not None:
         return bad
-    if called.body is None:
-        return unverified(name, call, "the answer was not JSON")
-    sets = _objects(called.body.get("ConfigurationSets"))
+    if result.body is None:
+        return unverified(name, call, "the response was not JSON")
+    sets = _objects(result.body.get("ConfigurationSets"))
     found = next(
-        (one for one in sets if wanted in (one.get("ConfigurationSetName"), one.get("ConfigurationSetArn"))), None
+        (one for one in sets if expected in (one.get("ConfigurationSetName"), one.get("ConfigurationSetArn"))), None
     )
     if found is None:
-        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {wanted!r}")
-    streams: list[tuple[Stream, Check]] = []
+        return failed(END_USER_MESSAGING, 2002, name, call, f"there is no configuration set {expected!r}")
+    streams: list[tuple[DeliveryStream, Check]] = []
     wrong: Check | None = None
     for destination in _objects(found.get("EventDestinations")):
         firehose = destination.get("KinesisFirehoseDestination")
@@ -135,41 +139,47 @@ def judge_configuration_set(called: Called, wanted: str, region: str, call: str)
     )
 
 
-def _linked(source: Source, arn: object, region: str, name: str, call: str) -> Check | Stream:
-    stream = read_stream(arn)
+def _linked(source: ReceiptSource, arn: object, region: str, name: str, call: str) -> Check | DeliveryStream:
+    stream = parse_stream_arn(arn)
     if stream is None:
-        seen = f"{arn[:200]!r} is" if isinstance(arn, str) else "what it names is"
-        return failed(source, 2002, name, call, f"{seen} no Firehose delivery stream")
+        seen = f"{arn[:200]!r} is" if isinstance(arn, str) else "the value is"
+        return failed(source, 2002, name, call, f"{seen} not the ARN of a Firehose delivery stream")
     if stream.region != region:
         return failed(source, 2001, name, call, f"the stream is in {stream.region}, the connection in {region}")
     return stream
 
 
 def _missing_events(types: object) -> list[str] | None:
-    """The text events that a destination leaves out; None when it takes none at all."""
+    """Return the text events that a destination leaves out, or None if it receives none at all."""
     taken = {one for one in types if isinstance(one, str)} if isinstance(types, list) else set()
     if taken & {"ALL", "TEXT_ALL"}:
         return []
     return sorted(TEXT_EVENTS - taken) if TEXT_EVENTS & taken else None
 
 
-def _events_check(missing: list[str], stream: Stream, name: str, call: str) -> Check:
+def _events_check(missing: list[str], stream: DeliveryStream, name: str, call: str) -> Check:
     if not missing:
         return passed(name, call, f"sends its text events to {stream.name}")
     return Check(
         name=name,
         call=call,
         result=Result.WARNING,
-        meaning="Some text events are not sent, so some messages will never show what became of them.",
-        resolution=("Let the event destination take TEXT_ALL.",),
-        detail=f"left out: {', '.join(missing)}",
+        meaning="Some text events are not sent, so some messages will never get a final status.",
+        resolution=("Select TEXT_ALL in the event destination.",),
+        detail=f"missing: {', '.join(missing)}",
     )
 
 
 def judge_listing(
-    source: Source, stream: Stream, names: Iterable[str], complete: bool, denied: Called, call: str, list_call: str
+    source: ReceiptSource,
+    stream: DeliveryStream,
+    names: Iterable[str],
+    complete: bool,
+    refusal: CallResult,
+    call: str,
+    list_call: str,
 ) -> Check:
-    """Why a stream could not be described, by whether it is in the list of streams."""
+    """Judge a refused DescribeDeliveryStream by whether the stream is in the list of streams."""
     if complete and stream.name not in names:
         return failed(source, 2003, "stream", list_call, f"there is no stream {stream.name!r} in {stream.region}")
     return refused(
@@ -180,23 +190,25 @@ def judge_listing(
             f"Allow {call} and {list_call} to the IAM user; the connection's IAM policy has both.",
             "Attempt the configuration again.",
         ),
-        denied,
+        refusal,
     )
 
 
-def judge_stream(source: Source, called: Called, stream: Stream, call: str) -> Check | dict[str, Any]:
-    """What DescribeDeliveryStream says: the description, or why there is none."""
+def judge_stream(
+    source: ReceiptSource, result: CallResult, stream: DeliveryStream, call: str
+) -> Check | dict[str, Any]:
+    """Judge DescribeDeliveryStream: return the description of the stream, or the failed check."""
     name = "stream"
-    if called.error == "ResourceNotFoundException" or (called.status == 404 and called.error is None):
-        return failed(source, 2003, name, call, f"there is no stream {stream.name!r} in {stream.region}", called.error)
-    if not went_well(called):
-        if called.status is None or passing(called):
-            return unverified(name, call, told(called), called.error)
-        return failed(source, 2001, name, call, told(called), called.error)
-    found = (called.body or {}).get("DeliveryStreamDescription")
+    if result.error == "ResourceNotFoundException" or (result.status == 404 and result.error is None):
+        return failed(source, 2003, name, call, f"there is no stream {stream.name!r} in {stream.region}", result.error)
+    if not succeeded(result):
+        if result.status is None or is_temporary(result):
+            return unverified(name, call, describe_call(result), result.error)
+        return failed(source, 2001, name, call, describe_call(result), result.error)
+    found = (result.body or {}).get("DeliveryStreamDescription")
     if not isinstance(found, dict):
-        return unverified(name, call, "the answer holds no description of a stream")
-    described = read_stream(found.get("DeliveryStreamARN"))
+        return unverified(name, call, "the response contains no description of a stream")
+    described = parse_stream_arn(found.get("DeliveryStreamARN"))
     if described is not None and described.account_id != stream.account_id:
         return failed(
             source,
@@ -209,8 +221,10 @@ def judge_stream(source: Source, called: Called, stream: Stream, call: str) -> C
     return found
 
 
-def judge_description(source: Source, description: Mapping[str, Any], tracker_url: str, call: str) -> list[Check]:
-    """Whether a stream is active and brings its records here; steps up to the first one that failed."""
+def judge_description(
+    source: ReceiptSource, description: Mapping[str, Any], tracker_url: str, call: str
+) -> list[Check]:
+    """Check that a stream is active and delivers to the tracker URL. Return the steps up to the first that failed."""
     status = description.get("DeliveryStreamStatus")
     if status != "ACTIVE":
         return [failed(source, 2004, "status", call, f"its status is {str(status)[:100]}")]
@@ -225,7 +239,7 @@ def judge_description(source: Source, description: Mapping[str, Any], tracker_ur
     checks.append(passed("destination", call))
     fitting = [found for found in endpoints if same_url(_url(found), tracker_url)]
     if not fitting:
-        seen = _shown(_url(endpoints[0]))
+        seen = _displayed(_url(endpoints[0]))
         return [*checks, failed(source, 2006, "tracker_url", call, f"it is {seen}; it should be {tracker_url}")]
     checks.append(passed("tracker_url", call))
     checks.extend(_buffering(fitting[0], call))
@@ -242,17 +256,17 @@ def _buffering(endpoint: Mapping[str, Any], call: str) -> list[Check]:
             name="buffering",
             call=call,
             result=Result.WARNING,
-            meaning=f"Receipts come up to {seconds} seconds late: so long does the stream gather them.",
+            meaning=f"Receipts arrive up to {seconds} seconds late, since the stream buffers them that long.",
             resolution=(f"Set the buffer interval of its HTTP destination to {ADVISED_BUFFERING_S} seconds or less.",),
         )
     ]
 
 
 def same_url(left: str, right: str) -> bool:
-    """Whether both lead to the same place, as Firehose would call them.
+    """Return whether Firehose would call the same endpoint for both URLs.
 
-    Letters of scheme and host may differ in case and the scheme's own port may be left out. Path and query are
-    compared letter by letter, the slash at the end included: Firehose follows no redirect.
+    Scheme and host may differ in case, and the default port may be left out. Path and query must be identical, a
+    trailing slash included, since Firehose follows no redirect.
     """
     first = _place(left)
     return first is not None and first == _place(right)
@@ -269,7 +283,7 @@ def _place(url: str) -> tuple[object, ...] | None:
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     if usual is None or not host:
         return None
-    # A fragment is never sent, a missing path is sent as "/", and a question mark is sent even if nothing follows it.
+    # A fragment is never sent, a missing path is sent as "/", and a question mark is sent even with an empty query.
     asked = "?" in url.partition("#")[0]
     return parts.scheme, parts.username, parts.password, host, port or usual, parts.path or "/", parts.query, asked
 
@@ -280,8 +294,8 @@ def _url(endpoint: Mapping[str, Any]) -> str:
     return url if isinstance(url, str) else ""
 
 
-def _shown(url: str) -> str:
-    """A URL to be shown: without a password, and not too long."""
+def _displayed(url: str) -> str:
+    """Return a URL for display, without its user and password, at most 300 characters."""
     return repr(_USER.sub("//", url, count=1)[:300]) if url else "not set"
 
 

@@ -1,1 +1,1 @@
-"""Liquid as Waypost reads it: lexer, checks, filters, and the environments."""
+"""Liquid: lexer, checks, filters and environments."""

@@ -1,7 +1,7 @@
-"""What python-liquid takes and means otherwise than its author: found in the expressions and in the parsed template.
+"""Refuse expressions that python-liquid accepts but reads differently than the author means.
 
-Each of these would be rendered without a word, and wrong: a minus read as an index, `and` binding no tighter than `or`,
-`not` reaching to the end of a condition, `None` read as a variable, and more of the kind.
+Each of these would silently render wrong: a minus read as an index, `and` with the same precedence as `or`, `not` that
+reaches to the end of a condition, `None` read as a variable, and similar cases.
 """
 
 import inspect
@@ -61,13 +61,13 @@ from liquid.token import (
 )
 
 from waypost.domain.templates.liquid.dates import wrong_code
-from waypost.domain.templates.liquid.lexer import Fault
+from waypost.domain.templates.liquid.lexer import TemplateError
 
-#: Words, signs and values of one expression.
+#: The most tokens of one expression.
 MOST_TOKENS = 200
-#: Brackets and parentheses inside each other.
+#: The most levels of nested brackets and parentheses.
 DEEPEST_BRACKETS = 10
-#: Numbers of a `(1..n)`.
+#: The most numbers of a `(1..n)`.
 LONGEST_RANGE = 10_000
 
 _CONDITIONS = frozenset({"if", "elsif", "unless"})
@@ -97,7 +97,7 @@ _SIGNS = {
 
 
 def check_expressions(tokens: Sequence[Token]) -> None:
-    """Fault for what an expression says in a way that Liquid would read otherwise."""
+    """Raise TemplateError for an expression that Liquid would read differently than it looks."""
     tag = ""
     for token in tokens:
         if token.kind == TOKEN_TAG:
@@ -115,9 +115,9 @@ def _check_expression(tag: str, parent: Token) -> None:
     except LiquidError as error:
         at = error.token.start_index if error.token else parent.start_index
         sign = parent.source[at : at + 1]
-        raise Fault(f"{error.message}; {_SIGNS[sign]}" if sign in _SIGNS else str(error.message), at) from error
+        raise TemplateError(f"{error.message}; {_SIGNS[sign]}" if sign in _SIGNS else str(error.message), at) from error
     if len(words) > MOST_TOKENS:
-        raise Fault(f"this expression has more than {MOST_TOKENS} words and signs", parent.start_index)
+        raise TemplateError(f"this expression has more than {MOST_TOKENS} words and signs", parent.start_index)
     _check_depth(words)
     for before, word, after in zip([None, *words[:-1]], words, [*words[1:], None], strict=True):
         _check_word(before, word, after)
@@ -130,7 +130,7 @@ def _check_expression(tag: str, parent: Token) -> None:
     elif tag in ("case", "with", "cycle"):
         _no_pipe(words, f"{{% {tag} %}}")
     elif tag in ("increment", "decrement") and len(words) != 1:
-        raise Fault(f"{{% {tag} %}} takes one name", words[0].start_index)
+        raise TemplateError(f"{{% {tag} %}} takes one name", words[0].start_index)
 
 
 def _check_depth(words: Sequence[Token]) -> None:
@@ -138,7 +138,7 @@ def _check_depth(words: Sequence[Token]) -> None:
     for word in words:
         depth += (word.kind in _OPENING) - (word.kind in _CLOSING)
         if depth > DEEPEST_BRACKETS:
-            raise Fault(f"more than {DEEPEST_BRACKETS} brackets stand inside each other", word.start_index)
+            raise TemplateError(f"there are more than {DEEPEST_BRACKETS} levels of nested brackets", word.start_index)
 
 
 def _check_word(before: Token | None, word: Token, after: Token | None) -> None:
@@ -146,25 +146,25 @@ def _check_word(before: Token | None, word: Token, after: Token | None) -> None:
     dotted = before is not None and before.kind == TOKEN_DOT
     if kind == TOKEN_DOT and (after is None or after.kind not in _MEMBERS):
         if after is not None and after.value[:1].isalpha() and after.value == after.kind:
-            raise Fault(f"{after.value!r} is a word of Liquid; write ['{after.value}']", after.start_index)
-        raise Fault("a name is missing after the dot", at)
+            raise TemplateError(f"{after.value!r} is a word of Liquid; write ['{after.value}']", after.start_index)
+        raise TemplateError("a name is missing after the dot", at)
     if kind in _NUMBERS:
         if word.value.startswith("-") and (dotted or (before is not None and before.kind in _PATH_ENDS)):
-            raise Fault("Liquid would read this as an index; to subtract, write | minus: …", at)
+            raise TemplateError("Liquid would read this as an index; to subtract, write | minus: …", at)
         if before is not None and before.kind in _PATH_ENDS:
-            raise Fault("a number cannot follow a name; is a sign, a comma or a dot missing?", at)
+            raise TemplateError("a number cannot follow a name; is a sign, a comma or a dot missing?", at)
         if dotted and after is not None and after.kind == TOKEN_WORD and not word.value.endswith("."):
-            raise Fault("a name cannot follow a number; is a dot missing?", after.start_index)
+            raise TemplateError("a name cannot follow a number; is a dot missing?", after.start_index)
     elif kind == TOKEN_WORD and word.value in _PYTHON_WORDS and not dotted:
-        raise Fault(f"Liquid would take {word.value} for a variable; write {_PYTHON_WORDS[word.value]}", at)
+        raise TemplateError(f"Liquid would take {word.value} for a variable; write {_PYTHON_WORDS[word.value]}", at)
     elif kind in (TOKEN_EMPTY, TOKEN_BLANK) and not any(
         neighbour is not None and neighbour.kind in _COMPARED for neighbour in (before, after)
     ):
-        raise Fault(f"{word.value} can only be compared with; a variable of this name is ['{word.value}']", at)
+        raise TemplateError(f"{word.value} can only be compared with; a variable of this name is ['{word.value}']", at)
 
 
 class _Level(msgspec.Struct):
-    """What was seen so far between two parentheses of a condition."""
+    """The operators so far between two parentheses of a condition."""
 
     conjunction: Token | None = None
     negation: Token | None = None
@@ -172,17 +172,20 @@ class _Level(msgspec.Struct):
 
 
 def _check_condition(words: Sequence[Token]) -> None:
-    """`and` and `or` are of one rank in Liquid and bind to the right; `not` reaches to the end."""
+    """Raise TemplateError for conditions that depend on precedence.
+
+    In Liquid `and` and `or` have the same precedence and bind to the right, and `not` reaches to the end.
+    """
     _no_pipe(words, "a condition")
     levels = [_Level()]
     for word in words:
         kind, at, level = word.kind, word.start_index, levels[-1]
         if kind == TOKEN_IN:
-            raise Fault("Liquid has no `in`; write `list contains item`", at)
+            raise TemplateError("Liquid has no `in`; write `list contains item`", at)
         if kind == TOKEN_ASSIGN:
-            raise Fault("to compare, write ==", at)
+            raise TemplateError("to compare, write ==", at)
         if kind == TOKEN_WORD and word.value == "is":
-            raise Fault("Liquid has no `is`; write == nil, == true or == false", at)
+            raise TemplateError("Liquid has no `is`; write == nil, == true or == false", at)
         if kind in (TOKEN_LPAREN, TOKEN_RANGE_LITERAL):
             levels.append(_Level())
         elif kind == TOKEN_RPAREN and len(levels) > 1:
@@ -191,15 +194,15 @@ def _check_condition(words: Sequence[Token]) -> None:
             level.negation = word
         elif kind in _COMPARISONS:
             if level.comparison is not None:
-                raise Fault("two comparisons cannot follow each other; join them with `and`", at)
+                raise TemplateError("two comparisons cannot follow each other; join them with `and`", at)
             level.comparison = word
         elif kind in (TOKEN_AND, TOKEN_OR):
             if level.negation is not None:
-                raise Fault(
+                raise TemplateError(
                     f"Liquid would negate all that follows; write (not …) {word.value} …", level.negation.start_index
                 )
             if kind == TOKEN_OR and level.conjunction is not None:
-                raise Fault("say with parentheses what belongs together: (a and b) or c", at)
+                raise TemplateError("say with parentheses what belongs together: (a and b) or c", at)
             if kind == TOKEN_AND:
                 level.conjunction = word
             level.comparison = None
@@ -208,11 +211,13 @@ def _check_condition(words: Sequence[Token]) -> None:
 def _check_loop(words: Sequence[Token]) -> None:
     _no_pipe(words, "{% for %}")
     if len(words) > 1 and words[1].kind == TOKEN_COMMA:
-        raise Fault("Liquid loops with one name; write {% for pair in … %} and pair[0], pair[1]", words[1].start_index)
+        raise TemplateError(
+            "Liquid loops with one name; write {% for pair in … %} and pair[0], pair[1]", words[1].start_index
+        )
 
 
 def _check_when(words: list[Token]) -> None:
-    """python-liquid drops what it cannot read of a `when`."""
+    """Raise TemplateError for a `when` of which python-liquid would silently drop a part."""
     _no_pipe(words, "{% when %}")
     value: list[Token] = []
     for word in [*words, None]:
@@ -221,18 +226,18 @@ def _check_when(words: list[Token]) -> None:
             continue
         at = (word or words[-1]).start_index
         if not value:
-            raise Fault("a value is missing here", at)
+            raise TemplateError("a value is missing here", at)
         stream = TokenStream(iter(value))
         try:
             parse_primitive(_Strict, stream)  # type: ignore[arg-type]
             stream.expect_eos()
         except LiquidError as error:
-            raise Fault("values are separated by commas or `or`", value[-1].start_index) from error
+            raise TemplateError("values are separated by commas or `or`", value[-1].start_index) from error
         value = []
 
 
 class _Strict:
-    """As much of an environment as reading a value asks for."""
+    """The attributes of an environment that parsing a value needs."""
 
     shorthand_indexes = True
     mode = None
@@ -241,11 +246,13 @@ class _Strict:
 def _no_pipe(words: Sequence[Token], place: str) -> None:
     for word in words:
         if word.kind == TOKEN_PIPE:
-            raise Fault(f"a filter cannot stand in {place}; write {{% assign x = … | … %}} before it", word.start_index)
+            raise TemplateError(
+                f"a filter cannot stand in {place}; write {{% assign x = … | … %}} before it", word.start_index
+            )
 
 
 class BoundedRange(RangeLiteral):
-    """A `(1..n)` that is no longer than anybody wants: python-liquid may make a list of it."""
+    """A `(1..n)` with a limit on its length, since python-liquid may make a list of it."""
 
     __slots__ = ()
 
@@ -256,7 +263,7 @@ class BoundedRange(RangeLiteral):
         return made
 
 
-# In conditions Django's truth holds, as in Klaviyo: 0, an empty text, an empty list and an empty object are false.
+# Truth in conditions is that of Django and Klaviyo: 0, an empty text, an empty list and an empty object are false.
 
 
 class _Condition(BooleanExpression):
@@ -287,7 +294,7 @@ class _Or(LogicalOrExpression):
         return bool(self.left.evaluate(context)) or bool(self.right.evaluate(context))
 
 
-#: Expressions of python-liquid and what takes their place in a parsed template.
+#: Expressions of python-liquid, and their replacements in a parsed template.
 _REPLACED: dict[type[Expression], type[Expression]] = {
     RangeLiteral: BoundedRange,
     BooleanExpression: _Condition,
@@ -298,7 +305,7 @@ _REPLACED: dict[type[Expression], type[Expression]] = {
 
 
 def expressions_of(node: Node) -> Iterator[Expression]:
-    """Every expression of a node, those inside others included, but not those of the nodes in it."""
+    """Yield every expression of a node, nested ones included, without those of its child nodes."""
     waiting = list(node.expressions())
     while waiting:
         expression = waiting.pop()
@@ -307,13 +314,13 @@ def expressions_of(node: Node) -> Iterator[Expression]:
 
 
 def nodes_in(node: Node) -> list[Node]:
-    """The nodes directly inside a node."""
-    # Only tags that load other templates look at the context, and there are none.
+    """Return the child nodes of a node."""
+    # Only tags that load other templates use the context, and these are not available.
     return list(node.children(cast(Any, None)))
 
 
 def check_node(node: Node, filters: Mapping[str, Callable[..., Any]]) -> int:
-    """How much work the node's own expressions are; Fault for what would fail, or be wrong, when rendered."""
+    """Return the cost of the expressions of a node. Raise TemplateError for one that would fail or render wrong."""
     work = 0
     for expression in expressions_of(node):
         work += 1
@@ -336,7 +343,7 @@ def _check_path(path: Path) -> None:
         if segment not in _FORLOOP:
             name = str(segment)
             hint = f"; write forloop.{_DJANGO_LOOP[name]}" if name in _DJANGO_LOOP else ""
-            raise Fault(f"forloop has no {name[:40]!r}{hint}", path.token.start_index)
+            raise TemplateError(f"forloop has no {name[:40]!r}{hint}", path.token.start_index)
         if segment != "parentloop":
             return
 
@@ -346,19 +353,21 @@ def _check_filter(filter_: Filter, filters: Mapping[str, Callable[..., Any]]) ->
     work = filters.get(name)
     if work is None:
         if name == "random":
-            raise Fault("there is no filter 'random': a message has to be the same each time; use variants", at)
+            raise TemplateError("there is no filter 'random': a message has to be the same each time; use variants", at)
         close = get_close_matches(name, filters, 1)
-        raise Fault(f"there is no filter {name[:40]!r}" + (f"; is {close[0]!r} meant?" if close else ""), at)
+        raise TemplateError(f"there is no filter {name[:40]!r}" + (f"; is {close[0]!r} meant?" if close else ""), at)
     given = [arg for arg in filter_.args if not isinstance(arg, KeywordArgument)]
     named = {arg.name: None for arg in filter_.args if isinstance(arg, KeywordArgument)}
     hidden = {mark: None for mark in ("context", "environment") if getattr(work, f"with_{mark}", False)}
     if named.keys() & hidden.keys():
-        raise Fault(f"{filter_.name} has no argument {next(iter(named.keys() & hidden.keys()))!r}", at)
+        raise TemplateError(f"{filter_.name} has no argument {next(iter(named.keys() & hidden.keys()))!r}", at)
     try:
         inspect.signature(work).bind(None, *given, **named, **hidden)
     except TypeError as error:
-        raise Fault(f"the filter {filter_.name!r} does not take these arguments: {error}", at) from error
+        raise TemplateError(f"the filter {filter_.name!r} does not take these arguments: {error}", at) from error
     if name in ("date", "time") and given and isinstance(form := given[0].value, StringLiteral):
         code = wrong_code(form.value)
         if code is not None:
-            raise Fault(f"{code!r} is not a code of strftime; %% stands for a percent sign", form.token.start_index)
+            raise TemplateError(
+                f"{code!r} is not a code of strftime; %% stands for a percent sign", form.token.start_index
+            )

@@ -1,4 +1,4 @@
-"""Moments as templates write them: read from what data holds, formatted by Django's letters or strftime's codes."""
+"""Dates and times in templates: read from data, formatted by the letters of Django or the codes of strftime."""
 
 import re
 from collections.abc import Callable
@@ -9,24 +9,24 @@ _MONTHS = (
     "January February March April May June July August September October November December".split()  # noqa: SIM905
 )
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()  # noqa: SIM905
-#: Associated Press style, which the letter N stands for.
+#: Month names in Associated Press style, for the letter N.
 _AP = "Jan. Feb. March April May June July Aug. Sept. Oct. Nov. Dec.".split()  # noqa: SIM905
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPACT = re.compile(r"\d{8}\Z")
 _ISO = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](.+)\Z", re.DOTALL)
 _NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?\Z")
 _PERCENT = re.compile(r"%(?:([-0^#_])?(\d{0,2}))?(.)|%", re.DOTALL)
-#: Seconds since 1970 beyond this are taken as milliseconds: as seconds they would lie after the year 5138.
+#: From here on, numbers are milliseconds: as seconds they would lie after the year 5138.
 _MILLISECONDS = 100_000_000_000
 
 Letter = Callable[[datetime], str]
 
 
 def read_moment(value: Any, now: int | None) -> datetime | None:
-    """The moment that a value names, with its time zone (UTC where it has none); None when it names none.
+    """Return the time of a value, with its time zone (UTC if it has none), or None if the value is not a time.
 
-    Read are ISO 8601 texts, dates, seconds or milliseconds since 1970, and `now` or `today`, where `now` is known
-    (microseconds since 1970).
+    A value is an ISO 8601 text, a date, seconds or milliseconds since 1970, or `now` or `today` if `now` (microseconds
+    since 1970) is given.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -72,19 +72,19 @@ def _noon(at: datetime) -> str:
 
 
 def _clock(at: datetime) -> str:
-    """Django's f: the minutes are left out when there are none."""
+    """Format as the letter f of Django: without the minutes if they are zero."""
     return f"{_hour12(at)}:{at.minute:02}" if at.minute else str(_hour12(at))
 
 
 def _spoken(at: datetime) -> str:
-    """Django's P: `1 a.m.`, `1:30 p.m.`, `midnight`, `noon`."""
+    """Format as the letter P of Django: `1 a.m.`, `1:30 p.m.`, `midnight`, `noon`."""
     if at.minute == 0 and at.hour in (0, 12):
         return "noon" if at.hour else "midnight"
     return f"{_clock(at)} {_noon(at)}"
 
 
 def _offset(at: datetime) -> int:
-    """Seconds east of UTC."""
+    """Return the offset from UTC in seconds, positive to the east."""
     return int((at.utcoffset() or timedelta()).total_seconds())
 
 
@@ -117,7 +117,7 @@ def _timestamp(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(seconds=1)
 
 
-#: The letters of Django's `date` filter, as its documentation lists them. Other characters stand for themselves.
+#: The letters of the `date` filter of Django (source: its documentation). Other characters are literal.
 DJANGO: dict[str, Letter] = {
     "d": lambda at: f"{at.day:02}",
     "j": lambda at: str(at.day),
@@ -162,7 +162,7 @@ DJANGO: dict[str, Letter] = {
     "U": lambda at: str(_timestamp(at)),
 }
 
-#: Each code of strftime that means the same everywhere: what it gives, its width, and what fills it.
+#: The portable codes of strftime: the function, the width and the padding.
 STRFTIME: dict[str, tuple[Letter, int, str]] = {
     "a": (lambda at: _DAYS[at.weekday()][:3], 0, " "),
     "A": (lambda at: _DAYS[at.weekday()], 0, " "),
@@ -211,7 +211,7 @@ STRFTIME: dict[str, tuple[Letter, int, str]] = {
     "z": (_signed, 0, "0"),
     "Z": (_zone, 0, " "),
 }
-#: The names that Django's formats have in settings, with what they stand for where nobody set them otherwise.
+#: The named formats of Django, with their default values.
 NAMED_FORMATS = {
     "DATE_FORMAT": "N j, Y",
     "DATETIME_FORMAT": "N j, Y, P",
@@ -224,7 +224,7 @@ NAMED_FORMATS = {
 
 
 def wrong_code(form: str) -> str | None:
-    """The first `%` code of a format that is none, or None. A format without `%` is Django's, where all goes."""
+    """Return the first invalid `%` code of a format, or None. A format without `%` is one of Django, always valid."""
     for found in _PERCENT.finditer(form) if "%" in form else ():
         if found[3] is None or (found[3] != "%" and found[3] not in STRFTIME):
             return found[0]
@@ -232,7 +232,7 @@ def wrong_code(form: str) -> str | None:
 
 
 def format_moment(at: datetime, form: str) -> str:
-    """A moment by a format: strftime's when there is a `%` in it, Django's otherwise. ValueError for a wrong code."""
+    """Format a time with strftime codes if the format contains `%`, else with Django letters. Raise ValueError."""
     if "%" not in form:
         return _format_django(at, NAMED_FORMATS.get(form, form))
     if (code := wrong_code(form)) is not None:

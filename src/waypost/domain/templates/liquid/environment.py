@@ -1,8 +1,8 @@
-"""Liquid as templates are written in it: parsed strictly and once, rendered within limits, what is missing marked.
+"""The Liquid of templates: parsed strictly, rendered within a budget, with undefined variables marked.
 
-python-liquid parses and evaluates. Around it stand: a lexer of our own (`liquid_lexer`), checks for what it would take
-and mean otherwise (`liquid_checks`), more filters (`liquid_filters`), and a budget. Every loop, filter and piece of
-output is paid for out of the budget, so that how long a template may run does not hang on how fast the machine is.
+python-liquid parses and evaluates. Waypost adds its own lexer (lexer.py), checks for what python-liquid would read
+differently (checks.py), more filters (filters.py), and a budget. Every loop, filter and piece of output costs part of
+the budget, so that the limit of a template does not depend on the speed of the machine.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,19 +27,19 @@ from liquid.utils import ReadOnlyChainMap
 
 from waypost.domain.templates.liquid.checks import check_expressions, check_node, nodes_in
 from waypost.domain.templates.liquid.filters import FILTERS, TOLERANT, checked_size
-from waypost.domain.templates.liquid.lexer import BLOCKS, SINGLE, Fault, tokenize_source
+from waypost.domain.templates.liquid.lexer import BLOCKS, SINGLE, TemplateError, tokenize_source
 from waypost.errors import Invalid
 
-#: What one message may cost. A node, a value and a filter cost about 1 each, and 64 characters through a filter 1.
+#: The budget of one message. A node, a value and a filter cost about 1 each, and 64 characters in a filter 1.
 BUDGET = 50_000
-#: How often the innermost of loops inside each other may run.
+#: The most iterations of nested loops together.
 MOST_ITERATIONS = 10_000
-#: Characters, or items, that one rendering may keep in variables of its own.
+#: The most characters or items that one rendering may assign to variables.
 MOST_ASSIGNED = 2_000_000
-#: Missing variables that are listed.
+#: The most undefined variables that are listed.
 MOST_MISSING = 100
 
-#: What python-liquid and its filters raise for values that do not fit, beside its own errors.
+#: What python-liquid and its filters raise for unsuitable values, besides LiquidError.
 _FAILURES = (
     ArithmeticError,
     AssertionError,
@@ -55,7 +55,7 @@ Values = Mapping[str, Any]
 
 
 class UndefinedVariable(msgspec.Struct, frozen=True):
-    """A variable that a template puts out and that is not there."""
+    """A variable that a template outputs and that is not defined."""
 
     name: str
     field: str
@@ -64,21 +64,21 @@ class UndefinedVariable(msgspec.Struct, frozen=True):
 
 
 class Rendering:
-    """One message being rendered: what is known, and what it may still cost, whatever programs it takes."""
+    """The rendering of one message: its values, and the budget left for all of its programs."""
 
     __slots__ = ("budget", "gaps", "now", "values")
 
     def __init__(self, values: Values, now: int | None = None, *, marking: bool = False) -> None:
         self.values = values
-        #: Microseconds since 1970; without it templates know no present.
+        #: Microseconds since 1970; if None, templates have no current time.
         self.now = now
-        #: Where missing variables are noted, which are then put out as `⟦name⟧`; None where nobody asks for them.
+        #: The undefined variables so far, which are marked as `⟦name⟧` in the output; None if they are not collected.
         self.gaps: list[UndefinedVariable] | None = [] if marking else None
         self.budget = BUDGET
 
 
 class Missing(Undefined):
-    """A variable that is not there: nothing when it is put out, or its name where that is asked for."""
+    """An undefined variable. Its output is empty, or a mark with its name if marking is on."""
 
     __slots__ = ("context", "path")
 
@@ -98,14 +98,14 @@ class Missing(Undefined):
         return "" if self.context is None else self.context.mark(self)
 
     def items(self) -> Any:
-        """What a loop goes over: nothing."""
+        """Return no items, for a loop over an undefined variable."""
         if self.context is not None:
             self.context.mark(self)
         return {}.items()
 
 
 class _Mark(str):
-    """The name of a missing variable, shown in its place; filters leave it alone, conditions take it as false."""
+    """The mark of an undefined variable. Filters return it unchanged; in conditions it is false."""
 
     __slots__ = ()
 
@@ -114,7 +114,7 @@ class _Mark(str):
 
 
 class _Output:
-    """What is put out, up to a limit of characters."""
+    """The output, up to a limit of characters."""
 
     __slots__ = ("limit", "parts", "size")
 
@@ -124,16 +124,16 @@ class _Output:
         self.limit = limit
 
     def write(self, text: str) -> int:
-        """Put out some more."""
+        """Append to the output."""
         size = len(text)
         self.size += size
         if self.size > self.limit:
-            raise ResourceLimitError(f"it comes to more than {self.limit} characters", token=None)
+            raise ResourceLimitError(f"the output has more than {self.limit} characters", token=None)
         self.parts.append(text)
         return size
 
     def getvalue(self) -> str:
-        """Everything so far."""
+        """Return the output so far."""
         return "".join(self.parts)
 
 
@@ -152,7 +152,7 @@ class _Environment(Environment):
         kept = {*BLOCKS, *SINGLE, "content", "output", "illegal"}
         self.tags = {name: tag for name, tag in self.tags.items() if name in kept}
         self.filters.update(FILTERS)
-        #: Each filter ready to be called, whether it wants the context, and whether it minds what is missing.
+        #: By name: the filter, whether it takes the context, and whether it accepts undefined variables.
         self.ready = {
             name: (
                 partial(work, environment=self) if getattr(work, "with_environment", False) else work,
@@ -164,13 +164,13 @@ class _Environment(Environment):
 
 
 class _Context(RenderContext):
-    """One program at work: what is known, what it may still cost, and what turned out to be missing."""
+    """The context of one running program: its values, its budget and its undefined variables."""
 
     __slots__ = ("assigned", "budget", "gaps", "now", "program")
 
     def __init__(self, template: BoundTemplate, rendering: Rendering, program: "Program") -> None:
         super().__init__(template, globals=rendering.values)
-        # Without python-liquid's own `now` and `today`, which look at the clock.
+        # Without the `now` and `today` of python-liquid, which read the clock.
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
         self.budget = rendering.budget
         self.assigned = 0
@@ -179,13 +179,13 @@ class _Context(RenderContext):
         self.program = program
 
     def spend(self, cost: int) -> None:
-        """Pay for some work; ResourceLimitError when the budget is used up."""
+        """Subtract a cost from the budget. Raise ResourceLimitError if it is used up."""
         self.budget -= cost
         if self.budget < 0:
-            raise ResourceLimitError("it takes more work than one message may", token=None)
+            raise ResourceLimitError("it exceeds the work that one message may take", token=None)
 
     def mark(self, missing: Missing) -> str:
-        """What is put out for something missing, which is noted."""
+        """Record an undefined variable and return its output."""
         if self.gaps is None:
             return ""
         program = self.program
@@ -196,13 +196,13 @@ class _Context(RenderContext):
         return f"⟦{missing.name}⟧"
 
     def missing_member(self, value: Any, key: Any) -> Missing:
-        """What stands for a member that `lookup` did not find."""
+        """Return the undefined variable for a member that `lookup` did not find."""
         token = value.token if isinstance(value, Missing) else None
         stem = value.name if isinstance(value, Missing) else ""
         return Missing(f"{stem}[{str(key)[:80]!r}]", token=token, context=self)
 
     def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
-        """The value at a path, or what stands for a missing one."""
+        """Return the value at a path, or an undefined variable."""
         try:
             value: Any = self.scope[cast(str, path[0])]
             for segment in path[1:]:
@@ -212,7 +212,7 @@ class _Context(RenderContext):
         return value
 
     def filter(self, name: str, token: Token | None) -> Callable[..., object]:
-        """The filter of this name, which pays for what it does."""
+        """Return the filter of this name, with its cost counted against the budget."""
         work, wants_context, tolerant = cast(_Environment, self.env).ready[name]
         if wants_context:
             work = partial(work, context=self)
@@ -235,19 +235,19 @@ class _Context(RenderContext):
         return result
 
     def assign(self, key: str, val: Any) -> None:
-        """Keep a value under a name."""
+        """Assign a value to a variable."""
         self.assigned += 1 + (checked_size(val) if isinstance(val, str | int | list) else 16)
         if self.assigned > MOST_ASSIGNED:
-            raise ResourceLimitError("it keeps more in variables than one message may", token=None)
+            raise ResourceLimitError("its variables are larger than one message may have", token=None)
         self.locals[key] = val
 
     def get_buffer(self, buf: Any = None) -> Any:
-        """Where a `capture` is put out to: within what is left of the limit."""
+        """Return the output of a `capture`, limited to the rest of the limit."""
         return _Output(buf.limit - buf.size if isinstance(buf, _Output) else MOST_ASSIGNED)
 
 
-class _Body(BlockNode):
-    """The inside of a loop, which pays each time it is gone through."""
+class _LoopBody(BlockNode):
+    """The body of a loop, whose cost counts in each iteration."""
 
     __slots__ = ("work",)
 
@@ -267,13 +267,13 @@ HTML = _Environment(autoescape=True)
 
 
 class Program:
-    """A template that was parsed and found sound. It keeps nothing of one rendering for the next."""
+    """A parsed and checked template. It has no state between renderings."""
 
     __slots__ = ("_constant", "_nodes", "_room", "_template", "_work", "extra", "source")
 
     def __init__(self, source: str, nodes: list[Node], work: int, html: bool, room: int, extra: dict[str, str]) -> None:
         self.source = source
-        #: Where it comes from: the field, and the variant, for errors.
+        #: The field and the variant, for errors.
         self.extra = extra
         self._nodes = nodes
         self._work = work
@@ -283,19 +283,18 @@ class Program:
 
     @property
     def constant(self) -> bool:
-        """Whether it gives the same text always."""
+        """Whether it always gives the same text."""
         return self._constant is not None
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in memory."""
+        """The approximate size in memory, in bytes."""
         return 500 + 2 * len(self.source) + 1000 * self._work
 
     def render(self, rendering: Rendering) -> str:
-        """The text that the template gives.
+        """Return the rendered text.
 
-        Invalid: code `template_limit` when it takes too much, `cannot_render` when a value does not fit what is done
-        with it.
+        Raise Invalid with the code `template_limit` if it exceeds a limit, or `cannot_render` for an unsuitable value.
         """
         if self._constant is not None:
             return self._constant
@@ -311,7 +310,7 @@ class Program:
         return "".join(output.parts)
 
     def value(self, rendering: Rendering) -> Any:
-        """What the template gives as a value of JSON: that of its only output, or its text. Raises as `render`."""
+        """Return the template as a JSON value: that of its only output, or its text. Raise Invalid as `render` does."""
         if len(self._nodes) != 1 or type(self._nodes[0]) is not OutputNode:
             return self.render(rendering)
         node, context = self._nodes[0], _Context(self._template, rendering, self)
@@ -336,15 +335,15 @@ class Program:
         index = token.start_index if token else 0
         reason = str(error.message if isinstance(error, LiquidError) else error)[:300]
         if isinstance(error, ResourceLimitError | RecursionError):
-            reason = "it is too deep" if isinstance(error, RecursionError) else reason
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else reason
             return _refuse(self.source, index, reason, self.extra, code="template_limit")
         return _refuse(self.source, index, f"this cannot be rendered: {reason}", self.extra, code="cannot_render")
 
 
 def compile_source(source: str, *, html: bool, longest: int, room: int, extra: dict[str, str]) -> Program:
-    """A source parsed and checked. It may have `longest` characters and put out `room`.
+    """Parse and check a source of at most `longest` characters, whose output may have at most `room` characters.
 
-    Invalid (code `invalid_template`, with `line` and `column`, and the `extra`) when it is no sound template.
+    Raise Invalid (code `invalid_template`, with `line`, `column` and `extra`) if it is not valid.
     """
     if len(source) > longest:
         raise _refuse(source, longest, f"there are more than {longest} characters", extra, code="invalid_template")
@@ -354,7 +353,7 @@ def compile_source(source: str, *, html: bool, longest: int, room: int, extra: d
         check_expressions(tokens)
         nodes = _parse(environment, tokens)
         work = sum(_weigh(node, environment) for node in nodes)
-    except Fault as fault:
+    except TemplateError as fault:
         raise _refuse(source, fault.index, fault.message, extra, code="invalid_template") from fault
     return Program(source, nodes, work, html, room, extra)
 
@@ -366,19 +365,19 @@ def _parse(environment: Environment, tokens: list[Token]) -> list[Node]:
     except (LiquidError, *_FAILURES) as error:
         token = error.token if isinstance(error, LiquidError) else None
         if token is None or token.start_index < 0:
-            # The end of an expression has no place of its own; the expression has.
+            # The end of an expression has no position, so the position of the expression is used.
             token = next((one for one in reversed(tokens[: stream.pos + 1]) if one.kind == TOKEN_EXPRESSION), None)
         message = str(error.message) if isinstance(error, LiquidError) else "Liquid cannot read this"
-        raise Fault(message, token.start_index if token else 0) from error
+        raise TemplateError(message, token.start_index if token else 0) from error
 
 
 def _weigh(node: Node, environment: Environment) -> int:
-    """What the node costs each time; the inside of a loop is left out and pays for itself."""
+    """Return the cost of a node, without the bodies of loops, which count per iteration."""
     work = 1 + check_node(node, environment.filters)
     for inner in nodes_in(node):
         cost = _weigh(inner, environment)
         if isinstance(node, ForNode) and inner is node.block:
-            node.block = _Body(node.block, cost)
+            node.block = _LoopBody(node.block, cost)
         else:
             work += cost
     return work
@@ -394,7 +393,7 @@ def _spell(path: list[object]) -> str:
 
 
 def place(source: str, index: int) -> tuple[int, int]:
-    """Line and column of a character of a text, both counted from 1."""
+    """Return line and column of a character of a text, both from 1."""
     index = max(index, 0)
     return source.count("\n", 0, index) + 1, index - source.rfind("\n", 0, index)
 

@@ -1,4 +1,4 @@
-"""The Liquid that connectors are written in: a value of the request at a time, with few tags and hard limits."""
+"""The Liquid of connectors: one value of a request at a time, with few tags and strict limits."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +10,13 @@ from liquid import Environment, Undefined
 from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.token import TOKEN_ILLEGAL, Token
 
-from waypost.domain.templates.liquid.lexer import Fault, tokenize_source
+from waypost.domain.templates.liquid.lexer import TemplateError, tokenize_source
 from waypost.errors import Invalid
 
-#: The longest text that an expression may give.
+#: The most characters in the result of an expression.
 LONGEST_RESULT = 1_000_000
 LONGEST_EXPRESSION = 20_000
-#: What expressions may name, and what each of it holds; None stands for whatever somebody put there.
+#: The names that expressions may use, and the members of each; None allows any member.
 ROOTS: dict[str, frozenset[str] | None] = {
     "config": None,
     "message": frozenset(
@@ -49,7 +49,7 @@ ROOTS: dict[str, frozenset[str] | None] = {
     "recipient": frozenset({"profile_id", "user_id", "email", "phone"}),
     "callback_url": frozenset(),
     "validity_seconds": frozenset(),
-    # for the steps of a set-up
+    # for setup steps
     "tracker_url": frozenset(),
     "receipts_url": frozenset(),
 }
@@ -64,12 +64,12 @@ _MARKUP = re.compile(r"\{\{|\{%")
 _encode = msgspec.json.Encoder().encode
 
 Context = Mapping[str, Any]
-#: Gives the value of an expression in a context.
+#: Returns the value of an expression in a context.
 Expression = Callable[[Context], Any]
 
 
 class NotLiquid(ValueError):
-    """A text is not Liquid, or names what no request has."""
+    """A text is not valid Liquid, or uses a name that does not exist."""
 
     def __init__(self, detail: str, line: int) -> None:
         #: Within the text, counted from 1.
@@ -78,11 +78,11 @@ class NotLiquid(ValueError):
 
 
 class Unbuildable(Invalid):
-    """There is no request for a message."""
+    """The request for a message cannot be built."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        #: cannot_render (Liquid gives nothing for this message), invalid_request (HTTP does not allow it), or
-        #: configuration (no message can be sent like this).
+        #: `cannot_render` (Liquid fails for this message), `invalid_request` (HTTP does not allow the request), or
+        #: `configuration` (the configuration fails for every message).
         self.reason = reason
         super().__init__(detail)
 
@@ -104,27 +104,27 @@ class _Sandbox(Environment):
 def _tokens(source: str) -> Iterator[Token]:
     try:
         return iter(tokenize_source(source))
-    except Fault as fault:
+    except TemplateError as fault:
         token = Token(TOKEN_ILLEGAL, "", fault.index, source)
         raise LiquidSyntaxError(fault.message, token=token) from fault
 
 
 def _bounded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, refusing to give more than anybody could want: filters can be chained."""
+    """Return the filter with a limit on its result, since filters can be chained."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else None
         if work_name in ("replace", "replace_first", "replace_last") and len(args) > 2:
             size = len(str(given)) * (1 + len(str(args[2])))
             if size > LONGEST_RESULT:
-                raise Unbuildable("cannot_render", "An expression makes too long a text.")
+                raise Unbuildable("cannot_render", "The result of an expression is too long.")
         result = work(*args, **kwargs)
         if isinstance(result, str | list) and len(result) > LONGEST_RESULT:
-            raise Unbuildable("cannot_render", "An expression makes too long a text.")
+            raise Unbuildable("cannot_render", "The result of an expression is too long.")
         return result
 
     work_name = getattr(work, "__name__", "").rstrip("_")
-    # What the engine asks of a filter besides calling it.
+    # The attributes that python-liquid reads from a filter.
     for mark in ("with_context", "with_environment", "filter_async"):
         if hasattr(work, mark):
             setattr(run, mark, getattr(work, mark))
@@ -132,7 +132,7 @@ def _bounded(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _json(value: Any) -> str:
-    """The value as JSON text."""
+    """Return the value as a JSON text."""
     return _encode(None if isinstance(value, Undefined) else value).decode()
 
 
@@ -143,7 +143,7 @@ def _environment() -> Environment:
     for name, work in list(made.filters.items()):
         made.filters[name] = _bounded(work)
     made.filters["json"] = _bounded(_json)
-    # These would look at the clock, or leave marks that mean something only in HTML.
+    # `date` reads the clock; `safe` has a meaning only in HTML.
     for name in ("safe", "date"):
         del made.filters[name]
     return made
@@ -153,16 +153,16 @@ _ENVIRONMENT = _environment()
 
 
 def is_expression(text: str) -> bool:
-    """Whether there is anything to be put in."""
+    """Return whether a text contains Liquid."""
     return _MARKUP.search(text) is not None
 
 
 @lru_cache(maxsize=4096)
 def compile_value(text: str) -> Expression:
-    """What a value of a request gives in a context.
+    """Return the function that evaluates a value of a request in a context.
 
-    Text that is nothing but `{{ path }}` gives the value itself, number, list or object; any other gives text.
-    NotLiquid when the text is none or names what no request has. The value may turn out Unbuildable.
+    A text that is only `{{ path }}` gives the value itself, such as a number, list or object; any other gives text.
+    Raise NotLiquid if the text is not valid; the function may raise Unbuildable.
     """
     if found := _PLAIN.fullmatch(text):
         check_expression(text)
@@ -176,7 +176,7 @@ def compile_value(text: str) -> Expression:
 
 @lru_cache(maxsize=4096)
 def compile_text(text: str) -> Callable[[Context], str]:
-    """What a text gives in a context, always as text. Raises as `compile_value`."""
+    """Return the function that evaluates a text in a context, always to text. Raise as `compile_value`."""
     if not is_expression(text):
         return lambda context: text
     if found := _PLAIN.fullmatch(text):
@@ -197,7 +197,7 @@ def compile_text(text: str) -> Callable[[Context], str]:
 
 @lru_cache(maxsize=4096)
 def check_expression(text: str) -> Any:
-    """The parsed template; NotLiquid when it is none."""
+    """Return the parsed template. Raise NotLiquid if it is not valid."""
     if len(text) > LONGEST_EXPRESSION:
         raise _refuse(text[:40], f"it has more than {LONGEST_EXPRESSION} characters", 1)
     try:
@@ -223,7 +223,7 @@ def check_expression(text: str) -> Any:
 
 
 def config_names(text: str) -> set[str]:
-    """The fields of the configuration that an expression reads."""
+    """Return the fields of the configuration that an expression reads."""
     if not is_expression(text):
         return set()
     variables = check_expression(text).analyze().globals.get("config", [])
@@ -231,7 +231,7 @@ def config_names(text: str) -> set[str]:
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands within a text: nothing for null, JSON for lists and objects."""
+    """Return a value as text: empty for null, JSON for lists and objects."""
     if isinstance(value, str):
         return value
     if value is None:

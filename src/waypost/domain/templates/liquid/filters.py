@@ -1,7 +1,7 @@
-"""The filters of templates beyond Liquid's own: those of Klaviyo and Django, and Liquid's where they need a limit.
+"""Filters of templates: those of Klaviyo and Django, and those of Liquid that need a limit.
 
-What they give follows Django's documentation of its built-in filters and of `humanize`, except that nothing, true and
-false are written as Liquid writes them. A filter that needs the moment or the template's mode takes the context.
+Results follow the documentation of the built-in filters of Django and of `humanize`, except that null, true and false
+are written as in Liquid. A filter that needs the current time or the mode of the template takes the context.
 """
 
 import re
@@ -20,14 +20,14 @@ from markupsafe import Markup, escape
 
 from waypost.domain.templates.liquid.dates import format_moment, read_moment
 
-#: The longest text, and the most items of a list, that a filter may give.
+#: The most characters of a text, and the most items of a list, that a filter may return.
 LONGEST_TEXT = 1_000_000
 MOST_ITEMS = 20_000
-#: Items of a list that are each compared with every other.
+#: The most items of a list for filters that compare every pair.
 MOST_COMPARED = 300
-#: Padding is asked for in characters; nobody needs more.
+#: The largest width of padding, in characters.
 WIDEST = 1_000
-#: Numbers with more digits than this are given back as they came, as Django does.
+#: Numbers with more digits are returned unchanged, as in Django.
 MOST_DIGITS = 200
 
 _ELLIPSIS = "…"
@@ -43,7 +43,7 @@ Filter = Callable[..., Any]
 
 
 def as_text(value: Any) -> str:
-    """A value as Liquid writes it: nothing for null, `true` and `false`."""
+    """Return a value as Liquid writes it: empty for null, `true` and `false`."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -52,9 +52,9 @@ def as_text(value: Any) -> str:
 
 
 def too_long() -> ResourceLimitError:
-    """What a filter raises that would give more than anybody could want."""
+    """Return the error of a filter whose result is too large."""
     return ResourceLimitError(
-        f"a filter would give more than {LONGEST_TEXT} characters or {MOST_ITEMS} items", token=None
+        f"a filter would return more than {LONGEST_TEXT} characters or {MOST_ITEMS} items", token=None
     )
 
 
@@ -65,23 +65,23 @@ def _whole(value: Any, what: str) -> int:
         raise FilterArgumentError(f"{what} needs a whole number", token=None) from None
 
 
-# --- what to say where there is nothing ---
+# --- defaults ---
 
 
 def default(value: Any, fallback: Any, *, allow_false: Any = False) -> Any:
-    """The fallback for what is missing, null, false, zero or empty; with `allow_false`, false stays."""
+    """Return the fallback for an undefined, null, false, zero or empty value; with `allow_false`, false is kept."""
     if allow_false is True and value is False:
         return value
     return fallback if is_undefined(value) or not value else value
 
 
 def default_if_none(value: Any, fallback: Any) -> Any:
-    """The fallback for null only."""
+    """Return the fallback for null only."""
     return fallback if value is None else value
 
 
 def yesno(value: Any, words: Any = "yes,no,maybe") -> Any:
-    """One of two or three words, for true, false and null."""
+    """Return one of two or three words, for true, false and null."""
     bits = as_text(words).split(",")
     if len(bits) < 2:
         return value
@@ -92,7 +92,7 @@ def yesno(value: Any, words: Any = "yes,no,maybe") -> Any:
 
 @with_context
 def lookup(value: Any, key: Any, *, context: Any) -> Any:
-    """The member of this name, for names that a path cannot spell."""
+    """Return the member of this name, for names that a path cannot contain."""
     if isinstance(value, Mapping) and not is_undefined(value) and isinstance(key, str) and key in value:
         return value[key]
     if isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
@@ -104,34 +104,34 @@ def lookup(value: Any, key: Any, *, context: Any) -> Any:
 
 
 def upper(value: Any) -> str:
-    """All letters large."""
+    """Return the text in upper case."""
     return as_text(value).upper()
 
 
 def lower(value: Any) -> str:
-    """All letters small."""
+    """Return the text in lower case."""
     return as_text(value).lower()
 
 
 def capfirst(value: Any) -> str:
-    """The first letter large, the others as they are."""
+    """Return the text with its first letter in upper case."""
     text = as_text(value)
     return text[:1].upper() + text[1:]
 
 
 def title(value: Any) -> str:
-    """Every word with a large letter first, where `3rd` and `don't` stay what they are."""
+    """Return the text with each word capitalised; `3rd` and `don't` stay unchanged."""
     text = _APOSTROPHE.sub(lambda found: found[0].lower(), as_text(value).title())
     return _AFTER_DIGIT.sub(lambda found: found[0].lower(), text)
 
 
 def cut(value: Any, part: Any) -> str:
-    """The text without a part of it, wherever it occurs."""
+    """Return the text with every occurrence of a part removed."""
     return as_text(value).replace(as_text(part), "")
 
 
 def truncatechars(value: Any, length: Any) -> str:
-    """At most so many characters, the last of them `…` when something was left out."""
+    """Return at most `length` characters, the last of them `…` if the text was cut."""
     text, most = as_text(value), _whole(length, "truncatechars")
     if most <= 0:
         return ""
@@ -149,7 +149,7 @@ def truncatechars(value: Any, length: Any) -> str:
 
 
 def truncatewords(value: Any, count: Any = 15, end: Any = None) -> str:
-    """At most so many words; ` …`, or the given end, stands for those left out."""
+    """Return at most `count` words, followed by ` …` or the given end if the text was cut."""
     most, words = _whole(count, "truncatewords"), as_text(value).split()
     if most <= 0:
         return ""
@@ -159,18 +159,18 @@ def truncatewords(value: Any, count: Any = 15, end: Any = None) -> str:
 
 
 def wordcount(value: Any) -> int:
-    """How many words there are."""
+    """Return the number of words."""
     return len(as_text(value).split())
 
 
 def slugify(value: Any) -> str:
-    """Small ASCII letters, digits, `-` and `_`, as in addresses of pages."""
+    """Return the text as a URL slug: lower-case ASCII letters, digits, `-` and `_`."""
     text = unicodedata.normalize("NFKD", as_text(value)).encode("ascii", "ignore").decode()
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text.lower())).strip("-_")
 
 
 def addslashes(value: Any) -> str:
-    """A backslash before every backslash and quote."""
+    """Return the text with a backslash before every backslash and quote."""
     return as_text(value).replace("\\", "\\\\").replace('"', '\\"').replace("'", "\\'")
 
 
@@ -182,7 +182,7 @@ def _padded(pad: Callable[[str, int], str]) -> Filter:
 
 
 def slice_part(value: Any, start: Any, length: Any = None) -> Any:
-    """A part of a text or list: by Django's `':2'`, which is quoted, or by Liquid's start and length, which are not."""
+    """Return a part of a text or list: by a quoted range such as `':2'` (Django), or by start and length (Liquid)."""
     if isinstance(start, str) and length is None:
         try:
             bounds = [int(part) if part.strip() else None for part in start.split(":")]
@@ -196,7 +196,7 @@ def slice_part(value: Any, start: Any, length: Any = None) -> Any:
 
 
 def replace(value: Any, part: Any, other: Any = "") -> str:
-    """The text with a part replaced, wherever it occurs."""
+    """Return the text with every occurrence of a part replaced."""
     text, part, other = as_text(value), as_text(part), as_text(other)
     times = text.count(part)
     if len(text) + times * max(len(other) - len(part), 0) > LONGEST_TEXT:
@@ -208,7 +208,7 @@ def replace(value: Any, part: Any, other: Any = "") -> str:
 
 
 def add(value: Any, other: Any) -> Any:
-    """The sum of two whole numbers, or two texts or lists joined; nothing where neither can be done."""
+    """Return the sum of two whole numbers, or two texts or lists joined; an empty text if neither is possible."""
     try:
         return int(value) + int(other)
     except (TypeError, ValueError, OverflowError):
@@ -221,7 +221,7 @@ def add(value: Any, other: Any) -> Any:
 
 
 def floatformat(value: Any, form: Any = -1) -> str:
-    """A number with so many decimals, those of a negative count only where there are any; `g` groups thousands."""
+    """Return a number with `form` decimals; if negative, only when there are any. `g` groups thousands."""
     grouped = False
     if isinstance(form, str):
         stem = form.rstrip("gu")
@@ -252,7 +252,7 @@ def floatformat(value: Any, form: Any = -1) -> str:
 
 
 def intcomma(value: Any) -> str:
-    """A number with a comma between thousands."""
+    """Return a number with commas between thousands."""
     return _group(as_text(value))
 
 
@@ -264,7 +264,7 @@ def _group(text: str) -> str:
 
 
 def divisibleby(value: Any, divisor: Any) -> bool:
-    """Whether a whole number is a multiple of another."""
+    """Return whether a whole number is a multiple of another."""
     by = _whole(divisor, "divisibleby")
     if by == 0:
         raise FilterArgumentError("divisibleby cannot divide by 0", token=None)
@@ -272,7 +272,7 @@ def divisibleby(value: Any, divisor: Any) -> bool:
 
 
 def pluralize(value: Any, endings: Any = "s") -> str:
-    """The ending for one, or the one for several: `s`, or both as in `y,ies`. Lists count their items."""
+    """Return the singular or plural ending: `s`, or both as in `y,ies`. A list counts its items."""
     words = as_text(endings)
     bits = (words if "," in words else "," + words).split(",")
     if len(bits) > 2:
@@ -289,7 +289,7 @@ def pluralize(value: Any, endings: Any = "s") -> str:
 
 
 def times(value: Any, other: Any) -> Any:
-    """The product of two numbers."""
+    """Return the product of two numbers."""
     one, two = _number(value), _number(other)
     if isinstance(one, int) and isinstance(two, int):
         return one * two
@@ -310,26 +310,26 @@ def _number(value: Any) -> int | float:
 
 
 def length(value: Any) -> int:
-    """How many characters or items there are."""
+    """Return the number of characters or items."""
     return len(value) if isinstance(value, str | list | dict | range) else 0
 
 
 @with_environment
 def join(value: Any, separator: Any = " ", *, environment: Any) -> str:
-    """The items of a list in one text."""
+    """Return the items of a list joined to one text."""
     between = as_text(separator)
     items = list(value) if isinstance(value, list | tuple | range) else [] if is_undefined(value) else [value]
     texts = [as_text(item) for item in items]
     if sum(map(len, texts)) + len(texts) * len(between) > LONGEST_TEXT:
         raise too_long()
     if environment.autoescape:
-        # Whoever wrote the template wrote the separator; what it separates is data.
+        # The separator is part of the template; the items are data and are escaped.
         return escape(between).join(texts)
     return between.join(texts)
 
 
 def uniq(value: Any, key: Any = None) -> Any:
-    """The list without repeats; it compares every item with every other, and so takes short lists only."""
+    """Return the list without repeats; it compares every pair of items, and so accepts short lists only."""
     if isinstance(value, list) and len(value) > MOST_COMPARED:
         raise ResourceLimitError(f"uniq takes lists of at most {MOST_COMPARED} items", token=None)
     return array.uniq(value, key)
@@ -340,7 +340,7 @@ def uniq(value: Any, key: Any = None) -> Any:
 
 @with_context
 def date(value: Any, form: Any = "N j, Y", *, context: Any) -> Any:
-    """A moment by a format of Django's letters, or of strftime where there is a `%` in it; other values as they are."""
+    """Format a time by Django letters, or by strftime codes if the format has `%`; return other values unchanged."""
     at = read_moment(value, context.now)
     if at is None:
         return "" if value is None or is_undefined(value) else value
@@ -352,13 +352,13 @@ def date(value: Any, form: Any = "N j, Y", *, context: Any) -> Any:
 
 @with_context
 def time(value: Any, form: Any = "P", *, context: Any) -> Any:
-    """The time of day of a moment, as `date` writes it."""
+    """Format the time of day, as `date` does."""
     return date(value, form, context=context)
 
 
 @with_context
 def format_date_string(value: Any, *, context: Any) -> Any:
-    """The moment that a text names, for `date`; other values as they are."""
+    """Return the time in a text, for `date`; other values unchanged."""
     return read_moment(value, context.now) or value
 
 
@@ -366,18 +366,18 @@ def format_date_string(value: Any, *, context: Any) -> Any:
 
 
 def striptags(value: Any) -> str:
-    """The text without what looks like tags of HTML."""
+    """Return the text without HTML tags."""
     return _TAGS.sub("", as_text(value))
 
 
 def strip_html(value: Any) -> str:
-    """The same, also without what stands in scripts and styles."""
+    """Return the text without HTML tags and without the content of scripts and styles."""
     return _TAGS.sub("", _CODE.sub("", as_text(value)))
 
 
 @with_environment
 def linebreaksbr(value: Any, *, environment: Any) -> str:
-    """The text with `<br>` for every end of a line."""
+    """Return the text with `<br>` for every line break."""
     if not environment.autoescape:
         return _NEWLINES.sub("<br>", as_text(value))
     return Markup(_NEWLINES.sub("<br>", str(escape(as_text(value)))))  # noqa: S704
@@ -385,7 +385,7 @@ def linebreaksbr(value: Any, *, environment: Any) -> str:
 
 @with_environment
 def linebreaks(value: Any, *, environment: Any) -> str:
-    """The text as paragraphs of HTML, with `<br>` for single ends of lines."""
+    """Return the text as HTML paragraphs, with `<br>` for single line breaks."""
     text = as_text(value)
     text = str(escape(text)) if environment.autoescape else text
     paragraphs = re.split(r"\n{2,}", _NEWLINES.sub("\n", text))
@@ -395,24 +395,24 @@ def linebreaks(value: Any, *, environment: Any) -> str:
 
 @with_environment
 def safe(value: Any, *, environment: Any) -> str:
-    """The text as HTML that is not escaped again."""
+    """Return the text as HTML that is not escaped."""
     return Markup(as_text(value)) if environment.autoescape else as_text(value)  # noqa: S704
 
 
 @with_environment
 def force_escape(value: Any, *, environment: Any) -> str:
-    """The text with the characters that mean something in HTML escaped, at once."""
+    """Return the text escaped for HTML, at once."""
     made = escape(str(as_text(value)))
     return made if environment.autoescape else str(made)
 
 
 def urlencode(value: Any, safe: Any = "/") -> str:
-    """The text as part of an address, `/` and the characters that are named left as they are."""
+    """Return the text percent-encoded for a URL, except for the characters in `safe`."""
     return quote(as_text(value).encode("utf-8", "replace"), safe=as_text(safe))
 
 
 def as_json(value: Any) -> str:
-    """The value as JSON."""
+    """Return the value as JSON."""
     try:
         return _encode(None if isinstance(value, Undefined) else value).decode()
     except (TypeError, ValueError, UnicodeError) as error:
@@ -420,7 +420,7 @@ def as_json(value: Any) -> str:
 
 
 def checked_size(result: Any) -> int:
-    """What a filter's result weighs, in characters or so; ResourceLimitError when it is more than anybody wants."""
+    """Return the approximate size of a result in characters. Raise ResourceLimitError if it is too large."""
     if isinstance(result, str):
         weight = len(result)
     elif isinstance(result, int):
@@ -436,7 +436,7 @@ def checked_size(result: Any) -> int:
     return weight
 
 
-#: By the names that templates know them by. They win over Liquid's own of the same name.
+#: The filters by name. They replace filters of Liquid of the same name.
 FILTERS: dict[str, Filter] = {
     "add": add,
     "addslashes": addslashes,
@@ -478,5 +478,5 @@ FILTERS: dict[str, Filter] = {
     "wordcount": wordcount,
     "yesno": yesno,
 }
-#: Those that are there to say what happens where there is nothing: a missing variable before them is no mistake.
+#: Filters that handle undefined variables: a variable before them is not reported as undefined.
 TOLERANT = frozenset({"default", "yesno", "lookup", "size", "length"})

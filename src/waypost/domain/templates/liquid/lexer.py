@@ -1,6 +1,6 @@
-"""Cut the source of a template into tokens, and refuse at once what Liquid would swallow or read otherwise than meant.
+"""Tokenize the source of a template, and refuse what Liquid would silently drop or misread.
 
-The tokens are those of python-liquid; its own lexer looks at some sources again and again and takes quadratic time.
+The tokens are those of python-liquid, whose own lexer takes quadratic time for some sources.
 """
 
 import re
@@ -8,11 +8,11 @@ from difflib import get_close_matches
 
 from liquid.token import TOKEN_CONTENT, TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_TAG, Token
 
-#: A tag or an output with more characters than this is no expression.
+#: The most characters of a tag or an output.
 LONGEST_EXPRESSION = 2_000
-#: Tags and outputs of one source.
+#: The most tags and outputs of one source.
 MOST_PIECES = 5_000
-#: Blocks inside each other.
+#: The most levels of nested blocks.
 DEEPEST_BLOCKS = 20
 
 _OPEN = re.compile(r"\{\{|\{%|\{#")
@@ -20,7 +20,7 @@ _TAG = re.compile(r"(#|\w+)\s*")
 _COMMENT = re.compile(r"\{%-?\s*(comment|endcomment)\b")
 _END_RAW = re.compile(r"\{%(-?)\s*endraw\s*(-?)%\}")
 
-#: Each block and the tags that may divide it.
+#: By block: the tags that may divide it.
 BLOCKS: dict[str, frozenset[str]] = {
     "if": frozenset({"elsif", "else"}),
     "unless": frozenset({"elsif", "else"}),
@@ -30,7 +30,7 @@ BLOCKS: dict[str, frozenset[str]] = {
     "ifchanged": frozenset(),
     "with": frozenset(),
 }
-#: Tags that stand alone.
+#: Tags without an end tag.
 SINGLE = frozenset({"assign", "break", "continue", "cycle", "decrement", "echo", "increment"})
 _DIVIDERS = frozenset({"elsif", "else", "when"})
 _BARE = frozenset({"else", "break", "continue", "ifchanged"})
@@ -98,8 +98,8 @@ REFUSED = {
 }
 
 
-class Fault(Exception):
-    """What is wrong with a source, and where."""
+class TemplateError(Exception):
+    """An error in the source of a template, with the index of its character."""
 
     def __init__(self, message: str, index: int) -> None:
         self.message = message
@@ -108,24 +108,24 @@ class Fault(Exception):
 
 
 def tokenize_source(source: str) -> list[Token]:
-    """The tokens of a template, comments left out and blocks balanced; Fault for what cannot be a template."""
+    """Return the tokens of a template without comments. Raise TemplateError if it is not valid."""
     tokens = _Lexer(source).run()
     _check_blocks(tokens)
     return tokens
 
 
 class _Lexer:
-    """Goes over a source once, from mark to mark."""
+    """Scans a source once, from marker to marker."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.tokens: list[Token] = []
         self._strip = False
-        #: Where the next end of a `{# comment #}` is: looked for once, not at every `{#`.
+        #: The next end of a `{# comment #}`, cached so that it is not searched at every `{#`.
         self._comment_end = -2
 
     def run(self) -> list[Token]:
-        """All tokens."""
+        """Return all tokens."""
         position = start = pieces = 0
         while (found := _OPEN.search(self.source, position)) is not None:
             at = found.start()
@@ -140,7 +140,7 @@ class _Lexer:
             self._content(start, at, self.source.startswith("-", at + 2))
             pieces += 1
             if pieces > MOST_PIECES:
-                raise Fault(f"there are more than {MOST_PIECES} tags and outputs", at)
+                raise TemplateError(f"there are more than {MOST_PIECES} tags and outputs", at)
             position = start = self._output(at) if found[0] == "{{" else self._tag(at)
         self._content(start, len(self.source), False)
         return self.tokens
@@ -157,20 +157,20 @@ class _Lexer:
             self.tokens.append(Token(TOKEN_CONTENT, text, start, self.source))
 
     def _hash_comment(self, at: int) -> int | None:
-        """Where a `{# comment #}` ends, which is on the line it began on; None when it is none, as in a style sheet."""
+        """Return the end of a `{# comment #}` on the same line, or None if it is not a comment, as in a style sheet."""
         if self._comment_end != -1 and self._comment_end < at + 2:
             self._comment_end = self.source.find("#}", at + 2)
         end = self._comment_end
         return None if end == -1 or self.source.find("\n", at, end) != -1 else end + 2
 
     def _inside(self, at: int, close: str) -> tuple[int, int, int]:
-        """Where what stands between the marks begins and ends, and where the closing mark ends."""
+        """Return the start and end of the text between the markers, and the end of the closing marker."""
         end = self.source.find(close, at + 2)
         mark = self.source[at : at + 2]
         if end == -1:
-            raise Fault(f"{mark} is never closed by {close}", at)
+            raise TemplateError(f"{mark} is never closed by {close}", at)
         if end - at > LONGEST_EXPRESSION:
-            raise Fault(f"there are more than {LONGEST_EXPRESSION} characters between {mark} and {close}", at)
+            raise TemplateError(f"there are more than {LONGEST_EXPRESSION} characters between {mark} and {close}", at)
         first, last = at + 2, end
         if self.source.startswith("-", first) and first < last:
             first += 1
@@ -186,7 +186,7 @@ class _Lexer:
     def _output(self, at: int) -> int:
         first, last, end = self._inside(at, "}}")
         if first == last:
-            raise Fault("there is nothing between {{ and }}", at)
+            raise TemplateError("there is nothing between {{ and }}", at)
         self.tokens.append(Token(TOKEN_OUTPUT, self.source[at:end], at, self.source))
         self.tokens.append(Token(TOKEN_EXPRESSION, self.source[first:last], first, self.source))
         return end
@@ -195,7 +195,7 @@ class _Lexer:
         first, last, end = self._inside(at, "%}")
         found = _TAG.match(self.source, first, last)
         if found is None:
-            raise Fault("a tag begins with its name, as in {% if … %}", at)
+            raise TemplateError("a tag must begin with its name, as in {% if … %}", at)
         name = found[1]
         if name == "#":
             return end
@@ -214,7 +214,7 @@ class _Lexer:
             found = _COMMENT.search(self.source, position)
             end = -1 if found is None else self.source.find("%}", found.end())
             if found is None or end == -1:
-                raise Fault("{% comment %} is never closed by {% endcomment %}", at)
+                raise TemplateError("{% comment %} is never closed by {% endcomment %}", at)
             depth += 1 if found[1] == "comment" else -1
             position = end + 2
             self._strip = self.source[end - 1] == "-"
@@ -223,14 +223,14 @@ class _Lexer:
     def _raw(self, at: int, start: int) -> int:
         found = _END_RAW.search(self.source, start)
         if found is None:
-            raise Fault("{% raw %} is never closed by {% endraw %}", at)
+            raise TemplateError("{% raw %} is never closed by {% endraw %}", at)
         self._content(start, found.start(), bool(found[1]))
         self._strip = bool(found[2])
         return found.end()
 
 
 def _check_blocks(tokens: list[Token]) -> None:
-    """Fault for tags that are not known, blocks that are not closed, and words where a tag takes none."""
+    """Raise TemplateError for unknown tags, unclosed blocks, and arguments of tags that take none."""
     open_: list[tuple[str, int, str]] = []
     for position, token in enumerate(tokens):
         if token.kind != TOKEN_TAG:
@@ -242,46 +242,46 @@ def _check_blocks(tokens: list[Token]) -> None:
         words = following if following is not None and following.kind == TOKEN_EXPRESSION else None
         if words is not None and (name in _BARE or name.startswith("end")):
             more = "; write {% elsif … %}" if name == "else" else ""
-            raise Fault(f"{{% {name} %}} takes nothing more{more}", words.start_index)
+            raise TemplateError(f"{{% {name} %}} takes no arguments{more}", words.start_index)
         if name in BLOCKS:
             open_.append((name, at, ""))
             if len(open_) > DEEPEST_BLOCKS:
-                raise Fault(f"more than {DEEPEST_BLOCKS} blocks stand inside each other", at)
+                raise TemplateError(f"there are more than {DEEPEST_BLOCKS} levels of nested blocks", at)
         elif name in _DIVIDERS:
             _divide(open_, name, at)
         elif name.startswith("end") and name[3:] in BLOCKS:
             if not open_ or open_[-1][0] != name[3:]:
                 inside = f"; {{% {open_[-1][0]} %}} is still open" if open_ else ""
-                raise Fault(f"{{% {name} %}} closes nothing{inside}", at)
+                raise TemplateError(f"{{% {name} %}} closes nothing{inside}", at)
             open_.pop()
         elif name in ("break", "continue"):
             if not any(block == "for" and part != "else" for block, _, part in open_):
-                raise Fault(f"{{% {name} %}} stands in no {{% for %}}", at)
+                raise TemplateError(f"{{% {name} %}} is not inside a {{% for %}}", at)
         elif name not in SINGLE:
-            raise Fault(_unknown(name), at)
+            raise TemplateError(_unknown(name), at)
     if open_:
         name, at, _ = open_[-1]
-        raise Fault(f"{{% {name} %}} is never closed by {{% end{name} %}}", at)
+        raise TemplateError(f"{{% {name} %}} is never closed by {{% end{name} %}}", at)
 
 
 def _check_between(open_: list[tuple[str, int, str]], token: Token) -> None:
-    """What stands between a case and its first when is never put out."""
+    """Raise TemplateError for content between a case and its first when, which is never output."""
     if open_ and open_[-1][0] == "case" and not open_[-1][2]:
         text = token.value.lstrip()
         if token.kind == TOKEN_OUTPUT or text:
             at = token.start_index + len(token.value) - len(text)
-            raise Fault("nothing may stand between {% case %} and its first {% when %}", at)
+            raise TemplateError("nothing may stand between {% case %} and its first {% when %}", at)
 
 
 def _divide(open_: list[tuple[str, int, str]], name: str, at: int) -> None:
     if not open_ or name not in BLOCKS[open_[-1][0]]:
         places = " or ".join(f"{{% {block} %}}" for block, dividers in BLOCKS.items() if name in dividers)
-        raise Fault(f"{{% {name} %}} belongs directly into {places}", at)
+        raise TemplateError(f"{{% {name} %}} must be directly inside {places}", at)
     block, start, before = open_[-1]
     if before == "else":
-        raise Fault(f"{{% {name} %}} comes after {{% else %}}, which is the last part of a {{% {block} %}}", at)
+        raise TemplateError(f"{{% {name} %}} comes after {{% else %}}, which is the last part of a {{% {block} %}}", at)
     if block == "case" and name == "else" and not before:
-        raise Fault("{% case %} needs a {% when … %} before its {% else %}", at)
+        raise TemplateError("{% case %} needs a {% when … %} before its {% else %}", at)
     open_[-1] = (block, start, name)
 
 

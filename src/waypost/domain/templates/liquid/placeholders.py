@@ -1,4 +1,4 @@
-"""Take the Liquid out of a source before a tool sees it that would not understand it, and put it back afterwards."""
+"""Replace the Liquid in a source by placeholders for a tool that does not know Liquid, and restore it afterwards."""
 
 import re
 from bisect import bisect_right
@@ -12,13 +12,13 @@ _SAFE = re.compile(r"\|\s*(safe|linebreaks|linebreaksbr|newline_to_br|escapejs)\
 
 
 class Hidden:
-    """A source with a word in place of each piece of Liquid, and the pieces."""
+    """A source with a placeholder for each piece of Liquid, and the pieces."""
 
     def __init__(self, source: str) -> None:
         self.pieces: list[str] = []
-        #: The pieces that are tags, by number; the others are outputs.
+        #: The numbers of the pieces that are tags; the others are outputs.
         self.tags: list[int] = []
-        #: Whether an output may put out HTML.
+        #: Whether an output may produce HTML.
         self.makes_html = False
         self._word = _free_word(source)
         self._found = re.compile(rf"{self._word}(\d+)z")
@@ -28,7 +28,7 @@ class Hidden:
         self.text = "".join(self._hide(source))
 
     def _hide(self, source: str) -> list[str]:
-        """Comments go; `raw` stays raw, since its content is put back within a `raw` of its own."""
+        """Return the parts with placeholders. Comments are dropped; content of `raw` is restored inside `raw`."""
         parts: list[str] = []
         for token in tokenize_source(source):
             start, text = token.start_index, token.value
@@ -56,25 +56,25 @@ class Hidden:
         return self.word(len(self.pieces) - 1)
 
     def word(self, number: int) -> str:
-        """What stands in the text for a piece."""
+        """Return the placeholder of a piece."""
         return f"{self._word}{number}z"
 
     def origin(self, index: int) -> int:
-        """Where in the source a character of the text comes from."""
+        """Return the index in the source of a character of the text."""
         found = bisect_right(self._starts, index) - 1
         return self._origins[found] + index - self._starts[found] if found >= 0 else 0
 
     def numbers(self, text: str) -> list[int]:
-        """The pieces that a text holds, in their order."""
+        """Return the numbers of the pieces in a text, in order."""
         return [int(found[1]) for found in self._found.finditer(text)]
 
     def show(self, text: str) -> str:
-        """A text with the pieces back in their places."""
+        """Return a text with its placeholders replaced by the pieces."""
         return self._found.sub(lambda found: self.pieces[int(found[1])], text)
 
 
 def _free_word(source: str) -> str:
-    """A word that begins like no word of the source."""
+    """Return a prefix for placeholders that does not occur in the source."""
     number = 0
     while f"lqd{number}x" in source:
         number += 1

@@ -10,7 +10,7 @@ import msgspec
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from waypost.domain.providers.setup_checks import Called
+from waypost.domain.providers.setup_checks import CallResult
 from waypost.engine.net.curl_transfer import USER_AGENT
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request, Response
@@ -164,7 +164,7 @@ async def call(
     *path: str,
     timeout_ms: int = CALL_TIMEOUT_MS,
     caller: str = "",
-) -> Called:
+) -> CallResult:
     """What one call comes to. It is made once: whoever calls decides about another try.
 
     `caller` is a URL of ours to be named in the user agent, so that the account's own log (CloudTrail) says who asked.
@@ -178,15 +178,15 @@ async def call(
     return read_answer(response)
 
 
-def read_answer(response: Response) -> Called:
+def read_answer(response: Response) -> CallResult:
     """A response with its JSON and its error taken apart; never raises."""
     if response.status is None:
-        return Called(trouble=response.error or "no answer", sent=response.sent)
+        return CallResult(trouble=response.error or "no answer", sent=response.sent)
     body = decode_object(response.body)
     if 200 <= response.status < 300:
-        return Called(status=response.status, body=body)
+        return CallResult(status=response.status, body=body)
     message = _text(body, "Message", "message", "errorMessage")
-    return Called(status=response.status, body=body, error=error_type(response, body), message=message)
+    return CallResult(status=response.status, body=body, error=error_type(response, body), message=message)
 
 
 def error_type(response: Response, body: Mapping[str, Any] | None) -> str | None:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging import failure_codes
-from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
+from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
 from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.setup_checks import BROKEN, THROTTLED, Called
+from waypost.domain.providers.setup_checks import BROKEN, THROTTLED, CallResult
 from waypost.domain.values.ids import public
 from waypost.domain.values.retry import retry_after
 from waypost.engine.net.request import Request, Response
@@ -27,17 +27,17 @@ SEND_MESSAGES = Target(
 )
 
 #: What a DeliveryStatus comes to: outcome, code, reason, suppression (the API's model; vectors of the failure codes).
-_STATUSES: dict[str, tuple[Outcome, int | None, str | None, str | None]] = {
-    "SUCCESSFUL": (Outcome.ACCEPTED, None, None, None),
-    "DUPLICATE": (Outcome.REJECTED, failure_codes.DUPLICATE, "duplicate", None),
-    "OPT_OUT": (Outcome.REJECTED, failure_codes.OTHER, "opted_out", "opted_out"),
-    "PERMANENT_FAILURE": (Outcome.REJECTED, failure_codes.OTHER, "permanent", None),
+_STATUSES: dict[str, tuple[SendOutcome, int | None, str | None, str | None]] = {
+    "SUCCESSFUL": (SendOutcome.ACCEPTED, None, None, None),
+    "DUPLICATE": (SendOutcome.REJECTED, failure_codes.DUPLICATE, "duplicate", None),
+    "OPT_OUT": (SendOutcome.REJECTED, failure_codes.OTHER, "opted_out", "opted_out"),
+    "PERMANENT_FAILURE": (SendOutcome.REJECTED, failure_codes.OTHER, "permanent", None),
     # Pinpoint says that it will not try these two again itself.
-    "TEMPORARY_FAILURE": (Outcome.RETRY, failure_codes.UNDELIVERED, "temporary", None),
-    "THROTTLED": (Outcome.RETRY, failure_codes.THROTTLED, "throttled", None),
-    "UNKNOWN_FAILURE": (Outcome.REJECTED, failure_codes.OTHER, "unknown", None),
+    "TEMPORARY_FAILURE": (SendOutcome.RETRY, failure_codes.UNDELIVERED, "temporary", None),
+    "THROTTLED": (SendOutcome.RETRY, failure_codes.THROTTLED, "throttled", None),
+    "UNKNOWN_FAILURE": (SendOutcome.REJECTED, failure_codes.OTHER, "unknown", None),
 }
-_BY_NUMBER = (Outcome.REJECTED, failure_codes.INVALID_NUMBER, "invalid_number", None)
+_BY_NUMBER = (SendOutcome.REJECTED, failure_codes.INVALID_NUMBER, "invalid_number", None)
 _TYPES = {"transactional": "TRANSACTIONAL", "promotional": "PROMOTIONAL"}
 _NUMBER = re.compile(r"phone|number|e\.164", re.IGNORECASE)
 _SENDER = re.compile(r"originat|sender", re.IGNORECASE)
@@ -60,7 +60,7 @@ class _Entry(msgspec.Struct, rename="pascal"):
     message_id: str | None = None
 
 
-class _Answer(msgspec.Struct, rename="pascal"):
+class _SendMessagesResponse(msgspec.Struct, rename="pascal"):
     """The body of an answer with status 200 (MessageResponse)."""
 
     result: dict[str, _Entry]
@@ -72,7 +72,7 @@ class _LooseAnswer(msgspec.Struct, rename="pascal"):
     result: dict[str, msgspec.Raw]
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_answer = msgspec.json.Decoder(_SendMessagesResponse).decode
 _decode_loose = msgspec.json.Decoder(_LooseAnswer).decode
 _decode_entry = msgspec.json.Decoder(_Entry).decode
 
@@ -167,18 +167,18 @@ def divisible(messages: list[Outgoing], response: Response) -> bool:
     """Whether one of several messages may have spoilt the call for the others: then halves of it may be sent again."""
     if len(messages) < 2 or response.status not in (400, 413):
         return False
-    return _judge_call(response, 0).outcome is Outcome.REJECTED
+    return _judge_call(response, 0).outcome is SendOutcome.REJECTED
 
 
-_NOT_IN_IT = Verdict(outcome=Outcome.RETRY, code=failure_codes.OTHER, reason="not_alike", retry_after=0)
+_NOT_IN_IT = Verdict(outcome=SendOutcome.RETRY, code=failure_codes.OTHER, reason="not_alike", retry_after=0)
 _UNREADABLE = Verdict(
-    outcome=Outcome.UNKNOWN,
+    outcome=SendOutcome.UNKNOWN,
     code=failure_codes.OTHER,
     reason="no_answer",
     detail="Pinpoint answered 200 with something else",
 )
 _NOT_NAMED = Verdict(
-    outcome=Outcome.UNKNOWN,
+    outcome=SendOutcome.UNKNOWN,
     code=failure_codes.OTHER,
     reason="no_answer",
     detail="the answer of Pinpoint says nothing of this address",
@@ -214,15 +214,15 @@ def _judge_entry(entry: _Entry | None) -> Verdict:
     message_id = entry.message_id[:200] if entry.message_id else None
     if known is None:
         return Verdict(
-            outcome=Outcome.UNKNOWN,
+            outcome=SendOutcome.UNKNOWN,
             code=failure_codes.OTHER,
             reason="unrecognised",
             provider_code=status[:100] or None,
             detail=detail,
             provider_message_id=message_id,
         )
-    if known[0] is Outcome.ACCEPTED:
-        return Verdict(outcome=Outcome.ACCEPTED, provider_message_id=message_id)
+    if known[0] is SendOutcome.ACCEPTED:
+        return Verdict(outcome=SendOutcome.ACCEPTED, provider_message_id=message_id)
     if status == "PERMANENT_FAILURE" and detail and _about_number(detail):
         known = _BY_NUMBER
     outcome, code, reason, suppress = known
@@ -249,21 +249,21 @@ def _judge_call(response: Response, now: int) -> Verdict:
     if status is None:
         return _judge_silence(called, response)
     if status == 429 or error in THROTTLED:
-        outcome, code, reason = Outcome.RETRY, failure_codes.THROTTLED, "throttled"
+        outcome, code, reason = SendOutcome.RETRY, failure_codes.THROTTLED, "throttled"
     elif error in BROKEN or status in (500, 503):
         # "Unexpected internal errors" (reference of the API): that nothing was sent, AWS does not say, and SendMessages
         # takes no idempotency token.
-        outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "provider_5xx"
+        outcome, code, reason = SendOutcome.UNKNOWN, failure_codes.OTHER, "provider_5xx"
     elif status >= 500 or status < 300:
         # Somebody in between lost patience, or says that it is done: whether Pinpoint took it, nobody knows.
-        outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "no_answer"
+        outcome, code, reason = SendOutcome.UNKNOWN, failure_codes.OTHER, "no_answer"
     elif error in ("PayloadTooLargeException", "RequestEntityTooLarge") or status == 413:
-        outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "too_large"
+        outcome, code, reason = SendOutcome.REJECTED, failure_codes.OTHER, "too_large"
     elif error in ("BadRequestException", "ValidationException") or (status in (400, 422) and error is None):
-        outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "bad_request"
+        outcome, code, reason = SendOutcome.REJECTED, failure_codes.OTHER, "bad_request"
     else:
         # Keys, permissions, region, project, the clock: the next call would be refused as well.
-        outcome, code, reason = Outcome.MISCONFIGURED, None, "configuration"
+        outcome, code, reason = SendOutcome.MISCONFIGURED, None, "configuration"
     # Pinpoint itself says nothing of the kind; what stands in front of it may.
     asked = next((value for name, value in response.headers if name == "retry-after"), None)
     return Verdict(
@@ -272,15 +272,15 @@ def _judge_call(response: Response, now: int) -> Verdict:
         reason=reason,
         provider_code=error or f"http_{status}",
         detail=called.message,
-        retry_after=retry_after(asked, now) if outcome is Outcome.RETRY else None,
+        retry_after=retry_after(asked, now) if outcome is SendOutcome.RETRY else None,
     )
 
 
-def _judge_silence(called: Called, response: Response) -> Verdict:
+def _judge_silence(called: CallResult, response: Response) -> Verdict:
     trouble = called.trouble or ""
     detail = trouble[:500]
     if trouble.startswith("address_forbidden"):
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration", detail=detail)
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration", detail=detail)
     if not response.sent:
-        return Verdict(outcome=Outcome.RETRY, code=failure_codes.OTHER, reason="unreachable", detail=detail)
-    return Verdict(outcome=Outcome.UNKNOWN, code=failure_codes.OTHER, reason="no_answer", detail=detail)
+        return Verdict(outcome=SendOutcome.RETRY, code=failure_codes.OTHER, reason="unreachable", detail=detail)
+    return Verdict(outcome=SendOutcome.UNKNOWN, code=failure_codes.OTHER, reason="no_answer", detail=detail)

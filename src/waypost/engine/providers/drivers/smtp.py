@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from waypost.domain.messaging.failure_codes import INVALID_NUMBER, OTHER, REJECTED, THROTTLED, UNDELIVERED
-from waypost.domain.messaging.message import Outcome, Outgoing, Verdict
+from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
 from waypost.domain.messaging.mime import build_mail, check_address, parse_sender
 from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.smtp import Stage, enhanced_code
+from waypost.domain.providers.smtp import SmtpStage, enhanced_code
 from waypost.domain.values.ids import public
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Envelope, Request, Response
@@ -94,7 +94,7 @@ def read(
 ) -> list[Verdict]:
     """What the server's last reply, or its absence, means for the message."""
     verdict = judge(response)
-    if verdict.outcome is Outcome.ACCEPTED:
+    if verdict.outcome is SendOutcome.ACCEPTED:
         # Servers have numbers of their own, that nobody sees again: whatever comes back names the Message-ID.
         verdict = msgspec.structs.replace(verdict, provider_message_id=_message_id(connection.config, messages[0]))
     return [verdict] * len(messages)
@@ -108,7 +108,7 @@ async def check_smtp(outbound: Outbound, config: Mapping[str, Any], timeout_ms: 
     sender, envelope_sender = _senders(config)
     parse_sender(sender)
     response = await outbound.check_mail(_request(config, envelope_sender, (), b"", timeout_ms))
-    if response.status == 250 and response.stage == Stage.SENDER:
+    if response.status == 250 and response.stage == SmtpStage.SENDER:
         return MailCheck(ok=True, stage=response.stage, status=250, reason=None, detail=_detail(response))
     verdict = judge(response)
     return MailCheck(
@@ -132,14 +132,14 @@ def judge(response: Response) -> Verdict:
     enhanced = enhanced_code(response.body.decode("utf-8", "replace"))
     code = enhanced or str(response.status)
     stage = response.stage
-    if stage == Stage.MESSAGE and 200 <= response.status < 300:
-        return Verdict(outcome=Outcome.ACCEPTED, provider_code=code, detail=detail)
-    if stage == Stage.MESSAGE and response.status < 400:
-        return Verdict(outcome=Outcome.UNKNOWN, code=OTHER, reason="no_answer", provider_code=code, detail=detail)
+    if stage == SmtpStage.MESSAGE and 200 <= response.status < 300:
+        return Verdict(outcome=SendOutcome.ACCEPTED, provider_code=code, detail=detail)
+    if stage == SmtpStage.MESSAGE and response.status < 400:
+        return Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="no_answer", provider_code=code, detail=detail)
     if response.status < 500:
         fast = (enhanced is None or enhanced.startswith(("4.7.", "4.4.5", "4.5.3"))) and _TOO_FAST.search(detail)
         outcome, failure, reason = (
-            Outcome.RETRY,
+            SendOutcome.RETRY,
             THROTTLED if fast else UNDELIVERED,
             "throttled" if fast else "temporary",
         )
@@ -149,28 +149,28 @@ def judge(response: Response) -> Verdict:
     return Verdict(outcome=outcome, code=number, reason=reason, provider_code=code, detail=detail, suppress=suppress)
 
 
-def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[Outcome, int | None, str]:
+def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[SendOutcome, int | None, str]:
     """What a reply of 5xx means: the outcome, our code and our reason."""
-    if status in (530, 534, 535, 538) or stage == Stage.LOGIN:
-        return Outcome.MISCONFIGURED, None, "credentials"
-    if stage in (Stage.CONNECT, Stage.HELLO, Stage.TLS):
-        return Outcome.MISCONFIGURED, None, "configuration"
+    if status in (530, 534, 535, 538) or stage == SmtpStage.LOGIN:
+        return SendOutcome.MISCONFIGURED, None, "credentials"
+    if stage in (SmtpStage.CONNECT, SmtpStage.HELLO, SmtpStage.TLS):
+        return SendOutcome.MISCONFIGURED, None, "configuration"
     if (status == 552 and not enhanced.startswith("5.2.")) or enhanced == "5.3.4":
-        return Outcome.REJECTED, REJECTED, "too_large" if enhanced in ("", "5.3.4") else "rejected"
-    if stage == Stage.SENDER:
-        return Outcome.MISCONFIGURED, None, "sender_refused"
-    if stage == Stage.RECIPIENT and _NOT_FOR_US.search(detail):
+        return SendOutcome.REJECTED, REJECTED, "too_large" if enhanced in ("", "5.3.4") else "rejected"
+    if stage == SmtpStage.SENDER:
+        return SendOutcome.MISCONFIGURED, None, "sender_refused"
+    if stage == SmtpStage.RECIPIENT and _NOT_FOR_US.search(detail):
         # Relay access denied: it takes mails for its own people only, or from those who log in.
-        return Outcome.MISCONFIGURED, None, "relay_refused"
+        return SendOutcome.MISCONFIGURED, None, "relay_refused"
     if enhanced.startswith("5.1.") and enhanced not in ("5.1.7", "5.1.8"):
-        return Outcome.REJECTED, INVALID_NUMBER, "invalid_address"
-    if stage == Stage.RECIPIENT and not enhanced and status in (521, 550, 551, 553, 556):
-        return Outcome.REJECTED, INVALID_NUMBER, "invalid_address"
-    if stage == Stage.RECIPIENT and enhanced in ("5.0.0", "5.5.0") and status in (550, 551, 553):
-        return Outcome.REJECTED, INVALID_NUMBER, "invalid_address"
+        return SendOutcome.REJECTED, INVALID_NUMBER, "invalid_address"
+    if stage == SmtpStage.RECIPIENT and not enhanced and status in (521, 550, 551, 553, 556):
+        return SendOutcome.REJECTED, INVALID_NUMBER, "invalid_address"
+    if stage == SmtpStage.RECIPIENT and enhanced in ("5.0.0", "5.5.0") and status in (550, 551, 553):
+        return SendOutcome.REJECTED, INVALID_NUMBER, "invalid_address"
     if status in (550, 551, 552, 553, 554) or enhanced.startswith(("5.2.", "5.7.")):
-        return Outcome.REJECTED, REJECTED, "rejected"
-    return Outcome.REJECTED, OTHER, "refused"
+        return SendOutcome.REJECTED, REJECTED, "rejected"
+    return SendOutcome.REJECTED, OTHER, "refused"
 
 
 def _silence(response: Response) -> Verdict:
@@ -178,18 +178,18 @@ def _silence(response: Response) -> Verdict:
     detail = (response.error or "")[:LONGEST_DETAIL]
     word = detail.partition(":")[0]
     if response.sent:
-        return Verdict(outcome=Outcome.UNKNOWN, code=OTHER, reason="no_answer", detail=detail)
+        return Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="no_answer", detail=detail)
     if word == "no_utf8":
-        return Verdict(outcome=Outcome.REJECTED, code=INVALID_NUMBER, reason="invalid_address", detail=detail)
-    if word == "not_sent" and response.stage != Stage.CONNECT:
-        return Verdict(outcome=Outcome.REJECTED, code=OTHER, reason="cannot_build", detail=detail)
+        return Verdict(outcome=SendOutcome.REJECTED, code=INVALID_NUMBER, reason="invalid_address", detail=detail)
+    if word == "not_sent" and response.stage != SmtpStage.CONNECT:
+        return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason="cannot_build", detail=detail)
     if word in _FAULTS:
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason=word, detail=detail)
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason=word, detail=detail)
     if word == "tls" and "certificate" in detail.lower():
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="certificate", detail=detail)
-    if word in ("not_smtp", "not_sent") and response.stage == Stage.CONNECT:
-        return Verdict(outcome=Outcome.MISCONFIGURED, reason="configuration", detail=detail)
-    return Verdict(outcome=Outcome.RETRY, code=OTHER, reason="unreachable", detail=detail)
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="certificate", detail=detail)
+    if word in ("not_smtp", "not_sent") and response.stage == SmtpStage.CONNECT:
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration", detail=detail)
+    return Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="unreachable", detail=detail)
 
 
 def _detail(response: Response) -> str:
