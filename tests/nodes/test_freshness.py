@@ -94,6 +94,8 @@ async def test_what_is_deleted_leaves_nothing_in_memory(still: Pair):
     for account in accounts:
         await still.post.send_many([number(n) for n in range(8)], connection_id=public("con", account))
     await eventually(lambda: all(node.engine.dispatcher.held for node in still.nodes))
+    for node in still.nodes:
+        node.engine.dispatcher.note_spilled(ids[0], True)
     for id_ in ids:
         await still.one.database.transact(endpoints.delete_webhook, 1, id_, now_us())
     for account in accounts:
