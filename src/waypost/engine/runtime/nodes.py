@@ -106,8 +106,9 @@ async def _dead(tx: Tx, unseen: int) -> list[int]:
 
 
 async def _evict(tx: Tx, unseen: int, orphan: Orphan) -> bool:
-    ids = await _dead(tx, unseen)
-    if not ids or await tx.run("nodes.evict", ids=ids, unseen=unseen) != len(ids):
+    # One that says in this moment that it lives keeps what it holds; those that are gone hold nothing from now on.
+    ids = [row[0] for row in await tx.rows("nodes.evict", unseen=unseen)]
+    if not ids:
         return False
     await orphan(tx, ids)
     log.warning("took over from dead processes", action="nodes_buried", nodes=ids)

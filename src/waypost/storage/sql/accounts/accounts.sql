@@ -32,6 +32,10 @@ DELETE FROM keys WHERE workspace_id = :workspace_id AND id = :id;
 -- How many keys besides this one may manage the workspace: the last one cannot be deleted.
 SELECT count(*) FROM keys WHERE workspace_id = :workspace_id AND id <> :id AND scopes LIKE '%"manage"%';
 
+-- name: clock.now
+-- The database's own clock.
+SELECT @now;
+
 -- name: nodes.list
 -- Here and below, the times are those of the database's clock: processes on several machines compare them.
 SELECT id, token, @now - seen_at AS unseen FROM nodes ORDER BY id;
@@ -55,7 +59,8 @@ SELECT id FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint);
 SELECT count(*) FROM nodes WHERE seen_at >= @now - CAST(:within AS bigint) AND sends = 1;
 
 -- name: nodes.evict
-DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < @now - CAST(:unseen AS bigint);
+-- Those that are dead at this moment: one that was seen since it was looked for stays.
+DELETE FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint) RETURNING id;
 
 -- name: nodes.clear
 -- At the start of the only process on this database.

@@ -1,0 +1,246 @@
+"""One of two nodes dies, or stands still for a minute: the other takes over, and nobody is texted twice."""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.engine.conftest import Outside
+from tests.engine.messaging.test_sending import number
+from tests.nodes.conftest import Node, Pair, close_pair, frozen, open_pair
+from tests.waiting import eventually
+from waypost.clock import HOUR, SECOND, now_us
+from waypost.storage.database import Tx
+from waypost.storage.postgres import PostgresTx
+
+pytestmark = pytest.mark.postgres
+
+T = TypeVar("T")
+REAL = time.time_ns
+
+
+async def all_over(pair: Pair, node: Node, *endpoint_ids: int) -> None:
+    """Every delivery has ended, and every message was sent or is unknown."""
+
+    async def over() -> bool:
+        statuses = {row[0] for row in await node.sql("SELECT DISTINCT status FROM messages")}
+        settled = [await node.settled(id_) for id_ in endpoint_ids]
+        return statuses <= {"sent", "unknown"} and all(settled)
+
+    await eventually(over)
+
+
+async def get_to_work(pair: Pair) -> int:
+    """Both nodes have deliveries and texts under way, and more that wait; the id of the endpoint."""
+    endpoint_id = await pair.endpoint("taken-over", concurrency=4)
+    pair.outside.behave("taken-over", delay=0.05)
+    await pair.connect("http", concurrency=8)
+    pair.post.fate("gateway", latency=0.1, receipts=False)
+    for node, post, first in ((pair.one, pair.post, 0), (pair.other, pair.other_post, 500)):
+        await node.post(60)
+        await post.send_many([number(first + n) for n in range(60)])
+    await eventually(lambda: all(node.engine.sender.in_flight for node in pair.nodes))
+    await eventually(lambda: pair.outside.count("taken-over") >= 8 and pair.one.engine.dispatcher.in_flight)
+    return endpoint_id
+
+
+def texted(pair: Pair) -> Counter[str]:
+    """How often each number got a text."""
+    return Counter(sent["address"] for sent in pair.post.taken("gateway"))
+
+
+async def test_one_node_dies_and_the_other_takes_over(pair: Pair):
+    endpoint_id = await get_to_work(pair)
+    dead = pair.one.engine.ids.node
+    held = set(pair.one.engine.sender._held)
+    await pair.one.die()
+    await pair.other.unseen(dead)
+    pair.one = pair.other  # What is asked from now on is asked of the one that is left.
+    await all_over(pair, pair.other, endpoint_id)
+    rows = await pair.other.sql("SELECT id, address, status FROM messages")
+    assert len(rows) == 120
+    # What it had on the wire is unknown: it may have arrived. What waited was sent once.
+    assert {id_ for id_, _, status in rows if status == "unknown"} <= held
+    assert held
+    assert set(texted(pair).values()) == {1}
+    assert {address for _, address, status in rows if status == "sent"} <= texted(pair).keys()
+    balance = await pair.other.balance(endpoint_id)
+    assert (balance.accepted, balance.delivered) == (120, 120)
+    assert pair.outside.distinct("taken-over") == 120
+    assert pair.outside.count("taken-over") >= 120
+    await eventually(lambda: pair.other.engine.dispatcher.share == pair.other.engine.sender.share == 1)
+    await pair.check()
+
+
+async def test_a_node_that_stood_still_gives_up_what_is_no_longer_its_own(pair: Pair):
+    endpoint_id = await get_to_work(pair)
+    one, other = (node.engine for node in pair.nodes)
+    old = one.ids.node
+    async with frozen(pair.one):
+        await pair.other.unseen(old)
+        await all_over(pair, pair.other, endpoint_id)
+        assert other.dispatcher.share == other.sender.share == 1
+        before = texted(pair)
+        ended = dict(await pair.other.sql("SELECT event_id, settled_at FROM deliveries"))
+    await eventually(lambda: one.ids.node != old and other.dispatcher.share == 2)
+    await eventually(lambda: not one.dispatcher.holdings and not one.dispatcher.in_flight and not one.dispatcher.held)
+    await eventually(lambda: not one.sender._held and not one.sender.in_flight)
+    # Nothing that the other one settled was settled again, and no text that was not on the wire left later.
+    assert dict(await pair.other.sql("SELECT event_id, settled_at FROM deliveries")) == ended
+    assert texted(pair) == before
+    assert set(before.values()) == {1}
+    assert (await pair.one.balance(endpoint_id)).delivered == pair.outside.distinct("taken-over") == 120
+    await pair.check()
+    # It works again, under its new number.
+    await pair.one.post(5)
+    await pair.post.send(number(999))
+    await eventually(lambda: pair.outside.distinct("taken-over") == 125 and texted(pair)[number(999)] == 1)
+    await all_over(pair, pair.other, endpoint_id)
+    assert {row[0] for row in await pair.one.sql("SELECT id FROM nodes")} == {one.ids.node, other.ids.node}
+
+
+async def test_what_a_node_took_under_a_number_it_had_lost_is_taken_over(still: Pair):
+    endpoint_id = await still.endpoint("lost")
+    engine = still.one.engine
+    old = engine.ids.node
+    await still.other.unseen(old)
+    await still.other.run("heartbeat")
+    # It does not know yet: these are held by a number that no node has.
+    await still.one.emit(20)
+    await still.one.run("heartbeat")
+    assert engine.ids.node != old
+    assert await still.one.sql("SELECT DISTINCT node FROM deliveries") == [(None,)]
+
+    async def turn() -> bool:
+        await still.both("claim", 1)
+        return bool(await still.one.settled(endpoint_id))
+
+    await eventually(turn)
+    assert still.outside.count("lost") == 20
+    await still.check()
+
+
+async def test_a_node_that_comes_back_while_others_are_evicted_keeps_its_own(
+    still: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    await still.endpoint("beats")
+    one, other = (node.engine for node in still.nodes)
+    dead = next(n for n in range(1, 4000) if n not in (one.ids.node, other.ids.node))
+    held = await still.one.emit(20)
+    await still.one.sql("INSERT INTO nodes SELECT $1, 'dead', host, 1, started_at, seen_at FROM nodes LIMIT 1", dead)
+    await still.one.sql("UPDATE deliveries SET node = $1 WHERE event_id = ANY($2)", dead, held[:10])
+    for id_ in (dead, one.ids.node):
+        await still.one.unseen(id_)
+    with monkeypatch.context() as patch:
+        for name in ("run", "rows"):
+            patch.setattr(PostgresTx, name, beat_before_evict(getattr(PostgresTx, name), still.one))
+        patch.setattr(one.node, "evict_expired", never)
+        await other.heartbeat()
+        await other.heartbeat()
+    # One was dead, the other one came back between the look and the eviction: each gets what is its own.
+    found = await still.one.sql("SELECT node, count(*) FROM deliveries GROUP BY 1")
+    assert dict(found) == {None: 10, one.ids.node: 10}
+    assert {row[0] for row in await still.one.sql("SELECT id FROM nodes")} == {one.ids.node, other.ids.node}
+
+
+def beat_before_evict(ask: Callable[..., Awaitable[Any]], node: Node) -> Callable[..., Awaitable[Any]]:
+    """Ask the database, but have a node say that it lives between the look for dead ones and their eviction."""
+
+    async def beat_first(tx: Tx, query: str, **values: Any) -> Any:
+        if query == "nodes.evict":
+            await node.run("heartbeat")
+        return await ask(tx, query, **values)
+
+    return beat_first
+
+
+async def never() -> bool:
+    return False
+
+
+#: How far ahead the clock of whoever asks is.
+SKEW: contextvars.ContextVar[int] = contextvars.ContextVar("skew", default=0)
+
+
+class Clock:
+    """A clock that is wrong for one node only: for its tasks by their context, and for its outbound thread."""
+
+    def __init__(self, skew: int) -> None:
+        self.skew = skew
+        self.context = contextvars.copy_context()
+        self.context.run(SKEW.set, skew)
+        self.threads: set[threading.Thread] = set()
+
+    def now(self) -> int:
+        """The time as `time.time_ns` gives it to whoever asks."""
+        skew = self.skew if threading.current_thread() in self.threads else SKEW.get()
+        return REAL() + skew * 1000
+
+    async def run(self, work: Awaitable[T]) -> T:
+        """Do something on the node whose clock is wrong."""
+
+        async def wait() -> T:
+            return await work
+
+        return await asyncio.create_task(wait(), context=self.context)
+
+
+@contextlib.asynccontextmanager
+async def clocks_apart(skew: int, url: str, data: Path, outside: Outside, **settings: Any) -> Any:
+    """Two nodes at work, and the clock of the second."""
+    clock = Clock(skew)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time_ns", clock.now)
+        pair = await open_pair(url, data, outside, other=clock.run, **settings)
+        clock.threads.add(pair.other.engine.outbound._thread)
+        try:
+            yield pair, clock
+        finally:
+            await close_pair(pair)
+
+
+@pytest.mark.parametrize("skew", [-HOUR, -5 * SECOND, 5 * SECOND, HOUR])
+async def test_two_nodes_whose_clocks_differ(postgres_url: str, tmp_path: Path, sunk: Outside, skew: int):
+    async with clocks_apart(skew, postgres_url, tmp_path, sunk, retry_base=0.01) as (pair, clock):
+        numbers = [node.engine.ids.node for node in pair.nodes]
+        endpoint_id = await pair.endpoint("skewed")
+        pair.outside.script("skewed", *[{"status": 500}] * 6)
+        await pair.connect("http")
+        pair.post.fate("gateway", receipts=False)
+        await pair.one.post(40)
+        await clock.run(pair.other.post(40))
+        await pair.post.send_many([number(n) for n in range(20)])
+        await clock.run(pair.other_post.send_many([number(100 + n) for n in range(20)]))
+
+        async def over() -> bool:
+            await pair.one.run("heartbeat")
+            await clock.run(pair.other.run("heartbeat"))
+            # A retry that a clock scheduled that was ahead is brought back.
+            await pair.one.run("clock")
+            return bool(await pair.one.settled(endpoint_id)) and (await pair.post.statuses())["sent"] == 40
+
+        await eventually(over)
+        assert [node.engine.ids.node for node in pair.nodes] == numbers
+        assert [node.engine.dispatcher.share for node in pair.nodes] == [2, 2]
+        assert (await pair.one.balance(endpoint_id)).delivered == pair.outside.distinct("skewed") == 80
+        assert pair.outside.count("skewed") == 86
+        assert set(texted(pair).values()) == {1}
+        await pair.check()
+
+
+async def test_a_clock_that_is_behind_hastens_no_retries(still: Pair, monkeypatch: pytest.MonkeyPatch):
+    await still.endpoint("behind")
+    ids = await still.one.owed(10)
+    due_at = now_us() + int(0.8 * SECOND)
+    await still.one.sql("UPDATE deliveries SET due_at = $1, tries = 1 WHERE event_id = ANY($2)", due_at, ids)
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time_ns", lambda: REAL() - HOUR * 1000)
+        await still.other.run("clock")
+    assert await still.one.sql("SELECT DISTINCT due_at FROM deliveries") == [(due_at,)]
