@@ -73,7 +73,7 @@ class Node(World):
         """Leave as `kill -9` would: nothing is finished, settled or given back."""
         engine = self.engine
         engine.sender._draining = engine.dispatcher._draining = True
-        tasks = [*engine.scheduler._tasks, engine._recording, *engine.sender._lanes.values(), *engine.sender._calls]
+        tasks = [*engine.scheduler._tasks, engine._recording, *engine.sender._claiming.values(), *engine.sender._calls]
         for task in tasks:
             if task is not None:
                 task.cancel()

@@ -10,7 +10,7 @@ from tests.engine.messaging.test_sending import DENIED, Post, number
 from tests.nodes.conftest import Pair, open_node
 from tests.waiting import eventually
 from waypost.clock import SECOND, now_us
-from waypost.domain.templates.template import Source, Variant
+from waypost.domain.templates.template import TemplateSource, Variant
 from waypost.domain.values.ids import public
 from waypost.engine.providers import connection_records
 from waypost.engine.templates import templates
@@ -51,7 +51,7 @@ async def test_an_endpoint_that_changed_is_known_with_the_next_event_and_the_nex
 async def test_a_template_that_changed_is_used_at_once(still: Pair):
     one = still.one.engine
     await still.connect("http")
-    variants = [[Variant(content=Source(text=text))] for text in ("old", "new")]
+    variants = [[Variant(content=TemplateSource(text=text))] for text in ("old", "new")]
     made = await one.database.transact(templates.create_template, one.ids, 1, "t", "sms", variants[0], now_us())
     for text, node_post in (("old", still.other_post), ("new", still.other_post)):
         if text == "new":
