@@ -1,4 +1,4 @@
-"""Messages on both stores: taken in once, claimed once, moved up, and counted as they move."""
+"""Messages on both databases: recorded once, claimed once, changed by results and receipts, and counted."""
 
 import asyncio
 import contextlib
@@ -22,6 +22,7 @@ from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.messaging import retention
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.queue import Claim, claim, is_stuck, recover_orphaned, reroute_queued
@@ -29,7 +30,6 @@ from waypost.engine.messaging.recording import MessageBatch, NewMessage, Routing
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped
-from waypost.engine.runtime import retention
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.journal import Journal
@@ -124,7 +124,7 @@ class Office:
     ) -> MessageBatch:
         asked = IdempotencyKey(key, digest) if key else None
         answer = Answer(202, json.dumps([m.id for m in messages]).encode())
-        made = MessageBatch(workspace_id=1, messages=list(messages), asked=asked, answer=answer, **changes)
+        made = MessageBatch(workspace_id=1, messages=list(messages), idempotency_key=asked, answer=answer, **changes)
         await self.hand_in(made)
         return made
 
@@ -357,7 +357,9 @@ async def test_the_same_request_is_taken_once(office: Office):
     assert three.refused.code == "idempotency_key_reused"
     # Two of them in one batch, too.
     twins = [
-        MessageBatch(workspace_id=1, messages=[m], asked=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id))
+        MessageBatch(
+            workspace_id=1, messages=[m], idempotency_key=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id)
+        )
         for m in (office.message(), office.message())
     ]
     await office.hand_in(*twins)
@@ -647,13 +649,13 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
         contents = await tx.rows("messages.list", workspace_id=1, before=1 << 62, since=0, n=100)
         return contents, await tx.rows("messages.get", workspace_id=1, id=done.id)
 
-    assert await retention.prune(office.database, 1, now + 91 * DAY, 90, 30) > 0
+    assert await retention.prune_messaging(office.database, now + 91 * DAY, 90) > 0
     messages, gone = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in (*scheduled, late))
     assert gone == []
     for m in scheduled:
         assert (await office.look(m.id))["content"] is not None
-    await retention.prune(office.database, 1, now + 151 * DAY, 90, 30)
+    await retention.prune_messaging(office.database, now + 151 * DAY, 90)
     messages, _ = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in scheduled)
 

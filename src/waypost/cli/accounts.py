@@ -12,7 +12,7 @@ from waypost.clock import Ids, iso, now_us
 from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.workspaces import create_key, create_workspace, delete_key, list_keys, require_workspace
-from waypost.engine.runtime.key_rotation import reseal_all
+from waypost.engine.runtime.key_rotation import reencrypt_all
 from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Row, Tx
@@ -143,7 +143,7 @@ async def delete(data: str | None, workspace: str, yes: bool, key: str) -> None:
 async def reencrypt(data: str | None, as_json: bool) -> None:
     """Encrypt all stored secrets under the first secret key, so that older ones can be removed from the settings."""
     async with opened(data) as (database, settings):
-        done = await reseal_all(database, await open_secrets(database, settings))
+        done = await reencrypt_all(database, await open_secrets(database, settings))
     if as_json:
         print_json(done)
         return

@@ -237,13 +237,13 @@ async def _secrets(database: Database, settings: Settings) -> Found:
         return Found("none is stored; the first start makes the key")
     encryption = open_encryption(settings.secret_key, settings.data_dir)
     seen, wrong = 0, []
-    for what, prefix, query, names, width, start in _SEALED:
+    for what, prefix, query, names, width, start in _ENCRYPTED:
         after: Row | None = start
         while after is not None:
             rows = await database.read(_rows, query, dict(zip(names, after, strict=True)))
             for row in rows:
                 seen += 1
-                if not _opens(encryption, row[width:]):
+                if not _decrypts(encryption, row[width:]):
                     wrong.append(f"{what} {public(prefix, row[0])}")
             after = tuple(rows[-1][:width]) if len(rows) == STEP else None
     if wrong:
@@ -256,10 +256,10 @@ async def _secrets(database: Database, settings: Settings) -> Found:
 
 #: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
 #: and how many columns of the key stand in front of the secrets.
-_SEALED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
-    ("connection", "con", "connections.sealed", ("after",), 1, (-1,)),
-    ("endpoint", "whk", "endpoints.sealed", ("after",), 1, (-1,)),
-    ("a kept answer of", "ws", "idempotency.sealed", ("workspace_id", "key"), 2, (-1, "")),
+_ENCRYPTED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
+    ("connection", "con", "connections.encrypted", ("after",), 1, (-1,)),
+    ("endpoint", "whk", "endpoints.encrypted", ("after",), 1, (-1,)),
+    ("a kept answer of", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
 )
 
 
@@ -267,10 +267,10 @@ async def _rows(tx: Tx, query: str, values: dict[str, object]) -> list[Row]:
     return await tx.rows(query, **values, n=STEP)
 
 
-def _opens(encryption: Encryption, sealed: Row) -> bool:
+def _decrypts(encryption: Encryption, encrypted: Row) -> bool:
     try:
-        for text in sealed:
-            encryption.open(text)
+        for text in encrypted:
+            encryption.decrypt(text)
     except Error:
         return False
     return True

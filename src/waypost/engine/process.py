@@ -1,4 +1,4 @@
-"""Build the engine, plug its areas into the runtime, start its loops, and stop them without losing anything."""
+"""Build the engine, plug its areas into the runtime, start its loops, and stop them without losing data."""
 
 import asyncio
 import time
@@ -11,10 +11,12 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.events.area import EventArea
+from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
+from waypost.engine.messaging.retention import prune_messaging
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.net.outbound import Outbound
@@ -24,7 +26,7 @@ from waypost.engine.runtime import nodes
 from waypost.engine.runtime.encryption import Encryption, open_encryption
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
-from waypost.engine.runtime.retention import give_up_deleted, prune
+from waypost.engine.runtime.retention import prune_idempotency
 from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
 from waypost.engine.templates.templates import Templates
 from waypost.engine.webhooks.area import WebhookArea
@@ -34,28 +36,29 @@ from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
 from waypost.engine.webhooks.holdings import LOOK_BACK_S, LookBack
 from waypost.engine.webhooks.replays import advance_replays
+from waypost.engine.webhooks.retention import give_up_deleted, prune_webhooks
 from waypost.errors import Unavailable
 from waypost.settings import Settings
 from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
-#: Seconds that requests under way may take to end at a shutdown, beyond the longest timeout of an endpoint.
+#: Seconds that a shutdown waits for requests in progress: longer than the longest timeout of an endpoint.
 DRAIN_S = 35.0
-#: How often retries are looked for that a wrong clock put off.
+#: How often the engine looks for retries that a wrong clock scheduled too late.
 CLOCK_S = 60.0
-#: How often everything past its time is deleted.
+#: How often rows past their retention are deleted.
 PRUNE_S = HOUR / SECOND / 4
 
 
 class Engine:
-    """Everything that happens in one process, over one database."""
+    """The engine of one process over one database."""
 
     def __init__(self, database: Database, settings: Settings, *, sends: bool = True) -> None:
         self.database = database
         self.settings = settings
         self._sends = sends
-        # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
+        # Proportional to the retry base, so that pauses shrink with it in tests and demos.
         retry_s = settings.retry_base / 80
         # Runtime and network.
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
@@ -65,7 +68,7 @@ class Engine:
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
         self.webhooks_due, self.deferred_due = Alarm(), Alarm()
-        # What areas know and send with.
+        # The registries and clients of the areas.
         self.dispatcher = Dispatcher(
             self.outbound,
             report=self.journal.report,
@@ -76,7 +79,7 @@ class Engine:
         self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
         self.templates = Templates(database)
-        self.wire = ProviderClient(self.outbound, self.connections.callback_url)
+        self.client = ProviderClient(self.outbound, self.connections.callback_url)
         # Areas, in the order in which they record and react.
         self.webhooks = WebhookArea(
             self.dispatcher, self.endpoints, retry_base=settings.retry_base, wake_at=self.webhooks_due.wake_at
@@ -92,17 +95,17 @@ class Engine:
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._rematching = Rematching()
         self.recorder.wake_deferred = lambda: self.deferred_due.wake_at(now_us())
-        self.sender = Sender(database, self.connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
+        self.sender = Sender(database, self.connections, self.client, self.journal, self.recorder, self.ids, retry_s)
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the database and start the loops; Unavailable when its schema is not this version's."""
+        """Join the database and start the loops; raise Unavailable when migrations are pending."""
         if pending := await self.database.pending_migrations():
             raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
-        # Read at the start, not at the first event: a wrong secret key has to be found out before anything is accepted.
+        # Read the secrets now: a wrong secret key must fail the start, not the first event.
         await self.endpoints.refresh(await self.database.read(_workspaces))
         await self.connections.refresh()
         await self.node.join()
@@ -132,11 +135,11 @@ class Engine:
         return jobs
 
     async def heartbeat(self) -> float:
-        """Say that this process lives, see how many do, and take over what dead ones held."""
+        """Send a heartbeat, count the live nodes, and evict those without a heartbeat."""
         number = self.ids.node
         await self.node.beat()
         if self.ids.node != number:
-            # What this process held under its old number is held by others now.
+            # Other nodes have taken over what this process held under its old id.
             self.dispatcher.forget()
         self.dispatcher.share = self.sender.share = await self.node.count_live()
         if await self.node.evict_expired():
@@ -155,16 +158,22 @@ class Engine:
         count = await self.database.transact(bring_back, self.settings.retry_base, now_us())
         if count:
             log.warning(
-                "retries were scheduled by a clock that was ahead", action="retries_brought_back", deliveries=count
+                "a clock that was ahead scheduled retries too late; they are due now",
+                action="retries_brought_back",
+                deliveries=count,
             )
             self.webhooks_due.wake_at(now_us())
         return CLOCK_S
 
     async def _prune(self) -> float:
-        settings = self.settings
-        gone = await prune(self.database, self.ids.node, now_us(), settings.event_days, settings.attempt_days)
-        if gone:
-            log.info("deleted what was past its time", action="pruned", rows=gone)
+        database, now, event_days = self.database, now_us(), self.settings.event_days
+        # Deliveries before their events: the ledger counts what is still pending.
+        deleted = await prune_webhooks(database, self.ids.node, now, event_days, self.settings.attempt_days)
+        deleted += await prune_events(database, now, event_days)
+        deleted += await prune_messaging(database, now, event_days)
+        deleted += await prune_idempotency(database, now)
+        if deleted:
+            log.info("deleted rows past their retention", action="pruned", rows=deleted)
         return PRUNE_S
 
     async def _react_deferred(self) -> float:
@@ -197,17 +206,17 @@ class Engine:
 
     @property
     def running(self) -> bool:
-        """Whether what is accepted now will be recorded."""
+        """Whether the recorder runs, so that new requests can be stored."""
         return self._recording is not None and not self._recording.done()
 
     async def stop(self) -> None:
-        """Finish what is under way, give back what is not, and let go. Nothing that was accepted depends on it."""
+        """Finish requests in progress, release what has not started, and leave the database."""
         await self.scheduler.stop()
         self.dispatcher.drain()
         end = time.monotonic() + DRAIN_S
         await self.sender.stop(DRAIN_S)
         while self.dispatcher.in_flight and time.monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # the count falls on another thread, which tells no event loop
+            await asyncio.sleep(0.02)  # the outbound thread counts down and cannot wake this event loop
         await self.outbound.stop()
         self.journal.close()
         if self._recording is not None:
@@ -215,8 +224,8 @@ class Engine:
         try:
             await self.node.leave()
         except Unavailable as error:
-            # Whoever starts next takes over what is still held.
-            log.warning("could not say goodbye", action="leave_failed", error=error.detail)
+            # Another node evicts this one later and releases its work.
+            log.warning("the node could not be removed", action="leave_failed", error=error.detail)
         log.info("engine stopped", action="engine_stopped")
 
 

@@ -1,4 +1,4 @@
-"""Messages on the wire: what each way to fail means, tokens that are asked for once, and secrets that nobody sees."""
+"""The provider client: verdicts for every failure, cached tokens, and masked secrets."""
 
 import asyncio
 import base64
@@ -66,7 +66,7 @@ async def outbound() -> AsyncIterator[Outbound]:
 
 
 @pytest.fixture
-def wire(outbound: Outbound) -> ProviderClient:
+def client(outbound: Outbound) -> ProviderClient:
     return ProviderClient(outbound, lambda connection: CALLBACK)
 
 
@@ -107,9 +107,9 @@ def message(number: int = 1, text: str = "Hi", **changes: Any) -> Outgoing:
     return Outgoing(**given)
 
 
-async def test_a_message_arrives_and_its_id_comes_back(wire):
+async def test_a_message_arrives_and_its_id_comes_back(client):
     async with provider(lambda asked: (200, {"id": "m-1"})) as (url, asked):
-        verdicts = await wire.send(gateway(url + "/send"), [message()], now_us())
+        verdicts = await client.send(gateway(url + "/send"), [message()], now_us())
     assert [(one.outcome, one.provider_message_id) for one in verdicts] == [(Outcome.ACCEPTED, "m-1")]
     assert (asked[0].method, asked[0].path) == ("POST", "/send")
     assert json.loads(asked[0].body) == {"to": "+12025550001", "text": "Hi", "reference": "msg_0000000000000001"}
@@ -128,18 +128,18 @@ async def test_a_message_arrives_and_its_id_comes_back(wire):
         ({"truncate": True}, "unknown", "no_answer"),
     ],
 )
-async def test_what_goes_wrong_at_the_provider(wire, outside, options, outcome, reason, request):
+async def test_what_goes_wrong_at_the_provider(client, outside, options, outcome, reason, request):
     url = outside.hook(f"wire-{abs(hash(request.node.name))}", **options)
-    (found,) = await wire.send(gateway(url), [message()], now_us())
+    (found,) = await client.send(gateway(url), [message()], now_us())
     assert (found.outcome.value, found.reason) == (outcome, reason)
     if "retry_after" in options:
         assert found.retry_after == 3_000_000
 
 
-async def test_nobody_is_there(wire):
+async def test_nobody_is_there(client):
     async with provider(lambda asked: (200, {})) as (url, _):
         pass
-    (found,) = await wire.send(gateway(url), [message()], now_us())
+    (found,) = await client.send(gateway(url), [message()], now_us())
     assert (found.outcome, found.reason) == (Outcome.RETRY, "unreachable")
 
 
@@ -154,7 +154,7 @@ async def test_a_private_address_is_not_reached():
     assert (found.outcome, found.reason) == (Outcome.MISCONFIGURED, "address_forbidden")
 
 
-async def test_a_slow_answer_is_no_answer(wire, outside: Outside):
+async def test_a_slow_answer_is_no_answer(client, outside: Outside):
     definition = f"""
 name = "slow"
 label = "Slow"
@@ -166,18 +166,18 @@ timeout_ms = 200
 answers = [{{ status = 200, outcome = "accepted" }}]
 """
     connector = parse_own_connector(definition, "slow")
-    (found,) = await wire.send(connection(connector), [message()], now_us())
+    (found,) = await client.send(connection(connector), [message()], now_us())
     assert (found.outcome, found.reason) == (Outcome.UNKNOWN, "no_answer")
     # Where a repeat does no harm, there is nothing to be unsure of.
     repeatable = parse_own_connector(definition + "idempotent = true\n", "slow")
-    (found,) = await wire.send(connection(repeatable), [message()], now_us())
+    (found,) = await client.send(connection(repeatable), [message()], now_us())
     assert (found.outcome, found.reason) == (Outcome.RETRY, "no_answer")
 
 
-async def test_a_message_that_cannot_be_said_is_rejected_and_nothing_is_sent(wire):
+async def test_a_message_that_cannot_be_said_is_rejected_and_nothing_is_sent(client):
     async with provider(lambda asked: (200, {"id": "1"})) as (url, asked):
-        refused = await wire.send(gateway(url, headers="X-T: {{ message.text }}"), [message(text="a\nb")], now_us())
-        broken = await wire.send(gateway(url, body_template="a={{ message.to }}"), [message()], now_us())
+        refused = await client.send(gateway(url, headers="X-T: {{ message.text }}"), [message(text="a\nb")], now_us())
+        broken = await client.send(gateway(url, body_template="a={{ message.to }}"), [message()], now_us())
     assert (refused[0].outcome, refused[0].reason) == (Outcome.REJECTED, "invalid_request")
     assert (broken[0].outcome, broken[0].reason) == (Outcome.MISCONFIGURED, "configuration")
     assert asked == []
@@ -197,7 +197,7 @@ def with_token(url: str, **changes: Any) -> Connection:
     return gateway(url + "/send", **given)
 
 
-async def test_a_token_is_asked_for_once_and_kept(wire):
+async def test_a_token_is_asked_for_once_and_kept(client):
     def answer(asked: Asked) -> tuple[int, Any]:
         if asked.path == "/token":
             return 200, {"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"}
@@ -205,8 +205,8 @@ async def test_a_token_is_asked_for_once_and_kept(wire):
 
     async with provider(answer) as (url, asked):
         chosen = with_token(url)
-        found = await asyncio.gather(*(wire.send(chosen, [message(n)], now_us()) for n in range(1, 6)))
-        found.append(await wire.send(chosen, [message(6)], now_us()))
+        found = await asyncio.gather(*(client.send(chosen, [message(n)], now_us()) for n in range(1, 6)))
+        found.append(await client.send(chosen, [message(6)], now_us()))
     assert [verdicts[0].provider_message_id for verdicts in found] == ["Bearer t-1"] * 6
     (token,) = [one for one in asked if one.path == "/token"]
     assert parse_qs(token.body.decode()) == {"grant_type": ["client_credentials"], "scope": ["send"]}
@@ -214,7 +214,7 @@ async def test_a_token_is_asked_for_once_and_kept(wire):
     assert pair == "me:key-%22with%22-quotes%2Fand%2Bmore"
 
 
-async def test_a_token_that_was_taken_back_is_replaced(wire):
+async def test_a_token_that_was_taken_back_is_replaced(client):
     tokens = iter(("t-1", "t-2", "t-3"))
     good = {"Bearer t-1"}
 
@@ -225,24 +225,24 @@ async def test_a_token_that_was_taken_back_is_replaced(wire):
 
     async with provider(answer) as (url, asked):
         chosen = with_token(url)
-        assert (await wire.send(chosen, [message(1)], now_us()))[0].outcome is Outcome.ACCEPTED
+        assert (await client.send(chosen, [message(1)], now_us()))[0].outcome is Outcome.ACCEPTED
         good.clear()
         good.add("Bearer t-2")
-        assert (await wire.send(chosen, [message(2)], now_us()))[0].outcome is Outcome.ACCEPTED
+        assert (await client.send(chosen, [message(2)], now_us()))[0].outcome is Outcome.ACCEPTED
         good.clear()
         # A new one is refused as well: then it is not the token.
-        assert (await wire.send(chosen, [message(3)], now_us()))[0].outcome is Outcome.MISCONFIGURED
+        assert (await client.send(chosen, [message(3)], now_us()))[0].outcome is Outcome.MISCONFIGURED
     assert [one.path for one in asked] == ["/token", "/send", "/send", "/token", "/send", "/send", "/token", "/send"]
 
 
 @pytest.mark.parametrize("lasts", [30, 0, -5])
-async def test_a_token_that_hardly_lasts_is_not_kept(wire, lasts):
+async def test_a_token_that_hardly_lasts_is_not_kept(client, lasts):
     def answer(asked: Asked) -> tuple[int, Any]:
         return 200, {"access_token": "t", "expires_in": lasts} if asked.path == "/token" else {"id": "1"}
 
     async with provider(answer) as (url, asked):
         for number in (1, 2):
-            assert (await wire.send(with_token(url), [message(number)], now_us()))[0].outcome is Outcome.ACCEPTED
+            assert (await client.send(with_token(url), [message(number)], now_us()))[0].outcome is Outcome.ACCEPTED
     assert [one.path for one in asked] == ["/token", "/send"] * 2
 
 
@@ -259,9 +259,9 @@ async def test_a_token_that_hardly_lasts_is_not_kept(wire, lasts):
         (200, [], Outcome.MISCONFIGURED),
     ],
 )
-async def test_without_a_token_nothing_is_sent(wire, status, told, outcome):
+async def test_without_a_token_nothing_is_sent(client, status, told, outcome):
     async with provider(lambda asked: (status, told)) as (url, asked):
-        (found,) = await wire.send(with_token(url), [message()], now_us())
+        (found,) = await client.send(with_token(url), [message()], now_us())
     assert (found.outcome, found.reason) == (outcome, "no_token")
     assert SECRET not in (found.detail or "")
     assert [one.path for one in asked] == ["/token"]
@@ -270,7 +270,7 @@ async def test_without_a_token_nothing_is_sent(wire, status, told, outcome):
 # Trials
 
 
-async def test_a_trial_shows_all_but_the_secrets(wire):
+async def test_a_trial_shows_all_but_the_secrets(client):
     def answer(asked: Asked) -> tuple[int, Any]:
         # One that repeats everything that it was told.
         return 400, {"message": f"bad key {SECRET}", "auth": asked.headers["x-key"], "code": 7}
@@ -284,7 +284,7 @@ async def test_a_trial_shows_all_but_the_secrets(wire):
             headers="X-Other: another-secret\nX-Open: {{ message.id }}",
             body_template='{"key": "{{ config.auth_value }}", "text": "{{ message.text }}"}',
         )
-        trial = await wire.send_test(chosen, message(text="Grüße"), now_us())
+        trial = await client.send_test(chosen, message(text="Grüße"), now_us())
     assert asked[0].headers["x-key"] == SECRET
     assert json.loads(asked[0].body)["key"] == SECRET
     assert trial.verdict.outcome is Outcome.REJECTED
@@ -309,28 +309,28 @@ async def test_a_trial_shows_all_but_the_secrets(wire):
         ({"auth": "bearer", "token": SECRET}, "Bearer ***"),
     ],
 )
-async def test_no_trial_shows_what_is_made_of_a_secret(wire, config, shown):
+async def test_no_trial_shows_what_is_made_of_a_secret(client, config, shown):
     async with provider(lambda asked: (200, {"id": "1"})) as (url, asked):
-        trial = await wire.send_test(gateway(url, **config), message(), now_us())
+        trial = await client.send_test(gateway(url, **config), message(), now_us())
     assert trial.request is not None
     assert dict(trial.request.headers)["Authorization"] == shown
     assert asked[0].headers["authorization"] != shown
     assert asked[0].headers["authorization"] not in repr(trial)
 
 
-async def test_a_trial_with_a_token_does_not_show_it(wire):
+async def test_a_trial_with_a_token_does_not_show_it(client):
     def answer(asked: Asked) -> tuple[int, Any]:
         return 200, {"access_token": "very-secret"} if asked.path == "/token" else {"id": "1"}
 
     async with provider(answer) as (url, _):
-        trial = await wire.send_test(with_token(url), message(), now_us())
+        trial = await client.send_test(with_token(url), message(), now_us())
     assert trial.verdict.outcome is Outcome.ACCEPTED
     assert trial.request is not None
     assert dict(trial.request.headers)["Authorization"] == "Bearer ***"
     assert "very-secret" not in repr(trial)
 
 
-async def test_a_trial_with_signature_does_not_show_it(wire):
+async def test_a_trial_with_signature_does_not_show_it(client):
     async with provider(lambda asked: (200, {"MessageId": "1"})) as (url, asked):
         chosen = connection(
             shipped()["aws-end-user-messaging"],
@@ -339,7 +339,7 @@ async def test_a_trial_with_signature_does_not_show_it(wire):
             secret_key="very-secret",
             endpoint_url=url,
         )
-        trial = await wire.send_test(chosen, message(), now_us())
+        trial = await client.send_test(chosen, message(), now_us())
     assert trial.verdict.outcome is Outcome.ACCEPTED
     signed = asked[0].headers["authorization"]
     assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
@@ -349,8 +349,8 @@ async def test_a_trial_with_signature_does_not_show_it(wire):
     assert dict(trial.request.headers)["X-Amz-Target"] == "PinpointSMSVoiceV2.SendTextMessage"
 
 
-async def test_a_trial_of_what_cannot_be_sent_has_no_request(wire):
-    trial = await wire.send_test(gateway("http://127.0.0.1:1/", body_template="x=1"), message(), now_us())
+async def test_a_trial_of_what_cannot_be_sent_has_no_request(client):
+    trial = await client.send_test(gateway("http://127.0.0.1:1/", body_template="x=1"), message(), now_us())
     assert trial.request is None
     assert trial.response is None
     assert trial.verdict.outcome is Outcome.MISCONFIGURED
@@ -382,26 +382,26 @@ def taken(asked: Asked) -> tuple[int, Any]:
     return 200, {"ApplicationId": "abc", "RequestId": "r", "Result": result}
 
 
-async def test_a_hundred_messages_go_out_in_one_call(wire):
+async def test_a_hundred_messages_go_out_in_one_call(client):
     async with provider(taken) as (url, asked):
-        verdicts = await wire.send(pinpoint(url), [message(n, f"t{n}") for n in range(100)], now_us())
+        verdicts = await client.send(pinpoint(url), [message(n, f"t{n}") for n in range(100)], now_us())
     assert [one.provider_message_id for one in verdicts] == [f"id-t{n}" for n in range(100)]
     assert len(asked) == 1
 
 
-async def test_messages_that_do_not_go_together_go_one_after_the_other(wire):
+async def test_messages_that_do_not_go_together_go_one_after_the_other(client):
     same = [message(1, "a"), message(1, "b"), message(2, "c", purpose="promotional"), message(3, "d")]
     async with provider(taken) as (url, asked):
-        verdicts = await wire.send(pinpoint(url), same, now_us())
+        verdicts = await client.send(pinpoint(url), same, now_us())
     assert [one.provider_message_id for one in verdicts] == ["id-a", "id-b", "id-c", "id-d"]
     assert len(asked) == 3
 
 
-async def test_one_message_spoils_the_call_of_nobody_else(wire):
+async def test_one_message_spoils_the_call_of_nobody_else(client):
     texts = [f"t{n}" for n in range(16)]
     texts[5] = "bad"
     async with provider(taken) as (url, asked):
-        verdicts = await wire.send(pinpoint(url), [message(n, text) for n, text in enumerate(texts)], now_us())
+        verdicts = await client.send(pinpoint(url), [message(n, text) for n, text in enumerate(texts)], now_us())
     outcomes = [one.outcome for one in verdicts]
     assert outcomes.count(Outcome.ACCEPTED) == 15
     assert outcomes[5] is Outcome.REJECTED
@@ -411,7 +411,7 @@ async def test_one_message_spoils_the_call_of_nobody_else(wire):
     assert len(served) == len(set(served)) == 15
 
 
-async def test_more_than_a_call_takes_is_a_mistake(wire):
+async def test_more_than_a_call_takes_is_a_mistake(client):
     with pytest.raises(ValueError, match="101 messages"):
-        await wire.send(pinpoint("http://127.0.0.1:1"), [message(n) for n in range(101)], now_us())
-    assert await wire.send(pinpoint("http://127.0.0.1:1"), [], now_us()) == []
+        await client.send(pinpoint("http://127.0.0.1:1"), [message(n) for n in range(101)], now_us())
+    assert await client.send(pinpoint("http://127.0.0.1:1"), [], now_us()) == []

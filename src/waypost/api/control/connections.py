@@ -144,7 +144,7 @@ async def list_connections(
 ) -> Page[ConnectionShown]:
     """The newest first."""
     found = await call.read(
-        connection_records.list_accounts,
+        connection_records.list_connections,
         call.engine.encryption,
         call.workspace_id,
         before("connections", after),
@@ -159,7 +159,7 @@ async def list_connections(
 async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionShown:
     """Everything about a connection but its secrets."""
     found = await call.read(
-        connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
+        connection_records.find_connection, call.engine.encryption, call.workspace_id, connection_id(id)
     )
     return show(call.engine.connections, found)
 
@@ -186,20 +186,22 @@ async def change_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
         center_url = engine.connections.center_url
         return draft.config != account.config or center_url(draft.data_center) != center_url(account.data_center)
 
-    account = await call.read(connection_records.find_account, engine.encryption, call.workspace_id, connection_id(id))
+    account = await call.read(
+        connection_records.find_connection, engine.encryption, call.workspace_id, connection_id(id)
+    )
     draft = merge(account)
     report, renewed = None, differs(account, draft)
     if renewed:
         report = await prove(call, account.usable, draft, skip)
 
     async def work(tx: Tx) -> ConnectionShown:
-        present = await connection_records.find_account(tx, engine.encryption, call.workspace_id, account.id)
+        present = await connection_records.find_connection(tx, engine.encryption, call.workspace_id, account.id)
         wanted = merge(present)
         if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):
             raise connection_records.changed_meanwhile()
-        mended = renewed and (report is None or connection_records.passed(report))
+        fixed = renewed and (report is None or connection_records.passed(report))
         changed = await connection_records.change_connection(
-            tx, engine.encryption, present, wanted, report, call.now, mended=mended
+            tx, engine.encryption, present, wanted, report, call.now, fixed=fixed
         )
         return show(engine.connections, changed)
 

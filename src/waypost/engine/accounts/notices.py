@@ -1,10 +1,11 @@
-"""What people have to be told: kept in the transaction that caused it, mailed when there is a mail server."""
+"""Operator notifications: stored in the transaction that causes them, mailed when a mail server is configured."""
 
 import asyncio
 import socket
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import structlog
 
 from waypost.clock import MINUTE, now_us
@@ -17,13 +18,13 @@ from waypost.engine.net.request import Envelope, Request
 from waypost.engine.net.smtp_pool import DEFAULT_PORTS, SmtpPool, Unreached
 from waypost.errors import Invalid
 from waypost.settings import Settings
-from waypost.storage.database import Database, Row, Tx
+from waypost.storage.database import Database, Row, Tx, columns
 
 log = structlog.get_logger()
 
-#: Tries to hand a notice to the mail server, each wait twice as long as the one before, from a minute on.
+#: How often a notice is tried. The first retry comes after a minute; each later wait is twice as long.
 TRIES = 10
-#: While a mail is being handed over, nobody else takes it for so long.
+#: How long a notice stays reserved for the process that mails it.
 LEASE = 2 * MINUTE
 MAIL_TIMEOUT_MS = 60_000
 LONGEST_ERROR = 500
@@ -33,64 +34,91 @@ _REASONS = {
 }
 
 
-def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str, now: int) -> Row:
-    """The row of a notice that tells an endpoint's owner that it was disabled, and what to do."""
+class Notice(msgspec.Struct, kw_only=True):
+    """A row of `notices`."""
+
+    id: int
+    workspace_id: int
+    kind: str
+    #: The id of what the notice is about.
+    about: int
+    recipient: str | None = None
+    subject: str
+    body: str
+    #: `pending`, `sent`, `failed`, or `shown`: visible in the API and not mailed.
+    state: str = "shown"
+    tries: int = 0
+    due_at: int | None = None
+    error: str | None = None
+    created_at: int
+
+
+async def add_notices(tx: Tx, notices: list[Notice]) -> None:
+    """Store notices; those that are pending are mailed by `send_notices`."""
+    await tx.insert("notices.add", [columns("notices.add")(notice) for notice in notices])
+
+
+def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str, now: int) -> Notice:
+    """Return the notice that tells an endpoint's owner that the endpoint was disabled, and what to do."""
     name = public("whk", endpoint["id"])
     body = (
         f"Your webhook endpoint {name} ({endpoint['description'] or 'no description'})\n{endpoint['url']}\n"
         f"was disabled because {_REASONS.get(reason, reason)}.\n\nThe last error was:\n{error}\n\n"
-        "Nothing is lost: what was not delivered stays listed, with every event that came meanwhile.\n"
+        "No event is lost: undelivered events stay listed, and so does every event that arrives while it is disabled.\n"
         f"When the receiver works again, enable the endpoint (POST /v1/webhooks/{name}/enable) and\n"
         f"replay what is missing (POST /v1/webhooks/{name}/replay).\n"
     )
-    subject = f"Webhook endpoint {name} was disabled"
     recipient = endpoint["owner_email"]
-    state = "pending" if recipient else "shown"
-    return (
-        id_,
-        endpoint["workspace_id"],
-        "endpoint_disabled",
-        endpoint["id"],
-        recipient,
-        subject,
-        body,
-        state,
-        0,
-        now if recipient else None,
-        None if recipient else "the endpoint has no owner_email",
-        now,
+    return Notice(
+        id=id_,
+        workspace_id=endpoint["workspace_id"],
+        kind="endpoint_disabled",
+        about=endpoint["id"],
+        recipient=recipient,
+        subject=f"Webhook endpoint {name} was disabled",
+        body=body,
+        state="pending" if recipient else "shown",
+        due_at=now if recipient else None,
+        error=None if recipient else "the endpoint has no owner_email",
+        created_at=now,
     )
 
 
-def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, redefined: bool = False) -> Row:
-    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed.
+def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, redefined: bool = False) -> Notice:
+    """Return the notice that says that a connection was paused, and what to do. It is shown and not mailed.
 
-    `redefined`: not its provider but a new definition of its connector is the cause.
+    `redefined`: a new definition of its connector is the cause, not its provider.
     """
     name = public("con", connection["id"])
     cause = (
-        f"the new definition of its connector\nneeds what the connection does not have:\n{error}\n\n"
+        f"the new definition of its connector\nneeds a field that the connection does not have:\n{error}\n\n"
         if redefined
-        else f"its provider refuses it\nfor a reason that somebody has to mend. The provider said:\n{error}\n\n"
+        else f"its provider refuses it\nfor a reason that an operator must fix. The provider said:\n{error}\n\n"
     )
     body = (
         f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because {cause}"
-        "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
-        "connections of the channel take what they can.\n"
-        f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
+        "No message is lost: messages queued for this connection wait until they expire, and other connections\n"
+        "of the channel send those that they can.\n"
+        f"Fix the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
         f"(PATCH /v1/connections/{name}) or enable it (POST /v1/connections/{name}/enable).\n"
     )
-    subject = f"The connection {connection['name']!r} was paused"
-    reason = "notices of connections are shown, not mailed"
-    row = (id_, connection["workspace_id"], "connection_paused", connection["id"], None, subject, body)
-    return (*row, "shown", 0, None, reason, now)
+    return Notice(
+        id=id_,
+        workspace_id=connection["workspace_id"],
+        kind="connection_paused",
+        about=connection["id"],
+        subject=f"The connection {connection['name']!r} was paused",
+        body=body,
+        error="notices of connections are shown, not mailed",
+        created_at=now,
+    )
 
 
 async def send_notices(database: Database, settings: Settings, now: int) -> int:
-    """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
+    """Mail the notices that are due; return how many were handled. Without a mail server they are logged and shown."""
     rows = await database.read(_due)
     for id_, recipient, subject, body, tries in rows:
-        # Those before it may have taken their time, and a lease runs from now.
+        # Mailing the notices before this one may have taken long, and the lease of this one starts now.
         now = max(now, now_us())
         if not await database.transact(_claim, id_):
             continue
@@ -113,19 +141,19 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
 
 
 async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> str | None:
-    """Hand one mail to the server of an `smtp://` or `smtps://` URL; return why it was not taken, or None.
+    """Send one mail through the server of an `smtp://` or `smtps://` URL; return why it was refused, or None.
 
-    The server is the operator's own choice: it may have any address, and no proxy stands before it. `name` is what
-    the Message-ID begins with.
+    The operator chose the server: it may have any address, and it is reached without the proxy. `name` is the local
+    part of the Message-ID.
     """
-    relays = SmtpPool(_connect, find_authorities())
+    smtp_pool = SmtpPool(_connect, find_authorities())
     try:
         request = _mail_request(smtp_url, recipient, content, name, now)
-        response, _ = await relays.send(request)
+        response, _ = await smtp_pool.send(request)
     except (Invalid, ValueError) as error:
         return str(error)[:LONGEST_ERROR]
     finally:
-        relays.close()
+        smtp_pool.close()
     if response.status == 250 and response.stage == Stage.MESSAGE:
         return None
     words = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
@@ -141,13 +169,13 @@ def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, no
     message_id = f"{name}@{sender.rpartition('@')[2]}"
     mail = build_mail(content, to=to, sender=content.sender, message_id=message_id, now=now)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    # A password is never said in the clear; a notice alone may be.
+    # A password is never sent without TLS; a notice without a password may be.
     tls = "required" if username else "opportunistic"
     return Request(url, mail, [], MAIL_TIMEOUT_MS, envelope=Envelope(sender, (to,), username, password, tls))
 
 
 async def _connect(url: str, timeout_ms: int) -> socket.socket:
-    """Connect to the host and port of a URL; Unreached when there is no connection."""
+    """Connect to the host and port of a URL; raise Unreached when no address accepts the connection."""
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     try:
         found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)

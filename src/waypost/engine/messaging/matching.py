@@ -1,4 +1,4 @@
-"""Find the messages that receipts are about, and give receipts that found none another chance."""
+"""Find the messages that receipts are about, and match unmatched receipts again later."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from waypost.domain.messaging.status import MessageState
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
-#: Ages, in seconds, at which receipts without a message are matched once more. The first is for speed. By the second
-#: every transaction that was open when the receipt was stored is over, whatever the clocks of the processes say.
+#: Ages, in seconds, at which receipts without a message are matched again: first soon, then when every transaction that
+#: was open when the receipt was stored has ended, also if the clocks of the processes differ.
 AGES = (1, 60)
-#: Receipts that one query looks at.
+#: Receipts that one query reads.
 PAGE = 1000
 
 _receipt = msgspec.json.Decoder(Receipt)
@@ -88,7 +88,7 @@ def _candidates(
 
 
 async def _tried(tx: Tx, ids: list[int]) -> dict[int, set[int]]:
-    """The connections that messages were sent through before their present one, by their history."""
+    """Return the earlier connections of messages, from their history."""
     return {
         id_: {line["connection"] for line in _history.decode(f"[{history}]") if line.get("connection")}
         for id_, history in await tx.rows("messages.histories", ids=ids)
@@ -96,19 +96,19 @@ async def _tried(tx: Tx, ids: list[int]) -> dict[int, set[int]]:
 
 
 class Rematching:
-    """Receipts that were stored without a message, of which another transaction may have recorded the message since.
+    """Finds stored receipts whose message may have been recorded since.
 
-    On PostgreSQL one process may record a receipt while another one records the provider's id of the message, and
-    neither sees what the other has not committed. Every receipt is looked at again at the `AGES`, and all that are
-    left at the start of a process.
+    On PostgreSQL one process may record a receipt while another one records the provider's id of the message; neither
+    sees the other's uncommitted row. Every receipt is matched again at the `AGES`, and the remaining ones at the start
+    of a process.
     """
 
     def __init__(self) -> None:
-        #: For each age, the last receipt that was looked at.
+        #: For each age, the last receipt that was read.
         self._after = [0] * len(AGES)
 
     async def find(self, tx: Tx, now: int) -> "Page | None":
-        """Return the next page of receipts that are old enough to be looked at again."""
+        """Return the next page of receipts that have reached one of the `AGES`."""
         for index, age in enumerate(AGES):
             upto = first_id(now - age * SECOND)
             if self._after[index] >= upto:
@@ -122,28 +122,28 @@ class Rematching:
         return None
 
     def passed(self, page: "Page") -> None:
-        """Go on behind a page, once what was found in it is applied."""
+        """Continue after a page, once its receipts are applied."""
         self._after[page.index] = max(page.last, self._after[page.index])
 
 
 class Page(msgspec.Struct):
-    """Receipts that were looked at again."""
+    """A page of receipts that were matched again."""
 
-    #: Those whose message is known by now, with their ids.
+    #: Receipts whose message is known now, with their ids.
     known: list[tuple[int, Receipt]]
-    #: Which of the `AGES` they had reached, and the last id that was looked at.
+    #: The index of the age in `AGES`, and the last id that was read.
     index: int
     last: int
 
 
 async def take_unmatched(tx: Tx, found: list[tuple[int, Receipt]]) -> list[tuple[int, Receipt]]:
-    """Of these receipts, those that no other process has taken meanwhile; locked."""
+    """Lock these receipts; return those that no other process has applied meanwhile."""
     left = {row[0] for row in await tx.rows("unmatched.take", ids=sorted(id_ for id_, _ in found))}
     return [(id_, receipt) for id_, receipt in found if id_ in left]
 
 
 def unmatched_row(ids: Ids, receipt: Receipt, now: int) -> tuple[Any, ...]:
-    """The row of `unmatched_receipts` for a receipt that has a provider's id."""
+    """Return the row of `unmatched_receipts` for a receipt that has a provider's id."""
     key = message_key(receipt.workspace_id, receipt.provider_message_id or "")
     text = msgspec.json.encode(receipt).decode()
     return ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now

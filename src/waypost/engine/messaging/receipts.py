@@ -1,4 +1,4 @@
-"""Receipts applied: messages moved by them, and what people did and wrote noted, with few queries for many of them."""
+"""Apply receipts in bulk: change messages, emit events, and record suppressions and consents."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 
 #: Workspace, channel, address.
 _Address = tuple[int, str, str]
-#: What a person wants: when they said so (microseconds), `opted_in` or `opted_out`, and how it is known.
-_Said = tuple[int, str, str]
+#: A consent statement: its time in microseconds, `opted_in` or `opted_out`, and its source.
+_Statement = tuple[int, str, str]
 
 
 async def apply_receipts(
@@ -31,36 +31,38 @@ async def apply_receipts(
     same_account: SameAccount,
     named: dict[int, list[MessageState]] | None = None,
 ) -> list[Receipt]:
-    """Move the messages that receipts are about, and note what people did and said. One query for all of each kind.
+    """Change the messages that receipts are about; record engagement, inbound texts, suppressions and consents.
 
-    `named` are messages whose provider's id is not written yet. Return the receipts whose message is not known.
+    `named` are messages whose provider's id is not written yet. Return the receipts whose message is unknown.
     """
     unit, now = transitions.unit, transitions.now
     matched = await match(tx, receipts, transitions, named or {}, same_account)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
-    consents: dict[_Address, _Said] = {}
+    consents: dict[_Address, _Statement] = {}
     unmatched: list[Receipt] = []
-    told: list[Any] = []
-    #: Keywords that people wrote, by the event that tells of them.
-    words: list[tuple[Any, _Address, _Said]] = []
-    for receipt, standing in zip(receipts, matched, strict=True):
-        address = standing.address if standing else _normal(receipt.address)
+    events: list[Any] = []
+    #: Consent keywords in inbound texts, with their event.
+    words: list[tuple[Any, _Address, _Statement]] = []
+    for receipt, state in zip(receipts, matched, strict=True):
+        address = state.address if state else _normal(receipt.address)
         profile_id = people.get((receipt.workspace_id, address or ""))
-        if receipt.kind == "status" and standing is None and receipt.provider_message_id is not None:
+        if receipt.kind == "status" and state is None and receipt.provider_message_id is not None:
             unmatched.append(receipt)
-        channel = standing.channel if standing else "email" if "@" in (receipt.address or "@") else "sms"
-        if receipt.kind == "status" and standing is not None:
-            transitions.apply(standing, _known_by(receipt, standing))
+        channel = state.channel if state else "email" if "@" in (receipt.address or "@") else "sms"
+        if receipt.kind == "status" and state is not None:
+            transitions.apply(state, _known_by(receipt, state))
         elif receipt.kind == "inbound":
             word = meant(receipt.text or "", receipt.keyword)
             event = received(receipt, word, profile_id, *_identity(receipt))
-            told.append(event)
+            events.append(event)
             if word in ("stop", "start") and address:
-                state = "opted_out" if word == "stop" else "opted_in"
-                words.append((event, (receipt.workspace_id, channel, address), (receipt.occurred_at, state, "keyword")))
+                consent = "opted_out" if word == "stop" else "opted_in"
+                words.append(
+                    (event, (receipt.workspace_id, channel, address), (receipt.occurred_at, consent, "keyword"))
+                )
         elif receipt.kind == "engagement":
-            told.append(engaged(standing, receipt, profile_id, *_identity(receipt)))
+            events.append(engaged(state, receipt, profile_id, *_identity(receipt)))
         if receipt.suppress is not None and address:
             if receipt.suppress == "opted_out":
                 _note_consent(
@@ -71,11 +73,11 @@ async def apply_receipts(
                     (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
                 )
     await suppress(tx, suppressed, now)
-    fresh = await unit.unseen(tx, told)
-    heard = {id(event) for event in fresh}
+    fresh = await unit.unseen(tx, events)
+    fresh_ids = {id(event) for event in fresh}
     for event, address_key, said in words:
-        # A repeat has no date of its own where the provider gives none: it must not count as a later word.
-        if id(event) in heard:
+        # Without a provider's date a repeat has the date of its arrival: it must not count as a later statement.
+        if id(event) in fresh_ids:
             _note_consent(consents, address_key, said)
     await _set_consents(tx, consents)
     transitions.events.extend(fresh)
@@ -83,35 +85,35 @@ async def apply_receipts(
 
 
 async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], transitions: Transitions, **known: Any) -> int:
-    """Apply receipts that were stored without a message and delete those that have one; return how many had."""
+    """Apply receipts that were stored without a message; delete those that matched one and return how many."""
     left = await apply_receipts(tx, [receipt for _, receipt in found], transitions, **known)
-    strangers = {id(receipt) for receipt in left}
-    done = [id_ for id_, receipt in found if id(receipt) not in strangers]
+    unmatched = {id(receipt) for receipt in left}
+    done = [id_ for id_, receipt in found if id(receipt) not in unmatched]
     if done:
         await tx.run("unmatched.delete", ids=done)
     return len(done)
 
 
-def _note_consent(consents: dict[_Address, _Said], key: _Address, said: _Said) -> None:
-    """Keep the latest word of an address; at the same time `opted_out` wins, since it sorts after `opted_in`."""
+def _note_consent(consents: dict[_Address, _Statement], key: _Address, said: _Statement) -> None:
+    """Keep the latest statement of an address; at equal times `opted_out` wins, because it sorts after `opted_in`."""
     consents[key] = max(said, consents.get(key, said))
 
 
-async def _set_consents(tx: Tx, consents: dict[_Address, _Said]) -> None:
+async def _set_consents(tx: Tx, consents: dict[_Address, _Statement]) -> None:
     rows = [(*key, state, source, at) for key, (at, state, source) in sorted(consents.items())]
     await tx.insert("consents.set", rows)
 
 
-def _known_by(receipt: Receipt, standing: MessageState) -> Transition:
+def _known_by(receipt: Receipt, state: MessageState) -> Transition:
     change = from_receipt(receipt)
-    if receipt.provider_message_id is not None and standing.provider_message_id is None:
+    if receipt.provider_message_id is not None and state.provider_message_id is None:
         change.provider_message_id = receipt.provider_message_id
         change.provider_key = message_key(receipt.workspace_id, receipt.provider_message_id)
     return change
 
 
 def _identity(receipt: Receipt) -> tuple[str, int]:
-    """What makes a repeat of a receipt the same event: the provider's id of it, or everything that it says."""
+    """Return the message id and key of a receipt's event: from the provider's id, or else from its content."""
     name = receipt.receipt_id
     if name is None:
         said = _encode((receipt.provider_message_id, receipt.address, receipt.event, receipt.occurred_at, receipt.text))
@@ -121,14 +123,14 @@ def _identity(receipt: Receipt) -> tuple[str, int]:
 
 
 def _normal(address: str | None) -> str | None:
-    """An address as messages have it; one that providers write in their own way stays as it is."""
+    """Normalise an address; one that cannot be normalised stays unchanged."""
     if not address:
         return None
     return (normal_email(address) if "@" in address else normal_phone(address)) or address
 
 
 async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]:
-    """The profiles behind the addresses that wrote or did something."""
+    """Return the profiles of the addresses of inbound texts and engagement."""
     wanted = {
         (r.workspace_id, "email" if "@" in address else "phone", address)
         for r in receipts
@@ -141,8 +143,8 @@ async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]
 
 
 async def suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
-    """Suppress addresses; whoever is told by the provider that a person opted out notes it as their word."""
-    consents: dict[_Address, _Said] = {
+    """Suppress addresses; record an opt-out that a provider reports as a consent statement."""
+    consents: dict[_Address, _Statement] = {
         row[:3]: (now, "opted_out", "provider") for row in found if row[3] == "opted_out"
     }
     rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}

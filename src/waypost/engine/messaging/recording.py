@@ -1,4 +1,4 @@
-"""What the recorder does with messages: takes new ones in, and settles what tries and receipts say of them."""
+"""Record new messages, and apply the results of their sends."""
 
 import random
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
 from waypost.errors import Error, Invalid
-from waypost.storage.database import Tx
+from waypost.storage.database import Row, Tx, columns
 
 log = structlog.get_logger()
 
@@ -30,14 +30,15 @@ _receipt = msgspec.json.Decoder(Receipt)
 
 
 class NewMessage(msgspec.Struct, kw_only=True):
-    """A message that was accepted and is to be recorded."""
+    """An accepted message, to be recorded."""
 
     id: int
     workspace_id: int
     profile_id: int | None
     channel: str
     connection_id: int
-    pinned: bool
+    #: 0 or 1: only this connection may send it.
+    pinned: int
     address: str
     purpose: str
     #: QUEUED, or SKIPPED with a reason.
@@ -49,7 +50,8 @@ class NewMessage(msgspec.Struct, kw_only=True):
     campaign: str = ""
     #: JSON object.
     metadata: str = "{}"
-    test: bool = False
+    #: 0 or 1.
+    test: int = 0
     due_at: int
     expires_at: int
     throttle_id: int | None = None
@@ -59,17 +61,17 @@ class NewMessage(msgspec.Struct, kw_only=True):
 
 
 class MessageBatch(msgspec.Struct, kw_only=True):
-    """Messages that one request asked for, and what it is answered with."""
+    """The messages of one request, and its response."""
 
     workspace_id: int
     messages: list[NewMessage]
-    asked: IdempotencyKey | None
+    idempotency_key: IdempotencyKey | None
     answer: Answer
-    #: A throttle of this send: its id and messages per second.
+    #: The throttle of the request: its id and messages per second.
     throttle: tuple[int, float] | None = None
-    #: Set when the same request was made before: nothing is sent again, and this is its answer.
+    #: Set for a repeated request: nothing is sent, and this is the stored response.
     repeat: Answer | None = None
-    #: Set when its key was used for another request.
+    #: Set when the Idempotency-Key belongs to a different request.
     refused: Error | None = None
 
     def __len__(self) -> int:
@@ -80,32 +82,32 @@ class MessageBatch(msgspec.Struct, kw_only=True):
 
 
 class SendResult(msgspec.Struct):
-    """What one try of a message came to."""
+    """The result of one try to send a message."""
 
     message_id: int
-    #: Which try it was: a later one is not touched by what an earlier one came to.
+    #: Which try it was: the result of an earlier try does not change a later one.
     number: int
     ended_at: int
     verdict: Verdict
-    #: The version of the connection that it was made with.
+    #: The version of the connection that was used.
     version: int
 
 
 class Routing(msgspec.Struct):
-    """How messages that were not taken go on, and which connections are one account."""
+    """How messages are retried, and which connections belong to one account."""
 
     #: Seconds before a message's first retry.
     retry_s: float
     #: The enabled connections of a workspace's channel, in the order in which they are tried.
     for_channel: Callable[[int, str], list[Connection]]
-    #: Whether a connection took nothing lately.
+    #: Whether calls through a connection fail.
     failing: Callable[[int], bool]
     #: Whether two connections belong to the same account at a provider.
     same_account: SameAccount
 
 
 async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -> None:
-    """Keep callbacks that could not be read, for a person to look at."""
+    """Store callbacks that could not be read, for an operator to inspect."""
     ids = unit.ids.take(len(unreadable), unit.now)
     await tx.insert(
         "quarantine.add",
@@ -119,58 +121,34 @@ async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -
 async def record_messages(
     tx: Tx, batches: list[MessageBatch], transitions: Transitions, encryption: Encryption
 ) -> None:
-    """Queue the messages of batches that were not asked for before."""
+    """Queue the messages of batches that are not repeats."""
     now = transitions.now
     fresh = await _unrepeated(tx, batches, encryption, now)
     throttles = [(*s.throttle, s) for s in fresh if s.throttle is not None]
     await tx.insert("buckets.add", [(id_, s.workspace_id, rate, 1.0, now) for id_, rate, s in throttles])
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Row] = []
+    #: status_at, due_at, history and updated_at are appended.
+    read = columns("messages.insert", appended=4)
     contents: list[tuple[int, str]] = []
-    for submission in fresh:
-        for m in submission.messages:
-            note = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
-            queued = m.status is Status.QUEUED
-            rows.append(
-                (
-                    m.id,
-                    m.workspace_id,
-                    m.profile_id,
-                    m.channel,
-                    m.connection_id,
-                    int(m.pinned),
-                    m.address,
-                    m.purpose,
-                    m.status.value,
-                    now,
-                    m.code,
-                    m.reason,
-                    m.template_id,
-                    m.template_version,
-                    m.campaign,
-                    m.metadata,
-                    int(m.test),
-                    m.due_at if queued else None,
-                    m.expires_at,
-                    m.throttle_id,
-                    m.parts,
-                    _encode(note).decode(),
-                    now,
-                )
-            )
+    for batch in fresh:
+        for m in batch.messages:
+            entry = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
+            due_at = m.due_at if m.status is Status.QUEUED else None
+            rows.append((*read(m), now, due_at, _encode(entry).decode(), now))
             contents.append((m.id, m.content))
-            transitions.announce(_standing(m, now), note)
+            transitions.announce(_state(m, now), entry)
     await tx.insert("messages.insert", rows)
     await tx.insert("message_contents.insert", contents)
 
 
-def _standing(m: NewMessage, now: int) -> MessageState:
+def _state(m: NewMessage, now: int) -> MessageState:
     return MessageState(
         id=m.id,
         workspace_id=m.workspace_id,
         profile_id=m.profile_id,
         channel=m.channel,
         connection_id=m.connection_id,
-        pinned=int(m.pinned),
+        pinned=m.pinned,
         address=m.address,
         status=m.status,
         status_at=now,
@@ -182,7 +160,7 @@ def _standing(m: NewMessage, now: int) -> MessageState:
         template_id=m.template_id,
         campaign=m.campaign,
         metadata=m.metadata,
-        test=int(m.test),
+        test=m.test,
         tries=0,
         due_at=m.due_at if m.status is Status.QUEUED else None,
         expires_at=m.expires_at,
@@ -195,38 +173,40 @@ def _standing(m: NewMessage, now: int) -> MessageState:
     )
 
 
-async def _unrepeated(tx: Tx, submissions: list[MessageBatch], encryption: Encryption, now: int) -> list[MessageBatch]:
-    """The submissions that were not made before; the others are told so. The answers of the new ones are kept."""
-    keyed = [s for s in submissions if s.asked is not None]
+async def _unrepeated(tx: Tx, batches: list[MessageBatch], encryption: Encryption, now: int) -> list[MessageBatch]:
+    """Return the batches that are not repeats, and store their responses; set `repeat` or `refused` of the others."""
+    keyed = [s for s in batches if s.idempotency_key is not None]
     if not keyed:
-        return submissions
+        return batches
     known: dict[tuple[int, str], tuple[str, Answer]] = {}
     wanted = {s.workspace_id for s in keyed}
-    keys = [s.asked.key for s in keyed if s.asked is not None]
+    keys = [s.idempotency_key.key for s in keyed if s.idempotency_key is not None]
     for workspace_id, key, digest, status, response in await tx.rows(
         "idempotency.find", workspaces=list(wanted), keys=keys
     ):
-        known[(workspace_id, key)] = (digest, Answer(status, encryption.open(response).encode()))
+        known[(workspace_id, key)] = (digest, Answer(status, encryption.decrypt(response).encode()))
     fresh, rows = [], []
-    for submission in submissions:
-        # A batch that failed may be recorded again.
-        submission.repeat = submission.refused = None
-        asked = submission.asked
-        if asked is None:
-            fresh.append(submission)
+    for batch in batches:
+        # A batch may be recorded again after a failure.
+        batch.repeat = batch.refused = None
+        idempotency_key = batch.idempotency_key
+        if idempotency_key is None:
+            fresh.append(batch)
             continue
-        before = known.get((submission.workspace_id, asked.key))
+        before = known.get((batch.workspace_id, idempotency_key.key))
         if before is None:
-            known[(submission.workspace_id, asked.key)] = (asked.digest, submission.answer)
-            fresh.append(submission)
-            answer = submission.answer
-            sealed = encryption.encrypt(answer.body.decode())
-            rows.append((submission.workspace_id, asked.key, asked.digest, answer.status, sealed, now))
-        elif before[0] == asked.digest:
-            submission.repeat = before[1]
+            known[(batch.workspace_id, idempotency_key.key)] = (idempotency_key.digest, batch.answer)
+            fresh.append(batch)
+            answer = batch.answer
+            encrypted = encryption.encrypt(answer.body.decode())
+            rows.append(
+                (batch.workspace_id, idempotency_key.key, idempotency_key.digest, answer.status, encrypted, now)
+            )
+        elif before[0] == idempotency_key.digest:
+            batch.repeat = before[1]
         else:
-            submission.refused = Invalid(
-                "This Idempotency-Key was used for another request. Take a new key for a new request.",
+            batch.refused = Invalid(
+                "This Idempotency-Key belongs to a different request. Use a new key for each new request.",
                 code="idempotency_key_reused",
             )
     await tx.insert("idempotency.keep", rows)
@@ -247,40 +227,40 @@ async def record_results(
     broken: dict[int, tuple[MessageState, SendResult]] = {}
     orders = cache(lambda workspace_id, channel: [c.id for c in routing.for_channel(workspace_id, channel)])
     for t in tried:
-        standing = transitions.standings.get(t.message_id)
-        if standing is None or standing.tries != t.number:
-            # It was deleted for its age, or is being tried again by hand.
+        state = transitions.standings.get(t.message_id)
+        if state is None or state.tries != t.number:
+            # Retention deleted the message, or somebody repeats it.
             continue
         verdict = t.verdict
         change = after_verdict(
-            standing,
+            state,
             verdict,
             t.ended_at,
             base_s=routing.retry_s,
             chance=random.random(),  # noqa: S311 jitter is no secret
-            others=_others(standing, orders, routing.failing),
+            others=_others(state, orders, routing.failing),
         )
         if verdict.provider_message_id is not None:
-            change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
-            named.setdefault(change.provider_key, []).append(standing)
-        before = standing.connection_id
-        transitions.apply(standing, change)
+            change.provider_key = message_key(state.workspace_id, verdict.provider_message_id)
+            named.setdefault(change.provider_key, []).append(state)
+        before = state.connection_id
+        transitions.apply(state, change)
         if verdict.suppress is not None:
             suppressed.append(
-                (standing.workspace_id, standing.channel, standing.address, verdict.suppress, before, verdict.detail)
+                (state.workspace_id, state.channel, state.address, verdict.suppress, before, verdict.detail)
             )
         if verdict.outcome is Outcome.MISCONFIGURED:
-            broken[before] = (standing, t)
+            broken[before] = (state, t)
     await suppress(tx, suppressed, now)
-    for connection_id, (standing, t) in broken.items():
-        verdict, workspace_id = t.verdict, standing.workspace_id
+    for connection_id, (state, t) in broken.items():
+        verdict, workspace_id = t.verdict, state.workspace_id
         words = verdict.detail or verdict.provider_code or "The provider refuses this connection."
         if await pause_connection(
             tx, workspace_id, connection_id, t.version, verdict.reason or "misconfigured", words, unit.ids.one(now), now
         ):
             unit.notes(MessagingNotes).paused[connection_id] = workspace_id
     if named and await tx.row("unmatched.any") is not None:
-        # The provider was faster than our own record of its answer.
+        # The receipts arrived before this process recorded the provider's response.
         rows = await tx.rows("unmatched.find", keys=list(named))
         early = [(row[0], _receipt.decode(row[1])) for row in rows]
         if early:
@@ -288,13 +268,11 @@ async def record_results(
     return named
 
 
-def _others(
-    standing: MessageState, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]
-) -> list[int]:
-    """The connections that may have a message next: those behind its present one in the order that do not fail."""
-    if standing.pinned:
+def _others(state: MessageState, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]) -> list[int]:
+    """Return the connections to try next: those after the present one in the order that do not fail."""
+    if state.pinned:
         return []
-    order = orders(standing.workspace_id, standing.channel)
-    if standing.connection_id not in order:
+    order = orders(state.workspace_id, state.channel)
+    if state.connection_id not in order:
         return order
-    return [id_ for id_ in order[order.index(standing.connection_id) + 1 :] if not failing(id_)]
+    return [id_ for id_ in order[order.index(state.connection_id) + 1 :] if not failing(id_)]

@@ -1,4 +1,4 @@
-"""What happens to messages within one transaction: loaded once, moved in memory, written in bulk with what follows."""
+"""Change the states of messages in one transaction: load once, change in memory, write in bulk with the events."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from waypost.domain.events.event import Event
 from waypost.domain.messaging.message_events import status_changed
 from waypost.domain.messaging.status import HistoryEntry, MessageState, Transition, transition
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
-from waypost.storage.database import Tx
+from waypost.storage.database import Row, Tx, columns
 
 _encode = msgspec.json.Encoder().encode
-_standings = msgspec.json.Decoder(list[MessageState])
+_states = msgspec.json.Decoder(list[MessageState])
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class MessagingNotes(msgspec.Struct):
-    """What a unit of work leaves for the sender."""
+    """What a unit of work passes to the sender after the commit."""
 
-    #: When the first of what waits for each connection falls due.
+    #: By connection: when the first of its waiting messages is due.
     due: dict[int, int] = {}
     #: Connections that were paused, with their workspaces.
     paused: dict[int, int] = {}
@@ -29,7 +29,7 @@ class MessagingNotes(msgspec.Struct):
 
 
 class Transitions:
-    """The messages that one unit of work touches, and everything that follows from how they move."""
+    """The messages that a unit of work changes, with their events and counts."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
@@ -42,88 +42,69 @@ class Transitions:
         self._dirty: set[int] = set()
 
     async def load(self, tx: Tx, ids: Iterable[int]) -> None:
-        """Bring in the standings of messages, for this transaction alone."""
-        wanted = sorted(set(ids) - self.standings.keys())
-        if wanted:
-            row = await tx.row("messages.load", ids=wanted)
-            for standing in _standings.decode(row[0] if row else "[]"):
-                self.standings[standing.id] = standing
+        """Load the states of messages and lock them for this transaction."""
+        missing = sorted(set(ids) - self.standings.keys())
+        if missing:
+            row = await tx.row("messages.load", ids=missing)
+            for state in _states.decode(row[0] if row else "[]"):
+                self.standings[state.id] = state
 
     async def find(self, tx: Tx, keys: Sequence[int]) -> dict[int, list[int]]:
-        """The messages behind the keys of providers' ids; two providers of a workspace may use the same id."""
+        """Return the messages by the key of the provider's id; two providers of a workspace may use the same id."""
         row = await tx.row("messages.by_provider", keys=list(keys)) if keys else None
         found: dict[int, list[int]] = {}
         for key, id_ in sorted(_pairs.decode(row[0])) if row else ():
             found.setdefault(key, []).append(id_)
         return found
 
-    def apply(self, standing: MessageState, change: Transition) -> bool:
-        """Let a message know news of it; whether its status changed."""
-        changed, note = transition(standing, change)
-        self._dirty.add(standing.id)
+    def apply(self, state: MessageState, change: Transition) -> bool:
+        """Apply a transition to a message; return whether its status changed."""
+        changed, note = transition(state, change)
+        self._dirty.add(state.id)
         if note is not None:
-            self._notes.setdefault(standing.id, []).append(note)
+            self._notes.setdefault(state.id, []).append(note)
         if changed and note is not None:
-            self.events.append(status_changed(standing, note))
-            self.count(standing)
-        self._note_due(standing)
+            self.events.append(status_changed(state, note))
+            self.count(state)
+        self._note_due(state)
         return changed
 
-    def announce(self, standing: MessageState, note: HistoryEntry) -> None:
-        """A message that is new stands as it stands."""
-        self.events.append(status_changed(standing, note))
-        self.count(standing)
-        self._note_due(standing)
+    def announce(self, state: MessageState, note: HistoryEntry) -> None:
+        """Emit the event of a new message, and count it."""
+        self.events.append(status_changed(state, note))
+        self.count(state)
+        self._note_due(state)
 
-    def _note_due(self, standing: MessageState) -> None:
-        due_at = standing.due_at
-        if due_at is not None and due_at < self._due.get(standing.connection_id, due_at + 1):
-            self._due[standing.connection_id] = due_at
+    def _note_due(self, state: MessageState) -> None:
+        due_at = state.due_at
+        if due_at is not None and due_at < self._due.get(state.connection_id, due_at + 1):
+            self._due[state.connection_id] = due_at
 
-    def count(self, standing: MessageState) -> None:
-        """Count the status that a message came to have; messages for trial do not count."""
-        if standing.test:
+    def count(self, state: MessageState) -> None:
+        """Count the new status of a message, unless it is a test message."""
+        if state.test:
             return
         key = (
-            standing.workspace_id,
+            state.workspace_id,
             self.now // HOUR * HOUR // SECOND,
-            standing.connection_id,
-            standing.campaign,
-            standing.template_id,
-            standing.status.value,
-            standing.code or 0,
+            state.connection_id,
+            state.campaign,
+            state.template_id,
+            state.status.value,
+            state.code or 0,
             self.node % COUNT_ROWS,
         )
         self.unit.counters.add("message_counts.add", key, 1)
 
     async def write(self, tx: Tx) -> None:
-        """Write where the messages stand now, and emit the events of how they came there."""
-        rows: list[tuple[Any, ...]] = []
+        """Write the new states of the messages, and emit their events."""
+        rows: list[Row] = []
+        #: history and updated_at are appended.
+        read = columns("messages.write", appended=2)
         for id_ in sorted(self._dirty):
-            s = self.standings[id_]
-            notes = self._notes.get(id_)
-            rows.append(
-                (
-                    id_,
-                    s.status.value,
-                    s.status_at,
-                    s.code,
-                    s.reason,
-                    s.provider_code,
-                    s.provider_message_id,
-                    s.provider_key,
-                    s.connection_id,
-                    s.tries,
-                    s.due_at,
-                    s.node,
-                    s.parts,
-                    s.price_micros,
-                    s.currency,
-                    s.carrier,
-                    "," + _encode(notes)[1:-1].decode() if notes else "",
-                    self.now,
-                )
-            )
+            entries = self._notes.get(id_)
+            history = "," + _encode(entries)[1:-1].decode() if entries else ""
+            rows.append((*read(self.standings[id_]), history, self.now))
         await tx.insert("messages.write", rows)
         self.unit.emit(self.events)
         self.events = []

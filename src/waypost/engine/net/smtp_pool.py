@@ -1,4 +1,4 @@
-"""Mail servers: conversations with them are kept and used again, as connections of HTTP are."""
+"""Send mails through SMTP sessions that are kept and reused, as HTTP connections are."""
 
 import asyncio
 import socket
@@ -12,24 +12,24 @@ from waypost.domain.providers.smtp import CLOSING, KEPT_TEXT, Reply, Stage
 from waypost.engine.net.request import Envelope, Request, Response
 from waypost.engine.net.smtp_session import Ended, Refused, SmtpSession
 
-#: A conversation that nobody used for so long is ended.
+#: A session that was idle for this long is ended.
 IDLE_S = 30.0
-#: After so many mails a new conversation is begun: some servers take no more in one.
+#: Mails per session: some servers accept no more in one.
 MAILS_EACH = 500
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 
-#: How to make a connection: to the host and port of an `http://` URL, within so many milliseconds.
+#: Connects to the host and port of an `http://` URL within a timeout in milliseconds.
 Connect = Callable[[str, int], Awaitable[socket.socket]]
-#: What has to be the same for a conversation to be used again.
+#: What must be equal for a session to be reused.
 _Key = tuple[str, Envelope]
 
 
 class Unreached(Exception):
-    """There is no connection. The text is `word: words`, as the errors of responses are."""
+    """No connection could be made. The text is `code: words`, as in the errors of responses."""
 
 
 class SmtpPool:
-    """Hands mails to servers. For use on one event loop."""
+    """Sends mails to servers. For use on one event loop."""
 
     def __init__(self, connect: Connect, authorities: str) -> None:
         self._connect = connect
@@ -41,23 +41,23 @@ class SmtpPool:
         self._closed = False
 
     async def send(self, request: Request) -> tuple[Response, dict[str, float]]:
-        """Hand one mail over; the response, and when what was done, in milliseconds since the start."""
-        return await self._converse(request, fresh=False, check=False)
+        """Send one mail; return the response, and when each phase ended in milliseconds."""
+        return await self._exchange(request, fresh=False, check=False)
 
     async def check(self, request: Request) -> Response:
-        """How far a new conversation comes, up to the sender of the mail, which is not sent."""
-        return (await self._converse(request, fresh=True, check=True))[0]
+        """Check a server in a new session, up to its reply to MAIL FROM; send no mail."""
+        return (await self._exchange(request, fresh=True, check=True))[0]
 
     def close(self) -> None:
-        """Break off every conversation. Whoever waits for one gets to know how far it came."""
+        """Abort every session; callers that wait get a response with the stage that it reached."""
         self._closed = True
-        for submission in [*self._busy, *(one for several in self._idle.values() for one in several)]:
-            submission.abort()
+        for session in [*self._busy, *(one for several in self._idle.values() for one in several)]:
+            session.abort()
         self._idle.clear()
         if self._sweeping is not None:
             self._sweeping.cancel()
 
-    async def _converse(self, request: Request, *, fresh: bool, check: bool) -> tuple[Response, dict[str, float]]:
+    async def _exchange(self, request: Request, *, fresh: bool, check: bool) -> tuple[Response, dict[str, float]]:
         loop = asyncio.get_running_loop()
         began = loop.time()
         timings: dict[str, float] = {}
@@ -65,7 +65,7 @@ class SmtpPool:
         while response is None:
             left = request.timeout_ms / 1000 - (loop.time() - began)
             response = await self._try(loop, request, began, left, timings, fresh=fresh, check=check)
-            # One that was used before may have been given up by its server; a new one says more.
+            # The server may have ended the reused session; try a new one.
             fresh = True
         timings["total"] = round((loop.time() - began) * 1000, 3)
         response.duration_us = int((loop.time() - began) * 1_000_000)
@@ -82,50 +82,50 @@ class SmtpPool:
         fresh: bool,
         check: bool,
     ) -> Response | None:
-        """What comes of one conversation; None when it was an old one, and over before it was told anything."""
+        """Use one session; return None when it was a reused one that had ended before anything was sent."""
         envelope = request.envelope
         if envelope is None:
-            raise ValueError("this request is no mail")
+            raise ValueError("this request has no envelope")
         key = (request.url, msgspec.structs.replace(envelope, sender="", recipients=()))
-        submission = None if fresh else self._take(key)
-        used = submission is not None
-        submission = submission or SmtpSession()
-        self._busy.add(submission)
+        session = None if fresh else self._take(key)
+        used = session is not None
+        session = session or SmtpSession()
+        self._busy.add(session)
         keep = False
         try:
             async with asyncio.timeout(left):
                 if not used:
-                    await self._begin(submission, request, envelope, timings, began)
+                    await self._begin(session, request, envelope, timings, began)
                 if check:
-                    return _answer(submission, await submission.check_sender(envelope), None)
-                reply = await submission.send(envelope, request.body)
+                    return _answer(session, await session.check_sender(envelope), None)
+                reply = await session.send(envelope, request.body)
                 keep = True
-                return _answer(submission, reply, None)
+                return _answer(session, reply, None)
         except Refused as refused:
-            if used and refused.reply.code == CLOSING and submission.stage is Stage.SENDER and not self._closed:
+            if used and refused.reply.code == CLOSING and session.stage is Stage.SENDER and not self._closed:
                 return None
-            keep = not check and submission.mails > 0 and refused.reply.code != CLOSING
-            return _answer(submission, refused.reply, None)
+            keep = not check and session.mails > 0 and refused.reply.code != CLOSING
+            return _answer(session, refused.reply, None)
         except TimeoutError:
             words = f"timeout: no reply within {request.timeout_ms / 1000:g} s"
-            return _answer(submission, None, words)
+            return _answer(session, None, words)
         except (Ended, Unreached) as ended:
             words = str(ended)
-            if used and not submission.sent and not self._closed and words.startswith(("connection_lost", "not_smtp")):
+            if used and not session.sent and not self._closed and words.startswith(("connection_lost", "not_smtp")):
                 return None
             keep = words.startswith(("not_sent", "no_utf8"))
-            return _answer(submission, None, words)
+            return _answer(session, None, words)
         finally:
-            self._busy.discard(submission)
-            if keep and submission.usable and submission.mails < MAILS_EACH and not self._closed:
-                self._put_back(loop, key, submission)
+            self._busy.discard(session)
+            if keep and session.usable and session.mails < MAILS_EACH and not self._closed:
+                self._put_back(loop, key, session)
             elif keep or check:
-                submission.leave()
+                session.leave()
             else:
-                submission.abort()
+                session.abort()
 
     async def _begin(
-        self, submission: SmtpSession, request: Request, envelope: Envelope, timings: dict[str, float], began: float
+        self, session: SmtpSession, request: Request, envelope: Envelope, timings: dict[str, float], began: float
     ) -> None:
         loop = asyncio.get_running_loop()
         parts = urlsplit(request.url)
@@ -140,11 +140,11 @@ class SmtpPool:
         shown = f"[{host}]" if ":" in host else host
         connection = await self._connect(f"http://{shown}:{port}/", request.timeout_ms)
         timings["connect"] = round((loop.time() - began) * 1000, 3)
-        await submission.begin(connection, host, envelope, secure, at_once=at_once)
+        await session.begin(connection, host, envelope, secure, at_once=at_once)
         timings["ready"] = round((loop.time() - began) * 1000, 3)
 
     def _context(self, envelope: Envelope) -> ssl.SSLContext:
-        # Where TLS is a bonus, whoever could forge a certificate could as well take the offer of TLS away.
+        # With opportunistic TLS, an attacker who could forge a certificate could also remove the STARTTLS offer.
         checked = envelope.tls != "opportunistic" or bool(envelope.username)
         if checked not in self._contexts:
             context = ssl.create_default_context(cafile=self._authorities)
@@ -157,26 +157,26 @@ class SmtpPool:
     def _take(self, key: _Key) -> SmtpSession | None:
         waiting = self._idle.get(key)
         while waiting:
-            submission = waiting.pop()
-            if submission.usable:
-                return submission
-            submission.abort()
+            session = waiting.pop()
+            if session.usable:
+                return session
+            session.abort()
         return None
 
-    def _put_back(self, loop: asyncio.AbstractEventLoop, key: _Key, submission: SmtpSession) -> None:
-        submission.idle_since = loop.time()
-        self._idle.setdefault(key, []).append(submission)
+    def _put_back(self, loop: asyncio.AbstractEventLoop, key: _Key, session: SmtpSession) -> None:
+        session.idle_since = loop.time()
+        self._idle.setdefault(key, []).append(session)
         if self._sweeping is None:
             self._sweeping = loop.call_later(IDLE_S / 2, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the conversations that nobody has needed for a while."""
+        """End the sessions that have been idle for too long."""
         self._sweeping = None
         before = loop.time() - IDLE_S
         for key, waiting in list(self._idle.items()):
-            for submission in waiting:
-                if submission.idle_since <= before or not submission.usable:
-                    submission.leave()
+            for session in waiting:
+                if session.idle_since <= before or not session.usable:
+                    session.leave()
             self._idle[key] = [one for one in waiting if one.idle_since > before and one.usable]
             if not self._idle[key]:
                 del self._idle[key]
@@ -184,13 +184,13 @@ class SmtpPool:
             self._sweeping = loop.call_later(IDLE_S / 2, self._sweep, loop)
 
 
-def _answer(submission: SmtpSession, reply: Reply | None, error: str | None) -> Response:
+def _answer(session: SmtpSession, reply: Reply | None, error: str | None) -> Response:
     return Response(
         status=reply.code if reply else None,
         headers=[],
         body=reply.text.encode()[:KEPT_TEXT] if reply else b"",
         error=error,
         duration_us=0,
-        sent=submission.sent,
-        stage=submission.stage,
+        sent=session.sent,
+        stage=session.stage,
     )

@@ -1,4 +1,4 @@
-"""One conversation with a mail server: greeting, TLS, login, and then one mail after another."""
+"""One SMTP session: greeting, TLS, login, and then one mail after another."""
 
 import asyncio
 import contextlib
@@ -30,11 +30,11 @@ _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+\Z")
 
 
 class Ended(Exception):
-    """The conversation cannot go on. The text is `word: words`, as the errors of responses are."""
+    """The session has ended. The text is `code: words`, as in the errors of responses."""
 
 
 class Refused(Exception):
-    """The server refused to go on; `reply` is what it said."""
+    """The server refused a command; `reply` is its reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.code)
@@ -42,32 +42,32 @@ class Refused(Exception):
 
 
 class SmtpSession(asyncio.Protocol):
-    """A conversation. After Ended nothing more can be said; after Refused and after a mail another one can be sent."""
+    """An SMTP session. It is over after Ended; after Refused, and after a mail, another mail can be sent."""
 
     def __init__(self) -> None:
         self.stage = Stage.CONNECT
         #: Mails that were begun.
         self.mails = 0
-        #: Since when nobody has used it, by the loop's clock.
+        #: When it was last used, by the loop's clock.
         self.idle_since = 0.0
-        #: Whether the end of the last mail may have reached the server.
+        #: Whether the server may have received the end of the last mail.
         self.sent = False
         self._transport: asyncio.Transport | None = None
         self._offer = Offer()
         self._replies = Replies()
-        self._heard: deque[Reply] = deque()
+        self._replied: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._wanted = 0
         self._lost: str | None = None
-        #: A mail was begun and not ended: the server has to forget about it first.
+        #: A mail was begun and not ended: RSET must come first.
         self._begun = False
-        #: How this side calls itself.
+        #: The name that EHLO gives.
         self._name = ""
 
     @property
     def usable(self) -> bool:
-        """Whether another mail can be sent: the server is still there and has nothing to say."""
-        return self._lost is None and not self._heard and not self._replies.unfinished
+        """Whether another mail can be sent: the connection is open and no unread reply waits."""
+        return self._lost is None and not self._replied and not self._replies.unfinished
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop, again after STARTTLS."""
@@ -76,11 +76,11 @@ class SmtpSession(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
         try:
-            self._heard += self._replies.take(data)
+            self._replied += self._replies.take(data)
         except ValueError as error:
             self._end(f"not_smtp: {error}")
             return
-        if self._waiter is not None and len(self._heard) >= self._wanted:
+        if self._waiter is not None and len(self._replied) >= self._wanted:
             self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -88,22 +88,22 @@ class SmtpSession(asyncio.Protocol):
         self._end(f"connection_lost: {error}" if error else "connection_lost: the server closed the connection")
 
     def abort(self) -> None:
-        """Leave without a word."""
-        self._end("connection_lost: the conversation was broken off")
+        """Close the connection without QUIT."""
+        self._end("connection_lost: the session was aborted")
 
     def leave(self) -> None:
-        """Say goodbye and leave."""
+        """Send QUIT and close the connection."""
         if self._transport is not None and self._lost is None:
             self._transport.write(b"QUIT\r\n")
-            self._lost = "connection_lost: the conversation is over"
+            self._lost = "connection_lost: the session has ended"
             self._transport.close()
 
     async def begin(
         self, connection: socket.socket, host: str, envelope: Envelope, secure: ssl.SSLContext | None, *, at_once: bool
     ) -> None:
-        """Come to the point where mails can be sent; `at_once` is for servers that speak TLS from the start.
+        """Greet the server, start TLS and log in; `at_once` means TLS from the start.
 
-        Ended or Refused when that does not work.
+        Raises Ended or Refused when that fails.
         """
         loop = asyncio.get_running_loop()
         self._name = _own_name() or _literal(connection)
@@ -127,17 +127,17 @@ class SmtpSession(asyncio.Protocol):
             await self._log_in(envelope)
 
     async def send(self, envelope: Envelope, mail: bytes) -> Reply:
-        """Hand a mail over; what is given back is the reply that it was taken with.
+        """Send a mail; return the reply with which the server accepted it.
 
-        Refused when it was not: then nobody has got it. Ended when nobody knows: then `sent` tells whether it may
-        have been taken.
+        Raises Refused when the server refused it, so that no recipient gets it. Raises Ended when the session ended:
+        `sent` says whether the server may have accepted the mail.
         """
         self.stage = Stage.SENDER
         self.sent = False
         self.mails += 1
         data = stuffed(mail)
         commands = self._opening(envelope, len(mail))
-        # An address that is refused leaves others that are not: then DATA must wait, or they would get an empty mail.
+        # With several recipients DATA must wait: if the server refused one, the others would get an empty mail.
         ahead = self._offer.pipelining and len(envelope.recipients) == 1
         if ahead:
             self._write(b"".join(commands) + b"DATA\r\n")
@@ -163,13 +163,13 @@ class SmtpSession(asyncio.Protocol):
         self.sent = True
         transport.write(data)
         reply = await self._reply()
-        # Whatever it said, there is no mail under way any more.
+        # Whatever the reply, no mail is in progress any more.
         self._begun = False
         _expect(reply, 250)
         return reply
 
     async def check_sender(self, envelope: Envelope) -> Reply:
-        """Ask whether mails from this sender are taken, and send none."""
+        """Ask whether the server accepts mails from this sender; send none."""
         self.stage = Stage.SENDER
         self._write(mail_command(envelope.sender, 0, Offer(), utf8=False))
         reply = await self._reply()
@@ -178,13 +178,13 @@ class SmtpSession(asyncio.Protocol):
         return reply
 
     def _opening(self, envelope: Envelope, size: int) -> list[bytes]:
-        """The commands before DATA; Ended when there is no way to say them to this server."""
+        """Return the commands before DATA; raise Ended when an address cannot be sent to this server."""
         addresses = (envelope.sender, *envelope.recipients)
         if not envelope.recipients or not all(allowed_in_command(address) for address in addresses):
             raise Ended("not_sent: an address cannot stand in a command")
         utf8 = not all(address.isascii() for address in addresses)
         if utf8 and not self._offer.utf8:
-            raise Ended("no_utf8: the server takes no addresses beyond ASCII")
+            raise Ended("no_utf8: the server accepts only ASCII addresses")
         return [
             *([b"RSET\r\n"] if self._begun else []),
             mail_command(envelope.sender, size, self._offer, utf8=utf8),
@@ -198,7 +198,7 @@ class SmtpSession(asyncio.Protocol):
         self._offer = read_offer(reply)
 
     async def _turn_to_tls(self, host: str, envelope: Envelope, secure: ssl.SSLContext) -> bool:
-        """Whether the conversation is private from now on."""
+        """Start TLS; return whether the session uses it."""
         self.stage = Stage.TLS
         if not self._offer.starttls:
             if envelope.tls == "opportunistic" and not envelope.username:
@@ -206,8 +206,8 @@ class SmtpSession(asyncio.Protocol):
             raise Ended("tls_missing: the server offers no STARTTLS")
         _expect(await self._say(b"STARTTLS\r\n"), 220)
         if not self.usable:
-            # Somebody in between has put words into its mouth, to be read as if they came over TLS.
-            raise Ended("not_smtp: the server spoke between STARTTLS and TLS")
+            # A man in the middle injected a reply that would be read as if it came over TLS.
+            raise Ended("not_smtp: the server sent data between STARTTLS and TLS")
         try:
             transport = await asyncio.get_running_loop().start_tls(self._on(), self, secure, server_hostname=host)
         except OSError as error:
@@ -233,7 +233,7 @@ class SmtpSession(asyncio.Protocol):
         _expect(reply, 235)
 
     async def _must(self, reply: Reply, ahead: bool, codes: tuple[int, ...], following: int) -> None:
-        """Go on after one of these codes; otherwise hear out what was asked ahead, and give up this mail."""
+        """Continue after one of these codes; otherwise read the replies to pipelined commands, and raise Refused."""
         if reply.code in codes:
             return
         if reply.code == CLOSING or (reply.code < 400 and not ahead):
@@ -244,7 +244,7 @@ class SmtpSession(asyncio.Protocol):
                 for _ in range(following):
                     last = await self._reply()
             if last.code in _READY:
-                # It waits for a mail that nobody is to get. Whatever is said to it now, even nothing, could be one.
+                # The server waits for mail data. Anything sent now, even nothing, could count as a mail.
                 self.abort()
         raise Refused(reply)
 
@@ -263,17 +263,17 @@ class SmtpSession(asyncio.Protocol):
         return self._transport
 
     async def _reply(self, at_once: int = 1) -> Reply:
-        """The next reply, once so many are there: fewer pauses where several are awaited. All count when it is over."""
-        if len(self._heard) < at_once and self._lost is None:
+        """Return the next reply, once `at_once` replies have arrived: fewer wake-ups when several are expected."""
+        if len(self._replied) < at_once and self._lost is None:
             self._wanted = at_once
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        if not self._heard:
+        if not self._replied:
             raise Ended(self._lost or "connection_lost: there is no reply")
-        return self._heard.popleft()
+        return self._replied.popleft()
 
     def _end(self, reason: str) -> None:
         if self._lost is None:
@@ -294,12 +294,12 @@ def _expect(reply: Reply, code: int) -> None:
 
 @cache
 def _own_name() -> str:
-    """The name of this machine, where it has one that others could look up; "" where it has not."""
+    """Return the host name if it is fully qualified, else ""."""
     name = socket.gethostname()
     return name if _NAME.match(name) else ""
 
 
 def _literal(connection: socket.socket) -> str:
-    """The address of this side, as it stands in an EHLO for want of a name (RFC 5321, 4.1.3)."""
+    """Return the local address as an EHLO literal (RFC 5321, 4.1.3)."""
     address = str(connection.getsockname()[0]).partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

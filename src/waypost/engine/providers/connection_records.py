@@ -1,4 +1,4 @@
-"""Connections to providers as their owners manage them: made, checked, changed, ordered, switched, deleted."""
+"""Create, check, change, order, enable, disable and delete connections to providers."""
 
 import secrets
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from waypost.storage.database import Tx
 MOST_CONNECTIONS = 200
 LONGEST_NAME = 100
 KEY_BYTES = 32
-#: The checks of set-ups without which messages go out and nobody hears of their fate.
+#: Checks whose failure would let messages be sent without receipts.
 VITAL_CHECKS = frozenset({"pinpoint", "end_user_messaging"})
 
 _encode = msgspec.json.Encoder().encode
@@ -30,14 +30,14 @@ _report = msgspec.json.Decoder(Report)
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner of a connection decides about it."""
+    """The settings of a connection that its owner chooses."""
 
     name: str
-    #: Every field of the connector, secrets in the clear.
+    #: Every field of the connector, with decrypted secrets.
     config: dict[str, Any]
-    #: None: behind all others of its channel.
+    #: None: after all others of its channel.
     position: int | None = None
-    #: None, here and below: what the connector says.
+    #: None, here and below: the connector's value.
     per_second: float | None = None
     concurrency: int | None = None
     validity_s: int | None = None
@@ -45,11 +45,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionRecord(Draft, frozen=True, kw_only=True):
-    """A connection with everything that is known of it."""
+    """A connection with its settings, its state and its last check."""
 
     id: int
     workspace_id: int
-    #: None when its definition is gone or cannot be read any more.
+    #: None when its definition was deleted or cannot be read.
     connector: Connector | None
     connector_name: str
     channel: str
@@ -66,10 +66,10 @@ class ConnectionRecord(Draft, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> Connector:
-        """The connector; Conflict when there is none."""
+        """The connector; raises Conflict when there is none."""
         if self.connector is None:
             raise Conflict(
-                f"The connector {self.connector_name!r} of this connection is gone or cannot be read; add it again "
+                f"The connector {self.connector_name!r} of this connection was deleted or cannot be read; add it again "
                 "with POST /v1/connectors.",
                 code="connector_missing",
             )
@@ -77,11 +77,11 @@ class ConnectionRecord(Draft, frozen=True, kw_only=True):
 
 
 def check_draft(draft: Draft, connector: Connector, data_centers: Mapping[str, str]) -> Draft:
-    """The draft as it is kept; Invalid with the first thing that is wrong with it."""
+    """Normalise a draft; raise Invalid for its first error."""
     name = draft.name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Invalid(
-            f"The name of a connection has 1 to {LONGEST_NAME} characters that can be seen.",
+            f"A connection name must have 1 to {LONGEST_NAME} printable characters.",
             code="invalid_name",
             field="name",
         )
@@ -94,20 +94,20 @@ def check_draft(draft: Draft, connector: Connector, data_centers: Mapping[str, s
     return msgspec.structs.replace(draft, name=name, config=check_config(connector, draft.config))
 
 
-def merge_config(account: ConnectionRecord, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with what is given put in: what is left out stays, null takes a value back."""
-    return complete(account.usable, account.config) | dict(given)
+def merge_config(record: ConnectionRecord, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge given fields into the configuration: an absent field keeps its value, null removes it."""
+    return complete(record.usable, record.config) | dict(given)
 
 
 def make_receipts_key() -> str:
-    """A new key for receipts, as Firehose takes it."""
+    """Generate a receipts key that Firehose accepts."""
     return f"wpr_{secrets.token_urlsafe(KEY_BYTES)}"
 
 
 async def prove(
     outbound: Outbound, connector: Connector, config: dict[str, Any], tracker_url: str, now: int
 ) -> Report | None:
-    """What the connector's set-up checks find, without any secret; None when it has none. It may take a minute."""
+    """Run the connector's set-up checks, which may take a minute; return the report without secrets, or None."""
     if not connector.checks:
         return None
     report = await check_setup(outbound, connector, config, tracker_url, now)
@@ -115,10 +115,10 @@ async def prove(
 
 
 def require(connector: Connector, report: Report | None) -> None:
-    """Nothing when a connection may be stored; Invalid with the step that stopped it otherwise.
+    """Raise Invalid with the failed step when a connection must not be stored.
 
-    `setup_check_failed` says that it would not work, `setup_not_verified` that nobody could tell; the latter only of
-    connectors whose receipts depend on what is set up at the provider. Of others the first message tells.
+    `setup_check_failed`: the connection would not work. `setup_not_verified`: the check could not be completed; raised
+    only for connectors whose receipts depend on the set-up at the provider.
     """
     if report is None:
         return
@@ -128,7 +128,7 @@ def require(connector: Connector, report: Report | None) -> None:
         raise Invalid(detail, code="setup_check_failed", **_extra(check))
     if VITAL_CHECKS.intersection(connector.checks) and (check := report.unverified) is not None:
         raise Invalid(
-            f"The set-up could not be checked ({check.call}: {check.detail}). That says nothing against it. Try again, "
+            f"The set-up could not be checked ({check.call}: {check.detail}). The set-up may still be correct. Retry, "
             "or send `skip_check: true` to store the connection as it is. Nothing was stored.",
             code="setup_not_verified",
             **_extra(check),
@@ -157,8 +157,8 @@ async def create_connection(
     report: Report | None,
     now: int,
 ) -> ConnectionRecord:
-    """A new connection, enabled, for a checked draft; what the set-up check found is kept with it."""
-    # First of all, so that of two at the same time the second one sees the first.
+    """Create an enabled connection from a checked draft; store the report of the set-up check with it."""
+    # First, so that of two concurrent requests the second one sees the first.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     await check_name(tx, workspace_id, draft.name)
     position = draft.position
@@ -177,69 +177,67 @@ async def create_connection(
         **_columns(msgspec.structs.replace(draft, position=position), connector, encryption),
     )
     await keep_report(tx, workspace_id, id_, report, now)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 def changed_meanwhile() -> Conflict:
-    """The error for a change that was checked against what is no longer so."""
+    """Return the error for a change that was checked against an older version."""
     return Conflict(
-        "Somebody changed this connection while the change was being checked; look at it and send yours again.",
+        "Another request changed this connection while this change was being checked. Read it again and retry.",
         code="connection_changed",
     )
 
 
 async def check_name(tx: Tx, workspace_id: int, name: str, own_id: int | None = None) -> None:
-    """Nothing when a connection may have this name, and there is room for a new one; Conflict otherwise."""
+    """Raise Conflict when another connection has this name, or when there are too many connections."""
     names = await tx.rows("connections.names", workspace_id=workspace_id)
     if own_id is None and len(names) >= MOST_CONNECTIONS:
         raise Conflict(
             f"A workspace has at most {MOST_CONNECTIONS} connections; delete one first.", code="too_many_connections"
         )
     if any(id_ != own_id and known == name for id_, known in names):
-        raise Conflict(
-            f"There is a connection named {name!r} already; people tell them apart by their names.", code="name_taken"
-        )
+        raise Conflict(f"A connection named {name!r} exists already; choose another name.", code="name_taken")
 
 
-async def find_account(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> ConnectionRecord:
-    """A connection of a workspace; NotFound for any other."""
+async def find_connection(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> ConnectionRecord:
+    """Return a connection; raise NotFound if the workspace has none with this id."""
     records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
     if not records:
         raise absent()
-    return (await _open_accounts(tx, encryption, workspace_id, records))[0]
+    return (await _open_records(tx, encryption, workspace_id, records))[0]
 
 
-async def list_accounts(
+async def list_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, before: int, n: int
 ) -> list[ConnectionRecord]:
-    """Connections, newest first."""
+    """Return a page of connections, newest first."""
     records = await tx.records("connections.list", workspace_id=workspace_id, before=before, n=n)
-    return await _open_accounts(tx, encryption, workspace_id, records)
+    return await _open_records(tx, encryption, workspace_id, records)
 
 
 async def change_connection(
     tx: Tx,
     encryption: Encryption,
-    account: ConnectionRecord,
+    record: ConnectionRecord,
     draft: Draft,
     report: Report | None,
     now: int,
     *,
-    mended: bool,
+    fixed: bool,
 ) -> ConnectionRecord:
-    """The connection as a checked draft has it; one that is paused goes on where it is mended."""
-    await tx.run("configurations.touch", area="providers", workspace_id=account.workspace_id)
-    await check_name(tx, account.workspace_id, draft.name, account.id)
-    values = _columns(draft, account.usable, encryption)
-    await tx.run("connections.change", workspace_id=account.workspace_id, id=account.id, now=now, **values)
-    await keep_report(tx, account.workspace_id, account.id, report, now)
-    if mended and account.status == "paused":
-        await move_connection(tx, account.workspace_id, account.id, "enabled", now)
-    return await find_account(tx, encryption, account.workspace_id, account.id)
+    """Change a connection to a checked draft and return it; enable a paused one when `fixed`."""
+    await tx.run("configurations.touch", area="providers", workspace_id=record.workspace_id)
+    await check_name(tx, record.workspace_id, draft.name, record.id)
+    values = _columns(draft, record.usable, encryption)
+    await tx.run("connections.change", workspace_id=record.workspace_id, id=record.id, now=now, **values)
+    await keep_report(tx, record.workspace_id, record.id, report, now)
+    if fixed and record.status == "paused":
+        await move_connection(tx, record.workspace_id, record.id, "enabled", now)
+    return await find_connection(tx, encryption, record.workspace_id, record.id)
 
 
 async def keep_report(tx: Tx, workspace_id: int, id_: int, report: Report | None, now: int) -> None:
-    """Keep what a set-up check found, if there was one."""
+    """Store the report of a set-up check, if there is one."""
     if report is not None:
         text = _encode(report).decode()
         await tx.run("connections.set_check", workspace_id=workspace_id, id=id_, report=text, now=now)
@@ -248,40 +246,40 @@ async def keep_report(tx: Tx, workspace_id: int, id_: int, report: Report | None
 async def settle_check(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, version: int, report: Report, now: int
 ) -> ConnectionRecord:
-    """The connection with what a check found; one that is paused and was found sound goes on.
+    """Store the report of a check and return the connection; enable a paused one that passed.
 
-    Does nothing to a connection that was changed since the version that was checked.
+    Does nothing to a connection that changed since the version that was checked.
     """
-    account = await find_account(tx, encryption, workspace_id, id_)
-    if account.version != version:
-        return account
+    record = await find_connection(tx, encryption, workspace_id, id_)
+    if record.version != version:
+        return record
     await keep_report(tx, workspace_id, id_, report, now)
-    if passed(report) and account.status == "paused":
+    if passed(report) and record.status == "paused":
         await move_connection(tx, workspace_id, id_, "enabled", now, version=version)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 def passed(report: Report | None) -> bool:
-    """Whether a check found the set-up to be sound."""
+    """Whether a check found no failure."""
     return report is not None and report.result in (Result.OK, Result.WARNING)
 
 
 async def switch_connection(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, enabled: bool, now: int
 ) -> ConnectionRecord:
-    """The connection, enabled or disabled by its owner; nothing changes when it is so already."""
-    account = await find_account(tx, encryption, workspace_id, id_)
+    """Enable or disable a connection for its owner and return it."""
+    record = await find_connection(tx, encryption, workspace_id, id_)
     if enabled:
-        # Without a connector, or something that it needs, every message would fail.
-        check_config(account.usable, account.config)
+        # Without a connector, or with a missing field, every message would fail.
+        check_config(record.usable, record.config)
         await move_connection(tx, workspace_id, id_, "enabled", now)
     else:
         await move_connection(tx, workspace_id, id_, "disabled", now, reason="by_owner")
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 async def delete_connection(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
-    """Delete a connection and its secrets; what is queued for it goes to others of its channel, or fails."""
+    """Delete a connection and its secrets; its queued messages move to others of its channel, or fail."""
     if not await tx.run("connections.delete", workspace_id=workspace_id, id=id_, now=now):
         raise absent()
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
@@ -290,21 +288,21 @@ async def delete_connection(tx: Tx, workspace_id: int, id_: int, now: int) -> No
 async def rotate_receipts_key(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, key: str, now: int
 ) -> ConnectionRecord:
-    """The connection with a new key for receipts; the one before it ends at once."""
+    """Give a connection a new receipts key and return it; the old key stops working at once."""
     changed = await tx.run(
         "connections.set_key", workspace_id=workspace_id, id=id_, hash=receipts_key_hash(key), now=now
     )
     if not changed:
         raise absent()
-    # What others remember of keys is forgotten with their connections.
+    # Other processes clear their cache of keys when they reload the connections.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 async def order_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, channel: str, ids: list[int], now: int
 ) -> list[ConnectionRecord]:
-    """The connections of a channel in their new order: those named, then the others as they were."""
+    """Order the connections of a channel: the given ones first, then the others as they were; return them."""
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     present = {
         id_: position
@@ -312,8 +310,8 @@ async def order_connections(
     }
     if unknown := [id_ for id_ in ids if id_ not in present]:
         raise NotFound(
-            f"{len(unknown)} of these are no connections for {channel} in this workspace; GET /v1/connections lists "
-            "them.",
+            f"{len(unknown)} of these ids are not connections for {channel} in this workspace; GET /v1/connections "
+            "lists them.",
             code="unknown_connection",
         )
     named = dict.fromkeys(ids)
@@ -321,10 +319,10 @@ async def order_connections(
     for position, id_ in enumerate(order):
         if present[id_] != position:
             await tx.run("connections.place", workspace_id=workspace_id, id=id_, position=position, now=now)
-    return [await find_account(tx, encryption, workspace_id, id_) for id_ in order]
+    return [await find_connection(tx, encryption, workspace_id, id_) for id_ in order]
 
 
-async def _open_accounts(
+async def _open_records(
     tx: Tx, encryption: Encryption, workspace_id: int, records: list[dict[str, Any]]
 ) -> list[ConnectionRecord]:
     connectors: dict[str, Connector | None] = {}
@@ -332,12 +330,12 @@ async def _open_accounts(
         try:
             connectors[name] = await find_connector(tx, workspace_id, name)
         except Error:
-            # Shown as it is, so that somebody can do something about it.
+            # Return the connection without a connector, so that its owner can fix or delete it.
             connectors[name] = None
-    return [_open_account(record, connectors[record["connector"]], encryption) for record in records]
+    return [_open_record(record, connectors[record["connector"]], encryption) for record in records]
 
 
-def _open_account(record: dict[str, Any], connector: Connector | None, encryption: Encryption) -> ConnectionRecord:
+def _open_record(record: dict[str, Any], connector: Connector | None, encryption: Encryption) -> ConnectionRecord:
     config = open_config(record, encryption)
     return ConnectionRecord(
         **{name: record[name] for name in _PLAIN},
@@ -355,7 +353,7 @@ def _read_report(text: str | None) -> Report | None:
     try:
         return None if text is None else _report.decode(text)
     except msgspec.DecodeError:
-        # Another version of Waypost wrote it; the next check says it anew.
+        # Another version of Waypost wrote the report; the next check replaces it.
         return None
 
 
@@ -376,7 +374,7 @@ def _columns(draft: Draft, connector: Connector, encryption: Encryption) -> dict
 
 
 def _redact(report: Report, masker: Masker) -> Report:
-    """Return the report without the secrets that a provider may repeat in its words."""
+    """Mask secrets that a provider repeats in its responses."""
 
     def mask(words: str | None) -> str | None:
         return words and masker.mask(words)

@@ -1,4 +1,4 @@
-"""Connectors that a workspace added itself: kept as the TOML that describes them."""
+"""Store, list and delete the connectors that a workspace adds, as TOML."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import structlog
 from waypost.clock import Ids
 from waypost.domain.providers.connector import Connector, check_config
 from waypost.domain.providers.definition import parse_own_connector
-from waypost.engine.accounts.notices import paused_notice
+from waypost.engine.accounts.notices import add_notices, paused_notice
 from waypost.engine.providers.connectors import read_own, shipped
 from waypost.engine.providers.registry import LONGEST_ERROR, SOURCES, complete, open_config
 from waypost.engine.runtime.encryption import Encryption
@@ -17,7 +17,7 @@ from waypost.storage.database import Tx
 
 log = structlog.get_logger()
 
-#: Why a connection is paused that lacks what a new definition of its connector needs.
+#: The status reason of a connection that lacks a field of its connector's new definition.
 REDEFINED = "definition_changed"
 #: Connectors that a workspace may add.
 MOST_CONNECTORS = 100
@@ -33,18 +33,18 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_definition(definition: str) -> Connector:
-    """The connector that a workspace wants to add; Invalid (code `invalid_connector`) with line and reason."""
+    """Parse a definition; raise Invalid (code `invalid_connector`) with line and reason."""
     return parse_own_connector(definition, "the definition")
 
 
 async def save_definition(
     tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, definition: str, now: int
 ) -> Own:
-    """The connector, added or put in the place of the workspace's own one of the same name.
+    """Add a connector, or replace the workspace's own one of the same name.
 
-    The connections that are made with it use the new definition at once; one that lacks something that it needs is
-    paused, and one that was paused for this reason and has all again resumes. Conflict when there are too many (code
-    `too_many_connectors`), or when connections exist and the channel is another (code `connector_in_use`).
+    Its connections use the new definition at once. A connection that lacks a required field is paused; one that was
+    paused for this reason and now has all fields is enabled. Raises Conflict when there are too many connectors (code
+    `too_many_connectors`), or when the channel differs and connections exist (code `connector_in_use`).
     """
     connector = read_definition(definition)
     name = connector.name
@@ -58,7 +58,7 @@ async def save_definition(
     used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
     if any(channel != connector.channel for channel, _ in used):
         raise Conflict(
-            f"Connections are made with {name!r} for the channel {used[0][0]!r}; give this one another name.",
+            f"Connections use {name!r} for the channel {used[0][0]!r}; give this connector another name.",
             code="connector_in_use",
         )
     await tx.run("connectors.put", workspace_id=workspace_id, name=name, definition=definition, now=now)
@@ -68,7 +68,7 @@ async def save_definition(
 
 
 async def list_own(tx: Tx, workspace_id: int) -> list[Own]:
-    """The connectors that the workspace added, by name; one that this version cannot read is logged and left out."""
+    """Return the workspace's own connectors by name; log and skip those that this version cannot read."""
     found = []
     for name, definition, created_at, updated_at in await tx.rows("connectors.list", workspace_id=workspace_id):
         try:
@@ -81,7 +81,7 @@ async def list_own(tx: Tx, workspace_id: int) -> list[Own]:
 
 
 async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
-    """The workspace's own connector of this name, if it has one."""
+    """Return the workspace's own connector of this name, or None."""
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
         return None
@@ -89,10 +89,10 @@ async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
 
 
 async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, name: str, now: int) -> None:
-    """Forget one of the workspace's own.
+    """Delete one of the workspace's own connectors.
 
-    NotFound (code `unknown_connector`) when it has none of this name. Conflict (code `connector_in_use`) while
-    connections are made with it, unless the connector of the same name that comes with Waypost takes its place.
+    Raises NotFound (code `unknown_connector`) when it has none of this name, and Conflict (code `connector_in_use`)
+    while connections use it, unless a shipped connector of the same name replaces it.
     """
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
@@ -100,7 +100,7 @@ async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_
     used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
     if used and name not in shipped():
         count = sum(number for _, number in used)
-        raise Conflict(f"{count} connections are made with {name!r}; delete them first.", code="connector_in_use")
+        raise Conflict(f"{count} connections use {name!r}; delete them first.", code="connector_in_use")
     await tx.run("connectors.delete", workspace_id=workspace_id, name=name)
     if used:
         await _adopt(tx, ids, encryption, workspace_id, shipped()[name], now)
@@ -108,7 +108,7 @@ async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_
 
 
 async def _adopt(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, connector: Connector, now: int) -> None:
-    """Pause the connections that lack what a connector needs from now on; resume those that have all again."""
+    """Pause the connections that lack a field of the new definition; enable those that have all fields again."""
     lacking: dict[str, list[dict[str, Any]]] = {}
     whole: list[int] = []
     for record in await tx.records("connections.of_connector", workspace_id=workspace_id, name=connector.name):
@@ -120,11 +120,11 @@ async def _adopt(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, co
         else:
             if (record["status"], record["status_reason"]) == ("paused", REDEFINED):
                 whole.append(record["id"])
-    # One statement for each thing that is missing, however many connections lack it.
+    # One statement for each missing field, however many connections lack it.
     for detail, records in lacking.items():
         await _move(tx, workspace_id, [record["id"] for record in records], "paused", REDEFINED, detail, now)
-        rows = [paused_notice(ids.one(now), record, detail, now, redefined=True) for record in records]
-        await tx.insert("notices.add", rows)
+        notices = [paused_notice(ids.one(now), record, detail, now, redefined=True) for record in records]
+        await add_notices(tx, notices)
     if whole:
         await _move(tx, workspace_id, whole, "enabled", None, None, now)
 

@@ -1,4 +1,4 @@
-"""The way out for messages: the request of a connection's connector, what only the moment can add, and the verdict."""
+"""Send messages through a connection: build the request, sign it, send it, classify the response."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,16 +23,16 @@ from waypost.errors import Invalid
 
 log = structlog.get_logger()
 
-#: Code for what data cannot say, by the driver that a connector names.
+#: Drivers by name, for connectors that a definition alone cannot describe.
 DRIVERS: dict[str, ModuleType] = {"pinpoint": pinpoint, "smtp": smtp}
-#: Bytes of a body that are shown.
+#: Bytes of a body in a test result.
 SHOWN_BODY = 16_384
-#: Headers that prove whose a request is, whatever the connector calls its secrets.
+#: Headers with credentials; their values are always masked.
 _PROOFS = frozenset({"authorization", "proxy-authorization", "x-amz-security-token"})
 
 
 class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it was sent, secrets masked."""
+    """A request as it was sent, with secrets masked."""
 
     method: str
     url: str
@@ -41,7 +41,7 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """A response, with secrets masked."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -49,10 +49,10 @@ class ShownResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was sent to see what happens: what went out, what came back, and what it means."""
+    """The result of a test message: the request, the response and the verdict."""
 
     verdict: Verdict
-    #: None when there was nothing to send: then the verdict says why.
+    #: None when no request could be built; the verdict says why.
     request: ShownRequest | None
     response: ShownResponse | None
     error: str | None
@@ -61,7 +61,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Call(msgspec.Struct):
-    """One call that was made, or was not because it could not be."""
+    """One call to a provider; without a request when none could be built."""
 
     verdicts: list[Verdict]
     request: Request | None = None
@@ -78,10 +78,9 @@ class ProviderClient:
         self._tokens = TokenCache(outbound)
 
     async def send(self, connection: Connection, messages: list[Outgoing], now: int) -> list[Verdict]:
-        """A verdict for each message, in order.
+        """Send up to `connector.batch_size` messages; return a verdict for each, in order.
 
-        Never raises for anything that a provider does or a connector says; Unavailable when this process stops
-        meanwhile. At most `connector.batch_size` messages are taken.
+        Raises nothing for what a provider or a connector does, and Unavailable when this process stops.
         """
         if not messages:
             return []
@@ -94,7 +93,7 @@ class ProviderClient:
         return await self._send_together(driver, connection, messages, now)
 
     async def send_test(self, connection: Connection, message: Outgoing, now: int) -> TestResult:
-        """Send one message now, and tell all about it."""
+        """Send one message now; return the request, the response and the verdict."""
         driver = DRIVERS.get(connection.connector.driver)
         if driver is None:
             call = await self._send_one(connection, message, now)
@@ -119,7 +118,7 @@ class ProviderClient:
     async def _send_together(
         self, driver: ModuleType, connection: Connection, messages: list[Outgoing], now: int
     ) -> list[Verdict]:
-        """Send what fits into one call, then what did not; a call that one message spoilt is made in halves."""
+        """Send messages in as few calls as possible; split a call in halves when one message makes it fail."""
         verdicts: dict[int, Verdict] = {}
         together = getattr(driver, "together", None)
         divisible = getattr(driver, "divisible", None)
@@ -151,38 +150,38 @@ class ProviderClient:
         return _Call(_redact(verdicts, connection), request, response, timings)
 
     async def _send_one(self, connection: Connection, message: Outgoing, now: int) -> _Call:
-        """Send one message as the connector says."""
+        """Send one message by the connector's definition."""
         connector, config = connection.connector, connection.config
         try:
             draft = build_request(connector, config, message, self._callback_url(connection), now)
             request = _request(connection, draft, now)
         except Exception as error:
             return _Call([_unbuilt(connection, error)])
-        wanted = draft.authorization
-        if wanted is None or wanted.scheme != "oauth2":
+        authorization = draft.authorization
+        if authorization is None or authorization.scheme != "oauth2":
             response, timings = await self._outbound.fetch(request)
             return self._judge(connection, request, response, timings, now)
         while True:
-            token = await self._tokens.find(connection.workspace_id, wanted)
+            token = await self._tokens.find(connection.workspace_id, authorization)
             if token.refused is not None:
                 return _Call(_redact([_untokened(connection, token.refused, now)], connection))
             request.headers = [*draft.headers, f"Authorization: Bearer {token.text}"]
             response, timings = await self._outbound.fetch(request)
             if response.status != 401:
                 return self._judge(connection, request, response, timings, now)
-            self._tokens.drop(connection.workspace_id, wanted, token.text)
+            self._tokens.drop(connection.workspace_id, authorization, token.text)
             if token.fresh:
                 return self._judge(connection, request, response, timings, now)
-            # A kept one may have been taken back meanwhile, and nothing was taken with it: once more with a new one.
+            # The provider may have revoked a cached token, and took no message with it: retry with a new token.
 
     def _judge(
         self, connection: Connection, request: Request, response: Response, timings: dict[str, float], now: int
     ) -> _Call:
-        verdict = judge(connection.connector, connection.config, _heard(response), now)
+        verdict = judge(connection.connector, connection.config, _provider_response(response), now)
         return _Call(_redact([verdict], connection), request, response, timings)
 
     def _show(self, connection: Connection, message: Outgoing, sent: Request, now: int) -> ShownRequest:
-        """The request, made once more with masks for secrets: then nothing that is made of one can be seen."""
+        """Build the request again from masked secrets, so that values derived from a secret are masked too."""
         masked = msgspec.structs.replace(connection, config=_mask_config(connection))
         driver = DRIVERS.get(connection.connector.driver)
         try:
@@ -195,7 +194,7 @@ class ProviderClient:
                 if draft.authorization is not None and draft.authorization.scheme == "oauth2":
                     request.headers = [*draft.headers, f"Authorization: Bearer {MASK}"]
         except Exception:
-            # With a mask in its place, the value was not what the connector needs.
+            # The connector refuses the mask in place of the value.
             return ShownRequest(method=sent.method, url="", headers=[], body="")
         masker = _masker(connection)
         pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in request.headers)]
@@ -210,11 +209,11 @@ class ProviderClient:
 
 
 def _request(connection: Connection, draft: Draft, now: int) -> Request:
-    """The request as it goes out, but for a token."""
-    wanted = draft.authorization
+    """Return the request as it is sent, without an OAuth token."""
+    authorization = draft.authorization
     headers = draft.headers
-    if wanted is not None and wanted.scheme == "aws":
-        headers = _sign(wanted, draft, now)
+    if authorization is not None and authorization.scheme == "aws":
+        headers = _sign(authorization, draft, now)
     connector = connection.connector
     return Request(
         draft.url,
@@ -227,21 +226,21 @@ def _request(connection: Connection, draft: Draft, now: int) -> Request:
     )
 
 
-def _sign(wanted: Authorization, draft: Draft, now: int) -> list[str]:
+def _sign(authorization: Authorization, draft: Draft, now: int) -> list[str]:
     return aws.sign(
         draft.method,
         draft.url,
         draft.headers,
         draft.body,
-        service=wanted.service,
-        region=wanted.region,
-        access_key=wanted.access_key,
-        secret_key=wanted.secret_key,
+        service=authorization.service,
+        region=authorization.region,
+        access_key=authorization.access_key,
+        secret_key=authorization.secret_key,
         now=now,
     )
 
 
-def _heard(response: Response) -> ProviderResponse:
+def _provider_response(response: Response) -> ProviderResponse:
     return ProviderResponse(
         status=response.status,
         headers=response.headers,
@@ -252,10 +251,10 @@ def _heard(response: Response) -> ProviderResponse:
 
 
 def _unbuilt(connection: Connection, error: Exception) -> Verdict:
-    """What it means that there is no request: nothing was sent, and the same message will not be."""
+    """Return the verdict for a message whose request cannot be built: nothing was sent, and a retry would not help."""
     if not isinstance(error, Invalid):
         log.error(
-            "a request could not be made",
+            "a provider request could not be built",
             action="request_unmade",
             connection=public("con", connection.id),
             exc_info=error,
@@ -269,7 +268,7 @@ def _unbuilt(connection: Connection, error: Exception) -> Verdict:
 
 
 def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> Verdict:
-    """What it means that there is no token: the message itself was not sent."""
+    """Return the verdict for a message that was not sent because there is no access token."""
     status = refused.status
     if status is None or status == 429 or status >= 500:
         name = (refused.error or "").partition(":")[0]
@@ -286,7 +285,7 @@ def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> V
 
 
 def _redact(verdicts: list[Verdict], connection: Connection) -> list[Verdict]:
-    """The verdicts, without the secrets that a provider may repeat in its words."""
+    """Mask secrets that a provider repeats in its response."""
     if all(verdict.detail is None for verdict in verdicts):
         return verdicts
     masker = _masker(connection)
@@ -317,5 +316,5 @@ def _mask_config(connection: Connection) -> dict[str, Any]:
 
 
 def _mask_lines(text: str) -> str:
-    """Header lines with their names left."""
+    """Mask the values of header lines."""
     return "\n".join(f"{line.partition(':')[0]}: {MASK}" for line in text.splitlines() if line.strip())

@@ -1,8 +1,8 @@
-"""Connections as the engine uses them: read once, kept in memory, and paused when somebody has to mend them.
+"""Keep connections in memory for sending, track their health, and pause those that their provider refuses.
 
    ┌── refused by its provider ──▶ paused ──────────┐
    │                                 │              │
-enabled ◀── mended: enabled, ────────┘              │
+enabled ◀── fixed: enabled, ─────────┘              │
  │   ▲      new credentials, a passed check         │ by its owner
  │   └──── enabled by its owner ── disabled ◀───────┤
  └──────────────────────────────────────────────────┘
@@ -21,7 +21,7 @@ from waypost.domain.providers.connection import Connection, same_account
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.circuit_breaker import CircuitBreaker, note
 from waypost.domain.values.ids import public
-from waypost.engine.accounts.notices import paused_notice
+from waypost.engine.accounts.notices import add_notices, paused_notice
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime.encryption import Encryption
 from waypost.errors import Error, NotFound
@@ -29,20 +29,20 @@ from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
-#: The data center that is always there: this server's public URL, unless the setting says another.
+#: The default data center: this server's public URL, unless the setting overrides it.
 GLOBAL = "global"
 TRACKER_PATH = "/tracking/amazon-pinpoint-events"
-#: From where a connection may come to a status.
+#: By status of a connection: the statuses from which it may change to it.
 SOURCES = {
     "enabled": ("paused", "disabled"),
     "paused": ("enabled",),
     "disabled": ("enabled", "paused"),
 }
-#: For so long it is remembered whose a key for receipts is, or that it is nobody's; likewise ids that are not there.
+#: How long lookups of receipts keys and of unknown connection ids are cached, misses included.
 REMEMBERED = 5 * SECOND
-#: Keys and ids that are remembered at most.
+#: Cached keys and ids at most.
 MOST_REMEMBERED = 10_000
-#: Firehose's own limit for access keys.
+#: The limit of Amazon Data Firehose for access keys.
 LONGEST_KEY = 4096
 LONGEST_ERROR = 500
 
@@ -54,55 +54,55 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
     version: int
     connections: dict[int, Connection]
-    #: The enabled ones of each channel, in the order in which they are tried.
+    #: The enabled connections of each channel, in the order in which they are tried.
     order: dict[str, list[Connection]]
 
 
 class ConnectionRegistry:
-    """All connections but deleted ones, in memory; what changes elsewhere is known after the next `refresh`."""
+    """All connections except deleted ones, in memory; `refresh` loads the changes that other processes made."""
 
     def __init__(self, database: Database, encryption: Encryption, data_centers: Mapping[str, str]) -> None:
         self._database = database
-        self._vault = encryption
+        self._encryption = encryption
         #: Public URLs by name of the data center.
         self.data_centers = dict(data_centers)
-        self._shelves: dict[int, _Snapshot] = {}
+        self._snapshots: dict[int, _Snapshot] = {}
         self._by_number: dict[int, Connection] = {}
-        #: By digest of a key: whose it is, and until when that is believed.
+        #: By digest of a receipts key: workspace and connection, and when the entry expires.
         self._keys: dict[str, tuple[tuple[int, int] | None, int]] = {}
-        #: Ids that are nobody's, and until when that is believed.
+        #: Unknown connection ids, and when each entry expires.
         self._absent: dict[int, int] = {}
-        #: How those fare that this process sends through.
+        #: The circuit breakers of the connections that this process sends through.
         self._health: dict[int, CircuitBreaker] = {}
 
     async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
-        """Read again the connections of workspaces that changed, of all workspaces when none are given.
+        """Reload the connections of workspaces that changed; of all workspaces when none are given.
 
-        One small query when nothing changed.
+        This is one small query when nothing changed.
         """
         given = None if workspaces is None else list(workspaces)
-        for id_, shelf in (await self._database.read(self._load, given)).items():
-            before = self._shelves.get(id_)
-            if before is not None and before.version >= shelf.version:
+        for id_, snapshot in (await self._database.read(self._load, given)).items():
+            before = self._snapshots.get(id_)
+            if before is not None and before.version >= snapshot.version:
                 continue
-            self._shelves[id_] = shelf
-            for gone in set(before.connections) - set(shelf.connections) if before else ():
+            self._snapshots[id_] = snapshot
+            for gone in set(before.connections) - set(snapshot.connections) if before else ():
                 self._by_number.pop(gone, None)
-            self._by_number.update(shelf.connections)
+            self._by_number.update(snapshot.connections)
             self._keys.clear()
             self._absent.clear()
 
     async def load_all(self) -> None:
-        """Read the connections of every workspace; at the start, so that a wrong secret key is found out then."""
+        """Load the connections of every workspace; at the start, so that a wrong secret key fails it."""
         await self.refresh()
 
     def get(self, workspace_id: int, connection_id: int) -> Connection | None:
-        """A connection of this workspace."""
+        """Return a connection of this workspace, or None."""
         found = self._by_number.get(connection_id)
         return found if found is not None and found.workspace_id == workspace_id else None
 
     def by_number(self, connection_id: int) -> Connection | None:
-        """A connection of any workspace."""
+        """Return a connection of any workspace, or None."""
         return self._by_number.get(connection_id)
 
     def same_account(self, one: int, other: int) -> bool:
@@ -111,16 +111,16 @@ class ConnectionRegistry:
         return first is not None and second is not None and same_account(first, second)
 
     def for_channel(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The enabled connections of a channel in the order in which they are tried; not to be changed."""
-        shelf = self._shelves.get(workspace_id)
-        return shelf.order.get(channel, []) if shelf else []
+        """Return the enabled connections of a channel in the order in which they are tried; do not change the list."""
+        snapshot = self._snapshots.get(workspace_id)
+        return snapshot.order.get(channel, []) if snapshot else []
 
     def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
-        """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
+        """Record the result of a call; a connection whose calls keep failing is not used for a while."""
         health = self._health.setdefault(connection.id, CircuitBreaker())
         if note(health, failure_of(verdicts), now, base_s):
             log.warning(
-                "a connection takes nothing",
+                "calls through a connection keep failing",
                 action="connection_failing",
                 connection=public("con", connection.id),
                 reason=health.reason,
@@ -128,20 +128,20 @@ class ConnectionRegistry:
             )
 
     def health(self, connection_id: int) -> CircuitBreaker:
-        """How a connection fares, as far as this process has seen."""
+        """Return the circuit breaker of a connection in this process."""
         return self._health.get(connection_id) or CircuitBreaker()
 
     def failing(self, connection_id: int) -> bool:
-        """Whether a connection took nothing lately, so that another one should be used where there is one."""
+        """Whether calls through a connection fail, so that another one is preferred."""
         return self.health(connection_id).failing(now_us())
 
     def preferred(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The enabled connections of a channel, those that fail last."""
+        """Return the enabled connections of a channel in order, with failing ones last."""
         order = self.for_channel(workspace_id, channel)
         return sorted(order, key=lambda connection: self.failing(connection.id))
 
     def paused(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The connections of a channel that somebody has to mend, in their order."""
+        """Return the paused connections of a channel, in order."""
         found = [
             connection
             for connection in self._by_number.values()
@@ -150,18 +150,18 @@ class ConnectionRegistry:
         return sorted(found, key=lambda connection: (connection.position, connection.id))
 
     def all(self) -> list[Connection]:
-        """Every connection of every workspace."""
+        """Return every connection of every workspace."""
         return list(self._by_number.values())
 
     async def find(self, workspace_id: int, connection_id: int) -> Connection:
-        """A connection of this workspace, even one that was made a moment ago elsewhere; NotFound for any other."""
+        """Return a connection of this workspace, even one just created by another process; else raise NotFound."""
         found = await self.by_id(connection_id)
         if found is None or found.workspace_id != workspace_id:
             raise absent()
         return found
 
     async def by_id(self, connection_id: int) -> Connection | None:
-        """A connection of any workspace; strangers may ask for ids that never were."""
+        """Return a connection of any workspace, or None; callers may pass ids that never existed."""
         if (found := self._by_number.get(connection_id)) is not None:
             return found
         now = now_us()
@@ -177,7 +177,7 @@ class ConnectionRegistry:
         return found
 
     async def by_receipts_key(self, key: str) -> tuple[int, int] | None:
-        """The workspace and the connection that a key for receipts belongs to."""
+        """Return the workspace and the connection of a receipts key, or None."""
         if not key or len(key) > LONGEST_KEY:
             return None
         hash_, now = receipts_key_hash(key), now_us()
@@ -191,19 +191,19 @@ class ConnectionRegistry:
         return found
 
     def center_url(self, data_center: str | None) -> str:
-        """The public URL of a data center; of the global one where none is named, or one that is not there any more."""
+        """Return the public URL of a data center; the global one when it is None or no longer configured."""
         return self.data_centers.get(data_center or GLOBAL) or self.data_centers[GLOBAL]
 
     def tracker_url(self, data_center: str | None) -> str:
-        """Where Firehose sends the receipts of connections with this data center."""
+        """Return the URL to which Firehose sends the receipts of connections with this data center."""
         return self.center_url(data_center) + TRACKER_PATH
 
     def callback_url(self, connection: Connection) -> str:
-        """Where a connection's provider sends its receipts, unless it is AWS."""
+        """Return the URL to which a connection's provider sends its receipts, unless it is AWS."""
         return self.receipts_url(connection.id, connection.data_center)
 
     def receipts_url(self, connection_id: int, data_center: str | None) -> str:
-        """The same for a connection by its id."""
+        """Return the receipts URL of a connection by its id."""
         return f"{self.center_url(data_center)}/receipts/{public('con', connection_id)}"
 
     async def _load(self, tx: Tx, workspaces: list[int] | None) -> dict[int, _Snapshot]:
@@ -211,7 +211,7 @@ class ConnectionRegistry:
             versions = await tx.rows("configurations.all", area="providers")
         else:
             versions = await tx.rows("configurations.versions", ids=workspaces, area="providers")
-        known = self._shelves
+        known = self._snapshots
         stale = {id_: version for id_, version in versions if id_ not in known or known[id_].version < version}
         if not stale:
             return {}
@@ -219,19 +219,19 @@ class ConnectionRegistry:
         for record in await tx.records("connections.of_workspaces", ids=list(stale)):
             workspace_id, id_ = record["workspace_id"], record["id"]
             before = self.get(workspace_id, id_)
-            # Opening secrets is slow; a connection that did not change is not opened again.
+            # Decryption is slow, so an unchanged connection is not decrypted again.
             if before is None or before.version != record["version"]:
                 try:
                     connector = await find_connector(tx, workspace_id, record["connector"])
                 except Error as error:
                     log.warning(
-                        "a connection has no connector",
+                        "the connector of a connection is missing or cannot be read",
                         action="connection_unusable",
                         connection=public("con", id_),
                         error=error.detail,
                     )
                     continue
-                before = _open(record, connector, self._vault)
+                before = _open(record, connector, self._encryption)
             fresh[workspace_id][id_] = before
         return {id_: _Snapshot(version, fresh[id_], _order(fresh[id_])) for id_, version in stale.items()}
 
@@ -245,11 +245,11 @@ def _order(connections: dict[int, Connection]) -> dict[str, list[Connection]]:
 
 
 def failure_of(verdicts: list[Verdict]) -> tuple[str | None, str | None] | None:
-    """Why a call failed, as reason and detail; None when it did not.
+    """Return why a call failed, as reason and detail; None when it succeeded.
 
-    It failed when all of its messages were surely not taken, or the provider answered with an error of its own (5xx):
-    in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or does not
-    answer, is there.
+    A call failed when the provider certainly took none of its messages, or answered with a server error (5xx): in an
+    outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or that does not
+    answer, is not treated as failing.
     """
     if not all(verdict.outcome is Outcome.RETRY or _is_outage(verdict) for verdict in verdicts):
         return None
@@ -261,12 +261,12 @@ def _is_outage(verdict: Verdict) -> bool:
 
 
 def receipts_key_hash(key: str) -> str:
-    """What is kept of a key for receipts. It is random and long, so a plain digest cannot be turned back."""
+    """Return the stored digest of a receipts key. Keys are long and random, so a plain digest cannot be reversed."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def absent() -> NotFound:
-    """The error for a connection that is not there, or is somebody else's."""
+    """Return the error for a connection that does not exist in this workspace."""
     return NotFound(
         "There is no such connection in this workspace; GET /v1/connections lists those there are.",
         code="unknown_connection",
@@ -274,12 +274,12 @@ def absent() -> NotFound:
 
 
 def open_config(record: dict[str, Any], encryption: Encryption) -> dict[str, Any]:
-    """The fields in a row of `connections`, secrets in the clear."""
-    return _object.decode(record["config"]) | _object.decode(encryption.open(record["secrets"]))
+    """Return the fields of a row of `connections`, with the secrets decrypted."""
+    return _object.decode(record["config"]) | _object.decode(encryption.decrypt(record["secrets"]))
 
 
 def complete(connector: Connector, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field of a connector with what is given for it; a definition may have got fields since that was checked."""
+    """Return every field of a connector with its given or default value; a new definition may have added fields."""
     empty: dict[str, Any] = {"text": "", "choice": "", "boolean": False, "number": None}
     return {
         field.name: given[field.name]
@@ -300,7 +300,7 @@ def _open(record: dict[str, Any], connector: Connector, encryption: Encryption) 
         config=complete(connector, open_config(record, encryption)),
         status=record["status"],
         position=record["position"],
-        # The connector's limit is what providers grant at first; whoever was granted more says so.
+        # The connector's limit is what the provider grants by default; the owner may set another.
         per_second=record["per_second"] or connector.per_second,
         concurrency=record["concurrency"] or connector.concurrency,
         validity_s=record["validity_s"] or connector.validity_s,
@@ -320,9 +320,9 @@ async def move_connection(
     error: str | None = None,
     version: int | None = None,
 ) -> bool:
-    """Bring a connection to a status; whether it came to it now.
+    """Change the status of a connection; return whether it changed.
 
-    With a version, only the connection at that version moves.
+    With a version, only the connection at that version changes.
     """
     moved = await tx.run(
         "connections.move",
@@ -343,9 +343,9 @@ async def move_connection(
 async def pause_connection(
     tx: Tx, workspace_id: int, id_: int, version: int, reason: str, words: str, notice_id: int, now: int
 ) -> bool:
-    """Pause a connection whose provider refuses it, and say so to whoever runs it; whether it was enabled until now.
+    """Pause a connection that its provider refuses, and store a notice; return whether it was enabled until now.
 
-    Does nothing when it was changed since the version that was sent with: it may be mended already.
+    Does nothing when the connection changed since the version that was used: its owner may have fixed it.
     """
     words = words[:LONGEST_ERROR].replace("\0", "")
     moved = await move_connection(
@@ -353,7 +353,7 @@ async def pause_connection(
     )
     if moved:
         records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
-        await tx.insert("notices.add", [paused_notice(notice_id, records[0], words, now)])
+        await add_notices(tx, [paused_notice(notice_id, records[0], words, now)])
     return moved
 
 

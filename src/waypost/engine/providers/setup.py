@@ -1,4 +1,4 @@
-"""Asks providers whether a connection is set up so that messages go out and receipts come back."""
+"""Check at the provider that a connection can send messages and that its receipts arrive."""
 
 import asyncio
 import base64
@@ -38,18 +38,18 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request
 from waypost.engine.providers.drivers import aws
 
-#: Tries of one call, the first included, where it came to nothing that says anything.
+#: Tries of one call, the first included, while it fails for a passing reason.
 TRIES = 3
 #: The pause before the second try; it doubles before the third.
 PAUSE_S = 0.4
-#: Pages of a thousand names that are asked for at most.
+#: Pages of a thousand names that are read at most.
 MOST_PAGES = 20
 #: Event destinations of a configuration set, which AWS limits to five.
 MOST_STREAMS = 5
 
 
 class _Inquiry(msgspec.Struct):
-    """What the steps of one check need and find out."""
+    """The inputs and the findings of one check."""
 
     outbound: Outbound
     connector: Connector
@@ -61,14 +61,14 @@ class _Inquiry(msgspec.Struct):
     stream: Stream | None = None
 
     async def ask(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> Called:
-        """What a call to AWS comes to, tried again where that may change."""
+        """Call AWS; retry failures that may pass."""
         caller = self.tracker_url
-        return await self.patiently(
+        return await self.retried(
             lambda: aws.call(self.outbound, target, self.config, self.now, body, *path, caller=caller)
         )
 
     async def fetch(self, url: str, authorization: str) -> Called:
-        """What a GET with this Authorization header comes to, tried again where that may change."""
+        """Send a GET with this Authorization header; retry failures that may pass."""
         lines = [f"Authorization: {authorization}", "Accept: application/json", aws.NO_CONTENT_TYPE]
         request = Request(url, b"", lines, aws.CALL_TIMEOUT_MS, method="GET", keep=READ_BODY)
 
@@ -76,10 +76,10 @@ class _Inquiry(msgspec.Struct):
             response, _ = await self.outbound.fetch(request)
             return aws.read_answer(response)
 
-        return await self.patiently(get)
+        return await self.retried(get)
 
-    async def patiently(self, make: Callable[[], Awaitable[Called]]) -> Called:
-        """The first answer that says something, or the last one."""
+    async def retried(self, make: Callable[[], Awaitable[Called]]) -> Called:
+        """Return the first conclusive response, or the last one."""
         called = await make()
         for number in range(TRIES - 1):
             if not passing(called):
@@ -98,10 +98,10 @@ async def check_setup(
     *,
     pause_s: float = PAUSE_S,
 ) -> Report:
-    """Every step of the connector's checks, in order, up to the first that did not pass.
+    """Run the steps of the connector's checks in order, up to the first that fails.
 
-    `config` has every field of the connector, secrets in the clear; `tracker_url` is where Firehose has to send. Raises
-    nothing for anything that a provider does, and Unavailable when this process is being stopped.
+    `config` has every field of the connector with decrypted secrets; `tracker_url` is where Firehose must send. Raises
+    nothing for what a provider does, and Unavailable when this process stops.
     """
     inquiry = _Inquiry(outbound, connector, config, tracker_url, now, pause_s)
     for name in connector.checks:
@@ -151,7 +151,7 @@ async def _check_end_user_messaging(inquiry: _Inquiry) -> list[Check]:
     if isinstance(found, Check):
         return [found]
     first: list[Check] = []
-    # One destination that brings its events here is enough; others may serve others.
+    # One destination that sends its events here is enough.
     for stream, check in found[:MOST_STREAMS]:
         checks = [check, *await _check_stream(inquiry, END_USER_MESSAGING, stream)]
         if not first or all(step.ok for step in checks):
@@ -170,7 +170,7 @@ def _check_region(source: Source, config: dict[str, Any], call: str) -> Check | 
 
 
 async def _check_stream(inquiry: _Inquiry, source: Source, stream: Stream) -> list[Check]:
-    """The steps from a stream's name to the URL that it sends to."""
+    """Check a stream, from its name to the URL that it sends to."""
     call = aws.DESCRIBE_STREAM.name
     called = await inquiry.ask(aws.DESCRIBE_STREAM, {"DeliveryStreamName": stream.name})
     if denied(called):
@@ -182,7 +182,7 @@ async def _check_stream(inquiry: _Inquiry, source: Source, stream: Stream) -> li
 
 
 async def _look_in_list(inquiry: _Inquiry, source: Source, stream: Stream, refusal: Called) -> Check:
-    """Whether a stream that may not be described is there at all."""
+    """Look in the list of streams for one that the key may not describe."""
     names: list[str] = []
     complete = False
     for _ in range(MOST_PAGES):
@@ -239,7 +239,7 @@ async def _check_twilio(inquiry: _Inquiry) -> list[Check]:
 
 
 async def _check_twilio_key(inquiry: _Inquiry, sid: str, key: str) -> list[Check]:
-    """An API key may not look at the account; whether Twilio knows it shows at any other thing it asks for."""
+    """Check an API key with another request, because it may not read the account."""
     call = "GET /2010-04-01/Accounts/{sid}/Messages.json"
     path = f"/2010-04-01/Accounts/{quote(sid, safe='')}/Messages.json?PageSize=1"
     called = await inquiry.fetch(f"{_own_url(inquiry)}{path}", _basic(key, inquiry.config.get("api_secret")))
@@ -247,7 +247,7 @@ async def _check_twilio_key(inquiry: _Inquiry, sid: str, key: str) -> list[Check
         steps = ("Make an API key in the Twilio Console, and enter its SID, its secret and the Account SID here.",)
         return [refused("key", call, "Twilio does not know this API key, or not for this account.", steps, called)]
     if not went_well(called):
-        # A restricted key may send and still not read.
+        # A restricted key may be allowed to send and not to read.
         return [unverified("key", call, told(called), called.error)]
     return [passed("key", call)]
 
@@ -257,7 +257,7 @@ def _basic(user: str, password: object) -> str:
 
 
 def _own_url(inquiry: _Inquiry) -> str:
-    """The URL that the connection's calls go to, without a slash at its end."""
+    """Return the base URL of the connection, without a trailing slash."""
     connector = inquiry.connector
     own = inquiry.config.get(connector.base_url_field) if connector.base_url_field else None
     return str(own or connector.base_url).rstrip("/")
@@ -270,5 +270,5 @@ _STEPS: dict[str, Callable[[_Inquiry], Awaitable[list[Check]]]] = {
     "twilio": _check_twilio,
 }
 
-#: The names of checks that connectors can ask for.
+#: The names of the checks that connectors can use.
 CHECKS = frozenset(_STEPS)

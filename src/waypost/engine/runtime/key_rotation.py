@@ -1,4 +1,4 @@
-"""Everything that is encrypted, encrypted anew under the first key, so that the other keys can be thrown away."""
+"""Reencrypt every stored secret with the first key, so that the other keys can be removed."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,19 +11,19 @@ from waypost.storage.database import Database, Row, Tx
 STEP = 200
 
 
-class Resealed(msgspec.Struct):
-    """How many rows hold secrets, and how many of them were encrypted anew."""
+class Reencrypted(msgspec.Struct):
+    """How many rows contain secrets, and how many of them were reencrypted."""
 
     seen: int = 0
     changed: int = 0
 
 
-async def reseal_all(database: Database, encryption: Encryption) -> Resealed:
-    """Encrypt under the first key whatever is under another one; servers may run meanwhile, and it may be run again.
+async def reencrypt_all(database: Database, encryption: Encryption) -> Reencrypted:
+    """Reencrypt with the first key what another key encrypted. Servers may run meanwhile, and it may be run again.
 
-    Unavailable (code `wrong_secret_key`) when something is under none of the keys.
+    Raises Unavailable (code `wrong_secret_key`) when none of the keys can decrypt a secret.
     """
-    done = Resealed()
+    done = Reencrypted()
     for step, start in _STEPS:
         after: Row | None = start
         while after is not None:
@@ -33,22 +33,22 @@ async def reseal_all(database: Database, encryption: Encryption) -> Resealed:
     return done
 
 
-async def _reseal_connections(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("connections.sealed", after=after[0], n=STEP), 0
-    for id_, sealed in rows:
-        if (fresh := encryption.reencrypt(sealed)) != sealed:
-            # Whoever changed it meanwhile did so under the first key.
-            changed += await tx.run("connections.reseal", id=id_, before=sealed, after=fresh)
+async def _reencrypt_connections(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+    rows, changed = await tx.rows("connections.encrypted", after=after[0], n=STEP), 0
+    for id_, encrypted in rows:
+        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
+            # A row that changed meanwhile was encrypted with the first key.
+            changed += await tx.run("connections.reencrypt", id=id_, before=encrypted, after=fresh)
     return _next(rows, 1), len(rows), changed
 
 
-async def _reseal_endpoints(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("endpoints.sealed", after=after[0], n=STEP), 0
+async def _reencrypt_endpoints(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+    rows, changed = await tx.rows("endpoints.encrypted", after=after[0], n=STEP), 0
     for id_, headers, secrets in rows:
         fresh = encryption.reencrypt(headers), encryption.reencrypt(secrets)
         if fresh != (headers, secrets):
             changed += await tx.run(
-                "endpoints.reseal",
+                "endpoints.reencrypt",
                 id=id_,
                 headers=fresh[0],
                 secrets=fresh[1],
@@ -58,25 +58,25 @@ async def _reseal_endpoints(tx: Tx, encryption: Encryption, after: Row) -> tuple
     return _next(rows, 1), len(rows), changed
 
 
-async def _reseal_answers(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    """The answers that are kept for requests that come again: they hold secrets too."""
-    rows, changed = await tx.rows("idempotency.sealed", workspace_id=after[0], key=after[1], n=STEP), 0
-    for workspace_id, key, sealed in rows:
-        if (fresh := encryption.reencrypt(sealed)) != sealed:
+async def _reencrypt_responses(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+    """Reencrypt the stored responses of idempotency keys, which contain secrets too."""
+    rows, changed = await tx.rows("idempotency.encrypted", workspace_id=after[0], key=after[1], n=STEP), 0
+    for workspace_id, key, encrypted in rows:
+        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
             changed += await tx.run(
-                "idempotency.reseal", workspace_id=workspace_id, key=key, before=sealed, after=fresh
+                "idempotency.reencrypt", workspace_id=workspace_id, key=key, before=encrypted, after=fresh
             )
     return _next(rows, 2), len(rows), changed
 
 
 def _next(rows: list[Row], width: int) -> Row | None:
-    """After which key the next step begins; None when there is none."""
+    """Return the key after which the next step begins; None after the last step."""
     return tuple(rows[-1][:width]) if len(rows) == STEP else None
 
 
 _Step = Callable[[Tx, Encryption, Row], Awaitable[tuple[Row | None, int, int]]]
 _STEPS: tuple[tuple[_Step, Row], ...] = (
-    (_reseal_connections, (-1,)),
-    (_reseal_endpoints, (-1,)),
-    (_reseal_answers, (-1, "")),
+    (_reencrypt_connections, (-1,)),
+    (_reencrypt_endpoints, (-1,)),
+    (_reencrypt_responses, (-1, "")),
 )

@@ -1,4 +1,4 @@
-"""What attempts came to: written in bulk, counted, and carried over to their endpoints."""
+"""Record the results of attempts: settle deliveries, count them, and update or disable their endpoints."""
 
 import random
 
@@ -7,7 +7,7 @@ import structlog
 
 from waypost.domain.values.ids import public
 from waypost.domain.webhooks.delivery import Outcome, State, schedule, settle
-from waypost.engine.accounts.notices import disabled_notice
+from waypost.engine.accounts.notices import add_notices, disabled_notice
 from waypost.engine.net.request import Response
 from waypost.engine.runtime.unit import NotHeld, Unit
 from waypost.engine.webhooks.lane import Attempt
@@ -21,30 +21,30 @@ _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class Released(msgspec.Struct):
-    """Deliveries that were held and not tried, given back: endpoint and event."""
+    """Deliveries (endpoint and event) that this process held and releases without an attempt."""
 
     deliveries: list[tuple[int, int]]
 
 
 class Settlement(msgspec.Struct):
-    """What settled attempts give to the rest of the engine."""
+    """The effects of settled attempts beyond the database."""
 
-    #: Endpoints that were disabled.
+    #: Endpoints that these attempts disabled.
     disabled: list[int]
-    #: When the first of the scheduled retries, or a notice, falls due.
+    #: When the first scheduled retry or notice is due.
     due_at: int | None
 
 
 async def release_deliveries(tx: Tx, released: list[Released], unit: Unit) -> None:
-    """Give deliveries back to whichever process asks for them first."""
+    """Release deliveries, so that any process can claim them."""
     pairs = [pair for one in released for pair in one.deliveries]
     await tx.run("deliveries.release", rows=_encode(pairs).decode(), node=unit.node)
 
 
 async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_base: float) -> Settlement:
-    """Write what attempts came to, and what follows for their endpoints.
+    """Record attempts, settle their deliveries, and update their endpoints.
 
-    Raises NotHeld when some of the deliveries are no longer held by this process, unless the unit verifies that first.
+    Raises NotHeld when this process no longer holds some of the deliveries, unless the unit verifies that first.
     """
     settlement = Settlement([], None)
     ids, now, node, verify_held = unit.ids, unit.now, unit.node, unit.verify_held
@@ -76,11 +76,11 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         )
         if verify_held:
             if attempt.outcome is Outcome.GONE:
-                # Whose delivery it was does not matter to the receiver.
+                # The receiver answered 410 Gone, whichever process holds the delivery.
                 disable.setdefault(attempt.endpoint_id, (attempt, "gone"))
             if (attempt.endpoint_id, attempt.event_id) not in held:
                 continue
-            # Two attempts of one delivery may meet here after a takeover: the first one settles it.
+            # After a takeover one batch may contain two attempts of one delivery: the first one settles it.
             held.discard((attempt.endpoint_id, attempt.event_id))
         result = settle(
             attempt.outcome,
@@ -108,12 +108,12 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
     await tx.insert("attempts.insert", log_rows)
     changed = await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
     if changed != len(settled):
-        # Somebody else settled some of them; count again, looking first.
+        # Another process settled some of them: run the unit again and verify first.
         raise NotHeld
     if recovered:
         await tx.run("endpoints.recovered", ids=sorted(recovered))
     if failed:
-        # In the order of their ids, so that two processes do not wait for each other.
+        # In the order of their ids, so that two processes cannot deadlock.
         errors = [(id_, explain(attempt.response), attempt.ended_at) for id_, attempt in sorted(failed.items())]
         for id_, since in await tx.rows("endpoints.failed", rows=_encode(errors).decode()):
             if id_ not in recovered and failed[id_].ended_at - since > schedule(retry_base):
@@ -124,7 +124,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
 
 
 async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, settlement: Settlement) -> None:
-    """Disable endpoints and put the notices to their owners in the same transaction."""
+    """Disable endpoints and store the notices to their owners in the same transaction."""
     ids, now = unit.ids, unit.now
     records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}
     workspaces: set[int] = set()
@@ -132,7 +132,7 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, 
     for endpoint_id, (attempt, reason) in sorted(disable.items()):
         record = records.get(endpoint_id)
         if record is None or record["version"] != attempt.version:
-            # The endpoint was changed meanwhile, perhaps to mend this: what it is now has not failed yet.
+            # The endpoint changed since the attempt, perhaps to fix this: its present version has not failed.
             continue
         workspace_id = attempt.workspace_id
         if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
@@ -152,18 +152,18 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, 
         )
     for workspace_id in sorted(workspaces):
         await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
-    await tx.insert("notices.add", notices)
+    await add_notices(tx, notices)
 
 
 def error_code(attempt: Attempt) -> str | None:
-    """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
+    """Return the recorded error of an attempt: the transport's error, or such as `status_500` for a response."""
     if attempt.response.error is not None or attempt.outcome is Outcome.DELIVERED:
         return attempt.response.error
     return f"status_{attempt.response.status}"
 
 
 def explain(response: Response) -> str:
-    """What was wrong with an answer that did not count as received, in one line."""
+    """Describe in one line why a response does not count as received."""
     if response.error is not None:
         return response.error
     return f"status_{response.status}: the endpoint answered {response.status}, and only 2xx counts as received"

@@ -1,4 +1,4 @@
-"""What is due, per destination: a lane with limits of its own for every endpoint, so that a slow one slows nobody."""
+"""Send deliveries: one lane per endpoint with its own limits, so that a slow endpoint delays no other one."""
 
 import itertools
 import resource
@@ -27,25 +27,25 @@ from waypost.engine.webhooks.lane import (
     Task,
 )
 
-#: Deliveries, and bytes of their bodies, that all lanes hold together. A quarter is for endpoints that answer.
+#: Deliveries, and bytes of their bodies, that all lanes may hold. A quarter is reserved for endpoints that answer.
 TOTAL_ROOM = 20_000
 TOTAL_BYTES = 64 * 1024 * 1024
-#: From this share of the room on, lanes in trouble give back what they hold.
+#: From this share of the room on, lanes of sick endpoints release their deliveries.
 PRESSURE = 0.25
-#: What endpoints that have not answered yet may have of the room and of the slots.
+#: The share of the room and of the slots that endpoints without a response so far may use.
 NEW_SHARE = 0.75
-#: Sockets that all lanes together hold, as a multiple of the slots, where the process may open so many.
+#: Sockets that all lanes may use, as a multiple of the slots, if the process may open that many.
 SOCKETS = 4
-#: How many lanes without a slot are looked at when a request ends.
+#: How many waiting lanes are checked when a request ends.
 LOOKED_AT = 32
-#: The longest pause after an answer that asks for less traffic, when it does not say how long.
+#: The longest pause after a response that asks for less traffic without a Retry-After header.
 LONGEST_PAUSE = 60.0
-#: How often lanes are looked at for silence.
+#: How often the dispatcher looks for endpoints that do not respond.
 SWEEP_S = SICK_SILENCE_S / 2
 
 
 class Room:
-    """How much one batch may leave in memory, asked lane by lane; what is taken is counted against it."""
+    """The room in memory for the deliveries of one batch, per lane and in all."""
 
     __slots__ = ("_bytes", "_dispatcher", "_lanes", "_left", "_new_bytes", "_new_left")
 
@@ -53,11 +53,11 @@ class Room:
         self._dispatcher = dispatcher
         self._left, self._bytes = dispatcher.total_room(Health.WELL)
         self._new_left, self._new_bytes = dispatcher.total_room(Health.NEW)
-        #: By endpoint, how many more it may hold, and whether it is known to answer.
+        #: By endpoint: how many more deliveries its lane may hold, and whether the endpoint is well.
         self._lanes: dict[int, list[int]] = {}
 
     def take(self, endpoint_id: int, size: int) -> bool:
-        """Whether one more delivery of this endpoint fits. Once one did not, none that comes later does."""
+        """Take room for one delivery; return whether there was any. After a refusal, later ones are refused too."""
         found = self._lanes.get(endpoint_id)
         if found is None:
             found = self._lanes[endpoint_id] = list(self._dispatcher.room(endpoint_id))
@@ -78,7 +78,7 @@ class Room:
 
 
 class Dispatcher:
-    """Lanes over the outbound thread. What it holds is owed by the database; it may forget everything at any time."""
+    """Runs lanes on the outbound thread. The database has all deliveries, so a crash of the dispatcher loses none."""
 
     def __init__(
         self,
@@ -97,32 +97,32 @@ class Dispatcher:
         self._most_sockets = max(max_in_flight, min(SOCKETS * max_in_flight, descriptors // 2))
         self._first_pause = first_pause
         self._lanes: dict[int, Lane] = {}
-        #: Lanes that wait for a slot, each with its ticket, by the health they had when they began to wait.
-        self._crowds: tuple[deque[tuple[Lane, int]], ...] = (deque(), deque(), deque())
+        #: Lanes that wait for a slot, each with its ticket, by their health when they began to wait.
+        self._slot_queues: tuple[deque[tuple[Lane, int]], ...] = (deque(), deque(), deque())
         self._tickets = itertools.count(1)
-        #: Endpoints of which some deliveries had to stay in the database.
+        #: Endpoints that have deliveries in the database only.
         self._spilled: set[int] = set()
         self._draining = False
-        #: What was offered and is not settled or released yet. The event loop's own.
+        #: Deliveries that were offered and are not settled or released yet. Only the event loop uses it.
         self.holdings = Holdings()
         self._sweeping = False
         self._sweep_at = 0.0
         self.held = 0
         self.held_bytes = 0
-        #: Of these, what lanes hold that are not known to answer.
+        #: Of these, the deliveries of endpoints that are new or sick.
         self._held_unproven = 0
         self._bytes_unproven = 0
         self.in_flight = 0
-        #: The same by the health of the lanes. Requests to endpoints in trouble cost a descriptor and little else, so
+        #: Requests in progress by the health of the lanes. Requests to sick endpoints cost little but a descriptor, so
         #: they have slots of their own.
         self._under_way = [0, 0, 0]
-        #: How many processes send for the same endpoints; each takes its share of their limits.
+        #: How many processes send; each uses its share of the limits of an endpoint.
         self.share = 1
 
-    # These may be called from any thread. They read plain numbers and tolerate that they are a moment old.
+    # These may be called from any thread. They read plain numbers that may be slightly out of date.
 
     def room(self, endpoint_id: int) -> tuple[int, bool]:
-        """How many more deliveries this endpoint's lane can take now, and whether the endpoint is known to answer."""
+        """Return how many more deliveries this endpoint's lane can take now, and whether the endpoint is well."""
         if self._draining or endpoint_id in self._spilled:
             return 0, False
         lane = self._lanes.get(endpoint_id)
@@ -131,7 +131,7 @@ class Dispatcher:
         return 0 if lane.stopped else max(lane.capacity() - len(lane.queue), 0), lane.health is Health.WELL
 
     def total_room(self, health: Health) -> tuple[int, int]:
-        """How many more deliveries, and bytes of their bodies, all lanes of this health together can take now."""
+        """Return how many more deliveries, and bytes of their bodies, all lanes of this health can take now."""
         left, size = TOTAL_ROOM - self.held, TOTAL_BYTES - self.held_bytes
         if health is Health.WELL:
             return left, size
@@ -141,7 +141,7 @@ class Dispatcher:
         )
 
     def claim_room(self, endpoint_id: int) -> int:
-        """How many deliveries may be claimed from the database for this endpoint now."""
+        """Return how many deliveries may be claimed from the database for this endpoint now."""
         lane = self._lanes.get(endpoint_id)
         health = Health.NEW if lane is None else lane.health
         if self._draining or min(self.total_room(health)) <= 0:
@@ -154,43 +154,43 @@ class Dispatcher:
         room = capacity - len(lane.queue)
         if room * 2 >= capacity:
             return room
-        # Less is not worth a transaction. But where what is fresh goes straight to memory, retries get their share.
+        # Less is not worth a transaction. Where new deliveries go straight to memory, retries still get their share.
         beside = health is not Health.SICK and endpoint_id not in self._spilled
         return max(min(RETRY_ROOM, capacity) - lane.retries, 0) if beside else 0
 
     def in_trouble(self, endpoint_id: int) -> bool:
-        """Whether an endpoint fails or hangs."""
+        """Whether an endpoint fails or does not respond."""
         lane = self._lanes.get(endpoint_id)
         return lane is not None and lane.health is Health.SICK
 
     def note_spilled(self, endpoint_id: int, spilled: bool) -> None:
-        """Whether some of what the endpoint is owed is in the database only: then later events go there too."""
+        """Note whether the endpoint has deliveries in the database only; then later deliveries stay there too."""
         if spilled:
             self._spilled.add(endpoint_id)
         else:
             self._spilled.discard(endpoint_id)
 
     def offer(self, tasks: list[Task]) -> None:
-        """Take over deliveries that are committed as held by this process."""
+        """Queue deliveries that are committed as held by this process."""
         if tasks:
             self.holdings.take((task.endpoint.id, task.event_id) for task in tasks)
             self._outbound.run(lambda: self._take(tasks))
 
     def configure(self, endpoints: Iterable[Endpoint], gone: Iterable[int] = ()) -> None:
-        """Endpoints changed; the lanes of those that are disabled or deleted (`gone`) give back what they hold."""
+        """Apply changed endpoints; release the deliveries of those that are disabled or deleted (`gone`)."""
         changed, stopped = list(endpoints), list(gone)
         self._outbound.run(lambda: self._configure(changed, stopped))
 
     def forget(self) -> None:
-        """Give back what has not been started."""
-        self._outbound.run(self._give_back_all)
+        """Release the deliveries that have not been started."""
+        self._outbound.run(self._release_all)
 
     def drain(self) -> None:
-        """Start nothing more, and give back what has not been started."""
+        """Start no more requests, and release the deliveries that have not been started."""
         self._draining = True
-        self._outbound.run(self._give_back_all)
+        self._outbound.run(self._release_all)
 
-    # From here on everything runs on the outbound thread.
+    # The methods below run on the outbound thread.
 
     def _take(self, tasks: list[Task]) -> None:
         touched: dict[int, Lane] = {}
@@ -207,7 +207,7 @@ class Dispatcher:
             touched[endpoint.id] = lane
         for lane in touched.values():
             if lane.stopped or self._draining:
-                self._give_back(lane)
+                self._release_queue(lane)
             else:
                 self._pump(lane)
         if not self._sweeping:
@@ -223,7 +223,7 @@ class Dispatcher:
             self._bytes_unproven += size
 
     def _mark(self, lane: Lane, health: Health) -> None:
-        """A lane's health changed; what it has of the room and of the slots counts where it belongs now."""
+        """Change a lane's health, and count its room and slots with the lanes of its new health."""
         before, lane.health = lane.health, health
         if before is health:
             return
@@ -234,29 +234,29 @@ class Dispatcher:
             self._held_unproven += sign * len(lane.queue)
             self._bytes_unproven += sign * sum(len(task.body) for task in lane.queue)
         if lane.waiting:
-            # It waits among the lanes of its former health, or for its time: it finds out anew.
+            # The lane waits for a time, or among the lanes of its former health: let it try again.
             lane.waiting = 0
             self._outbound.run(lambda: self._pump(lane))
         if health is Health.SICK:
-            # Its slots are free for others.
-            self._serve_crowds()
+            # Other lanes can use its slots now.
+            self._serve_slot_queues()
 
     def _sweep(self) -> None:
-        """Find lanes whose endpoints keep silent, and take back what lanes in trouble hold when room is short."""
+        """Find endpoints that do not respond, and release deliveries of sick endpoints when room is short."""
         now = time.monotonic()
-        # When this thread itself was held up, silence says nothing of the endpoints.
+        # If this thread was delayed, the missing responses may be waiting to be read.
         late = now - self._sweep_at > SWEEP_S
         for lane in list(self._lanes.values()):
             if lane.health is Health.SICK:
                 continue
             if late:
-                lane.heard_at = now
+                lane.answered_at = now
             if lane.paused_until - now > SICK_SILENCE_S or lane.silent(now):
                 self._mark(lane, Health.SICK)
         if self.held > TOTAL_ROOM * PRESSURE or self.held_bytes > TOTAL_BYTES * PRESSURE:
             for lane in self._lanes.values():
                 if lane.health is Health.SICK and len(lane.queue) > SICK_ROOM:
-                    self._give_back(lane, SICK_ROOM)
+                    self._release_queue(lane, SICK_ROOM)
         for lane in [lane for lane in self._lanes.values() if lane.idle(now)]:
             del self._lanes[lane.endpoint.id]
         self._sweeping = bool(self._lanes)
@@ -275,11 +275,11 @@ class Dispatcher:
             lane = self._lanes.get(endpoint_id)
             if lane is not None:
                 lane.stopped = lane.gone = True
-                self._give_back(lane)
+                self._release_queue(lane)
                 self._drop_if_gone(lane)
 
     def _drop_if_gone(self, lane: Lane) -> None:
-        """Forget the lane of an endpoint that is gone, once nothing of it is under way."""
+        """Remove the lane of a disabled or deleted endpoint once its requests have ended."""
         if lane.gone and not lane.in_flight and not lane.queue:
             self._lanes.pop(lane.endpoint.id, None)
 
@@ -288,18 +288,18 @@ class Dispatcher:
         lane.stopped = lane.gone = False
         self._mark(lane, Health.NEW)
         lane.failures = 0
-        lane.heard_at = time.monotonic()
-        # It may wait for what no longer holds: its old ticket is worth nothing now.
+        lane.answered_at = time.monotonic()
+        # The lane may wait for a limit that has changed: invalidate its ticket.
         lane.waiting = 0
         lane.pause, lane.paused_until = 0.0, 0.0
         lane.window = FIRST_WINDOW
 
-    def _give_back_all(self) -> None:
+    def _release_all(self) -> None:
         for lane in self._lanes.values():
-            self._give_back(lane)
+            self._release_queue(lane)
 
-    def _give_back(self, lane: Lane, keep: int = 0) -> None:
-        """Give back what a lane holds, but for the first `keep`."""
+    def _release_queue(self, lane: Lane, keep: int = 0) -> None:
+        """Release the deliveries of a lane except the first `keep`."""
         back: list[tuple[int, int]] = []
         size = 0
         while len(lane.queue) > keep:
@@ -310,19 +310,19 @@ class Dispatcher:
         if back:
             self._hold(lane, -len(back), -size)
             if keep:
-                # What comes later stays behind it, in the database.
+                # Later deliveries stay in the database, so that they are not sent before these.
                 self._spilled.add(lane.endpoint.id)
             self._release(back)
 
     def _free(self, health: Health) -> int:
-        """Slots that lanes of this health may take."""
+        """Return how many slots lanes of this health may take now."""
         under_way, most = self._under_way, self._max_in_flight
         if health is Health.SICK:
-            # However many hang, each may be asked once at a time, to find out whether it recovered.
+            # Each sick endpoint may always have one request, to find out whether it recovered.
             return max(most - under_way[Health.SICK], int(self.in_flight < self._most_sockets))
         free = most - under_way[Health.NEW] - under_way[Health.WELL]
         if health is Health.NEW:
-            # Those that hang go on holding a descriptor each when they have been found out.
+            # New endpoints may turn out sick, and their requests keep a descriptor each.
             free = min(free, max(int(most * NEW_SHARE), 1) - under_way[Health.NEW], self._most_sockets - self.in_flight)
         return free
 
@@ -332,8 +332,8 @@ class Dispatcher:
             if lane.in_flight >= max(1, int(lane.window) // self.share) or lane.waiting:
                 return
             if lane.in_flight >= self._free(lane.health):
-                # Nobody holds more of the slots for everybody than are free: one lane that hangs holds half of them,
-                # two hold a third each, and there is always room for another one.
+                # No lane holds more of the shared slots than are free: one slow lane holds at most half of them, two
+                # hold a third each, and a slot is always free for another lane.
                 self._queue_up(lane)
                 return
             now = time.monotonic()
@@ -342,7 +342,7 @@ class Dispatcher:
                 self._wait_until(lane, now + wait)
                 return
             if not lane.in_flight:
-                lane.heard_at = now
+                lane.answered_at = now
             self._start(lane, lane.queue.popleft())
 
     def _wait_until(self, lane: Lane, moment: float) -> None:
@@ -356,17 +356,17 @@ class Dispatcher:
 
     def _queue_up(self, lane: Lane) -> None:
         lane.waiting = next(self._tickets)
-        self._crowds[lane.health].append((lane, lane.waiting))
+        self._slot_queues[lane.health].append((lane, lane.waiting))
 
-    def _serve_crowds(self) -> None:
-        """Let lanes that wait for a slot have their turn, one after the other, those in trouble among themselves."""
-        for health, crowd in zip(Health, self._crowds, strict=True):
+    def _serve_slot_queues(self) -> None:
+        """Give free slots to waiting lanes in turn, separately for each health."""
+        for health, slot_queue in zip(Health, self._slot_queues, strict=True):
             refused = 0
-            while crowd and refused < LOOKED_AT and self._free(health) > 0:
-                waiting = len(crowd)
-                self._resume(*crowd.popleft())
-                # One that queues up again holds enough: the end of one of its own requests brings its next turn.
-                refused += len(crowd) == waiting
+            while slot_queue and refused < LOOKED_AT and self._free(health) > 0:
+                waiting = len(slot_queue)
+                self._resume(*slot_queue.popleft())
+                # A lane that queues up again has enough slots: it gets its next turn when one of its requests ends.
+                refused += len(slot_queue) == waiting
 
     def _start(self, lane: Lane, task: Task) -> None:
         endpoint = lane.endpoint
@@ -385,8 +385,8 @@ class Dispatcher:
             )
             self._outbound.send(request, lambda response: self._done(lane, task, endpoint, started_at, response))
         except Exception as error:
-            # A request that libcurl refuses to start is a failed attempt, not a stuck delivery. It ends later, as all
-            # others do: a whole queue of them would not fit on the stack.
+            # A request that libcurl refuses to start is a failed attempt. It ends asynchronously, as all others do: a
+            # queue of them would overflow the stack.
             refused = Response(None, [], b"", f"not_sent: {error}", 0)
             self._outbound.run(lambda: self._done(lane, task, endpoint, started_at, refused))
 
@@ -398,7 +398,7 @@ class Dispatcher:
         asked: int | None = None
         ended_at = started_at + response.duration_us
         if outcome is Outcome.DELIVERED:
-            lane.heard_at = time.monotonic()
+            lane.answered_at = time.monotonic()
             lane.pause = 0.0
             lane.failures = 0
             if lane.health is not Health.WELL:
@@ -408,7 +408,7 @@ class Dispatcher:
         else:
             asked = retry_after(dict(response.headers).get("retry-after"), ended_at) if response.headers else None
             if endpoint.version == lane.endpoint.version:
-                # Otherwise it is the answer to what the endpoint was before it changed.
+                # Otherwise the response belongs to an older version of the endpoint.
                 self._slow_down(lane, outcome, response, asked)
         self._report(
             Attempt(
@@ -427,26 +427,26 @@ class Dispatcher:
         )
         if lane.gone:
             self._drop_if_gone(lane)
-        if not any(self._crowds):
+        if not any(self._slot_queues):
             self._pump(lane)
             return
         if lane.queue and not lane.waiting:
             self._queue_up(lane)
-        self._serve_crowds()
+        self._serve_slot_queues()
 
     def _slow_down(self, lane: Lane, outcome: Outcome, response: Response, asked: int | None) -> None:
-        # A receiver in trouble gets one request at a time before it gets a thousand, and holds few of our slots.
+        # Halve the window, so that a failing receiver soon gets one request at a time and uses few slots.
         lane.window = max(lane.window / 2, 1.0)
         lane.failures += 1
         if lane.failures >= SICK_FAILURES and lane.health is not Health.SICK:
             self._mark(lane, Health.SICK)
         if outcome is Outcome.GONE:
             lane.stopped = True
-            self._give_back(lane)
+            self._release_queue(lane)
         elif response.status in SLOW_DOWN:
             now = time.monotonic()
             if now - response.duration_us / 1_000_000 >= lane.paused_until:
-                # What was under way when the pause began says nothing about whether the pause was long enough.
+                # Requests that started before the pause do not show whether the pause is long enough.
                 lane.pause = min(max(lane.pause * 2, self._first_pause), LONGEST_PAUSE)
             wait = max(lane.pause, min(asked or 0, LONGEST_ASKED) / 1_000_000)
             lane.paused_until = max(lane.paused_until, now + wait)

@@ -1,4 +1,4 @@
-"""The Pinpoint driver: what a call says, and what every kind of answer means for each of its messages."""
+"""The Pinpoint driver: the content of a call, and the verdicts for every kind of response."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -286,8 +286,8 @@ def test_what_becomes_of_a_whole_call(status, error, outcome, code, reason):
     [
         ("connect: refused", False, Outcome.RETRY, "unreachable"),
         ("dns: no such host", False, Outcome.RETRY, "unreachable"),
-        ("timeout: no whole answer within 7 s", False, Outcome.RETRY, "unreachable"),
-        ("timeout: no whole answer within 7 s", True, Outcome.UNKNOWN, "no_answer"),
+        ("timeout: no complete response within 7 s", False, Outcome.RETRY, "unreachable"),
+        ("timeout: no complete response within 7 s", True, Outcome.UNKNOWN, "no_answer"),
         ("connection_lost: reset", True, Outcome.UNKNOWN, "no_answer"),
         ("empty_answer: ", True, Outcome.UNKNOWN, "no_answer"),
         ("address_forbidden: 10.0.0.1 is a private address", False, Outcome.MISCONFIGURED, "configuration"),

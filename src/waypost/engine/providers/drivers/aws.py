@@ -1,4 +1,4 @@
-"""Calls to AWS: where its services are, how a request to them is signed, and what their answers say."""
+"""Call AWS: the URLs of its services, request signing, and error responses."""
 
 import re
 from collections.abc import Mapping
@@ -77,12 +77,12 @@ class _Keys(msgspec.Struct, frozen=True):
 
 
 def well_formed(region: str) -> bool:
-    """Whether this can be the name of a region; whether there is such a region, only AWS knows."""
+    """Whether a text has the form of a region name; the region may still not exist."""
     return _REGION.match(region) is not None
 
 
 def endpoint(service: str, config: Mapping[str, Any]) -> str:
-    """The URL that a service's paths are added to, without a slash at its end.
+    """Return the base URL of a service, without a trailing slash.
 
     It is AWS's own for the region, or the connection's `endpoint_url`, which then serves every call.
     """
@@ -107,7 +107,7 @@ def sign(
     session_token: str = "",
     now: int,
 ) -> list[str]:
-    """The header lines to send: those given, and those of Signature Version 4 for this moment.
+    """Return the given header lines, and those of Signature Version 4 for this time.
 
     All that are given are signed, but those that botocore never signs (such as `user-agent`). `service` is the name
     that is signed for: `mobiletargeting`, `sms-voice`, `firehose`.
@@ -133,7 +133,7 @@ def sign(
 def signed_request(
     target: Target, config: Mapping[str, Any], now: int, body: bytes, *path: str, timeout_ms: int
 ) -> Request:
-    """A signed request for an operation; `path` fills the gaps of its path."""
+    """Build a signed request for an operation; `path` fills the placeholders of its path."""
     url = endpoint(target.service, config) + target.path.format(*(quote(part, safe="") for part in path))
     headers = [f"Content-Type: {target.content_type}"] if target.content_type else []
     if target.target:
@@ -165,10 +165,10 @@ async def call(
     timeout_ms: int = CALL_TIMEOUT_MS,
     caller: str = "",
 ) -> Called:
-    """What one call comes to. It is made once: whoever calls decides about another try.
+    """Make one call; the caller decides about retries.
 
-    `caller` is a URL of ours to be named in the user agent, so that the account's own log (CloudTrail) says who asked.
-    Raises Unavailable when this process is being stopped, and nothing for anything that AWS does.
+    `caller` is a URL of this server for the user agent, so that the account's log (CloudTrail) names the caller.
+    Raises Unavailable when this process stops, and nothing for what AWS does.
     """
     data = b"" if body is None else msgspec.json.encode(body)
     request = signed_request(target, config, now, data, *path, timeout_ms=timeout_ms)
@@ -179,7 +179,7 @@ async def call(
 
 
 def read_answer(response: Response) -> Called:
-    """A response with its JSON and its error taken apart; never raises."""
+    """Parse a response: its JSON body and its error; never raises."""
     if response.status is None:
         return Called(trouble=response.error or "no answer", sent=response.sent)
     body = decode_object(response.body)
@@ -190,18 +190,18 @@ def read_answer(response: Response) -> Called:
 
 
 def error_type(response: Response, body: Mapping[str, Any] | None) -> str | None:
-    """The bare name of the error that AWS answered with: from the header, or from `__type` or `code` in the body."""
-    told = next((value for name, value in response.headers if name == "x-amzn-errortype"), None)
-    told = told or _text(body, "__type", "code", "Code")
-    if told is None:
+    """Return the name of an AWS error: from the header, or from `__type` or `code` in the body."""
+    name_given = next((value for name, value in response.headers if name == "x-amzn-errortype"), None)
+    name_given = name_given or _text(body, "__type", "code", "Code")
+    if name_given is None:
         return None
     # As in `com.amazonaws.firehose#ThrottlingException:http://internal.amazon.com/`.
-    bare = told.partition(":")[0].rpartition("#")[2].strip()
+    bare = name_given.partition(":")[0].rpartition("#")[2].strip()
     return bare if _ERROR_TYPE.match(bare) else None
 
 
 def decode_object(data: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is, or None when it is none."""
+    """Return a body as a JSON object, or None when it is none."""
     try:
         found = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):

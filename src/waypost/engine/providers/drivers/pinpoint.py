@@ -45,7 +45,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Address(msgspec.Struct, rename="pascal"):
-    """What one address gets (AddressConfiguration)."""
+    """The content for one address (AddressConfiguration)."""
 
     body_override: str
     context: dict[str, str]
@@ -53,7 +53,7 @@ class _Address(msgspec.Struct, rename="pascal"):
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
-    """What became of one address (MessageResult)."""
+    """The result for one address (MessageResult)."""
 
     delivery_status: str = ""
     status_message: str | None = None
@@ -61,13 +61,13 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
 
 class _Answer(msgspec.Struct, rename="pascal"):
-    """The body of an answer with status 200 (MessageResponse)."""
+    """The body of a 200 response (MessageResponse)."""
 
     result: dict[str, _Entry]
 
 
 class _LooseAnswer(msgspec.Struct, rename="pascal"):
-    """The same, where some entries cannot be read."""
+    """The body of a 200 response in which some entries cannot be read."""
 
     result: dict[str, msgspec.Raw]
 
@@ -78,9 +78,9 @@ _decode_entry = msgspec.json.Decoder(_Entry).decode
 
 
 def together(messages: list[Outgoing]) -> list[bool]:
-    """Which of these messages go into one call: those that are alike in what a call says for all of its addresses.
+    """Return which messages fit into one call: those with equal settings that a call has only once.
 
-    That is the purpose and the media; an address stands in a call once. The first message is always among them.
+    These are purpose and media. A call contains an address once. The first message always fits.
     """
     first = messages[0]
     purpose, media = first.purpose, first.content.media_urls
@@ -102,9 +102,9 @@ def together(messages: list[Outgoing]) -> list[bool]:
 def prepare(
     connection: Connection, messages: list[Outgoing], callback_url: Callable[[Connection], str], now: int
 ) -> Request:
-    """The signed SendMessages call for those of the messages that go into one call (`together`).
+    """Build the signed SendMessages call for the messages that fit into one call (`together`).
 
-    It is never repeated by itself: SendMessages has no idempotency token.
+    It is sent once, because SendMessages has no idempotency token.
     """
     config = connection.config
     first = messages[0]
@@ -116,7 +116,7 @@ def prepare(
     sms: dict[str, Any] = {"MessageType": _TYPES.get(first.purpose) or _default_type(config)}
     text = first.content.text
     if all(message.content.text == text for message in chosen):
-        # Also the text for everybody, where it is: no address can come to somebody else's.
+        # With one text for all, it is the call's body too; otherwise an address must never get another one's text.
         sms["Body"] = text
     for name, key in (
         ("SenderId", "sender_id"),
@@ -146,7 +146,7 @@ def _default_type(config: dict[str, Any]) -> str:
 
 
 def read(connection: Connection, messages: list[Outgoing], response: Response, now: int) -> list[Verdict]:
-    """A verdict for each message, in order; never raises, whatever came back.
+    """Return a verdict for each message, in order; never raises.
 
     Messages that did not go into the call are to be tried again at once.
     """
@@ -164,7 +164,7 @@ def read(connection: Connection, messages: list[Outgoing], response: Response, n
 
 
 def divisible(messages: list[Outgoing], response: Response) -> bool:
-    """Whether one of several messages may have spoilt the call for the others: then halves of it may be sent again."""
+    """Whether one of several messages may have made the call fail, so that halves of it may be sent again."""
     if len(messages) < 2 or response.status not in (400, 413):
         return False
     return _judge_call(response, 0).outcome is Outcome.REJECTED
@@ -186,7 +186,7 @@ _NOT_NAMED = Verdict(
 
 
 def _entries(body: bytes) -> dict[str, _Entry | None] | None:
-    """The entries of an answer by address, None for one that cannot be read; None when it is no answer at all."""
+    """Return the entries of a response by address, None for an unreadable one; None for an unreadable response."""
     try:
         return dict(_decode_answer(body).result)
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -238,12 +238,12 @@ def _judge_entry(entry: _Entry | None) -> Verdict:
 
 
 def _about_number(detail: str) -> bool:
-    """Whether Pinpoint's words are about the number that the message was for, and not about the one it is from."""
+    """Whether the detail is about the recipient's number, and not about the sender's."""
     return _NUMBER.search(detail) is not None and _SENDER.search(detail) is None
 
 
 def _judge_call(response: Response, now: int) -> Verdict:
-    """What an answer other than 200, or none, means for every message of the call."""
+    """Return the verdict for every message of a call without a 200 response."""
     called = read_answer(response)
     status, error = called.status, called.error
     if status is None:
@@ -255,16 +255,16 @@ def _judge_call(response: Response, now: int) -> Verdict:
         # takes no idempotency token.
         outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "provider_5xx"
     elif status >= 500 or status < 300:
-        # Somebody in between lost patience, or says that it is done: whether Pinpoint took it, nobody knows.
+        # A proxy timed out or answered itself: it is not known whether Pinpoint took the messages.
         outcome, code, reason = Outcome.UNKNOWN, failure_codes.OTHER, "no_answer"
     elif error in ("PayloadTooLargeException", "RequestEntityTooLarge") or status == 413:
         outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "too_large"
     elif error in ("BadRequestException", "ValidationException") or (status in (400, 422) and error is None):
         outcome, code, reason = Outcome.REJECTED, failure_codes.OTHER, "bad_request"
     else:
-        # Keys, permissions, region, project, the clock: the next call would be refused as well.
+        # Wrong keys, permissions, region, project or clock: Pinpoint would refuse the next call as well.
         outcome, code, reason = Outcome.MISCONFIGURED, None, "configuration"
-    # Pinpoint itself says nothing of the kind; what stands in front of it may.
+    # Pinpoint itself sends no Retry-After; a proxy in front of it may.
     asked = next((value for name, value in response.headers if name == "retry-after"), None)
     return Verdict(
         outcome=outcome,

@@ -1,4 +1,4 @@
-"""The driver for mail servers: a message as a mail for one of them, and what its replies mean."""
+"""The SMTP driver: build a mail from a message, and classify the replies of a mail server."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -28,31 +28,31 @@ _SECURITY = {
 }
 _TOO_FAST = re.compile(r"\brate\b|throttl|too (?:many|fast|much)|quota|limit exceeded|exceeded .*limit", re.IGNORECASE)
 _NOT_FOR_US = re.compile(r"\brelay|authenticat", re.IGNORECASE)
-#: Words for what keeps every mail from this server, whatever is in it.
+#: Errors that affect every mail to this server, whatever its content.
 _FAULTS = {"address_forbidden", "tls_missing", "login_missing"}
 
 
 class MailCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """How a mail server takes a connection's settings."""
+    """The result of checking a connection's settings against its mail server."""
 
     ok: bool
     #: How far it came: one of domain.smtp.Stage.
     stage: str
     #: The code of the last reply, if there was one.
     status: int | None
-    #: Why not, in one of our words.
+    #: Why it failed: a reason code.
     reason: str | None
-    #: The server's own words, or what kept them from coming.
+    #: The server's reply, or why there was none.
     detail: str
 
 
 def prepare(
     connection: Connection, messages: list[Outgoing], _callback_url: Callable[[Connection], str], now: int
 ) -> Request:
-    """The mail for the first message; its Message-ID is the message's id, at each try the same.
+    """Build the mail for the first message; its Message-ID is the message's id, the same at each try.
 
-    Bounces come to the connection's own address, whoever the message is from. Invalid when a mail of it would not be
-    one.
+    Bounces go to the connection's own address, whatever the sender of the message. Raises Invalid for a message that
+    is not a valid mail.
     """
     message = messages[0]
     config = connection.config
@@ -68,24 +68,24 @@ def prepare(
         reply_to=str(config.get("reply_to") or ""),
     )
     request = _request(config, envelope_sender, (recipient,), mail, connection.connector.timeout_ms)
-    # A mail has no other headers to show than those in it; these are the words that come before it.
+    # The headers of a mail are in its body; show the SMTP commands before it instead.
     request.headers = [f"MAIL FROM: {envelope_sender}", f"RCPT TO: {recipient}"]
     return request
 
 
 def read(connection: Connection, messages: list[Outgoing], response: Response, _now: int) -> list[Verdict]:
-    """What the server's last reply, or its absence, means for the message."""
+    """Return the verdict for the server's last reply, or for no reply."""
     verdict = judge(response)
     if verdict.outcome is Outcome.ACCEPTED:
-        # Servers have numbers of their own, that nobody sees again: whatever comes back names the Message-ID.
+        # A server's queue id appears nowhere else: bounces and complaints name the Message-ID.
         verdict = msgspec.structs.replace(verdict, provider_message_id=_message_id(connection.config, messages[0]))
     return [verdict] * len(messages)
 
 
 async def check_smtp(outbound: Outbound, config: Mapping[str, Any], timeout_ms: int = CHECK_TIMEOUT_MS) -> MailCheck:
-    """Whether a server takes these settings, by going as far as its consent to the sender; no mail is sent.
+    """Check settings against a server, up to its reply to MAIL FROM; send no mail.
 
-    Raises Invalid for settings of which no conversation can be made, and Unavailable when this process stops.
+    Raises Invalid for settings that cannot be used, and Unavailable when this process stops.
     """
     sender, envelope_sender = _senders(config)
     parse_sender(sender)
@@ -103,7 +103,7 @@ async def check_smtp(outbound: Outbound, config: Mapping[str, Any], timeout_ms: 
 
 
 def judge(response: Response) -> Verdict:
-    """What a response to a mail means; never raises.
+    """Classify the response to a mail; never raises.
 
     A reply of 2xx to the mail itself: accepted. 4xx: retry. 5xx about the recipient or the mail: rejected; 5xx before
     that, or about who may send: misconfigured. No reply: retry, unless the whole mail may have arrived.
@@ -132,7 +132,7 @@ def judge(response: Response) -> Verdict:
 
 
 def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[Outcome, int | None, str]:
-    """What a reply of 5xx means: the outcome, our code and our reason."""
+    """Classify a 5xx reply: outcome, failure code and reason."""
     if status in (530, 534, 535, 538) or stage == Stage.LOGIN:
         return Outcome.MISCONFIGURED, None, "credentials"
     if stage in (Stage.CONNECT, Stage.HELLO, Stage.TLS):
@@ -142,7 +142,7 @@ def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[Outco
     if stage == Stage.SENDER:
         return Outcome.MISCONFIGURED, None, "sender_refused"
     if stage == Stage.RECIPIENT and _NOT_FOR_US.search(detail):
-        # Relay access denied: it takes mails for its own people only, or from those who log in.
+        # Relay access denied: the server accepts mail only for its own domains or from authenticated clients.
         return Outcome.MISCONFIGURED, None, "relay_refused"
     if enhanced.startswith("5.1.") and enhanced not in ("5.1.7", "5.1.8"):
         return Outcome.REJECTED, INVALID_NUMBER, "invalid_address"
@@ -156,7 +156,7 @@ def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[Outco
 
 
 def _silence(response: Response) -> Verdict:
-    """What it means that there was no reply."""
+    """Classify a session without a reply."""
     detail = (response.error or "")[:LONGEST_DETAIL]
     word = detail.partition(":")[0]
     if response.sent:
@@ -185,7 +185,7 @@ def _message_id(config: Mapping[str, Any], message: Outgoing) -> str:
 
 
 def _senders(config: Mapping[str, Any]) -> tuple[str, str]:
-    """Who mails are from that do not say so, and where bounces go. Invalid when the connection does not know."""
+    """Return the default sender and the bounce address; raise Invalid when the configuration has none."""
     try:
         name = str(config.get("from_name") or "")
         address = check_address(str(config["from_email"]))
