@@ -41,7 +41,7 @@ async def fill(data: Path) -> None:
 
 async def password(data: Path, keys: str) -> str:
     database = SQLite(data / "waypost.db")
-    (found,) = await database.read(connection_records.list_accounts, open_encryption(keys, data), 1, 1 << 62, 10)
+    (found,) = await database.read(connection_records.list_connections, open_encryption(keys, data), 1, 1 << 62, 10)
     await database.close()
     return str(found.config["password"])
 

@@ -1,4 +1,4 @@
-"""The engine over a store of its own, with the sink as the world outside."""
+"""An engine with its own database, and the sink as its receivers and providers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A mail server for tests: it says what it is told to say, at every step, and keeps what it takes."""
+"""A mail server for tests: it replies at every step as the test says, and keeps the mails that it accepts."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Every shipped connector against the provider that the sink plays: a message is taken, each refusal understood."""
+"""Every shipped connector against the sink's provider: it sends a message, and classifies each refusal."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -45,7 +45,7 @@ REFUSED = ("rejected", 9988, "refused", None)
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[ProviderClient]:
+async def client() -> AsyncIterator[ProviderClient]:
     outbound = Outbound(parse_networks(LOOPBACK))
     yield ProviderClient(outbound, lambda connection: "http://127.0.0.1:9/receipts/con_0000000000000001")
     await outbound.stop()
@@ -99,9 +99,9 @@ def test_every_provider_is_here():
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
-async def test_a_message_is_taken(wire: ProviderClient, outside: Outside, name: str):
+async def test_a_message_is_taken(client: ProviderClient, outside: Outside, name: str):
     address = "+447700900123" if shipped()[name].channel == "sms" else "ines@example.test"
-    trial = await wire.send_test(connection(name, outside), message(name, address), now_us())
+    trial = await client.send_test(connection(name, outside), message(name, address), now_us())
     assert trial.verdict.outcome == "accepted", trial
     # Klaviyo answers with nothing at all.
     assert bool(trial.verdict.provider_message_id) == (name != "klaviyo")
@@ -140,10 +140,10 @@ async def test_a_message_is_taken(wire: ProviderClient, outside: Outside, name: 
     ],
 )
 async def test_a_number_with_a_fate_gets_its_verdict(
-    wire: ProviderClient, outside: Outside, name: str, digits: str, expected: tuple[Any, ...]
+    client: ProviderClient, outside: Outside, name: str, digits: str, expected: tuple[Any, ...]
 ):
     chosen = connection(name, outside)
-    (found,) = await wire.send(chosen, [message(name, f"+120255500{digits}")], now_us())
+    (found,) = await client.send(chosen, [message(name, f"+120255500{digits}")], now_us())
     assert (found.outcome.value, found.code, found.reason, found.suppress) == expected, found
 
 
@@ -164,8 +164,8 @@ async def test_a_number_with_a_fate_gets_its_verdict(
     ],
 )
 async def test_an_address_with_a_fate_gets_its_verdict(
-    wire: ProviderClient, outside: Outside, name: str, fate: str, expected: tuple[Any, ...]
+    client: ProviderClient, outside: Outside, name: str, fate: str, expected: tuple[Any, ...]
 ):
     chosen = connection(name, outside)
-    (found,) = await wire.send(chosen, [message(name, f"fate-{fate}@example.test")], now_us())
+    (found,) = await client.send(chosen, [message(name, f"fate-{fate}@example.test")], now_us())
     assert (found.outcome.value, found.code, found.reason, found.suppress) == expected, found

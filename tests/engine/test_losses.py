@@ -1,4 +1,4 @@
-"""What may be lost when the process, the store or a node goes away: nothing that was accepted."""
+"""Nothing that was accepted is lost when the process, the database or a node fails."""
 
 import asyncio
 import functools
@@ -315,5 +315,5 @@ async def test_numbers_run_out():
         async def rows(self, query: str) -> list[tuple[int, str, int]]:
             return [(number, "", 0) for number in range(1, 4096)]
 
-    with pytest.raises(Unavailable, match="Too many processes"):
+    with pytest.raises(Unavailable, match="processes share this database already"):
         await nodes._join(Full(), "token", True, False, None)  # type: ignore[arg-type]

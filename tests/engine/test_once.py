@@ -1,4 +1,4 @@
-"""Requests that must not arrive twice, and whether one that failed may have left this machine."""
+"""Requests that must be sent at most once, and whether a failed one may have been sent."""
 
 import asyncio
 import contextlib

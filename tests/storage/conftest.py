@@ -1,4 +1,4 @@
-"""Every test here runs on both stores, each time on a fresh, migrated database."""
+"""Every test here runs on both databases, each time on a fresh and migrated one."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that can lose what the server says: a commit stands and nobody is told."""
+"""A proxy to PostgreSQL that can lose its replies: a commit succeeds and the client does not learn of it."""
 
 import asyncio
 import contextlib

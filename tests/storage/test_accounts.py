@@ -1,4 +1,4 @@
-"""Workspaces and their keys, on both stores."""
+"""Workspaces and their keys, on both databases."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the queries of connections promise, on both stores."""
+"""The queries of connections, on both databases."""
 
 import asyncio
 from typing import Any
@@ -55,7 +55,7 @@ async def make(database: Database, name: str, *, workspace: int = 1, key: str = 
 
 
 async def find(database: Database, account: ConnectionRecord, encryption: Encryption = OLD) -> ConnectionRecord:
-    return await database.read(connection_records.find_account, encryption, account.workspace_id, account.id)
+    return await database.read(connection_records.find_connection, encryption, account.workspace_id, account.id)
 
 
 async def test_what_is_made_is_found_listed_and_kept_from_others(workspaces):
@@ -68,10 +68,10 @@ async def test_what_is_made_is_found_listed_and_kept_from_others(workspaces):
     assert (first.status, first.version, first.channel) == ("enabled", 1, "sms")
     assert await find(workspaces, first) == first
     with pytest.raises(NotFound):
-        await workspaces.read(connection_records.find_account, OLD, 2, first.id)
-    listed = await workspaces.read(connection_records.list_accounts, OLD, 1, 1 << 62, 10)
+        await workspaces.read(connection_records.find_connection, OLD, 2, first.id)
+    listed = await workspaces.read(connection_records.list_connections, OLD, 1, 1 << 62, 10)
     assert [account.id for account in listed] == [second.id, first.id]
-    assert await workspaces.read(connection_records.list_accounts, OLD, 1, second.id, 10) == [first]
+    assert await workspaces.read(connection_records.list_connections, OLD, 1, second.id, 10) == [first]
 
 
 async def test_nothing_secret_stands_in_the_row(workspaces):
@@ -246,7 +246,7 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
             (record,) = await tx.records("endpoints.get", workspace_id=1, id=n)
             answer = await tx.row("idempotency.get", workspace_id=1 + n % 2, key=f"key {n}")
             assert answer is not None
-            found |= {new.open(record["headers"]), new.open(record["secrets"]), new.open(answer[2])}
+            found |= {new.decrypt(record["headers"]), new.decrypt(record["secrets"]), new.decrypt(answer[2])}
         return found
 
     assert await workspaces.read(opened) == {

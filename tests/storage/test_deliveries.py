@@ -1,4 +1,4 @@
-"""Claims, releases, outcomes and the ledger: what the queries promise, on both stores."""
+"""Claims, releases, results and the ledger, on both databases."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""On SQLite, two indexes of events follow behind; nobody can tell, not even after a crash."""
+"""The late indexes of SQLite: queries return the same as with up-to-date ones, also after a crash."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PostgreSQL is lost in the moment of a commit: no delivery stays with a process that does not know of it."""
+"""PostgreSQL is lost during a commit: no delivery stays with a process that does not know of it."""
 
 import asyncio
 import tempfile
@@ -88,7 +88,7 @@ async def test_a_session_that_the_server_ended_between_statements_is_an_outage(c
             await asyncio.sleep(0)
         await add_workspace(tx, 2)
 
-    with pytest.raises(Unavailable, match="Nothing was kept"):
+    with pytest.raises(Unavailable, match="Nothing was stored"):
         await database.transact(work)
     await database.transact(add_workspace, 3)
 

@@ -22,6 +22,7 @@ from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.messaging import retention
 from waypost.engine.messaging.acceptance import repeat, take_by_hand
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
@@ -31,7 +32,6 @@ from waypost.engine.messaging.retries import bring_back_retries
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped
-from waypost.engine.runtime import retention
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.journal import Journal
@@ -744,13 +744,13 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
         contents = await tx.rows("messages.list", workspace_id=1, before=1 << 62, since=0, n=100)
         return contents, await tx.rows("messages.get", workspace_id=1, id=done.id)
 
-    assert await retention.prune(office.database, 1, now + 91 * DAY, 90, 30) > 0
+    assert await retention.prune_messaging(office.database, now + 91 * DAY, 90) > 0
     messages, gone = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in (*scheduled, late))
     assert gone == []
     for m in scheduled:
         assert (await office.look(m.id))["content"] is not None
-    await retention.prune(office.database, 1, now + 151 * DAY, 90, 30)
+    await retention.prune_messaging(office.database, now + 151 * DAY, 90)
     messages, _ = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in scheduled)
 

@@ -1,4 +1,4 @@
-"""A database that was migrated step by step is the same as a fresh one, and the same on both stores."""
+"""A database migrated step by step equals a fresh one, and is the same on both databases."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who is alive is a matter of the database's clock: the clocks of the machines may differ by hours."""
+"""Nodes: heartbeats and evictions go by the database's clock, since the clocks of machines differ."""
 
 import time
 

@@ -1,20 +1,22 @@
-"""The named queries: all can be prepared, all are used, and the hot ones find their rows by an index."""
+"""The named queries: each can be prepared, is used, has a sentence, and hot ones find their rows by an index."""
 
 import ast
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import waypost
 from tests.storage.conftest import Store
+from waypost.domain.messaging.status import MessageState
 from waypost.errors import Unavailable
 from waypost.storage import postgres as postgres_store
 from waypost.storage import sqlite as sqlite_store
-from waypost.storage.database import Database, Row, Tx, load_queries, number_parameters
+from waypost.storage.database import Database, Row, Tx, columns, load_queries, number_parameters
 
 SOURCE = Path(waypost.__file__).parent
 DIALECTS = ["sqlite", "postgres"]
@@ -210,3 +212,22 @@ def reads_of(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield node["Relation Name"], "search" if direct else "scan"
     for inner in node.get("Plans", []):
         yield from reads_of(inner)
+
+
+def test_every_query_has_a_sentence():
+    folder = SOURCE / "storage" / "sql"
+    silent = []
+    for file in sorted(folder.rglob("*.sql")):
+        if file.parent.name != "migrations":
+            parts = re.split(r"^-- name: (.*)$", file.read_text("utf-8"), flags=re.MULTILINE)
+            silent += [
+                name for name, body in zip(parts[1::2], parts[2::2], strict=True) if not body[1:].startswith("-- ")
+            ]
+    assert silent == []
+
+
+def test_bulk_rows_are_read_in_the_order_of_the_query():
+    state = SimpleNamespace(**{name: name for name in MessageState.__struct_fields__})
+    assert columns("messages.write", appended=2)(state)[:4] == ("id", "status", "status_at", "code")
+    with pytest.raises(ValueError, match=r"messages\.get"):
+        columns("messages.get")

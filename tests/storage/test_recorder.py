@@ -1,4 +1,4 @@
-"""The recorder on both stores: once, in any order, and with several at work."""
+"""The recorder on both databases: once, in any order, and with several processes."""
 
 import asyncio
 import itertools

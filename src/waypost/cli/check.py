@@ -256,12 +256,12 @@ async def _secrets(database: Database, settings: Settings) -> Found:
     return Found(f"all {seen} rows can be decrypted")
 
 
-#: What is encrypted: its name, the prefix of its id, the query, the parameters for the cursor, the number of key
-#: columns in front of the secrets, and the start of the cursor.
+#: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
+#: and how many columns of the key stand in front of the secrets.
 _ENCRYPTED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
     ("connection", "con", "connections.encrypted", ("after",), 1, (-1,)),
     ("endpoint", "whk", "endpoints.encrypted", ("after",), 1, (-1,)),
-    ("a stored response of workspace", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
+    ("a kept answer of", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
 )
 
 
@@ -269,10 +269,10 @@ async def _rows(tx: Tx, query: str, values: dict[str, object]) -> list[Row]:
     return await tx.rows(query, **values, n=STEP)
 
 
-def _decrypts(encryption: Encryption, texts: Row) -> bool:
+def _decrypts(encryption: Encryption, encrypted: Row) -> bool:
     try:
-        for text in texts:
-            encryption.open(text)
+        for text in encrypted:
+            encryption.decrypt(text)
     except Error:
         return False
     return True

@@ -1,1 +1,1 @@
-"""What happens: journal, recorder, dispatcher, outbound, clockwork."""
+"""The engine: the runtime, the network, and one package per area."""

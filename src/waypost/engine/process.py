@@ -11,10 +11,12 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.events.area import EventArea
+from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
+from waypost.engine.messaging.retention import prune_messaging
 from waypost.engine.messaging.retries import STEP, bring_back_retries
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
@@ -25,7 +27,7 @@ from waypost.engine.runtime import nodes
 from waypost.engine.runtime.encryption import Encryption, open_encryption
 from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
-from waypost.engine.runtime.retention import give_up_deleted, prune
+from waypost.engine.runtime.retention import prune_idempotency
 from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
 from waypost.engine.templates.templates import Templates
 from waypost.engine.webhooks.area import WebhookArea
@@ -35,6 +37,7 @@ from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
 from waypost.engine.webhooks.holdings import LOOK_BACK_S, LookBack
 from waypost.engine.webhooks.replays import advance_replays
+from waypost.engine.webhooks.retention import give_up_deleted, prune_webhooks
 from waypost.errors import Unavailable
 from waypost.settings import Settings
 from waypost.storage.database import Database, Tx
@@ -77,7 +80,7 @@ class Engine:
         self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
         self.templates = Templates(database)
-        self.wire = ProviderClient(self.outbound, self.connections.callback_url)
+        self.client = ProviderClient(self.outbound, self.connections.callback_url)
         # Areas, in the order in which they record and react.
         self.webhooks = WebhookArea(
             self.dispatcher, self.endpoints, retry_base=settings.retry_base, wake_at=self.webhooks_due.wake_at
@@ -93,7 +96,7 @@ class Engine:
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._rematching = Rematching()
         self.recorder.wake_deferred = lambda: self.deferred_due.wake_at(now_us())
-        self.sender = Sender(database, self.connections, self.wire, self.journal, self.recorder, self.ids, retry_s)
+        self.sender = Sender(database, self.connections, self.client, self.journal, self.recorder, self.ids, retry_s)
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
@@ -169,10 +172,13 @@ class Engine:
         return 0.0 if messages == STEP else CLOCK_S
 
     async def _prune(self) -> float:
-        settings = self.settings
-        gone = await prune(self.database, self.ids.node, now_us(), settings.event_days, settings.attempt_days)
-        if gone:
-            log.info("deleted what was past its time", action="pruned", rows=gone)
+        database, now, event_days = self.database, now_us(), self.settings.event_days
+        deleted = await prune_webhooks(database, self.ids.node, now, event_days, self.settings.attempt_days)
+        deleted += await prune_events(database, now, event_days)
+        deleted += await prune_messaging(database, now, event_days)
+        deleted += await prune_idempotency(database, now)
+        if deleted:
+            log.info("deleted rows past their retention", action="pruned", rows=deleted)
         return PRUNE_S
 
     async def _react_deferred(self) -> float:

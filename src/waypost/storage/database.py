@@ -1,9 +1,10 @@
-"""What the rest of Waypost asks of a database, whichever it is."""
+"""The interface of a database, and the loading of named queries and migrations."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from importlib import resources
+from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from waypost.errors import Conflict
@@ -14,14 +15,15 @@ P = ParamSpec("P")
 
 _HEADER = re.compile(r"^-- name: ([a-z_.]+)(?: \((sqlite|postgres)\))?$", re.MULTILINE)
 _LIST = re.compile(r"\bIN @list\((\w+) (\w+)\)")
-#: The database's own clock in microseconds since 1970. What several processes compare goes by it: the clocks of their
-#: machines may differ by hours.
+#: The database's clock in microseconds since 1970. Times that several processes compare use it, because the clocks of
+#: their machines may differ.
 _NOW = re.compile(r"@now\b")
 _CLOCKS = {
     "sqlite": "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     "postgres": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 }
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|::|:(\w+)")
+_BULK_COLUMNS = re.compile(r"\(([^()]+)\)\s+(?:AS \()?VALUES :rows")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WORDS = {
     "sqlite": {"key": "INTEGER PRIMARY KEY NOT NULL", "bytes": "blob", "clustered": " WITHOUT ROWID"},
@@ -30,26 +32,26 @@ _WORDS = {
 
 
 class Tx(Protocol):
-    """A transaction. Queries go by the names they have in the `.sql` files."""
+    """A transaction. Queries are named as in the `.sql` files."""
 
     async def row(self, query: str, **values: Any) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         ...
 
     async def rows(self, query: str, **values: Any) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         ...
 
     async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """All rows, by column name."""
+        """Return all rows as dictionaries by column name."""
         ...
 
     async def run(self, query: str, **values: Any) -> int:
-        """Run a statement; gives back how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         ...
 
     async def insert(self, query: str, rows: Sequence[Row]) -> None:
-        """Run a statement whose values are the word `:rows`, for all rows in as few statements as can be.
+        """Run a statement with the values `:rows` for all rows, in as few statements as possible.
 
         An INSERT is the same for both databases. For SQLite, an UPDATE may take its values `FROM (VALUES :rows)`; its
         version for PostgreSQL reads them as JSON.
@@ -58,49 +60,49 @@ class Tx(Protocol):
 
 
 class Database(Protocol):
-    """A store. It serves one event loop."""
+    """A database, used from one event loop."""
 
     dialect: str
 
     async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` in one transaction that is durable when this gives back its result.
+        """Run `work(tx, …)` in one transaction, which is durable when this returns the result.
 
-        `work` awaits nothing but the transaction. It may be run again when another process got in its way.
-        Raises Unavailable when the store is full, busy or away, and Conflict where a unique key is taken.
+        `work` awaits nothing but the transaction. It may be run again after a conflict with another transaction.
+        Raises Unavailable when the database is full, busy or away, and Conflict when a unique key exists already.
         """
         ...
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` on one unchanging view of the data; it must not write."""
+        """Run `work(tx, …)` on a consistent snapshot of the data; it must not write."""
         ...
 
     async def migrate(self) -> list[str]:
-        """Bring the schema up to date; gives back the names of the migrations that were run."""
+        """Run the pending migrations; return their names."""
         ...
 
     async def pending_migrations(self) -> list[str]:
-        """The names of the migrations that have not been run. Raises Conflict when a newer version has been here."""
+        """Return the names of the pending migrations. Raises Conflict when a newer version migrated the database."""
         ...
 
     async def check(self) -> None:
-        """Prove the store sound: integrity, and every named query can be prepared. Raises when it is not."""
+        """Check the integrity of the database and that every named query can be prepared; raise otherwise."""
         ...
 
     async def maintain(self) -> bool:
-        """Do the store's own housekeeping, about once a second; whether there is more to do right away."""
+        """Do the database's own maintenance, about once a second; return whether there is more to do at once."""
         ...
 
     async def close(self) -> None:
-        """Finish what is under way and let go."""
+        """Finish what is in progress and close the database."""
         ...
 
 
 @cache
 def load_queries(dialect: str) -> dict[str, str]:
-    """All queries for one dialect; a dialect's own version wins over the shared one.
+    """Load all queries for one dialect; a dialect's own version takes precedence over the shared one.
 
-    `IN @list(name type)` becomes the dialect's way to ask for the elements of a list parameter by an index, and `@now`
-    its way to read the database's clock.
+    `IN @list(name type)` becomes the dialect's indexed look-up of the elements of a list parameter, and `@now` its
+    expression for the database's clock.
     """
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
@@ -118,6 +120,19 @@ def load_queries(dialect: str) -> dict[str, str]:
     return shared | own
 
 
+@cache
+def columns(query: str, *, appended: int = 0) -> Callable[[Any], Row]:
+    """Return a function that reads a bulk query's columns from the attributes of an object with the same names.
+
+    The order of the columns stands in the query alone. The caller appends the values of the last `appended` columns.
+    """
+    found = _BULK_COLUMNS.search(load_queries("sqlite")[query])
+    if found is None:
+        raise ValueError(f"the query {query!r} does not name its columns before VALUES :rows")
+    names = [name.strip() for name in found[1].split(",")]
+    return attrgetter(*names[: len(names) - appended])
+
+
 def _spell(query: str, dialect: str) -> str:
     query = _NOW.sub(_CLOCKS[dialect], query)
     if dialect == "sqlite":
@@ -127,7 +142,7 @@ def _spell(query: str, dialect: str) -> str:
 
 @cache
 def load_migrations(dialect: str) -> list[tuple[str, str]]:
-    """The names and texts of all migrations, in order; a file may be for one dialect: `0002_name.sqlite.sql`."""
+    """Load the names and texts of all migrations in order; a file may be for one dialect: `0002_name.sqlite.sql`."""
     folder = resources.files("waypost.storage").joinpath("sql").joinpath("migrations")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     words = _WORDS[dialect]
@@ -143,17 +158,17 @@ def load_migrations(dialect: str) -> list[tuple[str, str]]:
 
 
 def refuse_unknown(done: set[str], known: list[str]) -> None:
-    """Refuse a database with migrations that this version does not know: it belongs to a newer one."""
+    """Raise Conflict for a database with unknown migrations, which a newer version ran."""
     if newer := sorted(done - set(known)):
         raise Conflict(
-            f"The database was made by a newer version of Waypost: this version does not know the migrations "
+            f"A newer version of Waypost migrated this database: this version does not know the migrations "
             f"{', '.join(newer)}. Run the newer version, or restore a backup from before the upgrade.",
             code="database_too_new",
         )
 
 
 def number_parameters(text: str) -> tuple[str, list[str]]:
-    """A query with `$n` for each `:name`, and the names in order; casts and quoted text are left alone."""
+    """Replace each `:name` of a query by `$n`; return the names in order. Casts and quoted text stay unchanged."""
     names: list[str] = []
 
     def number(found: re.Match[str]) -> str:

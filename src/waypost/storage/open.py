@@ -1,4 +1,4 @@
-"""Which database the settings ask for."""
+"""Open the database that the settings name."""
 
 from waypost.settings import Settings
 from waypost.storage.database import Database
@@ -7,9 +7,9 @@ from waypost.storage.sqlite import SQLite
 
 
 def open_database(settings: Settings) -> Database:
-    """The database of the settings: PostgreSQL where they name one, else a SQLite file in the data directory.
+    """Return PostgreSQL if `database_url` is set, else a SQLite file in the data directory.
 
-    Unavailable when the file cannot be opened; PostgreSQL is connected to when it is first used.
+    Raises Unavailable when the file cannot be opened. Connections to PostgreSQL are made on first use.
     """
     if settings.database_url:
         return Postgres(settings.database_url)

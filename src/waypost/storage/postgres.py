@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool of connections that several processes and machines share one database through."""
+"""PostgreSQL: a pool of connections; several processes and machines may share one database."""
 
 import asyncio
 import random
@@ -24,15 +24,15 @@ ACQUIRE_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 #: A migration may rewrite a table.
 MIGRATE_TIMEOUT_S = 3600.0
-#: How often a transaction is run again when others got in its way, and the longest first pause before that.
+#: How often a transaction is run again after a conflict, and the longest first pause before that.
 RETRIES = 5
 PAUSE_S = 0.01
-#: What the driver raises when a connection is lost. The last one comes when the server ended the session between two
-#: statements: the driver has read the reason, has not seen the end of the connection, and cannot begin a statement.
+#: What the driver raises when a connection is lost. It raises the last one when the server ended the session between
+#: two statements: it has read the reason and not yet the end of the connection, and cannot begin a statement.
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 #: Rows per INSERT statement.
 INSERT_ROWS = 10_000
-#: The advisory lock that whoever migrates holds ("waypost" in ASCII).
+#: The advisory lock of a migration ("waypost" in ASCII).
 MIGRATION_LOCK = 0x776179706F7374
 
 _encode = msgspec.json.Encoder().encode
@@ -51,13 +51,13 @@ _SETTINGS = {
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-#: Another transaction got in the way, or a migration changed what a statement was prepared for: run it again.
+#: Conflicts with another transaction, and statements prepared before a migration: run the transaction again.
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 #: Lost connections, no resources (a full disk is 53100), operator intervention (a shutdown is 57P01), system errors.
 _AWAY_CLASSES = ("08", "53", "57", "58")
-#: Read-only, a lock that was not to be had, a session that was ended for idling.
+#: A read-only database, a lock that was not available, a session that was ended for idling.
 _AWAY_STATES = ("25006", "55P03", "25P03", "25P04")
-#: A character that the database cannot hold, which in UTF-8 is only U+0000; written out, or escaped in JSON.
+#: A character that the database cannot store: in UTF-8 only U+0000, written out or escaped in JSON.
 _BAD_TEXT = ("22021", "22P05")
 
 
@@ -69,23 +69,23 @@ class PostgresTx:
         self._queries = queries
 
     async def row(self, query: str, **values: Any) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         text, names = self._queries.translated(query)
         found = await self._connection.fetchrow(text, *[values[name] for name in names])
         return None if found is None else tuple(found)
 
     async def rows(self, query: str, **values: Any) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         text, names = self._queries.translated(query)
         return [tuple(row) for row in await self._connection.fetch(text, *[values[name] for name in names])]
 
     async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """All rows, by column name."""
+        """Return all rows as dictionaries by column name."""
         text, names = self._queries.translated(query)
         return [dict(row) for row in await self._connection.fetch(text, *[values[name] for name in names])]
 
     async def run(self, query: str, **values: Any) -> int:
-        """Run a statement; gives back how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         text, names = self._queries.translated(query)
         status = await self._connection.execute(text, *[values[name] for name in names])
         word, _, count = status.rpartition(" ")
@@ -104,7 +104,7 @@ class PostgresTx:
 
 
 class _Queries:
-    """The named queries as PostgreSQL takes them: `$1` for the first parameter, arrays for many rows."""
+    """The named queries in PostgreSQL's form: `$1` for the first parameter, arrays for many rows."""
 
     def __init__(self) -> None:
         self.texts = load_queries("postgres")
@@ -112,14 +112,14 @@ class _Queries:
         self._bulk: dict[str, str] = {}
 
     def translated(self, query: str) -> tuple[str, list[str]]:
-        """A query's text and the names of its parameters in order."""
+        """Return a query's text and the names of its parameters in order."""
         found = self._translated.get(query)
         if found is None:
             found = self._translated[query] = number_parameters(self.texts[query])
         return found
 
     async def bulk(self, connection: Connection, query: str) -> str:
-        """The text of an INSERT of `:rows`, with the types of its columns, which are read once."""
+        """Return the text of an INSERT of `:rows` with the types of its columns, which are read once."""
         found = self._bulk.get(query)
         if found is None:
             parts = _BULK.fullmatch(self.texts[query])
@@ -133,7 +133,7 @@ class _Queries:
         return found
 
     def forget(self) -> None:
-        """The schema changed: read the columns again."""
+        """Forget the types of columns after a change of the schema."""
         self._bulk.clear()
 
 
@@ -145,7 +145,7 @@ _APPLIED = "SELECT name FROM migrations"
 
 
 class Postgres:
-    """A database that several processes share. Durable at every commit (`synchronous_commit=on`)."""
+    """A database that several processes may share. Every commit is durable (`synchronous_commit=on`)."""
 
     dialect = "postgres"
 
@@ -157,27 +157,28 @@ class Postgres:
         self._closed = False
 
     async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` in one durable transaction, again when another transaction got in its way."""
+        """Run `work(tx, …)` in one durable transaction; run it again after a conflict with another transaction."""
         pause = PAUSE_S
         for left in range(RETRIES, -1, -1):
             try:
                 return await self._in_transaction(_BEGIN, work, *args, **kwargs)
             except _AGAIN as error:
                 if not left:
-                    raise Unavailable("Others write the same all the time. Nothing was kept.", code="busy") from error
+                    words = "The database is busy with conflicting writes. Nothing was stored; retry."
+                    raise Unavailable(words, code="busy") from error
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 a pause is no secret
             pause *= 2
         raise AssertionError("the last round returns or raises")
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` on one unchanging view of the data."""
+        """Run `work(tx, …)` on a consistent snapshot of the data."""
         try:
             return await self._in_transaction(_BEGIN_READ, work, *args, **kwargs)
         except asyncpg.InvalidCachedStatementError:
             return await self._in_transaction(_BEGIN_READ, work, *args, **kwargs)
 
     async def migrate(self) -> list[str]:
-        """Run the migrations that have not been run, all in one transaction; one process at a time does."""
+        """Run the pending migrations in one transaction, under a lock that one process at a time holds."""
 
         async def work(tx: Tx, connection: Connection) -> list[str]:
             wait = MIGRATE_TIMEOUT_S
@@ -197,7 +198,7 @@ class Postgres:
         return done
 
     async def pending_migrations(self) -> list[str]:
-        """The names of the migrations that have not been run."""
+        """Return the names of the pending migrations."""
 
         async def work(tx: Tx, connection: Connection) -> list[str]:
             exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
@@ -209,7 +210,7 @@ class Postgres:
         return await self._with_connection(_BEGIN_READ, work)
 
     async def check(self) -> None:
-        """Prove that the database keeps every character and that every named query can be prepared."""
+        """Check that the encoding is UTF8 and that every named query can be prepared."""
 
         async def work(tx: Tx, connection: Connection) -> list[str]:
             encoding = await connection.fetchval("SHOW server_encoding")
@@ -233,11 +234,11 @@ class Postgres:
             raise Unavailable(f"These queries cannot be prepared: {'; '.join(broken)}", code="broken_queries")
 
     async def maintain(self) -> bool:
-        """Nothing: PostgreSQL keeps its own house."""
+        """Do nothing: PostgreSQL maintains itself."""
         return False
 
     async def close(self) -> None:
-        """Finish what is under way and let go of all connections."""
+        """Finish what is in progress and close all connections."""
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -261,10 +262,10 @@ class Postgres:
         try:
             await connection.execute(begin)
             result = await work(PostgresTx(connection, self._queries), connection)
-            # A transaction that failed inside and was carried on regardless is rolled back by COMMIT, without an error.
+            # If the work ignored a failed statement, COMMIT rolls the transaction back without an error.
             committing = begin is _BEGIN
             if await connection.execute("COMMIT") != "COMMIT":
-                raise RuntimeError("a transaction went on after one of its statements had failed")
+                raise RuntimeError("a transaction ignored that one of its statements failed")
         except Exception as error:
             failure = _ours(error, connection, committing)
             await _abandon(connection, lost=isinstance(failure, Unavailable) and failure is not error)
@@ -272,7 +273,7 @@ class Postgres:
                 raise
             raise failure from error
         except BaseException:
-            # Cancelled: the server rolls back when the connection is gone, and nobody waits for that.
+            # Cancelled: close the connection, and the server rolls back.
             if not _is_gone(connection):
                 connection.terminate()
             raise
@@ -282,10 +283,10 @@ class Postgres:
 
     def _open_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._closed:
-            raise Unavailable("The store is closed.")
+            raise Unavailable("The database is closed.")
         if self._pool is None:
-            # It connects when a connection is wanted, so a database that is away is found again by whoever asks next;
-            # and keeps what it has, since preparing the statements anew is dear.
+            # The pool connects on demand, so that it recovers when the database comes back. It keeps its connections,
+            # because preparing the statements again is expensive.
             self._pool = asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -303,22 +304,22 @@ class Postgres:
 
     async def _acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> Connection:
         try:
-            # With a size of nothing to begin with, this waits for nobody.
+            # The minimum size is 0, so this does not wait for a connection.
             await pool
             return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         except asyncpg.exceptions.ClientConfigurationError as error:
-            raise Invalid(f"The setting database_url cannot be used: {error}", code="invalid_setting") from error
+            raise Invalid(f"The setting database_url is not valid: {error}", code="invalid_setting") from error
         except _LOST as error:
             reason = str(error) or type(error).__name__
-            raise Unavailable(f"The database cannot be reached ({reason}). Nothing was kept.") from error
+            raise Unavailable(f"The database cannot be reached ({reason}). Nothing was stored; retry.") from error
 
 
 async def _keep_as_is(connection: Any) -> None:
-    """Nothing that transactions leave on a connection needs a round trip to be cleared away."""
+    """Reset nothing: transactions leave nothing on a connection that needs a round trip."""
 
 
 async def _abandon(connection: Connection, *, lost: bool) -> None:
-    """Roll back; a connection on which that is not sure to work is given up, and the server rolls back."""
+    """Roll back; close a connection on which that may not work, so that the server rolls back."""
     if _is_gone(connection):
         return
     if lost:
@@ -335,7 +336,7 @@ def _is_gone(connection: Connection) -> bool:
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:
-        # The pool takes a connection that was lost from whoever is using it.
+        # The pool has taken back a lost connection.
         return True
 
 
@@ -343,16 +344,16 @@ async def _release(pool: "asyncpg.Pool[asyncpg.Record]", connection: Connection)
     try:
         await pool.release(connection)
     except _LOST:
-        # The pool has given this connection up and makes another one; what was committed is committed.
+        # The pool replaces this connection; what was committed is durable.
         return
 
 
 def _ours(error: Exception, connection: Connection, committing: bool) -> Error | None:
-    """The error of ours that a driver's error means; None where it is a mistake in the program."""
+    """Translate a driver's error into one of `waypost.errors`; None for a mistake in the program."""
     if isinstance(error, Error):
         return error
     if isinstance(error, asyncpg.UniqueViolationError):
-        return Conflict(f"This is taken already ({error.constraint_name}).", code="taken")
+        return Conflict(f"A row with this key exists already ({error.constraint_name}).", code="taken")
     state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
     state = state or ""
     away = state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
@@ -361,10 +362,10 @@ def _ours(error: Exception, connection: Connection, committing: bool) -> Error |
         reason = str(error) or f"no answer within {COMMAND_TIMEOUT_S:g} s"
         if committing:
             return Unavailable(
-                f"The database was lost while it confirmed a commit ({reason}). The data may have been stored. "
+                f"The connection to the database was lost during a commit ({reason}). The data may have been stored. "
                 "Retry with the same message id or Idempotency-Key."
             )
-        return Unavailable(f"The store cannot take this now ({reason}). Nothing was kept.")
+        return Unavailable(f"The database is not available ({reason}). Nothing was stored; retry.")
     if state in _BAD_TEXT:
         return Invalid("Text cannot contain the character U+0000.", code="invalid_text")
     return None

@@ -21,19 +21,19 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 READERS = 3
-#: Rows per INSERT statement: as many of the large ones as fit, then the small ones, then one of the size that is left.
-#: So few statements are ever prepared, and most batches need only one.
+#: Rows per INSERT statement: as many large ones as fit, then small ones, then one for the rest. So SQLite prepares few
+#: different statements, and most batches need only one.
 LARGE_INSERT, SMALL_INSERT = 256, 64
-#: Events that one step of the late indexes takes: a step holds up the writer for some ten milliseconds at most.
+#: Events per step of the late indexes: a step blocks the writer for about ten milliseconds at most.
 LATE_STEP = 2000
-#: The keys of events that are not in the late indexes yet, on the writer's connection; empty on the others.
+#: The keys of events that are not in the late indexes yet. Only the writer's connection fills this table.
 _TAIL = "CREATE TEMP TABLE tail_keys (message_key INTEGER PRIMARY KEY NOT NULL, event_id bigint NOT NULL)"
 _TAIL_TRIGGER = """
 CREATE TEMP TRIGGER IF NOT EXISTS tail_insert AFTER INSERT ON main.events WHEN new.message_key IS NOT NULL BEGIN
     INSERT INTO tail_keys (message_key, event_id) VALUES (new.message_key, new.id);
 END
 """
-#: Pages in the log from which on it is copied back into the database.
+#: Pages in the write-ahead log from which on it is copied into the database.
 CHECKPOINT_PAGES = 2000
 
 _AWAY = (
@@ -47,9 +47,10 @@ _AWAY = (
     apsw.CorruptError,
     apsw.NotADBError,
 )
-#: A unique key is taken; other constraints are broken by mistakes in the program only.
+#: A unique key exists already; only mistakes in the program violate other constraints.
 _TAKEN = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
-# SQLite counts every allocation under a lock, and nobody reads the count. It can be told so only before its first use.
+# SQLite counts every allocation under a lock, and Waypost does not read the count. It can be switched off only before
+# the first use.
 apsw.shutdown()
 apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
 apsw.initialize()
@@ -65,7 +66,7 @@ def _insert_text(text: str, columns: int, rows: int) -> str:
 
 
 class SQLiteTx:
-    """A transaction on one connection. Nothing here really waits: a coroutine over it runs through in one go."""
+    """A transaction on one connection. Its methods never suspend, so a coroutine that uses it runs in one step."""
 
     def __init__(self, connection: apsw.Connection, queries: dict[str, str]) -> None:
         self._connection = connection
@@ -78,18 +79,18 @@ class SQLiteTx:
         return self._connection.execute(self._queries[query], bound)
 
     async def row(self, query: str, **values: Any) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         cursor = self._run(query, values)
         found = cursor.fetchone()
         cursor.close()
         return found
 
     async def rows(self, query: str, **values: Any) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         return self._run(query, values).fetchall()
 
     async def records(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """All rows, by column name."""
+        """Return all rows as dictionaries by column name."""
         cursor = self._run(query, values)
         try:
             names = [column[0] for column in cursor.get_description()]
@@ -98,13 +99,13 @@ class SQLiteTx:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     async def run(self, query: str, **values: Any) -> int:
-        """Run a statement; gives back how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         self._run(query, values).close()
-        # Of the statement itself, without what triggers did.
+        # Counts the changes of the statement, not those of triggers.
         return self._connection.changes()
 
     async def insert(self, query: str, rows: Sequence[Row]) -> None:
-        """Insert all rows in as few statements as can be: each one gives up the interpreter lock once, not per row."""
+        """Insert all rows in as few statements as possible: each one releases the interpreter lock once."""
         if not rows:
             return
         start, total = 0, len(rows)
@@ -117,7 +118,7 @@ class SQLiteTx:
 
 
 class SQLite:
-    """A database in one file. Durable at every commit (`synchronous=FULL`)."""
+    """A database in one file. Every commit is durable (`synchronous=FULL`)."""
 
     dialect = "sqlite"
 
@@ -147,7 +148,7 @@ class SQLite:
             thread.start()
 
     async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` in one durable transaction, on the writer's thread."""
+        """Run `work(tx, …)` in one durable transaction on the writer thread."""
 
         def job(connection: apsw.Connection) -> T:
             return self._in_transaction(connection, "BEGIN IMMEDIATE", work, *args, **kwargs)
@@ -155,7 +156,7 @@ class SQLite:
         return await self._submit(self._writes, job)
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(tx, …)` on one unchanging view of the data, on a reader's thread."""
+        """Run `work(tx, …)` on a consistent snapshot of the data, on a reader thread."""
 
         def job(connection: apsw.Connection) -> T:
             return self._in_transaction(connection, "BEGIN", work, *args, **kwargs)
@@ -163,7 +164,7 @@ class SQLite:
         return await self._submit(self._reads, job)
 
     async def migrate(self) -> list[str]:
-        """Run the migrations that have not been run, all in one transaction."""
+        """Run the pending migrations in one transaction."""
 
         def job(connection: apsw.Connection) -> list[str]:
             with connection:
@@ -180,7 +181,7 @@ class SQLite:
         return await self._submit(self._writes, job)
 
     async def pending_migrations(self) -> list[str]:
-        """The names of the migrations that have not been run."""
+        """Return the names of the pending migrations."""
 
         def job(connection: apsw.Connection) -> list[str]:
             exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchone()
@@ -192,11 +193,11 @@ class SQLite:
         return await self._submit(self._reads, job)
 
     async def maintain(self) -> bool:
-        """Bring the late indexes up to date; whether there is more to do right away."""
+        """Bring the late indexes up to date; return whether there is more to do at once."""
         return await self.transact(_index_late)
 
     async def check(self) -> None:
-        """Prove the file sound and every named query preparable."""
+        """Check the integrity of the file and that every named query can be prepared."""
 
         def job(connection: apsw.Connection) -> None:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -216,7 +217,7 @@ class SQLite:
         await self._submit(self._reads, job)
 
     async def close(self) -> None:
-        """Finish what is queued, copy the log back into the database and let go of the file."""
+        """Finish what is queued, copy the log into the database and close the file."""
         if self._closing:
             return
         self._closing = True
@@ -229,7 +230,7 @@ class SQLite:
 
     async def _submit(self, jobs: "queue.SimpleQueue[_Job | None]", job: Callable[[apsw.Connection], T]) -> T:
         if self._closing:
-            raise Unavailable("The store is closed.")
+            raise Unavailable("The database is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         jobs.put((job, loop, future))
@@ -250,7 +251,7 @@ class SQLite:
         return connection
 
     def _recall_tail(self, connection: apsw.Connection) -> None:
-        """Have the writer remember the keys of what is not in the late indexes yet, once there are any."""
+        """Load the keys of events that are not in the late indexes yet, once those indexes exist."""
         if connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'late_index'").fetchone():
             connection.execute(_TAIL_TRIGGER)
             connection.execute(self._queries["late.recall"])
@@ -262,15 +263,18 @@ class SQLite:
                 result: Any = job(connection)
                 failure: BaseException | None = None
             except _AWAY as error:
-                result, failure = None, Unavailable(f"The store cannot take this now ({error}). Nothing was kept.")
+                result, failure = (
+                    None,
+                    Unavailable(f"The database is not available ({error}). Nothing was stored; retry."),
+                )
                 failure.__cause__ = error
             except BaseException as error:
-                # Whatever it was, it belongs to the one who asked; this thread goes on.
+                # Raise the error in the caller; this thread continues.
                 result, failure = None, error
             try:
                 loop.call_soon_threadsafe(_resolve, future, result, failure)
             except RuntimeError:
-                # The loop that asked is closed; nobody waits for this any more.
+                # The caller's event loop is closed, so no caller waits.
                 continue
             if writes and self._log_pages > CHECKPOINT_PAGES:
                 self._shrink_log(connection)
@@ -292,7 +296,7 @@ class SQLite:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, apsw.ConstraintError) and _extended(error) in _TAKEN:
-                raise Conflict(f"This is taken already ({error}).", code="taken") from error
+                raise Conflict(f"A row with this key exists already ({error}).", code="taken") from error
             raise
         return result
 
@@ -301,10 +305,10 @@ class SQLite:
         return 0
 
     def _shrink_log(self, connection: apsw.Connection) -> None:
-        """Let the checkpoint thread copy the log; then copy the little that came since, so that the log starts anew."""
+        """Let the checkpoint thread copy the log; then copy the pages added since, so that SQLite restarts the log."""
         if self._log_copied:
             self._log_copied = False
-            # A full disk must not end this thread: the log stays as it is, and a later commit asks again.
+            # A full disk must not end this thread: the log stays as it is, and a later commit tries again.
             with contextlib.suppress(apsw.Error):
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._log_pages = 0
@@ -321,13 +325,13 @@ class SQLite:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 self._log_copied = True
             except apsw.Error:
-                # A full disk or a busy log: the log stays as it is, and the next commit asks again.
+                # A full disk or a busy log: the log stays as it is, and the next commit tries again.
                 continue
         connection.close()
 
 
 def drive(awaitable: Awaitable[T]) -> T:
-    """Run a coroutine that never really waits, here and now."""
+    """Run a coroutine that never suspends."""
     if not isinstance(awaitable, Coroutine):
         raise TypeError("a transaction's work must be a coroutine")
     try:
@@ -361,7 +365,7 @@ def _resolve(future: "asyncio.Future[Any]", result: Any, failure: BaseException 
 
 
 def _extended(error: apsw.Error) -> int:
-    # The library's types do not tell of this attribute, its documentation does.
+    # The library documents this attribute; its types omit it.
     code: int = error.extendedresult  # type: ignore[attr-defined]
     return code
 

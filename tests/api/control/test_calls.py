@@ -122,7 +122,7 @@ async def test_stored_answers_are_sealed(client, engine, keys):
 
     row = await engine.database.read(kept)
     assert made["secret"] not in str(row)
-    assert made["secret"] in engine.encryption.open(row[2])
+    assert made["secret"] in engine.encryption.decrypt(row[2])
 
 
 async def test_a_test_is_not_sent_twice_under_one_key(client, hook, sink):

@@ -1,4 +1,4 @@
-"""Notices by mail go through the session that messages use: what arrives, and what is told when nothing does."""
+"""Notices are mailed through an SMTP session, and record the error when that fails."""
 
 import contextlib
 import socket

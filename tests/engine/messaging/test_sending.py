@@ -1,4 +1,4 @@
-"""Messages on their way out, through the real engine to the played providers: what each answer comes to, and when."""
+"""Messages sent by the real engine to the sink's providers: the result and the time of each send."""
 
 import asyncio
 import base64
@@ -124,12 +124,12 @@ class Post:
         engine = self.engine
 
         async def work(tx: Tx) -> None:
-            account = await connection_records.find_account(tx, engine.encryption, 1, connection_id)
+            account = await connection_records.find_connection(tx, engine.encryption, 1, connection_id)
             draft = connection_records.ConnectionDraft(
                 name=account.name, config=account.config | config, position=account.position
             )
             await connection_records.change_connection(
-                tx, engine.encryption, account, draft, None, now_us(), mended=True
+                tx, engine.encryption, account, draft, None, now_us(), fixed=True
             )
 
         await engine.database.transact(work)
@@ -138,7 +138,7 @@ class Post:
     async def account(self, connection_id: int) -> connection_records.ConnectionRecord:
         """A connection as its owner sees it."""
         return await self.engine.database.read(
-            connection_records.find_account, self.engine.encryption, 1, connection_id
+            connection_records.find_connection, self.engine.encryption, 1, connection_id
         )
 
     async def send(self, to: str, **wanted: Any) -> int:
@@ -739,7 +739,7 @@ async def test_a_connection_that_another_process_has_enabled_keeps_its_messages(
     await post.engine.database.transact(
         connection_records.switch_connection, post.engine.encryption, 1, first, True, now_us()
     )
-    order = await post.engine.database.read(connection_records.find_account, post.engine.encryption, 1, first)
+    order = await post.engine.database.read(connection_records.find_connection, post.engine.encryption, 1, first)
     assert order.status == "enabled"
     id_ = await post.send(number(1), connection_id=public("con", second), send_at=soon(600))
 

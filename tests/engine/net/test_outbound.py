@@ -1,4 +1,4 @@
-"""The HTTP client against receivers that do everything wrong."""
+"""The HTTP client against receivers that misbehave."""
 
 import asyncio
 import gc
@@ -91,7 +91,7 @@ async def test_the_timeout_covers_everything(outbound, outside: Outside, options
     response = await fetch(outbound, outside.hook("slow", **options), timeout_ms=300)
     assert 0.25 < time.monotonic() - began < 2
     assert response.status is None
-    assert response.error == "timeout: no whole answer within 0.3 s"
+    assert response.error == "timeout: no complete response within 0.3 s"
     assert response.seen_status == (200 if "drip" in options else None)
 
 
@@ -352,7 +352,7 @@ async def test_a_refused_address_is_not_blamed_for_what_another_did(outside: Out
         refused = await fetch(client, "http://127.0.0.2:1/")
         assert (refused.error or "").startswith("address_forbidden")
         url = outside.hook("late", hang=True).replace("127.0.0.1", "localhost")
-        assert (await fetch(client, url, timeout_ms=200)).error == "timeout: no whole answer within 0.2 s"
+        assert (await fetch(client, url, timeout_ms=200)).error == "timeout: no complete response within 0.2 s"
     finally:
         await client.stop()
 

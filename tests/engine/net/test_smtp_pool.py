@@ -1,4 +1,4 @@
-"""Mails handed to servers that do everything a mail server does, and everything that it should not."""
+"""Mails sent to mail servers that behave and that misbehave."""
 
 import asyncio
 import socket
@@ -413,7 +413,7 @@ async def test_conversations_end(outbound, monkeypatch):
         assert server.connections == 2
         await eventually(lambda: not server.open)
     assert server.heard.count("QUIT") == 2
-    assert outbound._relays._idle == {}
+    assert outbound._smtp_pool._idle == {}
 
 
 async def test_whoever_gives_up_leaves_nothing_behind(outbound):
@@ -426,7 +426,7 @@ async def test_whoever_gives_up_leaves_nothing_behind(outbound):
             await task
         await eventually(lambda: not server.open)
         assert (await send(outbound, mail(url))).status == 250
-    assert not outbound._relays._busy
+    assert not outbound._smtp_pool._busy
 
 
 async def test_stopping_tells_how_far_it_came():

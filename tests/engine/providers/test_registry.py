@@ -1,4 +1,4 @@
-"""Connections in memory: what changed elsewhere is seen, ids and keys of nobody cost little, the lower limits hold."""
+"""The connection registry: changes of other processes, caches of misses, and limits."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from waypost.settings import load_settings
 from waypost.storage.database import Tx
 from waypost.storage.sqlite import SQLite
 
-VAULT = Encryption([b"1" * 32])
+ENCRYPTION = Encryption([b"1" * 32])
 TWILIO = shipped()["twilio"]
 CONFIG = {"account_sid": "AC" + "0" * 32, "auth_token": "auth-token", "from": "+12025550100"}
 CENTERS = {"global": "https://waypost.example", "india": "https://in.waypost.example/way"}
@@ -46,7 +46,7 @@ async def database(tmp_path: Path):
 @pytest.fixture
 async def known(database: SQLite) -> ConnectionRegistry:
     """Connections that have been read once."""
-    found = ConnectionRegistry(database, VAULT, CENTERS)
+    found = ConnectionRegistry(database, ENCRYPTION, CENTERS)
     await found.load_all()
     return found
 
@@ -54,14 +54,14 @@ async def known(database: SQLite) -> ConnectionRegistry:
 async def make(database: SQLite, name: str, *, workspace: int = 1, **changes: Any) -> ConnectionRecord:
     draft = connection_records.check_draft(ConnectionDraft(name=name, config=CONFIG, **changes), TWILIO, CENTERS)
     return await database.transact(
-        connection_records.create_connection, ids, VAULT, workspace, TWILIO, draft, f"key {name}", None, now_us()
+        connection_records.create_connection, ids, ENCRYPTION, workspace, TWILIO, draft, f"key {name}", None, now_us()
     )
 
 
 async def rename(database: SQLite, account: ConnectionRecord, name: str) -> ConnectionRecord:
     draft = msgspec.structs.replace(_draft(account), name=name)
     return await database.transact(
-        connection_records.change_connection, VAULT, account, draft, None, now_us(), mended=False
+        connection_records.change_connection, ENCRYPTION, account, draft, None, now_us(), fixed=False
     )
 
 
@@ -97,13 +97,15 @@ async def test_only_what_changed_is_opened_again(database, known, monkeypatch):
     before = known.by_number(first.id)
     opened: list[str] = []
 
-    def open_one(_vault: Encryption, text: str) -> str:
+    def open_one(_encryption: Encryption, text: str) -> str:
         opened.append(text)
         return '{"auth_token": "x"}'
 
-    monkeypatch.setattr(Encryption, "open", open_one)
+    monkeypatch.setattr(Encryption, "decrypt", open_one)
     draft = msgspec.structs.replace(_draft(second), name="three")
-    await database.transact(connection_records.change_connection, VAULT, second, draft, None, now_us(), mended=False)
+    await database.transact(
+        connection_records.change_connection, ENCRYPTION, second, draft, None, now_us(), fixed=False
+    )
     opened.clear()
     await known.refresh()
     assert len(opened) == 1
@@ -116,7 +118,7 @@ async def test_a_late_answer_does_not_bring_back_what_was(database, known):
     older = await database.read(known._load, None)
     await rename(database, made, "two")
     await known.refresh()
-    version = known._shelves[1].version
+    version = known._snapshots[1].version
     assert older[1].version < version
     # As if the first answer had come last.
     real = database.read
@@ -127,7 +129,7 @@ async def test_a_late_answer_does_not_bring_back_what_was(database, known):
     database.read = late
     await known.refresh()
     database.read = real
-    assert (known.get(1, made.id).name, known._shelves[1].version) == ("two", version)
+    assert (known.get(1, made.id).name, known._snapshots[1].version) == ("two", version)
 
 
 async def test_a_channel_has_the_enabled_ones_in_order(database, known):
@@ -135,7 +137,7 @@ async def test_a_channel_has_the_enabled_ones_in_order(database, known):
         await make(database, name, position=position) for name, position in (("b", 1), ("c", 1), ("a", 0), ("off", 0))
     ]
     await make(database, "elsewhere", workspace=2)
-    await database.transact(connection_records.switch_connection, VAULT, 1, made[3].id, False, now_us())
+    await database.transact(connection_records.switch_connection, ENCRYPTION, 1, made[3].id, False, now_us())
     await known.refresh()
     assert [connection.name for connection in known.for_channel(1, "sms")] == ["a", "b", "c"]
     assert known.for_channel(1, "email") == known.for_channel(3, "sms") == []
@@ -200,7 +202,7 @@ async def test_a_key_that_was_rotated_elsewhere_ends_with_the_next_refresh(datab
     made = await make(database, "one")
     await known.refresh()
     assert await known.by_receipts_key("key one") == (1, made.id)
-    await database.transact(connection_records.rotate_receipts_key, VAULT, 1, made.id, "new", now_us())
+    await database.transact(connection_records.rotate_receipts_key, ENCRYPTION, 1, made.id, "new", now_us())
     await known.refresh()
     assert await known.by_receipts_key("key one") is None
     assert await known.by_receipts_key("new") == (1, made.id)
@@ -238,7 +240,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
     own = read_own(text, "own")
     draft = ConnectionDraft(name="one", config=check_config(own, CONFIG))
     made = await database.transact(
-        connection_records.create_connection, ids, VAULT, 1, own, draft, "key", None, now_us()
+        connection_records.create_connection, ids, ENCRYPTION, 1, own, draft, "key", None, now_us()
     )
     await known.refresh()
     assert known.by_number(made.id).connector.name == "own"
@@ -348,12 +350,12 @@ async def test_the_same_account_is_the_same_connector_and_the_same_identity_in_o
     draft = ConnectionDraft(name="key", config=CONFIG | {"auth_token": "another", "from": "+12025550199"})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     rotated = await database.transact(
-        connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key rotated", None, now_us()
+        connection_records.create_connection, ids, ENCRYPTION, 1, TWILIO, draft, "key rotated", None, now_us()
     )
     draft = ConnectionDraft(name="stranger", config=CONFIG | {"account_sid": "AC" + "1" * 32})
     draft = connection_records.check_draft(draft, TWILIO, CENTERS)
     stranger = await database.transact(
-        connection_records.create_connection, ids, VAULT, 1, TWILIO, draft, "key stranger", None, now_us()
+        connection_records.create_connection, ids, ENCRYPTION, 1, TWILIO, draft, "key stranger", None, now_us()
     )
     await known.refresh()
     assert known.same_account(one.id, other.id)

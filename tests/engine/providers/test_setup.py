@@ -1,4 +1,4 @@
-"""The set-up check against moto's Pinpoint and Firehose, and against answers that moto never gives."""
+"""The set-up check against moto's Pinpoint and Firehose, and against responses that moto never gives."""
 
 import asyncio
 import json

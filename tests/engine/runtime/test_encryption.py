@@ -1,4 +1,4 @@
-"""Secrets at rest: sealed with the first key, opened with any, and a kept key that survives."""
+"""Encryption with the first key, decryption with any, and the key file."""
 
 import base64
 import os
@@ -19,35 +19,35 @@ encryption = Encryption([bytes(32)])
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_sealed_can_be_opened_and_not_read(text):
-    sealed = encryption.encrypt(text)
-    assert encryption.open(sealed) == text
-    assert sealed.isascii()
-    assert sealed != encryption.encrypt(text)
+    encrypted = encryption.encrypt(text)
+    assert encryption.decrypt(encrypted) == text
+    assert encrypted.isascii()
+    assert encrypted != encryption.encrypt(text)
 
 
 def test_keys_rotate():
-    sealed = open_encryption(ONE, NOWHERE).encrypt("secret")
+    encrypted = open_encryption(ONE, NOWHERE).encrypt("secret")
     rotated = open_encryption(f"{TWO}, {ONE}", NOWHERE)
-    assert rotated.open(sealed) == "secret"
-    assert open_encryption(TWO, NOWHERE).open(rotated.encrypt("secret")) == "secret"
+    assert rotated.decrypt(encrypted) == "secret"
+    assert open_encryption(TWO, NOWHERE).decrypt(rotated.encrypt("secret")) == "secret"
     with pytest.raises(Unavailable) as caught:
-        open_encryption(THREE, NOWHERE).open(sealed)
+        open_encryption(THREE, NOWHERE).decrypt(encrypted)
     assert caught.value.code == "wrong_secret_key"
 
 
 @pytest.mark.parametrize("change", ["", "é", "x" * 100])
 def test_what_was_not_sealed_here_does_not_open(change):
     with pytest.raises(Unavailable):
-        encryption.open(change)
-    sealed = encryption.encrypt("secret")
+        encryption.decrypt(change)
+    encrypted = encryption.encrypt("secret")
     with pytest.raises(Unavailable):
-        encryption.open(sealed[:20] + ("A" if sealed[20] != "A" else "B") + sealed[21:])
+        encryption.decrypt(encrypted[:20] + ("A" if encrypted[20] != "A" else "B") + encrypted[21:])
 
 
 def test_a_key_may_be_written_in_the_alphabet_of_urls():
-    sealed = open_encryption(ONE, NOWHERE).encrypt("secret")
+    encrypted = open_encryption(ONE, NOWHERE).encrypt("secret")
     assert "+" in ONE
-    assert open_encryption(ONE.replace("+", "-").replace("/", "_"), NOWHERE).open(sealed) == "secret"
+    assert open_encryption(ONE.replace("+", "-").replace("/", "_"), NOWHERE).decrypt(encrypted) == "secret"
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,16 @@ def test_a_key_of_the_wrong_size_is_refused_with_how_to_make_one(key):
 
 def test_without_a_key_one_is_made_and_kept(tmp_path):
     data = tmp_path / "new" / "data"
-    sealed = open_encryption("", data).encrypt("secret")
-    assert open_encryption("", data).open(sealed) == "secret"
+    encrypted = open_encryption("", data).encrypt("secret")
+    assert open_encryption("", data).decrypt(encrypted) == "secret"
     assert [file.name for file in data.iterdir()] == ["secret.key"]
     assert (data / "secret.key").stat().st_mode & 0o777 == 0o600
-    assert open_encryption((data / "secret.key").read_text("ascii"), NOWHERE).open(sealed) == "secret"
+    assert open_encryption((data / "secret.key").read_text("ascii"), NOWHERE).decrypt(encrypted) == "secret"
 
 
 def test_a_draft_that_a_crash_left_behind_is_in_nobodys_way(tmp_path):
     (tmp_path / f"secret.key.{os.getpid()}").write_text("half", "ascii")
-    assert open_encryption("", tmp_path).open(open_encryption("", tmp_path).encrypt("secret")) == "secret"
+    assert open_encryption("", tmp_path).decrypt(open_encryption("", tmp_path).encrypt("secret")) == "secret"
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"\xff\x00"])
@@ -83,19 +83,19 @@ def test_a_kept_key_that_is_no_key_is_refused_by_its_file(content, tmp_path):
 
 
 def test_of_several_that_start_at_once_all_have_the_key_of_the_first(tmp_path):
-    vaults: list[Encryption] = []
+    encryptions: list[Encryption] = []
     barrier = threading.Barrier(8)
 
     def start() -> None:
         barrier.wait()
-        vaults.append(open_encryption("", tmp_path))
+        encryptions.append(open_encryption("", tmp_path))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    sealed = [one.encrypt("secret") for one in vaults]
-    assert len(sealed) == 8
-    assert all(one.open(text) == "secret" for one in vaults for text in sealed)
+    encrypted = [one.encrypt("secret") for one in encryptions]
+    assert len(encrypted) == 8
+    assert all(one.decrypt(text) == "secret" for one in encryptions for text in encrypted)
     assert [file.name for file in tmp_path.iterdir()] == ["secret.key"]

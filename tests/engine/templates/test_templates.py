@@ -1,4 +1,4 @@
-"""Versions of templates, compiled once; what is kept of them, and what templates see of profiles and events."""
+"""Templates: each version is compiled once, the cache is bounded, and templates see profiles and events."""
 
 import asyncio
 from typing import Any

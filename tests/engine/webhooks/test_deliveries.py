@@ -1,4 +1,4 @@
-"""From an event to its webhook, with everything that can go wrong on the way."""
+"""From an event to its webhook, with every failure on the way."""
 
 import asyncio
 import functools

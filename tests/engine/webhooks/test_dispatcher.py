@@ -1,4 +1,4 @@
-"""The lanes: what each may take, what it waits for, and what it gives back."""
+"""Lanes: how many deliveries each holds, what it waits for, and what it releases."""
 
 import itertools
 import time

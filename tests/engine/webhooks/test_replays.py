@@ -1,4 +1,4 @@
-"""Replays put back what is missing, and retention takes away what is too old."""
+"""Replays queue missing events, and retention deletes old rows."""
 
 import json
 from typing import Any
@@ -7,8 +7,9 @@ import pytest
 
 from tests.engine.conftest import Outside, World, abandon_world, close_world, eventually, open_world
 from waypost.clock import DAY, Ids, now_us
-from waypost.engine.runtime.retention import prune
+from waypost.engine.events.retention import prune_events
 from waypost.engine.webhooks.replays import BACKLOG
+from waypost.engine.webhooks.retention import prune_webhooks
 
 
 async def start_replay(world: World, endpoint_id: int, states: tuple[str, ...], types: tuple[str, ...] = ()) -> int:
@@ -205,9 +206,11 @@ async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outs
     await eventually(lambda: not world.engine.dispatcher.in_flight and not world.engine.dispatcher.held)
     before = {id_: await world.balance(id_) for id_ in (well, dying)}
 
-    gone = await prune(world.database, ids.node, now_us(), 90, 30)
+    async def prune() -> int:
+        deleted = await prune_webhooks(world.database, ids.node, now_us(), 90, 30)
+        return deleted + await prune_events(world.database, now_us(), 90)
 
-    assert gone >= 3 * 1300
+    assert await prune() >= 3 * 1300
     events = await world.ask("events.list", workspace_id=1, before=1 << 62, since=0, n=10_000)
     assert [event["type"] for event in events] == ["event.new_thing"] * 20 + ["event.middle_thing"] * 20
     assert len(await world.deliveries(well)) == len(await world.deliveries(dying)) == 40
@@ -220,7 +223,7 @@ async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outs
     assert after[dying].pending <= 40
     assert after[dying].dead >= 1300
     await world.check_ledger()
-    assert await prune(world.database, ids.node, now_us(), 90, 30) == 0
+    assert await prune() == 0
 
 
 async def test_a_delivery_whose_event_is_gone_is_dead(world: World, outside: Outside):

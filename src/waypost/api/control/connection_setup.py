@@ -124,7 +124,7 @@ class ConnectionSetup(msgspec.Struct, kw_only=True):
 
 async def _find(call: Call, id: str) -> ConnectionRecord:
     return await call.read(
-        connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
+        connection_records.find_connection, call.engine.encryption, call.workspace_id, connection_id(id)
     )
 
 
@@ -163,7 +163,7 @@ async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Res
     async def work() -> TestMessageResult:
         connection = await engine.connections.find(call.workspace_id, connection_id(id))
         message = _outgoing(call, connection, asked)
-        trial = await engine.wire.send_test(connection, message, call.now)
+        trial = await engine.client.send_test(connection, message, call.now)
         verdict, request, response = trial.verdict, trial.request, trial.response
         failed = None if verdict.code is None else describe(verdict.code)
         return TestMessageResult(

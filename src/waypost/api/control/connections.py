@@ -158,7 +158,7 @@ async def create_connection(call: NamedDependency[Call]) -> Response[ConnectionC
 async def list_connections(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Connection]:
     """Returns connections, newest first."""
     found = await call.read(
-        connection_records.list_accounts,
+        connection_records.list_connections,
         call.engine.encryption,
         call.workspace_id,
         before("connections", after),
@@ -177,7 +177,7 @@ async def list_connections(call: NamedDependency[Call], limit: Limit = 50, after
 async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> Connection:
     """Returns a connection; its secrets are masked."""
     found = await call.read(
-        connection_records.find_account, call.engine.encryption, call.workspace_id, connection_id(id)
+        connection_records.find_connection, call.engine.encryption, call.workspace_id, connection_id(id)
     )
     return connection_view(call.engine.connections, found)
 
@@ -208,7 +208,9 @@ async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
         center_url = engine.connections.center_url
         return draft.config != account.config or center_url(draft.data_center) != center_url(account.data_center)
 
-    account = await call.read(connection_records.find_account, engine.encryption, call.workspace_id, connection_id(id))
+    account = await call.read(
+        connection_records.find_connection, engine.encryption, call.workspace_id, connection_id(id)
+    )
     draft = merge(account)
     report, renewed = None, differs(account, draft)
     if renewed:
@@ -217,13 +219,13 @@ async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
     async def work(tx: Tx) -> Connection:
         # Nobody replaces the definition of the connector between here and the end of the transaction.
         await tx.run("configurations.touch", area="providers", workspace_id=call.workspace_id)
-        present = await connection_records.find_account(tx, engine.encryption, call.workspace_id, account.id)
+        present = await connection_records.find_connection(tx, engine.encryption, call.workspace_id, account.id)
         wanted = merge(present)
         if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):
             raise connection_records.changed_meanwhile()
         mended = renewed and (report is None or connection_records.passed(report))
         changed = await connection_records.change_connection(
-            tx, engine.encryption, present, wanted, report, call.now, mended=mended
+            tx, engine.encryption, present, wanted, report, call.now, fixed=mended
         )
         return connection_view(engine.connections, changed)
 

@@ -258,7 +258,7 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
 
     async def work() -> TestEventResult:
         webhook, entry = await call.read(choose)
-        trial = await probe.send_trial(engine.outbound, webhook, entry, call.now)
+        trial = await probe.send_probe(engine.outbound, webhook, entry, call.now)
         response = trial.response
         return TestEventResult(
             TestEventRequest(

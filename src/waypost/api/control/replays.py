@@ -107,8 +107,8 @@ async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respon
             detail = "This endpoint has no undelivered events. Give `since` to replay others."
             raise Invalid(detail, code="missing_since")
         if first >= until:
-            raise Invalid("`since` must be before `until` and in the past.", code="invalid_period")
-        wanted = deliveries.Wanted(first, until, states, types)
+            raise Invalid("`since` must be before `until` and before now.", code="invalid_period")
+        wanted = deliveries.ReplayRange(first, until, states, types)
         replay_id = await deliveries.start_replay(tx, engine.ids, webhook, wanted, call.now)
         return _replay_view(await deliveries.find_replay(tx, call.workspace_id, replay_id))
 

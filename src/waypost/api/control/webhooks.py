@@ -354,7 +354,7 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         since = await deliveries.missing_since(tx, was)
         replay_id = None
         if asked.replay and since is not None:
-            wanted = deliveries.Wanted(since, call.now, deliveries.UNDELIVERED)
+            wanted = deliveries.ReplayRange(since, call.now, deliveries.UNDELIVERED)
             replay_id = public("rpl", await deliveries.start_replay(tx, engine.ids, was, wanted, call.now))
         offer = None if since is None else SuggestedReplay(iso(since), list(deliveries.UNDELIVERED))
         return WebhookEnabled(

@@ -1,4 +1,4 @@
-"""Workspaces and keys: made, found, listed, taken back."""
+"""Create workspaces; create, find, list and delete API keys."""
 
 import base64
 import os
@@ -13,7 +13,7 @@ from waypost.domain.values.ids import public
 from waypost.errors import Conflict, NotFound, Unauthorized
 from waypost.storage.database import Database, Tx
 
-#: How long a key that was found is taken as good without asking again, in seconds.
+#: Seconds for which a key that was found is cached.
 TRUST_S = 5.0
 _KEPT = 10_000
 _scopes = msgspec.json.Decoder(list[str])
@@ -21,10 +21,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Keyring:
-    """Finds who a key belongs to.
+    """Finds the caller of an API key.
 
-    The store is asked by digest, and headers that were good are kept in a dictionary, whose hash is keyed anew in every
-    process: in neither case does the time it takes tell anything of a key.
+    The database is queried by digest, and known headers are cached in a dictionary whose hash has a random seed in
+    every process: the time of neither look-up reveals anything about a key.
     """
 
     def __init__(self, database: Database) -> None:
@@ -32,18 +32,18 @@ class Keyring:
         self._by_header: dict[str, tuple[float, Caller]] = {}
 
     def remember(self, header: str) -> Caller | None:
-        """The caller of an Authorization header that was good a moment ago."""
+        """Return the cached caller of an Authorization header, or None."""
         found = self._by_header.get(header)
         return found[1] if found is not None and found[0] > time.monotonic() else None
 
     async def find(self, header: str | None, fallback: str | None = None) -> Caller:
-        """Who an Authorization header names; `fallback` is a key given elsewhere. Unauthorized for nobody."""
+        """Return the caller of an Authorization header, or of the key `fallback`; else raise Unauthorized."""
         key = read_authorization(header) if header else fallback
         if not key:
             raise Unauthorized
         row = await self._database.read(_find, key_hash(key))
         if row is None:
-            raise Unauthorized("This API key is not known; it may have been deleted.")
+            raise Unauthorized("This API key does not exist; it may have been deleted.")
         caller = Caller(row[0], row[1], frozenset(_scopes.decode(row[2])))
         if header:
             if len(self._by_header) >= _KEPT:
@@ -52,12 +52,12 @@ class Keyring:
         return caller
 
     def forget(self) -> None:
-        """Trust nothing that was found before: a key was deleted."""
+        """Clear the cache, because a key was deleted."""
         self._by_header.clear()
 
 
 def read_authorization(header: str) -> str | None:
-    """The key in an Authorization header: the bearer token, or the user (else the password) of basic."""
+    """Return the key in an Authorization header: a bearer token, or the user (else the password) of basic."""
     scheme, _, rest = header.partition(" ")
     rest = rest.strip()
     if scheme.lower() == "bearer":
@@ -72,7 +72,7 @@ def read_authorization(header: str) -> str | None:
 
 
 async def create_workspace(tx: Tx, ids: Ids, name: str, now: int) -> dict[str, str]:
-    """A new workspace with an API key and a write key, whose texts are given back this once."""
+    """Create a workspace with an API key and a write key, whose texts are returned only here."""
     row = await tx.row("workspaces.next_id")
     workspace_id = row[0] if row else 1
     await tx.run("workspaces.add", id=workspace_id, name=name, now=now)
@@ -82,7 +82,7 @@ async def create_workspace(tx: Tx, ids: Ids, name: str, now: int) -> dict[str, s
 
 
 async def require_workspace(tx: Tx, workspace_id: int) -> None:
-    """NotFound unless the workspace exists."""
+    """Raise NotFound unless the workspace exists."""
     if await tx.row("workspaces.get", id=workspace_id) is None:
         raise NotFound(
             f"There is no workspace {public('ws', workspace_id)}. `waypost workspaces list` shows the workspaces.",
@@ -91,9 +91,9 @@ async def require_workspace(tx: Tx, workspace_id: int) -> None:
 
 
 async def create_key(tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: list[str], now: int) -> dict[str, Any]:
-    """A new key with its text, which is given back this once and kept only as a digest.
+    """Create a key; its text is returned only here, and stored only as a digest.
 
-    NotFound when the workspace does not exist: what is sent with such a key would be stored where nobody can read it.
+    Raises NotFound when the workspace does not exist: the data sent with such a key could never be read.
     """
     scopes = check_scopes(scopes)
     await require_workspace(tx, workspace_id)
@@ -113,13 +113,13 @@ async def create_key(tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: lis
 
 
 async def list_keys(tx: Tx, workspace_id: int, before: int, n: int) -> list[dict[str, Any]]:
-    """Keys, newest first, without their texts."""
+    """Return a page of keys, newest first, without their texts."""
     rows = await tx.records("keys.list", workspace_id=workspace_id, before=before, n=n)
     return [row | {"scopes": _scopes.decode(row["scopes"])} for row in rows]
 
 
 async def delete_key(tx: Tx, workspace_id: int, key_id: int) -> None:
-    """Take a key back; Conflict for the last one that may manage the workspace."""
+    """Delete a key; raise Conflict for the last one that may manage the workspace."""
     left = await tx.row("keys.count_managers", workspace_id=workspace_id, id=key_id)
     if left is not None and left[0] == 0:
         raise Conflict("This is the last key that may manage the workspace; create another one first.", code="last_key")

@@ -1,4 +1,4 @@
-"""People as an area of the recorder: an event that comes in leads to a profile, and changes it."""
+"""The audience area of the recorder: resolve entries to profiles, update these, and emit events."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from waypost.storage.database import Tx
 
 
 class AudienceArea:
-    """Records what clients say of people, each message id once."""
+    """Records the entries that clients send, each message id once."""
 
     takes: frozenset[type] = frozenset({Entry})
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """Drop repeats, lead the entries to profiles, fold what they say into these, and emit the events."""
+        """Drop repeats, resolve the entries to profiles, update the profiles, and emit the events."""
         entries: list[Entry] = await unit.unseen(tx, items[Entry])
         if not entries:
             return
@@ -37,13 +37,13 @@ class AudienceArea:
         )
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
-        """No profile changes by an event that Waypost made itself."""
+        """Do nothing: events of Waypost itself change no profile."""
 
     def committed(self, unit: Unit) -> None:
-        """Nothing waits for a changed profile."""
+        """Do nothing: no work depends on a changed profile."""
 
     def given_up(self, item: Any) -> None:
-        """Whoever sent an event is told that it was not recorded."""
+        """Do nothing: the caller gets the error."""
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Nothing of it is held by a node."""
+        """Do nothing: nodes hold no entries."""

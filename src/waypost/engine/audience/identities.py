@@ -1,4 +1,4 @@
-"""Lead a batch of entries to profiles: one query for all identifiers, one for the profiles that may change."""
+"""Resolve a batch of entries to profiles: one query for all identifiers, one for the profiles that may change."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _traits = msgspec.json.Decoder(Traits)
 
 
 async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -> list[int]:
-    """The profiles that the entries are about, with everything that follows for profiles written."""
+    """Resolve entries to profiles, write the changes of profiles and identifiers, and return the profile ids."""
     wanted: dict[IdentityKey, None] = {}
     for entry in entries:
         for kind, value in entry.identifiers:
@@ -41,10 +41,10 @@ async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -
                 known=bool(has_user),
                 merged_into=merged_into,
             )
-        # Another process may have merged or moved them before they were locked. Now that they are, nobody can.
+        # Another process may have merged profiles or moved identifiers before the lock. It cannot any more.
         again = await tx.row("identities.moved", wanted=_encode(list(wanted)).decode())
         if again is not None and again[0] != found[0]:
-            raise Conflict("These people were changed a moment ago.")
+            raise Conflict("Another request for the same profiles is in progress. Retry.")
     resolver = Resolver(claims, profiles, lambda: ids.one(now))
     profile_ids = [resolver.resolve(entry) for entry in entries]
     await _write(tx, resolver, known, now)

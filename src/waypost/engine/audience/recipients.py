@@ -1,4 +1,4 @@
-"""Whom messages may reach: profiles and the addresses that lead to them."""
+"""Find the recipients of messages: profiles and their addresses."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from waypost.domain.values.ids import public
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
-#: The identifiers that lead to an address of a channel, best first.
+#: The kinds of identifiers that are addresses of a channel, in order of preference.
 KINDS = {"sms": ("phone",), "email": ("email",), "event": ("email", "phone", "user_id")}
 
 _encode = msgspec.json.Encoder().encode
@@ -21,19 +21,19 @@ _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 
 
 class Recipient(msgspec.Struct):
-    """A profile that messages go to."""
+    """A profile that a message goes to."""
 
     id: int
     traits: dict[str, Any]
-    #: By kind, the value claimed last.
+    #: By kind, the latest value.
     identifiers: dict[str, str]
 
 
 class Recipients(msgspec.Struct):
-    """Who the messages of a request may go to."""
+    """The possible recipients of the messages of a request."""
 
     people: dict[int, Recipient]
-    #: The profiles that addresses lead to.
+    #: Profile ids by channel and address.
     by_address: dict[tuple[str, str], int]
     #: What templates see as `organization`.
     organization: dict[str, Any] = {}
@@ -42,7 +42,7 @@ class Recipients(msgspec.Struct):
 async def load_recipients(
     tx: Tx, workspace_id: int, profiles: list[int], named: list[tuple[str | None, str]]
 ) -> Recipients:
-    """The people whom messages may go to, by profile or by channel and address: a handful of queries for all."""
+    """Load recipients by profile, or by channel and address, with a few queries for all."""
     addresses: dict[tuple[str, str], tuple[str, str]] = {}
     for wanted, text in named:
         for channel in KINDS if wanted is None else (wanted,):
@@ -60,7 +60,7 @@ async def load_recipients(
 
 
 async def _people(tx: Tx, workspace_id: int, ids: set[int]) -> dict[int, Recipient]:
-    """Profiles by id; one that was merged stands for the one that it was merged into."""
+    """Load profiles by id; a merged profile is replaced by the one that it was merged into."""
     people: dict[int, Recipient] = {}
     merged: dict[int, int] = {}
     wanted = set(ids)
@@ -87,7 +87,7 @@ async def _people(tx: Tx, workspace_id: int, ids: set[int]) -> dict[int, Recipie
 
 
 def find_address(channel: str, to: str | None, person: Recipient | None) -> tuple[str, str | None]:
-    """The address, and why nothing can be sent to it; Invalid when it was named and cannot be one."""
+    """Return the address, and why nothing can be sent to it; raise Invalid for a malformed `to`."""
     if to is not None:
         place = place_of(channel, to)
         if place is None and channel == "sms":
@@ -99,26 +99,26 @@ def find_address(channel: str, to: str | None, person: Recipient | None) -> tupl
             check_mail_address(place[1])
         return place[1], None
     if person is None:
-        raise Invalid("Say whom it goes to: `to` or `profile_id`.", code="invalid_message", field="to")
+        raise Invalid("A message needs a recipient: `to` or `profile_id`.", code="invalid_message", field="to")
     for kind in KINDS[channel]:
         if value := person.identifiers.get(kind):
             return value, None
     raw = person.traits.get("phone") if channel == "sms" else None
-    # A number that is none is kept as a trait, and leads to nobody.
+    # An invalid number is stored as a trait only, and not as an identifier.
     return clean(str(raw), LONGEST_ADDRESS) if raw else "", "invalid_number" if raw else "no_address"
 
 
 def describe_recipient(channel: str, address: str, person: Recipient | None) -> dict[str, str]:
-    """The identifiers that a provider may know the person by; the address that the message goes to is one of them."""
+    """Return the identifiers by which a provider may know the person, the message's address included."""
     known = {} if person is None else {"profile_id": public("pro", person.id), **person.identifiers}
     place = place_of(channel, address)
     return known if place is None else known | {place[0]: place[1]}
 
 
 def place_of(channel: str, text: str) -> tuple[str, str] | None:
-    """What kind of identifier an address of a channel is, and how it is kept; None where it cannot be one."""
+    """Return the kind and the normalised value of an address of a channel; None for a malformed one."""
     for kind in KINDS[channel]:
-        # Without a plus sign, a user's id may look like a number.
+        # In the event channel, digits without a plus sign are a user id.
         if kind != "phone" or channel == "sms" or text.lstrip().startswith("+"):
             value = normal_address(kind, text)
             if value is not None:
@@ -127,7 +127,7 @@ def place_of(channel: str, text: str) -> tuple[str, str] | None:
 
 
 def normal_address(kind: str, value: str) -> str | None:
-    """An address as it is kept and compared, or None where it cannot be one; `kind` is phone, email or user_id."""
+    """Normalise an identifier (`kind` is phone, email or user_id); return None for a malformed one."""
     if kind == "phone":
         return normal_phone(value)
     if kind == "email":

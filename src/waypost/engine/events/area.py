@@ -1,4 +1,4 @@
-"""Events as an area of the recorder: it keeps which types each workspace has seen."""
+"""The event area of the recorder: store which event types each workspace has seen."""
 
 from typing import Any
 
@@ -10,25 +10,25 @@ from waypost.storage.database import Tx
 
 
 class EventNotes(msgspec.Struct):
-    """Event types that were written in a unit of work."""
+    """Event types that a unit of work wrote."""
 
     types: set[tuple[int, str]] = set()
 
 
 class EventArea:
-    """Keeps the event types of a workspace, for the catalogue and for whoever subscribes to them."""
+    """Stores the event types of each workspace, for the list of event types."""
 
     takes: frozenset[type] = frozenset()
 
     def __init__(self) -> None:
-        #: Types that are in the database, by workspace: they are not written again.
+        #: Types that are in the database, with their workspace; they are not written again.
         self._types: set[tuple[int, str]] = set()
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """It takes no entries of its own."""
+        """Do nothing: the area records no items of its own."""
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
-        """Write the types of tracked events that were not seen before."""
+        """Write the types of tracked events that are new to their workspace."""
         new = {
             (event.workspace_id, event.type): event.metric
             for event in events
@@ -39,13 +39,13 @@ class EventArea:
             unit.notes(EventNotes).types |= new.keys()
 
     def committed(self, unit: Unit) -> None:
-        """Remember what was written."""
+        """Remember the types that were written."""
         notes = unit.noted(EventNotes)
         if notes is not None:
             self._types |= notes.types
 
     def given_up(self, item: Any) -> None:
-        """Whoever sent an event is told that it was not recorded."""
+        """Do nothing: the caller gets the error."""
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Nothing of it is held by a node."""
+        """Do nothing: nodes hold no event types."""

@@ -206,7 +206,7 @@ async def _unrepeated(tx: Tx, submissions: list[MessageBatch], encryption: Encry
     for workspace_id, key, digest, status, response in await tx.rows(
         "idempotency.find", workspaces=list(wanted), keys=keys
     ):
-        known[(workspace_id, key)] = (digest, Answer(status, encryption.open(response).encode()))
+        known[(workspace_id, key)] = (digest, Answer(status, encryption.decrypt(response).encode()))
     fresh, rows = [], []
     for submission in submissions:
         # A batch that failed may be recorded again.

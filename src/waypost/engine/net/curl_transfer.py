@@ -1,4 +1,4 @@
-"""libcurl's handles: one for each request under way, set up with every limit that strangers make necessary."""
+"""libcurl handles: one per request in progress, with the limits that untrusted URLs require."""
 
 import os
 import socket
@@ -15,33 +15,33 @@ from waypost import __version__
 from waypost.domain.values.egress_guard import Networks, forbidden
 from waypost.engine.net.request import ERRORS, KEPT_HEADERS, READ_BODY, Request, Response, is_status_line, read_headers
 
-#: A connection that was idle for longer is not used for a request that must not be sent twice.
+#: A connection that was idle for longer is not used for a request that must be sent at most once.
 IDLE_BEFORE_ONCE_S = 20
 USER_AGENT = f"Waypost/{__version__}"
-#: What libcurl says when the connection that it took was dead, and so were those that it took instead.
+#: libcurl's errors when the connection that it reused was dead, and so were those that it tried instead.
 DIED = (pycurl.E_SEND_FAIL_REWIND, pycurl.E_SEND_ERROR)
 
 
 class Kind(Enum):
-    """What a handle is for; it is set up for that once and for all."""
+    """The use of a handle, fixed when it is created."""
 
-    MANY = "many"  #: Requests that may arrive more than once.
-    ONCE = "once"  #: Requests that may not.
-    SOCKET = "socket"  #: Connections for those who speak something else than HTTP.
+    MANY = "many"  #: Requests that may be sent more than once.
+    ONCE = "once"  #: Requests that must be sent at most once.
+    SOCKET = "socket"  #: Connections for protocols other than HTTP.
 
     # Each request looks lists up by it, and an enum hashes its name anew in Python every time.
     __hash__ = object.__hash__
 
 
 class _Socket(socket.socket):
-    """A socket that libcurl makes a descriptor of its own from: this one is closed without anybody asking."""
+    """A socket whose descriptor libcurl duplicates; this one closes itself."""
 
     def __del__(self) -> None:
         self.close()
 
 
 class Handle:
-    """A reusable libcurl handle and what the call that it is busy with gathers."""
+    """A reusable libcurl handle, and what it collects of the response in progress."""
 
     __slots__ = (
         "_again",
@@ -74,18 +74,18 @@ class Handle:
         self.curl = pycurl.Curl()
         self.done: Callable[[Response], None] | None = None
         self.request: Request | None = None
-        #: What a handle of the kind SOCKET has made.
+        #: The connection that a handle of the kind SOCKET made.
         self.connection: socket.socket | None = None
         self._allow = allow
         self._proxy = proxy
         #: Called before each new connection.
         self._before_socket = before_socket
-        #: What libcurl has still to fetch of the body of a request that may be sent once.
+        #: The part of a ONCE request's body that libcurl has not read yet.
         self._unread = b""
-        #: Whether this is the second try of a request, nothing of the first having been sent.
+        #: Whether this is the second try of a request, after a first try that sent nothing.
         self._again = False
         self._heads: list[bytes] = []
-        #: The last one; before it there may be those of a proxy or of interim answers.
+        #: The last status line; earlier ones may be those of a proxy or of interim responses.
         self._status_line = b""
         self._body: list[bytes] = []
         self._read = self._kept = 0
@@ -107,26 +107,26 @@ class Handle:
         curl.setopt(pycurl.USERAGENT, USER_AGENT)
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         curl.setopt(pycurl.CAINFO, authorities)
-        # Never the proxy of the environment: only the one of the settings, and then for everything.
+        # Use only the proxy of the settings, for every request, and never that of the environment.
         curl.setopt(pycurl.PROXY, self._proxy)
         curl.setopt(pycurl.NOPROXY, "")
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         if self.kind is Kind.ONCE:
-            # libcurl repeats a request by itself when a connection that was used before dies without a byte of an
-            # answer. It has to ask for the body again then, which nobody offers here: there is no function to seek.
+            # libcurl repeats a request when a reused connection dies before the first byte of a response. It must
+            # rewind the body for that, which this handle does not allow: it has no seek function.
             curl.setopt(pycurl.READFUNCTION, self._give_body)
-            # A connection for each request under way: refused streams of HTTP/2 would be repeated as well.
+            # One connection per request: libcurl would also repeat refused streams of HTTP/2.
             curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-            # The longer it is idle, the likelier its server closes it just as a request is on its way.
+            # The longer a connection is idle, the likelier its server closes it while a request is being sent.
             curl.setopt(pycurl.MAXAGE_CONN, IDLE_BEFORE_ONCE_S)
         elif self.kind is Kind.SOCKET:
             curl.setopt(pycurl.CONNECT_ONLY, 1)
             curl.setopt(pycurl.HTTPPROXYTUNNEL, 1)
 
     def start(self, request: Request, done: Callable[[Response], None]) -> pycurl.Curl:
-        """Take a request on; what is given back has to be handed to libcurl."""
+        """Set the handle up for a request; return the curl object to add to libcurl."""
         curl = self.curl
         self.request, self.done = request, done
         self._clear()
@@ -143,7 +143,7 @@ class Handle:
         if self.kind is Kind.ONCE:
             curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
             curl.setopt(pycurl.POSTFIELDSIZE, len(request.body))
-            # What has no body can be repeated without asking for it again. Only on a connection that was used before.
+            # libcurl could repeat a request without a body, but only on a reused connection.
             curl.setopt(pycurl.FRESH_CONNECT, not request.body)
             self._unread = request.body
         else:
@@ -154,7 +154,7 @@ class Handle:
         return curl
 
     def start_again(self, request: Request) -> bool:
-        """Take the same request on for a new connection, where nothing of it was written and there is time left."""
+        """Set the handle up to send the same request on a new connection, if nothing was sent and time is left."""
         curl = self.curl
         left_ms = request.timeout_ms - int((time.monotonic() - self._started_at) * 1000)
         if self._again or curl.getinfo(pycurl.REQUEST_SIZE) or left_ms <= 0:
@@ -168,24 +168,24 @@ class Handle:
         return True
 
     def read_response(self, failure: int | None, message: str) -> Response:
-        """What came of the request, by libcurl's error and its words for it."""
+        """Return the response, or the error by libcurl's code and message."""
         curl = self.curl
         duration = int((time.monotonic() - self._started_at) * 1_000_000)
         seen = curl.getinfo(pycurl.RESPONSE_CODE) or None
         error = None
         sent = True
         if failure == pycurl.E_WRITE_ERROR and self._read > READ_BODY:
-            # It said more than anybody will read. What it said first counts.
+            # The response is larger than the limit; its first part counts.
             failure = None
         if failure is None and seen is not None and not is_status_line(self._status_line):
             line = self._status_line[:60].decode("latin-1").rstrip()
             seen, error = None, f"not_http: the status of {line!r} is not a number of three digits"
         if failure is not None:
             if self._proxy and failure == pycurl.E_COULDNT_CONNECT:
-                # The proxy is all that is ever connected to, or it refused to connect any further.
+                # The proxy cannot be reached, or it refused to connect to the target.
                 failure = pycurl.E_COULDNT_RESOLVE_PROXY
             error = self._explain(failure, message)
-            # The size counts what a proxy was asked in order to make a tunnel, too; but a transfer begins after that.
+            # The size includes the request for a proxy tunnel; the transfer begins only after it.
             sent = bool(curl.getinfo(pycurl.REQUEST_SIZE) > 0 and curl.getinfo(pycurl.PRETRANSFER_TIME) > 0)
         return Response(
             status=seen if failure is None else None,
@@ -225,7 +225,7 @@ class Handle:
         if room > 0:
             self._body.append(part[:room])
         self._read += len(part)
-        # Anything but the length tells libcurl to stop.
+        # Any other value than the length makes libcurl stop.
         return len(part) if self._read <= READ_BODY else -1
 
     def _give_body(self, room: int) -> bytes:
@@ -233,7 +233,7 @@ class Handle:
         return part
 
     def _open_socket(self, _purpose: int, address: tuple[Any, ...]) -> socket.socket | int:
-        # The address here is the one that the connection is made to: nothing is looked up a second time.
+        # libcurl connects to this address; no second name look-up happens.
         family, kind, protocol, target = address
         if not self._proxy:
             reason = forbidden(target[0], self._allow) if isinstance(target, tuple) else "not an internet address"
@@ -245,16 +245,16 @@ class Handle:
         return _Socket(family, kind, protocol)
 
     def _explain(self, failure: int, message: str) -> str:
-        # A name may have an address that is refused and another one that is not: then that one tells what happened.
+        # If a name has a forbidden and an allowed address, the error of the allowed one counts.
         if self._refused is not None and not self._opened:
-            return f"address_forbidden: {self._refused}, which may not be reached from here"
+            return f"address_forbidden: {self._refused}, which outbound requests may not reach"
         if failure == pycurl.E_OPERATION_TIMEDOUT and self.request is not None:
-            return f"timeout: no whole answer within {self.request.timeout_ms / 1000:g} s"
+            return f"timeout: no complete response within {self.request.timeout_ms / 1000:g} s"
         return f"{ERRORS.get(failure, f'curl_{failure}')}: {message}"
 
 
 def find_authorities() -> str:
-    """The file of certificate authorities: the operator's, the system's, or the one that comes with certifi."""
+    """Return the file of certificate authorities: the operator's, the system's, or certifi's."""
     for name in (
         os.environ.get("SSL_CERT_FILE"),
         "/etc/ssl/certs/ca-certificates.crt",

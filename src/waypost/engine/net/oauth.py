@@ -1,4 +1,4 @@
-"""Access tokens by OAuth 2.0's client credentials (RFC 6749, section 4.4), asked for once and kept."""
+"""Access tokens by the OAuth 2.0 client credentials grant (RFC 6749, section 4.4), cached until they expire."""
 
 import asyncio
 import base64
@@ -14,12 +14,12 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request
 
 TIMEOUT_MS = 10_000
-#: A token is not used any more this long before it expires.
+#: A token is not used in the last seconds before it expires.
 MARGIN_S = 60.0
-#: How long one holds whose server does not say.
+#: The lifetime of a token whose server does not state one.
 UNSAID_S = 300.0
 LONGEST_S = 86_400.0
-#: Tokens kept; the one that was not used for longest goes first.
+#: Cached tokens at most; the least recently used one is dropped first.
 MOST_TOKENS = 10_000
 LONGEST_TOKEN = 16_384
 
@@ -30,48 +30,48 @@ class _TokenResponse(msgspec.Struct):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token, or what came back instead."""
+    """A token, or the response that refused it."""
 
     text: str = ""
     refused: ProviderResponse | None = None
-    #: It was asked for just now.
+    #: Whether it was requested just now, not cached.
     fresh: bool = True
 
 
 class TokenCache:
-    """Keeps tokens by workspace and credentials; asks for each only once at a time."""
+    """Caches tokens by workspace and credentials; requests each only once at a time."""
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
         self._kept: OrderedDict[tuple[int, Authorization], tuple[str, float]] = OrderedDict()
-        self._asking: dict[tuple[int, Authorization], asyncio.Task[Token]] = {}
+        self._requests: dict[tuple[int, Authorization], asyncio.Task[Token]] = {}
 
-    async def find(self, workspace_id: int, wanted: Authorization) -> Token:
-        """The token for these credentials, asked for where there is none that holds."""
-        key = (workspace_id, wanted)
+    async def find(self, workspace_id: int, authorization: Authorization) -> Token:
+        """Return the token for these credentials; request one when none is cached."""
+        key = (workspace_id, authorization)
         kept = self._kept.get(key)
         if kept is not None and kept[1] > time.monotonic():
             self._kept.move_to_end(key)
             return Token(kept[0], fresh=False)
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(key), name="oauth2 token")
-            asking.add_done_callback(lambda _: self._asking.pop(key, None))
-        # Whoever gives up waiting must not take it away from the others.
-        return await asyncio.shield(asking)
+        request_task = self._requests.get(key)
+        if request_task is None:
+            request_task = self._requests[key] = asyncio.create_task(self._request_token(key), name="oauth2 token")
+            request_task.add_done_callback(lambda _: self._requests.pop(key, None))
+        # A caller that is cancelled must not cancel the request for the others.
+        return await asyncio.shield(request_task)
 
-    def drop(self, workspace_id: int, wanted: Authorization, text: str) -> None:
-        """Forget a token that was refused, unless there is another by now."""
-        kept = self._kept.get((workspace_id, wanted))
+    def drop(self, workspace_id: int, authorization: Authorization, text: str) -> None:
+        """Drop a refused token from the cache, unless another one has replaced it."""
+        kept = self._kept.get((workspace_id, authorization))
         if kept is not None and kept[0] == text:
-            del self._kept[workspace_id, wanted]
+            del self._kept[workspace_id, authorization]
 
-    async def _ask(self, key: tuple[int, Authorization]) -> Token:
-        wanted = key[1]
-        form = {"grant_type": "client_credentials", "scope": wanted.scope, "audience": wanted.audience}
-        pair = f"{quote(wanted.client_id, safe='')}:{quote(wanted.client_secret, safe='')}"
+    async def _request_token(self, key: tuple[int, Authorization]) -> Token:
+        authorization = key[1]
+        form = {"grant_type": "client_credentials", "scope": authorization.scope, "audience": authorization.audience}
+        pair = f"{quote(authorization.client_id, safe='')}:{quote(authorization.client_secret, safe='')}"
         request = Request(
-            wanted.token_url,
+            authorization.token_url,
             urlencode({name: value for name, value in form.items() if value}).encode(),
             [
                 "Content-Type: application/x-www-form-urlencoded",
@@ -88,7 +88,7 @@ class TokenCache:
                 refused=ProviderResponse(
                     status=response.status,
                     headers=response.headers,
-                    # An answer that is no token may hold one all the same.
+                    # A 200 response without a usable token may still contain a secret.
                     body=b"" if response.status == 200 else response.body,
                     error=response.error,
                     sent=False,
@@ -102,7 +102,7 @@ class TokenCache:
 
 
 def _read(body: bytes) -> tuple[str, float]:
-    """The token and for how many seconds it holds; an empty one when there is none that can stand in a header."""
+    """Return the token and its lifetime in seconds; "" when there is none that can stand in a header."""
     try:
         answer = msgspec.json.decode(body, type=_TokenResponse)
         lasts = float(answer.expires_in) if answer.expires_in is not None else UNSAID_S

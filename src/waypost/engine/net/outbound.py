@@ -1,4 +1,4 @@
-"""The one way out: libcurl on a thread and a loop of its own, with every limit that strangers make necessary."""
+"""Send all outbound requests: libcurl on its own thread and event loop, with the limits that untrusted URLs require."""
 
 import asyncio
 import contextlib
@@ -24,30 +24,30 @@ from waypost.errors import Unavailable
 log = structlog.get_logger()
 
 KEPT_CONNECTIONS = 512
-#: The longest that the loop sleeps at a time.
+#: The longest sleep of the loop.
 LONGEST_WAIT_S = 60.0
 
 _IN = select.EPOLLIN | select.EPOLLRDHUP
 _EVENTS = (0, _IN, select.EPOLLOUT, _IN | select.EPOLLOUT)
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
 _OVER = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
-_SHUTTING_DOWN = "The server is shutting down. Send it again in a moment."
+_SHUTTING_DOWN = "The server is shutting down. Retry in a moment."
 
-#: The response, how long each phase took, and the connection where one was asked for.
+#: The response, when each phase ended, and the connection for a handle of the kind SOCKET.
 _Answer = tuple[Response, dict[str, float], socket.socket | None]
 
 
 class Outbound:
     """Sends requests and runs small jobs on a thread of its own.
 
-    `send` and `call_at` are for use on that thread; everything else is for the others.
+    `send` and `call_at` must be called on that thread; everything else on other threads.
     """
 
     def __init__(self, allow: Networks, proxy: str = "") -> None:
         self._allow = allow
         self._proxy = proxy
         self._authorities = find_authorities()
-        self._relays = SmtpPool(self.connect, self._authorities)
+        self._smtp_pool = SmtpPool(self.connect, self._authorities)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -57,7 +57,7 @@ class Outbound:
         self._idle: set[int] = set()
         self._timer: float | None = None
         self._free: dict[Kind, list[Handle]] = {kind: [] for kind in Kind}
-        #: Whether a request waits for its connection that must not meet a dead one.
+        #: Whether a ONCE request is about to take a connection, which must not be a dead one.
         self._fresh = False
         self._busy: dict[pycurl.Curl, Handle] = {}
         self._jobs: deque[Callable[[], None]] = deque()
@@ -68,35 +68,35 @@ class Outbound:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._stopping = False
         self._stopped = False
-        #: Those who wait in `fetch` and `connect`.
+        #: The callers that wait in `fetch` and `connect`.
         self._waiting: set[asyncio.Future[_Answer]] = set()
         self._thread = threading.Thread(target=self._loop, name="waypost-outbound", daemon=True)
         self._thread.start()
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run a small job on the thread soon; nothing happens once it was stopped."""
+        """Run a small job on the thread soon; do nothing after `stop`."""
         self._jobs.append(job)
         if not self._woken and not self._stopped:
             self._woken = True
             os.eventfd_write(self._wake, 1)
 
     async def fetch(self, request: Request) -> tuple[Response, dict[str, float]]:
-        """Send one request and wait for its answer, with how long each phase took in milliseconds.
+        """Send one request; return the response, and when each phase ended in milliseconds.
 
-        Unavailable when this is stopped meanwhile.
+        Raises Unavailable when the process stops meanwhile.
         """
         if self._stopping:
             raise Unavailable(_SHUTTING_DOWN)
         if request.envelope is not None:
-            return await self._relays.send(request)
+            return await self._smtp_pool.send(request)
         response, timings, _ = await self._ask(Kind.ONCE if request.once else Kind.MANY, request)
         return response, timings
 
     async def connect(self, url: str, timeout_ms: int) -> socket.socket:
-        """A new connection to the host and port of an `http://` URL, for those who speak something else over it.
+        """Return a new connection to the host and port of an `http://` URL, for a protocol other than HTTP.
 
-        It is made as any other: by way of the proxy, if there is one, and to no address that is forbidden. Unreached
-        when there is none; Unavailable when this is stopped meanwhile.
+        It obeys the same rules as requests: it uses the proxy, if there is one, and reaches no forbidden address.
+        Raises Unreached when the connection fails, and Unavailable when the process stops meanwhile.
         """
         if self._stopping:
             raise Unavailable(_SHUTTING_DOWN)
@@ -106,13 +106,13 @@ class Outbound:
         return connection
 
     async def check_mail(self, request: Request) -> Response:
-        """How far a new conversation with the server of a mail comes, which is not sent: up to its sender."""
+        """Check a mail server in a new session, up to its reply to MAIL FROM; send no mail."""
         if self._stopping:
             raise Unavailable(_SHUTTING_DOWN)
-        return await self._relays.check(request)
+        return await self._smtp_pool.check(request)
 
     def send(self, request: Request, done: Callable[[Response], None]) -> pycurl.Curl:
-        """Start a request that is no mail; `done` is called on this thread."""
+        """Start an HTTP request; `done` is called on this thread."""
         return self._send(Kind.ONCE if request.once else Kind.MANY, request, done).curl
 
     def _send(self, kind: Kind, request: Request, done: Callable[[Response], None]) -> Handle:
@@ -139,7 +139,7 @@ class Outbound:
             try:
                 call = self._send(kind, request, lambda response: tell(response))
             except Exception as error:
-                # Whoever waits is told when libcurl refuses to start a request.
+                # libcurl refused to start the request: return that as its error.
                 refused = Response(None, [], b"", f"not_sent: {error}", 0, sent=False)
                 loop.call_soon_threadsafe(settle, (refused, {}, None))
                 return
@@ -154,8 +154,8 @@ class Outbound:
         finally:
             self._waiting.discard(future)
 
-    def _repeat(self, call: Handle, request: Request) -> bool:
-        """Send a request on a new connection, when those in store were dead before anything was written to them."""
+    def _resend(self, call: Handle, request: Request) -> bool:
+        """Send a request on a new connection when the reused ones were dead before anything was sent."""
         if not call.start_again(request):
             return False
         self._busy[call.curl] = call
@@ -163,13 +163,13 @@ class Outbound:
         return True
 
     def call_at(self, moment: float, job: Callable[[], None]) -> None:
-        """Run a job at a moment of the monotonic clock."""
+        """Run a job at a time of the monotonic clock."""
         heapq.heappush(self._later, (moment, next(self._count), job))
 
     async def stop(self) -> None:
-        """End the thread; requests under way are cut off without their `done` being called."""
+        """End the thread; requests in progress are cut off, and their `done` is not called."""
         self._stopping = True
-        self._relays.close()
+        self._smtp_pool.close()
         self.run(lambda: None)
         await asyncio.to_thread(self._thread.join)
         if self._stopped:
@@ -181,7 +181,7 @@ class Outbound:
         self._close()
 
     def _close(self) -> None:
-        """Let go of every descriptor; the thread has ended."""
+        """Close every descriptor, after the thread has ended."""
         for curl in self._busy:
             self._multi.remove_handle(curl)
         for call in itertools.chain(self._busy.values(), *self._free.values()):
@@ -195,7 +195,7 @@ class Outbound:
             try:
                 self._turn()
             except Exception:
-                # One broken callback must not strand the deliveries of everybody else.
+                # An error in one callback must not stop the requests of all others.
                 log.exception("outbound turn failed", action="outbound_turn_failed")
 
     def _turn(self) -> None:
@@ -220,16 +220,16 @@ class Outbound:
             wait = self._later[0][0] - now if wait < 0 else min(wait, self._later[0][0] - now)
         if jobs:
             wait = 0
-        # epoll counts in milliseconds of 32 bits; whoever wants to wait longer is asked again.
-        told = self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S))
-        # Idle ones come first: nothing has touched their descriptors yet since they were told of.
-        for fd, events in told:
+        # epoll counts milliseconds in 32 bits, so longer waits are repeated.
+        ready = self._epoll.poll(wait if wait < 0 else min(wait + 0.0001, LONGEST_WAIT_S))
+        # Idle ones come first: nothing has touched their descriptors yet since the poll.
+        for fd, events in ready:
             if fd in self._idle:
                 self._retire(fd, events)
-        for fd, events in told:
+        for fd, events in ready:
             if fd == self._wake:
-                # Emptied first, then marked as empty. The other way round, a job in between would leave the mark of a
-                # full one on an empty one, and nobody would wake this loop again. Jobs are looked at after both.
+                # Read the counter first, then clear the flag. Otherwise a job added in between would leave the flag set
+                # with an empty counter, and nothing would wake this loop again. Jobs run after both.
                 os.eventfd_read(fd)
                 self._woken = False
             elif fd in self._watched and fd not in self._idle:
@@ -256,22 +256,22 @@ class Outbound:
         done, request = call.done, call.request
         if done is None or request is None:
             return
-        if failure in DIED and self._repeat(call, request):
+        if failure in DIED and self._resend(call, request):
             return
         try:
             done(call.read_response(failure, message))
         except Exception:
-            log.exception("a settled request could not be handled", action="outbound_job_failed")
+            log.exception("the callback of a request failed", action="outbound_job_failed")
         call.finish(request)
         self._free[call.kind].append(call)
 
     def _take_over(self, call: Handle, failure: int | None) -> None:
-        """Keep the connection that libcurl has made, which it closes when it lets go of the handle."""
+        """Duplicate the connection that libcurl made, because libcurl closes its own."""
         fd = -1 if failure is not None else call.curl.getinfo(pycurl.ACTIVESOCKET)
         if fd < 0:
             return
         if fd in self._watched:
-            # The number goes away, but what is registered is what it stands for, and that stays.
+            # libcurl closes this descriptor, but epoll watches the open file, which the duplicate keeps open.
             self._idle.discard(fd)
             self._unregister(fd)
         call.connection = socket.socket(fileno=os.dup(fd))
@@ -283,12 +283,12 @@ class Outbound:
             log.exception("outbound job failed", action="outbound_job_failed")
 
     def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        # A connection that goes idle stays registered: taking it out and putting it back costs a fifth of a request.
+        # An idle connection stays registered: removing and adding it again costs a fifth of a request.
         if what == pycurl.POLL_REMOVE:
             if fd in self._watched:
                 self._idle.add(fd)
             if self._watched.get(fd, _IN) != _IN:
-                # It was to be written to last. From now on only its end is of interest.
+                # It was last watched for writing. While it is idle, only its end matters.
                 self._watched[fd] = _IN
                 with contextlib.suppress(OSError):
                     self._epoll.modify(fd, _IN)
@@ -296,7 +296,7 @@ class Outbound:
         events = _EVENTS[what]
         known = self._watched.get(fd)
         if fd in self._idle:
-            # Told again even if nothing seems to change: the number may belong to a new descriptor by now.
+            # Register it again even if nothing seems to change: the number may belong to a new descriptor.
             self._idle.discard(fd)
         elif known == events:
             return
@@ -306,38 +306,38 @@ class Outbound:
             else:
                 self._epoll.modify(fd, events)
         except FileNotFoundError:
-            # The descriptor was closed and its number given to a new connection.
+            # The descriptor was closed and its number reused for a new connection.
             self._epoll.register(fd, events)
         except FileExistsError:
             self._epoll.modify(fd, events)
         self._watched[fd] = events
 
     def _forget_idle(self) -> None:
-        """Before a new connection: its descriptor may have the number of an idle one that libcurl closed unseen."""
+        """Unregister idle connections: a new descriptor may reuse the number of one that libcurl has closed."""
         for fd in self._idle:
             self._unregister(fd)
         self._idle.clear()
 
     def _sweep(self) -> None:
-        """Find out which idle connections are over; others that have something to say say it again."""
+        """Find idle connections that were closed; epoll reports the data of others again."""
         for fd, events in self._epoll.poll(0) if self._idle else ():
             if fd in self._idle:
                 self._retire(fd, events)
 
     def _retire(self, fd: int, events: int) -> None:
-        """See why a connection speaks that nobody uses: mostly it was closed."""
+        """Handle an idle connection that became readable: usually its server closed it."""
         connection = socket.socket(fileno=fd)
         try:
             if not events & _OVER and _goes_on(connection.recv(5, socket.MSG_PEEK | socket.MSG_DONTWAIT)):
-                # libcurl reads it when it comes back; until then only the end is of interest.
+                # libcurl reads the data when it uses the connection; until then only its end matters.
                 self._watched[fd] = select.EPOLLRDHUP
                 self._epoll.modify(fd, select.EPOLLRDHUP)
                 return
-            # libcurl does not look for a second, and would send a request into it. Now it cannot: whatever it tries to
-            # write fails at once, so that it is sure that nothing of it arrived.
+            # libcurl does not check an idle connection for a second, and would send a request into it. After the
+            # shutdown a write fails at once, so that certainly nothing of the request is sent.
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            # It is over already.
+            # The connection is closed already.
             pass
         finally:
             connection.detach()
@@ -346,7 +346,7 @@ class Outbound:
 
     def _unregister(self, fd: int) -> None:
         del self._watched[fd]
-        # One that was closed already was taken out by that.
+        # Closing a descriptor has unregistered it already.
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
 
@@ -355,9 +355,9 @@ class Outbound:
 
 
 def _goes_on(header: bytes) -> bool:
-    """Whether a connection can go on after what it says out of turn, by the first five bytes of it.
+    """Whether an idle connection stays usable after unexpected data, by its first five bytes.
 
-    That holds for records of TLS with something in them, such as a frame of HTTP/2. One of up to 19 bytes is an alert
-    in TLS 1.3, where its type cannot be seen (RFC 8446, 5.2): mostly close_notify. HTTP/1 has nothing to say unasked.
+    It does after TLS records with content, such as a frame of HTTP/2. In TLS 1.3 a record of up to 19 bytes is an
+    alert, whose type is encrypted (RFC 8446, 5.2): usually close_notify. An HTTP/1 server sends nothing unasked.
     """
     return len(header) == 5 and (header[0] == 22 or (header[0] == 23 and int.from_bytes(header[3:]) > 19))

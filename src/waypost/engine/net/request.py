@@ -1,4 +1,4 @@
-"""A request to somebody else's server and what comes of it, as values, and libcurl's words in ours."""
+"""Outbound requests and responses as values, and names for libcurl's errors."""
 
 import re
 from functools import lru_cache
@@ -8,12 +8,12 @@ import pycurl
 
 from waypost.domain.webhooks.delivery import KEPT_BODY
 
-#: An answer is read up to here, decompressed; then the connection is closed and the status counts.
+#: Decompressed bytes of a response that are read; then the connection is closed and the status counts.
 READ_BODY = 256 * 1024
-#: Headers kept of an answer.
+#: Bytes of response headers that are kept.
 KEPT_HEADERS = 16 * 1024
 
-#: The word that stands for each error of libcurl in front of its own message.
+#: The error code for each error of libcurl, put in front of its message.
 ERRORS = {
     pycurl.E_OPERATION_TIMEDOUT: "timeout",
     pycurl.E_COULDNT_RESOLVE_HOST: "dns",
@@ -25,7 +25,7 @@ ERRORS = {
     pycurl.E_RECV_ERROR: "connection_lost",
     pycurl.E_SEND_ERROR: "connection_lost",
     pycurl.E_PARTIAL_FILE: "connection_lost",
-    # Where a request was to be sent a second time and may be sent only once.
+    # A request would have to be sent again, and may be sent only once.
     pycurl.E_SEND_FAIL_REWIND: "connection_lost",
     pycurl.E_FTP_WEIRD_SERVER_REPLY: "not_http",
     pycurl.E_UNSUPPORTED_PROTOCOL: "not_http",
@@ -43,11 +43,11 @@ _PHASES = (
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """Whom a mail is from and for, and how its server is spoken to; `Request.url` names the server."""
+    """The envelope of a mail, and login and TLS for its server; `Request.url` names the server."""
 
     #: The address that bounces go to; "" for none.
     sender: str
-    #: All of them get the mail, or nobody does.
+    #: Either all of them get the mail, or none does.
     recipients: tuple[str, ...]
     username: str = ""
     password: str = ""
@@ -56,30 +56,30 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct):
-    """One request to somebody else's server: of HTTP, or a mail by SMTP."""
+    """An outbound request: by HTTP, or a mail by SMTP."""
 
     #: http, https; for mails smtp or smtps, with host and port and nothing else.
     url: str
     #: For a mail, all of it (RFC 5322), in lines that end in CRLF.
     body: bytes
     headers: list[str]
-    #: For everything, from the name look-up to the last byte of the answer's body.
+    #: For the whole request, from the name look-up to the last byte of the response.
     timeout_ms: int
     method: str = "POST"
-    #: Bytes of the answer's body to keep, up to `READ_BODY`.
+    #: Bytes of the response's body to keep, up to `READ_BODY`.
     keep: int = KEPT_BODY
-    #: It must not be sent a second time, whatever happens. Otherwise libcurl repeats a request by itself when a
-    #: connection that was used before turns out to be dead before the first byte of the answer.
+    #: Whether the request must be sent at most once. Otherwise libcurl repeats it when a reused connection turns out to
+    #: be dead before the first byte of the response.
     once: bool = False
-    #: For a mail; method, headers, keep and once mean nothing then.
+    #: Set for a mail; method, headers, keep and once are not used then.
     envelope: Envelope | None = None
 
 
 class Response(msgspec.Struct):
-    """What came back, or why nothing did."""
+    """A response, or why there is none."""
 
-    #: None when there was no whole answer: then `error` says why, and `seen_status` what had been said so far.
-    #: For a mail the code of the server's last reply: 250 when it was taken.
+    #: None when there was no complete response: `error` says why, and `seen_status` has the status if it was read.
+    #: For a mail, the code of the server's last reply: 250 when the server accepted it.
     status: int | None
     headers: list[tuple[str, str]]
     #: The first bytes of the body, decompressed; for a mail the text of the server's last reply.
@@ -88,20 +88,20 @@ class Response(msgspec.Struct):
     error: str | None
     duration_us: int
     seen_status: int | None = None
-    #: Whether anything of the request may have left this machine; False only where nothing did for sure.
-    #: For a mail: whether the server may have got the end of its data, so that it may have taken it.
+    #: Whether any of the request may have been sent; False only when certainly nothing was.
+    #: For a mail: whether the server may have received the end of its data, and so may have accepted it.
     sent: bool = True
     #: For a mail, how far it came: one of domain.smtp.Stage.
     stage: str = ""
 
 
 def phases(curl: pycurl.Curl) -> dict[str, float]:
-    """When each phase of a finished call was over, in milliseconds since its start."""
+    """Return when each phase of a finished call ended, in milliseconds since its start."""
     return {name: round(curl.getinfo(number) * 1000, 3) for name, number in _PHASES}
 
 
 def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
-    """The headers of the last answer in what libcurl handed over: each answer starts with its status line."""
+    """Return the headers of the last response in libcurl's lines; each response starts with its status line."""
     found: list[tuple[str, str]] = []
     for line in lines:
         header = _header(line)
@@ -114,13 +114,13 @@ def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=1024)
 def is_status_line(line: bytes) -> bool:
-    """Whether a status line has a status of three digits. libcurl reads the first three of any number of them."""
+    """Whether a status line has a status of three digits; libcurl reads the first three of longer ones."""
     return _STATUS_LINE.fullmatch(line) is not None
 
 
 @lru_cache(maxsize=4096)
 def _header(line: bytes) -> tuple[str, str] | None:
-    """One header line, taken apart; receivers send the same few lines again and again."""
+    """Split a header line; cached, because receivers send the same few lines again and again."""
     name, colon, value = line.partition(b":")
     if not colon or name.startswith(b"HTTP/"):
         return None

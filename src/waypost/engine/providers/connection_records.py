@@ -187,7 +187,7 @@ async def create_connection(
         **_columns(msgspec.structs.replace(draft, position=position), connector, encryption),
     )
     await keep_report(tx, workspace_id, id_, report, now)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 def changed_meanwhile() -> Conflict:
@@ -211,7 +211,7 @@ async def check_name(tx: Tx, workspace_id: int, name: str, own_id: int | None = 
         )
 
 
-async def find_account(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> ConnectionRecord:
+async def find_connection(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> ConnectionRecord:
     """A connection of a workspace; NotFound for any other."""
     records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
     if not records:
@@ -219,7 +219,7 @@ async def find_account(tx: Tx, encryption: Encryption, workspace_id: int, id_: i
     return (await _open_accounts(tx, encryption, workspace_id, records))[0]
 
 
-async def list_accounts(
+async def list_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, before: int, n: int
 ) -> list[ConnectionRecord]:
     """Connections, newest first."""
@@ -235,17 +235,17 @@ async def change_connection(
     report: Report | None,
     now: int,
     *,
-    mended: bool,
+    fixed: bool,
 ) -> ConnectionRecord:
-    """The connection as a checked draft has it; one that is paused goes on where it is mended."""
+    """The connection as a checked draft has it; one that is paused goes on where it is fixed."""
     await tx.run("configurations.touch", area="providers", workspace_id=account.workspace_id)
     await check_name(tx, account.workspace_id, draft.name, account.id)
     values = _columns(draft, account.usable, encryption)
     await tx.run("connections.change", workspace_id=account.workspace_id, id=account.id, now=now, **values)
     await keep_report(tx, account.workspace_id, account.id, report, now)
-    if mended and account.status == "paused":
+    if fixed and account.status == "paused":
         await move_connection(tx, account.workspace_id, account.id, "enabled", now)
-    return await find_account(tx, encryption, account.workspace_id, account.id)
+    return await find_connection(tx, encryption, account.workspace_id, account.id)
 
 
 async def keep_report(tx: Tx, workspace_id: int, id_: int, report: Report | None, now: int) -> None:
@@ -262,13 +262,13 @@ async def settle_check(
 
     Does nothing to a connection that was changed since the version that was checked.
     """
-    account = await find_account(tx, encryption, workspace_id, id_)
+    account = await find_connection(tx, encryption, workspace_id, id_)
     if account.version != version:
         return account
     await keep_report(tx, workspace_id, id_, report, now)
     if passed(report) and account.status == "paused":
         await move_connection(tx, workspace_id, id_, "enabled", now, version=version)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 def passed(report: Report | None) -> bool:
@@ -280,14 +280,14 @@ async def switch_connection(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, enabled: bool, now: int
 ) -> ConnectionRecord:
     """The connection, enabled or disabled by its owner; nothing changes when it is so already."""
-    account = await find_account(tx, encryption, workspace_id, id_)
+    account = await find_connection(tx, encryption, workspace_id, id_)
     if enabled:
         # Without a connector, or something that it needs, every message would fail.
         check_config(account.usable, account.config)
         await move_connection(tx, workspace_id, id_, "enabled", now)
     else:
         await move_connection(tx, workspace_id, id_, "disabled", now, reason="by_owner")
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 async def delete_connection(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
@@ -308,7 +308,7 @@ async def rotate_receipts_key(
         raise absent()
     # What others remember of keys is forgotten with their connections.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
-    return await find_account(tx, encryption, workspace_id, id_)
+    return await find_connection(tx, encryption, workspace_id, id_)
 
 
 async def order_connections(
@@ -331,7 +331,7 @@ async def order_connections(
     for position, id_ in enumerate(order):
         if present[id_] != position:
             await tx.run("connections.place", workspace_id=workspace_id, id=id_, position=position, now=now)
-    return [await find_account(tx, encryption, workspace_id, id_) for id_ in order]
+    return [await find_connection(tx, encryption, workspace_id, id_) for id_ in order]
 
 
 async def _open_accounts(

@@ -1,4 +1,4 @@
-"""The connectors that there are: those that come with Waypost, and those that a workspace added."""
+"""Find connectors: those shipped with Waypost, and those that a workspace added."""
 
 from functools import cache, lru_cache
 from importlib import resources
@@ -11,13 +11,13 @@ from waypost.storage.database import Tx
 
 @cache
 def shipped() -> dict[str, Connector]:
-    """The connectors that come with Waypost, by name."""
+    """Return the shipped connectors by name."""
     return {name: parse_connector(text, f"{name}.toml") for name, text in definitions().items()}
 
 
 @cache
 def definitions() -> dict[str, str]:
-    """The TOML of the connectors that come with Waypost, by name."""
+    """Return the TOML of the shipped connectors by name."""
     folder = resources.files("waypost.domain.providers").joinpath("catalog")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in files}
@@ -25,14 +25,14 @@ def definitions() -> dict[str, str]:
 
 @lru_cache(maxsize=1000)
 def read_own(definition: str, name: str) -> Connector:
-    """A workspace's own connector; the same text is read once. Invalid as `read_stored_connector`."""
+    """Parse a workspace's own connector; cached by text. Raises Invalid as `read_stored_connector` does."""
     return read_stored_connector(definition, name)
 
 
 async def find_connector(tx: Tx, workspace_id: int, name: str) -> Connector:
-    """The connector of this name: the workspace's own, or else the one that comes with Waypost.
+    """Return the connector of this name: the workspace's own, or else the shipped one.
 
-    NotFound (code `unknown_connector`) when there is none.
+    Raises NotFound (code `unknown_connector`) when there is none.
     """
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is not None:

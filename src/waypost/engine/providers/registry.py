@@ -289,7 +289,7 @@ def absent() -> NotFound:
 
 def open_config(record: dict[str, Any], encryption: Encryption) -> dict[str, Any]:
     """The fields in a row of `connections`, secrets in the clear."""
-    return _object.decode(record["config"]) | _object.decode(encryption.open(record["secrets"]))
+    return _object.decode(record["config"]) | _object.decode(encryption.decrypt(record["secrets"]))
 
 
 def complete(connector: Connector, given: Mapping[str, Any]) -> dict[str, Any]:

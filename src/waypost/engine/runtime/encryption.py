@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with a key from the settings, or with one kept beside the data."""
+"""Encrypt secrets at rest with the keys of the settings, or with a key file in the data directory."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ KEY_FILE = "secret.key"
 
 
 class Encryption:
-    """Encrypts with the first key and decrypts with any, so that keys can be rotated."""
+    """Encrypts with the first key and decrypts with any of them, so that keys can be rotated."""
 
     def __init__(self, keys: list[bytes]) -> None:
         fernets = [Fernet(base64.urlsafe_b64encode(key)) for key in keys]
@@ -24,32 +24,32 @@ class Encryption:
         self._fernet = MultiFernet(fernets)
 
     def encrypt(self, text: str) -> str:
-        """The text, encrypted."""
+        """Encrypt a text."""
         return self._fernet.encrypt(text.encode()).decode()
 
-    def open(self, sealed: str) -> str:
-        """The text again; Unavailable when no key fits."""
+    def decrypt(self, encrypted: str) -> str:
+        """Decrypt a text; raise Unavailable when none of the keys can."""
         try:
-            return self._fernet.decrypt(sealed.encode()).decode()
+            return self._fernet.decrypt(encrypted.encode()).decode()
         except InvalidToken as error:
             raise Unavailable(
-                "A stored secret cannot be decrypted: the secret key is not the one it was stored with.",
+                "A stored secret cannot be decrypted: the key that encrypted it is not in secret_key. Add that key.",
                 code="wrong_secret_key",
             ) from error
 
-    def reencrypt(self, sealed: str) -> str:
-        """The same text under the first key: as it is when it is so already; Unavailable when no key fits."""
+    def reencrypt(self, encrypted: str) -> str:
+        """Encrypt with the first key what another key encrypted; raise Unavailable when no key can decrypt it."""
         try:
-            self._first.decrypt(sealed.encode())
+            self._first.decrypt(encrypted.encode())
         except InvalidToken:
-            return self.encrypt(self.open(sealed))
-        return sealed
+            return self.encrypt(self.decrypt(encrypted))
+        return encrypted
 
 
 def open_encryption(secret_key: str, data: Path) -> Encryption:
-    """The encryption with the keys in the settings; with none, with the key in `secret.key`, made when it is missing.
+    """Return the encryption with the keys of the settings, or with the key in `secret.key`, created if missing.
 
-    Where a database may hold secrets already, `require_secret_key` comes first.
+    If the database may contain secrets, call `require_secret_key` first.
     """
     if secret_key:
         return read_keys(secret_key)
@@ -58,7 +58,7 @@ def open_encryption(secret_key: str, data: Path) -> Encryption:
 
 
 def read_keys(text: str, source: str = "of the setting secret_key") -> Encryption:
-    """The encryption with keys as they are written in the settings; Invalid when one is no key."""
+    """Parse keys in the form of the settings; raise Invalid for a malformed one."""
     keys = []
     for part in text.split(","):
         try:
@@ -75,18 +75,18 @@ def read_keys(text: str, source: str = "of the setting secret_key") -> Encryptio
 
 
 async def require_secret_key(database: Database, secret_key: str, data: Path) -> None:
-    """Refuse to go on (Unavailable) without the key of secrets that are stored: a new one could not decrypt them."""
+    """Raise Unavailable when secrets are stored and no key exists: a new key could not decrypt them."""
     file = data / KEY_FILE
     if not secret_key and _read_key(file) is None and await database.read(_has_secrets):
         raise Unavailable(
-            f"The database holds secrets, and the key that encrypted them is missing: {file} does not exist. "
+            f"The database contains secrets, and the key that encrypted them is missing: {file} does not exist. "
             "Put the file back from a backup, or set WAYPOST_SECRET_KEY to the key.",
             code="secret_key_missing",
         )
 
 
 def has_secret_key(secret_key: str, data: Path) -> bool:
-    """Whether there is a key already; without one, the next start makes it."""
+    """Whether a key exists; if not, the next start creates one."""
     return bool(secret_key) or _read_key(data / KEY_FILE) is not None
 
 
@@ -96,7 +96,7 @@ async def _has_secrets(tx: Tx) -> bool:
 
 
 def _read_key(file: Path) -> str | None:
-    """The text of the key in a file; None where there is no file."""
+    """Return the text of a key file, or None if it does not exist."""
     try:
         close_to_others(file)
         return file.read_text("latin-1").strip()
@@ -110,8 +110,8 @@ def _make_key(file: Path) -> str:
     make_private_folder(file.parent)
     text = base64.b64encode(os.urandom(32)).decode()
     try:
-        # Written whole under another name first, so that a crash cannot leave half a key; the first one there wins.
-        # A random name, since a container's processes have the same number every time. Only the owner may read it.
+        # The file is written under a random name and then linked, so that a crash cannot leave half a key and only the
+        # first of several processes creates it. Containers reuse process ids. Only the owner may read the file.
         descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
         draft = Path(name)
         with os.fdopen(descriptor, "w", encoding="ascii") as handle:
@@ -124,7 +124,7 @@ def _make_key(file: Path) -> str:
             text = file.read_text("latin-1").strip()
         finally:
             draft.unlink()
-        # A key that a power cut takes away takes every secret with it that was encrypted since.
+        # Sync the directory too: if a power cut lost the key, every secret encrypted since would be lost.
         folder = os.open(file.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The door in: whatever arrives while the last batch is being committed is the next batch."""
+"""Collect what arrives while one batch is committed; it becomes the next batch."""
 
 import asyncio
 from collections.abc import Callable, Sized
@@ -9,13 +9,13 @@ import msgspec
 
 from waypost.errors import Unavailable
 
-#: Items that one transaction takes at most of each kind: handed in, and reported.
+#: Appended items, and reported items, in one transaction at most.
 BATCH = 1000
 #: Reported results linger this long so that they share a transaction with events. No caller waits for them.
 LINGER_S = 0.005
 
 
-#: What one caller handed in and waits for: a list of items of one type, or one item with a length.
+#: What one caller appended and waits for: a list of items of one type, or one item with a length.
 Group = tuple[Sized, "asyncio.Future[None]"]
 
 
@@ -23,11 +23,11 @@ class Batch(msgspec.Struct):
     """What one transaction records."""
 
     groups: list[Group]
-    #: What happened already and nobody waits for, such as the results of attempts.
+    #: Results of what has already happened, such as attempts. No caller waits for them.
     reported: list[Any] = []
 
     def by_type(self) -> dict[type, list[Any]]:
-        """All items by their type, those of a type in the order in which they came."""
+        """Group all items by type, in the order of their arrival."""
         found: dict[type, list[Any]] = {}
         for group, _ in self.groups:
             items = group if isinstance(group, list) else (group,)
@@ -45,7 +45,7 @@ class Batch(msgspec.Struct):
 
 
 class Journal:
-    """Events, messages, receipts and attempts on their way to the recorder: nobody is told before the commit."""
+    """Queues events, messages, receipts and attempts for the recorder; callers wait for the commit."""
 
     def __init__(self, max_waiting: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -60,16 +60,15 @@ class Journal:
         self._closed = False
 
     def append(self, items: Sized, *, pressing: bool = False) -> "asyncio.Future[None]":
-        """Hand in a list of entries, or of other things of one type, or one thing with a length.
+        """Queue a list of items of one type, or one item with a length.
 
-        The future is done when they are durable, and fails when they were not kept.
-
-        Raises Unavailable when too many wait already; what is `pressing` happened already and is taken all the same.
+        The future is done when the items are durable; it fails when they were not stored. Raises Unavailable when too
+        many items wait, unless the item is `pressing`: it reports what has already happened.
         """
         if self._closed:
-            raise Unavailable("The server is shutting down. Send it again in a moment.")
+            raise Unavailable("The server is shutting down. Retry in a moment.")
         if self.waiting + len(items) > self._max_waiting and self.waiting and not pressing:
-            raise Unavailable("Too many events wait for the store. Send it again in a moment.", code="overloaded")
+            raise Unavailable("Too many events wait to be stored. Retry in a moment.", code="overloaded")
         future = self._loop.create_future()
         if not items:
             future.set_result(None)
@@ -80,7 +79,7 @@ class Journal:
         return future
 
     def report(self, item: Any, *, linger: bool = True) -> None:
-        """Hand in what happened already, from any thread: it cannot be refused, and nobody waits for it."""
+        """Queue the result of what has already happened, from any thread. It is never refused, and no caller waits."""
         self._reported.append(item)
         if not linger:
             self._tell(self._ripen)
@@ -89,18 +88,18 @@ class Journal:
             self._tell(self._linger)
 
     async def next_batch(self) -> Batch:
-        """The next batch; empty when the journal was closed and nothing is left."""
+        """Return the next batch; an empty one when the journal is closed and nothing is left."""
         while True:
-            # Reset before looking: what comes in between tells again.
+            # Reset before the check, so that an item reported meanwhile wakes this loop again.
             self._told = False
             if self._groups or self._closed or (self._ripe and self._reported):
                 break
-            # What had ripened may have gone with an earlier batch.
+            # An earlier batch may have taken what was ripe.
             self._ripe = False
             self._arrived.clear()
             await self._arrived.wait()
         batch = Batch(self._take_groups(), self._reported[:BATCH])
-        # Other threads only append, so cutting off the front leaves what came meanwhile.
+        # Other threads only append, so deleting the front keeps what they reported meanwhile.
         del self._reported[: len(batch.reported)]
         self._ripe = bool(self._reported)
         if self._ripening is not None:
@@ -109,17 +108,17 @@ class Journal:
         return batch
 
     def put_back(self, reported: list[Any]) -> None:
-        """Keep what a failed transaction would have recorded: it happened, and nobody can repeat it."""
+        """Queue again the reported items of a failed transaction; no caller can repeat them."""
         self._reported[:0] = reported
         self._ripen()
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more entries."""
+        """Whether the journal refuses new items."""
         return self._closed
 
     def close(self) -> None:
-        """Take no more entries; what is here is still recorded."""
+        """Refuse new items; the recorder still records what is queued."""
         self._closed = True
         self._arrived.set()
 
@@ -141,10 +140,10 @@ class Journal:
 
     def _ripen(self) -> None:
         if self._ripening is not None:
-            # Also when it rang: the next report needs a timer of its own.
+            # Also after it fired: the next report needs a new timer.
             self._ripening.cancel()
             self._ripening = None
-        # An empty batch would tell the recorder that the journal is closed.
+        # The recorder stops at an empty batch, so this must not produce one.
         self._ripe = bool(self._reported)
         self._arrived.set()
 
@@ -152,12 +151,12 @@ class Journal:
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
-            # The loop has ended; the database gives what was held to the next process.
+            # The event loop has ended; the next process releases the deliveries that this one held.
             return
 
 
 def settle_futures(batch: Batch, failure: BaseException | None) -> None:
-    """Tell everybody in a batch how it went; one who has gone away does not keep it from the others."""
+    """Settle the futures of a batch; skip those whose caller has gone away."""
     for _, future in batch.groups:
         if not future.done():
             if failure is None:

@@ -19,23 +19,23 @@ T = TypeVar("T")
 
 #: Seconds before results are recorded again after the store was away.
 PAUSE_S = 0.5
-#: How often, at a shutdown, results are recorded again while the store is away.
+#: Tries to record results at a shutdown while the database is unavailable.
 LAST_TRIES = 8
 #: How often a batch is tried again because another process wrote the same rows.
 CONFLICTS = 20
-#: The longest pause before that, times the number of conflicts so far: whoever was first needs a moment.
+#: The longest pause before a retry, times the number of conflicts so far.
 CONFLICT_PAUSE_S = 0.005
 #: Turns of the event loop between two batches.
 YIELDS = 8
-#: Rounds of reaction in one transaction: what follows from events, what follows from that, and so on. Events of later
-#: rounds are recorded with the batch and reacted to by `react_deferred`.
+#: Rounds of reactions in one transaction: areas react to events, then to the events that those reactions emit, and so
+#: on. Events after the last round are recorded with the batch, and `react_deferred` lets the areas react to them.
 ROUNDS = 4
 #: Deferred events that one transaction reacts to.
 DEFERRED = 200
 
 
 class Recorder:
-    """Takes batches from the journal, and runs every one through the areas in one transaction."""
+    """Takes batches from the journal and lets the areas record each one in a transaction."""
 
     def __init__(self, database: Database, journal: Journal, ids: Ids, areas: Sequence[Area]) -> None:
         self._database = database
@@ -56,15 +56,15 @@ class Recorder:
             try:
                 await self.record(batch)
             except Exception as error:
-                # Whatever it was, the next batch is another one; and nobody waits in vain for this one.
-                log.exception("a batch was not handled", action="batch_unhandled")
-                settle_futures(batch, Unavailable(f"It could not be handled ({type(error).__name__}). Retry."))
-            # Answer first, and let in what is at the door: the next batch is the larger for it.
+                # Fail the callers of this batch and go on with the next one.
+                log.exception("the recorder could not handle a batch", action="batch_unhandled")
+                settle_futures(batch, Unavailable(f"The request could not be stored ({type(error).__name__}). Retry."))
+            # Let the callers run and new requests arrive first: the next batch is larger for it.
             for _ in range(YIELDS):
                 await asyncio.sleep(0)
 
     async def record(self, batch: Batch) -> None:
-        """Record one batch and tell everybody how it went."""
+        """Record one batch and settle the futures of its callers."""
         verify_held, conflicts = False, 0
         while True:
             try:
@@ -72,7 +72,7 @@ class Recorder:
                 break
             except NotHeld as error:
                 if verify_held:
-                    # Verified in the same transaction and yet not so: another try would change nothing.
+                    # The same transaction verified what is held, so a retry would fail again.
                     log.exception("a batch could not be settled", action="batch_failed")
                     await self._split(batch, error)
                     return
@@ -81,7 +81,7 @@ class Recorder:
                 await self._fail(batch, error)
                 return
             except Conflict:
-                # Another process recorded the same message or person a moment ago; the next try sees it.
+                # Another process has just recorded the same message or profile; the retry reads it.
                 conflicts += 1
                 if conflicts > CONFLICTS:
                     busy = Unavailable("Another request for the same data is in progress. Retry.", code="busy")
@@ -112,7 +112,7 @@ class Recorder:
         return result
 
     async def react_deferred(self) -> int:
-        """React to some of the events that were beyond the rounds of their own transaction; gives back how many."""
+        """Let the areas react to some of the deferred events; return how many."""
         if not await self._database.read(_any_deferred):
             return 0
         return await self.perform(self._take_deferred)
@@ -124,26 +124,28 @@ class Recorder:
             try:
                 area.committed(unit)
             except Exception:
-                # What it did not hand on is in the database; the polls find it there.
-                log.exception("a commit was not handed on", action="handover_failed", area=type(area).__name__)
+                # The database has the work that was not handed on; the polling jobs find it.
+                log.exception("an area failed after a commit", action="handover_failed", area=type(area).__name__)
         if unit.deferred:
             self.wake_deferred()
 
     async def _fail(self, batch: Batch, error: Error) -> None:
-        """The store is away: everybody is told, and what happened already is recorded later."""
+        """The database is unavailable: fail the callers, and queue the reported items again."""
         settle_futures(batch, error)
         if not batch.reported:
             return
         self._late += self._journal.closed
         if self._late > LAST_TRIES:
-            # A shutdown does not wait for the store for ever: what was not recorded counts as unknown.
-            log.warning("not recorded", action="results_dropped", results=len(batch.reported), error=error.detail)
+            # A shutdown does not wait forever: results that were not recorded count as unknown.
+            log.warning(
+                "results were not recorded", action="results_dropped", results=len(batch.reported), error=error.detail
+            )
             return
         self._journal.put_back(batch.reported)
         await asyncio.sleep(PAUSE_S)
 
     async def _split(self, batch: Batch, error: Exception) -> None:
-        """Something in the batch cannot be recorded: record its parts one by one, so that it harms only itself."""
+        """One item of the batch cannot be recorded: record each part alone, so that the others succeed."""
         parts = [Batch([group]) for group in batch.groups] + [Batch([], [item]) for item in batch.reported]
         if len(parts) > 1:
             for part in parts:
@@ -153,11 +155,13 @@ class Recorder:
             for item in batch.reported:
                 if type(item) in area.takes:
                     area.given_up(item)
-        log.error("this cannot be recorded", action="record_failed", error=str(error), reported=len(batch.reported))
-        settle_futures(batch, error if isinstance(error, Error) else Unavailable("It could not be stored. Retry."))
+        log.error("an item cannot be recorded", action="record_failed", error=str(error), reported=len(batch.reported))
+        settle_futures(
+            batch, error if isinstance(error, Error) else Unavailable("The request could not be stored. Retry.")
+        )
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Free what these nodes held; None stands for every node but this one."""
+        """Release what these nodes held; None stands for every node but this one."""
         for area in self._areas:
             await area.orphan(tx, nodes)
 

@@ -1,4 +1,4 @@
-"""What time makes due: jobs, each in a loop of its own, each able to fail without the others."""
+"""Run recurring jobs, each in a loop of its own; a job that fails does not affect the others."""
 
 import asyncio
 import contextlib
@@ -13,29 +13,29 @@ from waypost.errors import Error
 
 log = structlog.get_logger()
 
-#: How often jobs look at the database even if nothing is known to be due: another process may have queued something.
+#: How often jobs poll the database even if nothing is known to be due: another process may have queued work.
 POLL_S = 1.0
 
 
 class Alarm:
-    """The moment at which a job has to run even if it asked for a longer wait."""
+    """Wakes a job earlier than the wait that it asked for."""
 
     def __init__(self) -> None:
         self._due_at: int | None = None
         self._earlier = asyncio.Event()
 
     def wake_at(self, due_at: int) -> None:
-        """Something falls due at this moment."""
+        """Wake the job at this time, unless it is to be woken earlier."""
         if self._due_at is None or due_at < self._due_at:
             self._due_at = due_at
             self._earlier.set()
 
     def clear(self) -> None:
-        """Forget the moment; before the database is asked, so that what is set meanwhile counts."""
+        """Forget the time. Call it before the database is read, so that a time set meanwhile counts."""
         self._due_at = None
 
     async def wait(self, seconds: float) -> None:
-        """Wait so long, or until the moment that is set."""
+        """Wait for these seconds, or until the time that is set."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self._due_at is not None:
@@ -50,10 +50,10 @@ class Alarm:
 
 
 class Job(msgspec.Struct):
-    """Something that is done again and again."""
+    """A function that the scheduler calls repeatedly."""
 
     name: str
-    #: Gives back how many seconds to wait before the next run.
+    #: Returns how many seconds to wait before the next run.
     run: Callable[[], Awaitable[float]]
     alarm: Alarm | None = None
 
@@ -65,11 +65,11 @@ class Scheduler:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, jobs: Iterable[Job]) -> None:
-        """Start a loop for each job."""
+        """Start one loop for each job."""
         self._tasks = [asyncio.create_task(_repeat(job), name=f"job-{job.name}") for job in jobs]
 
     async def stop(self) -> None:
-        """End the loops; a transaction under way is finished by the store."""
+        """Stop the loops; the database finishes a transaction that is in progress."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

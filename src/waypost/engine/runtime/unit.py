@@ -1,4 +1,4 @@
-"""One unit of work: what a transaction records, what follows from it, and the areas that say so."""
+"""Units of work: what one transaction records and emits, and the interface of the areas that take part in it."""
 
 from typing import Any, Protocol, TypeVar
 
@@ -8,7 +8,7 @@ from waypost.clock import Ids
 from waypost.domain.events.event import Event
 from waypost.storage.database import Tx
 
-#: Rows of a counter over which nodes spread their counting, so that they do not wait for each other's transactions.
+#: Rows per counter. Nodes spread their counts over them, so that they do not wait for each other's transactions.
 COUNT_ROWS = 8
 
 _keys = msgspec.json.Decoder(list[tuple[int, int, str]])
@@ -17,11 +17,11 @@ S = TypeVar("S")
 
 
 class Repeatable(Protocol):
-    """What may be handed in more than once and takes effect once."""
+    """An item that clients may send more than once and that takes effect once."""
 
     workspace_id: int
     message_id: str
-    #: 64 bits that stand for workspace and message id; 0 for what is never a repeat.
+    #: A 64-bit digest of workspace and message id; 0 for an item that is never a repeat.
     message_key: int
 
 
@@ -29,17 +29,17 @@ R = TypeVar("R", bound=Repeatable)
 
 
 class NotHeld(Exception):
-    """Some of what a unit was to settle is no longer held by this process; with `verify_held` it looks first."""
+    """This process no longer holds all the deliveries that a unit settles; a unit with `verify_held` checks first."""
 
 
 class Counters:
-    """Changes to counters, gathered over a transaction and written at its end."""
+    """Changes to counters, collected during a transaction and written at its end."""
 
     def __init__(self) -> None:
         self._changes: dict[str, dict[tuple[Any, ...], list[int]]] = {}
 
     def add(self, query: str, key: tuple[Any, ...], *changes: int) -> None:
-        """Change the counters of a row. `query` inserts rows of the key and the counters, and adds on a conflict."""
+        """Add changes to the counters of a row. `query` inserts key and counters, and adds them on a conflict."""
         rows = self._changes.setdefault(query, {})
         row = rows.get(key)
         if row is None:
@@ -49,29 +49,29 @@ class Counters:
                 row[position] += change
 
     async def write(self, tx: Tx) -> None:
-        """Write all changes; in the order of their keys, so that two transactions cannot wait for each other."""
+        """Write all changes in the order of their keys, so that two transactions cannot deadlock."""
         for query, rows in sorted(self._changes.items()):
             await tx.insert(query, [(*key, *row) for key, row in sorted(rows.items())])
 
 
 class Unit:
-    """What one transaction is about: its moment, its events and counters, and what areas note for after the commit.
+    """The state of one transaction: its time, events and counters, and the notes that areas keep until the commit.
 
-    It lives as long as one try of the transaction: a transaction that is run again gets a new one.
+    Each try of a transaction has a unit of its own.
     """
 
     def __init__(self, ids: Ids, now: int, *, verify_held: bool = False) -> None:
         self.ids = ids
         self.node = ids.node
         self.now = now
-        #: Whether to look which deliveries this process still holds before it settles them.
+        #: Whether to check which deliveries this process still holds before it settles them.
         self.verify_held = verify_held
         #: Events that were emitted and are not recorded yet.
         self.events: list[Event] = []
-        #: How many events it recorded, and how many repeats it dropped.
+        #: How many events the unit recorded, and how many repeats it dropped.
         self.recorded = 0
         self.repeats = 0
-        #: Whether events wait for a later transaction that reacts to them.
+        #: Whether events wait for a later transaction in which the areas react.
         self.deferred = False
         self.counters = Counters()
         self._notes: dict[type, Any] = {}
@@ -81,7 +81,7 @@ class Unit:
         self.events += events
 
     async def record_events(self, tx: Tx) -> list[Event]:
-        """Write the events that were emitted since the last call; gives them back with their ids, in their order."""
+        """Write the events emitted since the last call; return them with their ids, in order."""
         events, self.events = self.events, []
         if not events:
             return events
@@ -107,14 +107,14 @@ class Unit:
         return events
 
     async def defer_events(self, tx: Tx) -> None:
-        """Record what was emitted, and leave it to a later transaction to react to it."""
+        """Record the emitted events; the areas react to them in a later transaction."""
         events = await self.record_events(tx)
         if events:
             await tx.insert("deferred.add", [(event.id,) for event in events])
             self.deferred = True
 
     async def take_deferred(self, tx: Tx, n: int) -> list[Event]:
-        """Some of the events that wait for a reaction; they wait no longer."""
+        """Remove up to `n` events from the deferred events and return them."""
         rows = await tx.rows("deferred.take", n=n)
         if rows:
             await tx.run("deferred.delete", ids=[row[0] for row in rows])
@@ -132,20 +132,20 @@ class Unit:
         ]
 
     def notes(self, kind: type[S]) -> S:
-        """What an area keeps for itself from its first entry to the commit; made when first asked for."""
+        """Return the notes of an area in this unit; create them on first use."""
         found = self._notes.get(kind)
         if found is None:
             found = self._notes[kind] = kind()
         return found
 
     def noted(self, kind: type[S]) -> S | None:
-        """What an area noted in this unit; None when it noted nothing."""
+        """Return the notes of an area in this unit, or None."""
         return self._notes.get(kind)
 
     async def unseen(self, tx: Tx, items: list[R]) -> list[R]:
-        """The items that were never recorded; a repeat drops out, within the list too.
+        """Return the items that were not recorded before; drop repeats, also within the list.
 
-        An item whose key is another one's (1 in 10^10) stays, with the key 0: it is not protected against a repeat.
+        An item whose key collides with another item's (1 in 10^10) is kept with the key 0: its repeats are not found.
         """
         first: dict[int, R] = {}
         fresh: list[R] = []
@@ -175,27 +175,27 @@ class Unit:
 class Area(Protocol):
     """A part of the engine that records its own entries and reacts to events, called in the order of the areas."""
 
-    #: The types of what it records.
+    #: The types of the items that it records.
     takes: frozenset[type]
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """Record its own entries, in bulk, by their types; only called with some."""
+        """Record the area's own items, grouped by type. Called only when there are any."""
         ...
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
-        """Write what follows from events. Events that it emits make another round."""
+        """Write what follows from events. Events that the area emits start another round."""
         ...
 
     def committed(self, unit: Unit) -> None:
-        """Hand on what was committed: wake-ups, work held in memory."""
+        """Act on what was committed: wake jobs, queue work in memory."""
         ...
 
     def given_up(self, item: Any) -> None:
-        """Forget what was reported and cannot be recorded, however often it is tried."""
+        """Forget a reported item that cannot be recorded."""
         ...
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Free what these nodes held, since they are gone; None stands for every node but this one."""
+        """Release what these evicted nodes held; None stands for every node but this one."""
         ...
 
 

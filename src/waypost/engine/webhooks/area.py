@@ -1,4 +1,4 @@
-"""Webhooks as an area of the recorder: deliveries follow from events, attempts settle them."""
+"""The webhook area of the recorder: write deliveries for events, and settle them by their attempts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,28 +19,28 @@ from waypost.storage.database import Tx
 
 
 class WebhookNotes(msgspec.Struct):
-    """What a unit of work leaves for the dispatcher."""
+    """What a unit of work passes to the dispatcher after the commit."""
 
-    #: Fresh deliveries, held by this process.
+    #: New deliveries that this process holds.
     tasks: list[Task] = []
-    #: Endpoints of which some deliveries had to stay in the database.
+    #: Endpoints that have deliveries in the database only.
     spilled: set[int] = set()
     snapshots: dict[int, EndpointSnapshot] = {}
     #: Endpoints that were disabled.
     disabled: list[int] = []
     attempts: list[Attempt] = []
     released: list[Released] = []
-    #: When the first retry, or a notice, falls due.
+    #: When the first retry or notice is due.
     due_at: int | None = None
 
     def wake_at(self, due_at: int) -> None:
-        """Something falls due at this moment."""
+        """Note that something is due at this time."""
         if self.due_at is None or due_at < self.due_at:
             self.due_at = due_at
 
 
 class WebhookArea:
-    """Writes deliveries for events and settles attempts; hands fresh deliveries to the dispatcher."""
+    """Writes deliveries for events, settles attempts, and passes new deliveries to the dispatcher."""
 
     takes: frozenset[type] = frozenset({Attempt, Released})
 
@@ -54,7 +54,7 @@ class WebhookArea:
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """Give back deliveries that were not tried, and settle those that were."""
+        """Release deliveries that were not tried, and settle those that were."""
         notes = unit.notes(WebhookNotes)
         if released := items.get(Released):
             notes.released = released
@@ -68,7 +68,7 @@ class WebhookArea:
                 notes.wake_at(settlement.due_at)
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
-        """Write a delivery for each endpoint that wants an event; hold as many as the lanes have room for."""
+        """Write a delivery for each endpoint subscribed to an event; hold as many as the lanes have room for."""
         notes = unit.notes(WebhookNotes)
         workspaces = list({event.workspace_id for event in events})
         notes.snapshots |= await self._endpoints.load_changed(tx, workspaces)
@@ -98,7 +98,7 @@ class WebhookArea:
             notes.wake_at(unit.now)
 
     def committed(self, unit: Unit) -> None:
-        """Hand what is owed to the dispatcher, and let it know of endpoints that changed."""
+        """Pass new deliveries and changed endpoints to the dispatcher."""
         notes = unit.noted(WebhookNotes)
         if notes is None:
             return
@@ -116,11 +116,11 @@ class WebhookArea:
             self._wake_at(notes.due_at)
 
     def given_up(self, item: Any) -> None:
-        """The look-back releases what can never be settled."""
+        """Drop the delivery; the look-back releases it later."""
         self._drop_holdings([item])
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Deliveries that these nodes held are free to be claimed."""
+        """Release the deliveries that these nodes held, so that others can claim them."""
         await release_held(tx, nodes)
 
     def _drop_holdings(self, items: Sequence[Attempt | Released]) -> None:
@@ -132,7 +132,7 @@ class WebhookArea:
 
 
 class _Body:
-    """A webhook's body, made when first asked for and then shared by all who want it."""
+    """The body of a webhook, built on first use and shared by all endpoints."""
 
     __slots__ = ("_body", "_event")
 

@@ -1,4 +1,4 @@
-"""Deliveries taken from the database: retries, what did not fit in memory, and what dead nodes left."""
+"""Claim due deliveries from the database: retries, those that did not fit in memory, and those of evicted nodes."""
 
 import msgspec
 
@@ -16,18 +16,18 @@ from waypost.storage.database import Database, Row, Tx
 _encode = msgspec.json.Encoder().encode
 
 
-#: Endpoints that one transaction claims for.
+#: Endpoints for which one transaction claims deliveries.
 LANES = 100
-#: Seconds until a lane that is full, and one in trouble, is asked again.
+#: Seconds until the next claim for a full lane, and for the lane of a failing endpoint.
 FULL_S, TROUBLED_S = 0.05, 0.5
 
 
 async def claim_due(
     database: Database, dispatcher: Dispatcher, endpoints: EndpointRegistry, ids: Ids, alarm: Alarm
 ) -> float:
-    """Hold what is due for every endpoint whose lane has room, and hand it to the dispatcher.
+    """Claim due deliveries for every endpoint whose lane has room, and pass them to the dispatcher.
 
-    Gives back the seconds until it wants to look again.
+    Return the seconds until the next claim.
     """
     alarm.clear()
     now = now_us()
@@ -44,7 +44,7 @@ async def claim_due(
             wait = min(wait, TROUBLED_S if dispatcher.in_trouble(endpoint_id) else FULL_S)
         elif (endpoint := await endpoints.find(workspace_id, endpoint_id)) is not None:
             wanted.append((endpoint, room))
-    # Endpoints that answer come first: whoever fails can wait for the next transaction.
+    # Endpoints that answer come first; failing ones can wait for the next transaction.
     wanted.sort(key=lambda one: dispatcher.in_trouble(one[0].id))
     for start in range(0, len(wanted), LANES):
         some = wanted[start : start + LANES]
@@ -52,7 +52,7 @@ async def claim_due(
         for endpoint, room in some:
             tasks = found.get(endpoint.id)
             if tasks is None:
-                # It was changed a moment ago.
+                # The endpoint has just changed.
                 await endpoints.refresh([endpoint.workspace_id])
                 wait = min(wait, 0.01)
                 continue
@@ -64,13 +64,13 @@ async def claim_due(
 
 
 async def bring_back(tx: Tx, retry_base: float, now: int) -> int:
-    """Make due what a wrong clock put off: no retry is further ahead than its delay; gives back how many."""
+    """Make retries due that a wrong clock scheduled later than their longest delay; return how many."""
     base = int(retry_base * SECOND * (1 + JITTER)) + 1
     return await tx.run("deliveries.bring_back", now=now, base=base, slack=LONGEST_STRETCH)
 
 
 async def release_held(tx: Tx, nodes: list[int] | None) -> None:
-    """Free the deliveries that these nodes held; None stands for every node."""
+    """Release the deliveries that these nodes held; None stands for every node."""
     if nodes is None:
         await tx.run("deliveries.release_others")
     else:
@@ -82,7 +82,7 @@ async def _due_endpoints(tx: Tx) -> list[Row]:
 
 
 async def _claim(tx: Tx, wanted: list[tuple[Endpoint, int]], node: int, now: int) -> dict[int, list[Task]]:
-    """Hold what is due, as tasks by endpoint; an endpoint that is no longer what it is known as is left out."""
+    """Claim due deliveries and return them as tasks by endpoint; leave out endpoints that changed or are disabled."""
     versions = {
         record["id"]: record["version"]
         for record in await tx.records("endpoints.by_ids", ids=[endpoint.id for endpoint, _ in wanted])
@@ -95,7 +95,7 @@ async def _claim(tx: Tx, wanted: list[tuple[Endpoint, int]], node: int, now: int
             continue
         known[endpoint.id] = endpoint
         limits = {"endpoint_id": endpoint.id, "node": node, "now": now}
-        # Retries get half of the room, and what is left of it is for whatever is due longest.
+        # Half of the room is for retries; the rest is for the deliveries that are due longest.
         rows = await tx.rows("deliveries.claim_retries", n=max(room // 2, 1), **limits)
         if len(rows) < room:
             rows += await tx.rows("deliveries.claim", n=room - len(rows), **limits)
@@ -112,7 +112,7 @@ async def _claim(tx: Tx, wanted: list[tuple[Endpoint, int]], node: int, now: int
         for event_id, (tries, attempts) in sorted(deliveries.items()):
             event = events.get(event_id)
             if event is None:
-                # It was deleted for its age, so there is nothing to send any more.
+                # Retention deleted the event, so there is nothing to send.
                 dead.append((endpoint_id, event_id, State.DEAD, None, "event_deleted"))
                 count_deliveries(counters, node, endpoint.workspace_id, endpoint_id, pending=-1, dead=1)
                 continue

@@ -1,4 +1,4 @@
-"""Deliveries as an endpoint's owner manages them: tried again, and replayed in numbers."""
+"""Retry and replay deliveries on behalf of an endpoint's owner."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from waypost.engine.webhooks.ledger_counts import count_requeued
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx
 
-#: What a replay takes unless told otherwise.
+#: The states that a replay selects by default.
 UNDELIVERED = ("dead", "missed")
 EVERYTHING = ("dead", "missed", "delivered")
 #: Replays of one endpoint that may run at the same time.
@@ -21,8 +21,8 @@ MOST_REPLAYS = 10
 _encode = msgspec.json.Encoder().encode
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """Which events of an endpoint a replay takes: received from `since` on and before `until`."""
+class ReplayRange(msgspec.Struct, frozen=True):
+    """The events that a replay selects: received from `since` on and before `until`."""
 
     since: int
     until: int
@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 async def missing_since(tx: Tx, webhook: WebhookRecord) -> int | None:
-    """Since when an endpoint lacks events: its oldest dead delivery or its disabling. None when it lacks none."""
+    """Return since when an endpoint misses events: its oldest dead delivery, or when it was disabled; else None."""
     row = await tx.row("deliveries.oldest_dead", endpoint_id=webhook.id)
     moments = [webhook.disabled_at] if webhook.disabled_at is not None else []
     if row is not None:
@@ -40,7 +40,7 @@ async def missing_since(tx: Tx, webhook: WebhookRecord) -> int | None:
 
 
 async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node: int, now: int) -> None:
-    """Try a delivery again now: one that waits is due, one that ended is queued with all its tries before it."""
+    """Retry a delivery now: make a pending one due, or queue one that has ended with its full number of tries."""
     records = await tx.records("deliveries.get", workspace_id=workspace_id, endpoint_id=endpoint_id, event_id=event_id)
     endpoint = await tx.records("endpoints.get", workspace_id=workspace_id, id=endpoint_id)
     if not records or not endpoint:
@@ -48,7 +48,7 @@ async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node
     if endpoint[0]["status"] != "enabled":
         raise Conflict("The webhook endpoint is disabled; enable it first.", code="endpoint_disabled")
     if records[0]["type"] is None:
-        raise Conflict("The event has been deleted; it is too old to be sent.", code="event_deleted")
+        raise Conflict("The event is past its retention and was deleted, so it cannot be sent.", code="event_deleted")
     row = await tx.row("deliveries.lock", endpoint_id=endpoint_id, event_id=event_id)
     state = row[0] if row else None
     if state == State.PENDING:
@@ -59,8 +59,8 @@ async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node
         await counters.write(tx)
 
 
-async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, wanted: Wanted, now: int) -> int:
-    """Start a replay; gives back its id. The clock takes it further, also after a restart."""
+async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, selection: ReplayRange, now: int) -> int:
+    """Start a replay and return its id. A job advances it, also after a restart."""
     running = await tx.row("replays.count_running", endpoint_id=webhook.id)
     if running is not None and running[0] >= MOST_REPLAYS:
         raise Conflict(
@@ -72,18 +72,18 @@ async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, wanted: Wanted,
         id=id_,
         workspace_id=webhook.workspace_id,
         endpoint_id=webhook.id,
-        since=wanted.since,
-        until=wanted.until,
-        states=_encode(wanted.states).decode(),
-        types=_encode(wanted.types).decode(),
-        cursor_id=first_id(wanted.since) - 1,
+        since=selection.since,
+        until=selection.until,
+        states=_encode(selection.states).decode(),
+        types=_encode(selection.types).decode(),
+        cursor_id=first_id(selection.since) - 1,
         now=now,
     )
     return id_
 
 
 async def find_replay(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
-    """A replay of a workspace; NotFound for any other."""
+    """Return a replay; raise NotFound if the workspace has none with this id."""
     records = await tx.records("replays.get", workspace_id=workspace_id, id=id_)
     if not records:
         raise NotFound("There is no such replay in this workspace.")
@@ -91,13 +91,13 @@ async def find_replay(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
 
 
 async def cancel_replay(tx: Tx, workspace_id: int, id_: int, now: int) -> dict[str, Any]:
-    """The replay, ended where it stands; one that has ended already stays as it is."""
+    """Cancel a replay and return it; one that has ended stays unchanged."""
     await tx.run("replays.end", workspace_id=workspace_id, id=id_, endpoint_id=-1, now=now)
     return await find_replay(tx, workspace_id, id_)
 
 
 def progress(replay: dict[str, Any]) -> float:
-    """How far a replay is, from 0 to 1, by the time that its events came in."""
+    """Return the progress of a replay from 0 to 1, measured by the time at which its events were received."""
     if replay["state"] == "done":
         return 1.0
     whole = replay["until"] - replay["since"]

@@ -250,7 +250,7 @@ class Dispatcher:
             if lane.health is Health.SICK:
                 continue
             if late:
-                lane.heard_at = now
+                lane.answered_at = now
             if lane.paused_until - now > SICK_SILENCE_S or lane.silent(now):
                 self._mark(lane, Health.SICK)
         if self.held > TOTAL_ROOM * PRESSURE or self.held_bytes > TOTAL_BYTES * PRESSURE:
@@ -288,7 +288,7 @@ class Dispatcher:
         lane.stopped = lane.gone = False
         self._mark(lane, Health.NEW)
         lane.failures = 0
-        lane.heard_at = time.monotonic()
+        lane.answered_at = time.monotonic()
         # It may wait for what no longer holds: its old ticket is worth nothing now.
         lane.waiting = 0
         lane.pause, lane.paused_until = 0.0, 0.0
@@ -342,7 +342,7 @@ class Dispatcher:
                 self._wait_until(lane, now + wait)
                 return
             if not lane.in_flight:
-                lane.heard_at = now
+                lane.answered_at = now
             self._start(lane, lane.queue.popleft())
 
     def _wait_until(self, lane: Lane, moment: float) -> None:
@@ -398,7 +398,7 @@ class Dispatcher:
         asked: int | None = None
         ended_at = started_at + response.duration_us
         if outcome is AttemptOutcome.DELIVERED:
-            lane.heard_at = time.monotonic()
+            lane.answered_at = time.monotonic()
             lane.pause = 0.0
             lane.failures = 0
             if lane.health is not Health.WELL:

@@ -1,4 +1,4 @@
-"""Webhook endpoints between the database, where their secrets are sealed, and the engine, which sends with them."""
+"""Load the enabled webhook endpoints of workspaces, decrypt them, and keep them in memory."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,7 +24,7 @@ class EndpointSnapshot(msgspec.Struct, frozen=True):
 
 
 def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
-    """The endpoint of a row of `endpoints.enabled`, with its secrets and headers in the clear."""
+    """Return the endpoint of a row of `endpoints.enabled`, with its secrets and headers decrypted."""
     (
         id_,
         workspace_id,
@@ -45,18 +45,18 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
         url=url,
         event_types=_types.decode(types),
         filter=_object.decode(condition) if condition else None,
-        headers=tuple(f"{name}: {value}" for name, value in _headers.decode(encryption.open(headers)).items()),
+        headers=tuple(f"{name}: {value}" for name, value in _headers.decode(encryption.decrypt(headers)).items()),
         rate_limit=rate_limit,
         concurrency=concurrency,
         timeout_ms=timeout_ms,
         format=format_,
-        secrets=_secrets.decode(encryption.open(secrets)),
+        secrets=_secrets.decode(encryption.decrypt(secrets)),
         version=version,
     )
 
 
 class EndpointRegistry:
-    """The enabled endpoints of every workspace, in memory; what changes elsewhere is known after the next `refresh`."""
+    """The enabled endpoints of every workspace, in memory; `refresh` loads the changes that other processes made."""
 
     def __init__(
         self,
@@ -66,17 +66,17 @@ class EndpointRegistry:
     ) -> None:
         self._database = database
         self._encryption = encryption
-        #: Told of endpoints that changed, and of those that are gone.
+        #: Called with the endpoints that changed, and with the ids of those that were disabled or deleted.
         self._configure = configure
         self._snapshots: dict[int, EndpointSnapshot] = {}
 
     async def refresh(self, workspaces: list[int] | None = None) -> None:
-        """Read the endpoints of workspaces again where they changed; of all known ones when none are given."""
+        """Reload the endpoints of workspaces that changed; of all known workspaces when none are given."""
         known = list(self._snapshots) if workspaces is None else workspaces
         self.adopt(await self._database.read(self.load_changed, known))
 
     async def load_changed(self, tx: Tx, workspaces: list[int]) -> dict[int, EndpointSnapshot]:
-        """The snapshots of workspaces that are not known, or changed since: one small query when nothing did."""
+        """Return new snapshots of workspaces that are unknown or changed; one small query when none did."""
         rows = await tx.rows("configurations.versions", ids=workspaces, area="webhooks")
         known = self._snapshots
         stale = {id_: version for id_, version in rows if (found := known.get(id_)) is None or found.version != version}
@@ -86,7 +86,7 @@ class EndpointRegistry:
         for row in await tx.rows("endpoints.enabled", ids=list(stale)):
             before = known.get(row[1])
             same = before.endpoints.get(row[0]) if before else None
-            # Decrypting is slow; an endpoint that did not change is not decrypted again.
+            # Decryption is slow, so an unchanged endpoint is not decrypted again.
             unchanged = same is not None and same.version == row[-1]
             endpoint = same if same is not None and unchanged else open_endpoint(row, self._encryption)
             endpoints[endpoint.workspace_id][endpoint.id] = endpoint
@@ -96,7 +96,7 @@ class EndpointRegistry:
         }
 
     def adopt(self, fresh: dict[int, EndpointSnapshot]) -> None:
-        """Go by these snapshots from now on; one that was read before a newer one is dropped."""
+        """Use these snapshots from now on; drop those that are older than the present ones."""
         for id_, snapshot in fresh.items():
             before = self._snapshots.get(id_)
             if before is not None and before.version >= snapshot.version:
@@ -106,11 +106,11 @@ class EndpointRegistry:
             self._configure(snapshot.endpoints.values(), gone)
 
     def snapshot(self, workspace_id: int) -> EndpointSnapshot | None:
-        """The enabled endpoints of a workspace as last read."""
+        """Return the enabled endpoints of a workspace as last loaded."""
         return self._snapshots.get(workspace_id)
 
     async def find(self, workspace_id: int, endpoint_id: int) -> Endpoint | None:
-        """An enabled endpoint, even one that was made a moment ago elsewhere."""
+        """Return an enabled endpoint, even one that another process has just created."""
         found = self._find(workspace_id, endpoint_id)
         if found is None:
             await self.refresh([workspace_id])

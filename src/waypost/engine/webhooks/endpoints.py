@@ -1,4 +1,4 @@
-"""Webhook endpoints as their owners manage them: made, changed, enabled, disabled, their secrets rotated."""
+"""Create, change, enable, disable and delete webhook endpoints, and rotate their secrets."""
 
 import os
 from typing import Any
@@ -18,7 +18,7 @@ from waypost.storage.database import Tx
 
 #: Endpoints that a workspace may have.
 MOST_ENDPOINTS = 1000
-#: Secrets that sign at the same time: the present one and those whose overlap has not ended.
+#: Secrets that sign at the same time: the current one and those whose overlap has not ended.
 MOST_SECRETS = 5
 SECRET_BYTES = 32
 LONGEST_OVERLAP_S = 7 * 86_400
@@ -32,7 +32,7 @@ _secrets = msgspec.json.Decoder(tuple[Secret, ...])
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner of an endpoint decides about it."""
+    """The settings of an endpoint that its owner chooses."""
 
     url: str
     event_types: tuple[str, ...]
@@ -47,7 +47,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookRecord(Draft, frozen=True, kw_only=True):
-    """A webhook endpoint with everything that is known of it, its secrets in the clear."""
+    """A webhook endpoint with its state and its decrypted secrets."""
 
     id: int
     workspace_id: int
@@ -64,13 +64,13 @@ class WebhookRecord(Draft, frozen=True, kw_only=True):
 
 
 def check_draft(draft: Draft, networks: Networks) -> Draft:
-    """The draft as it is kept; Invalid with the first thing that is wrong with it."""
+    """Normalise a draft; raise Invalid for its first error."""
     if draft.filter is not None:
         compile_filter(draft.filter)
     if "\0" in draft.description:
-        raise Invalid("The description may not hold a zero character.", code="invalid_description")
+        raise Invalid("A description cannot contain the character U+0000.", code="invalid_description")
     if draft.owner_email is not None and normal_email(draft.owner_email) is None:
-        raise Invalid("owner_email must be an address such as ops@example.com.", code="invalid_owner_email")
+        raise Invalid("owner_email must be an email address such as ops@example.com.", code="invalid_owner_email")
     return msgspec.structs.replace(
         draft,
         url=check_url(draft.url, networks),
@@ -81,7 +81,7 @@ def check_draft(draft: Draft, networks: Networks) -> Draft:
 
 
 def make_secret(signature: str, given: str | None) -> str:
-    """A new signing secret, or the owner's own where it fits the kind of signature."""
+    """Generate a signing secret, or check the given one against the kind of signature."""
     if given is not None:
         if not given.startswith(PREFIXES[signature]):
             raise Invalid(
@@ -93,13 +93,13 @@ def make_secret(signature: str, given: str | None) -> str:
 
 
 def open_webhook(record: dict[str, Any], encryption: Encryption) -> WebhookRecord:
-    """The endpoint of a row of `endpoints.get`."""
+    """Return the endpoint of a row of `endpoints.get`."""
     return WebhookRecord(
         **{name: record[name] for name in _PLAIN},
         event_types=_types.decode(record["event_types"]),
         filter=_object.decode(record["filter"]) if record["filter"] else None,
-        headers=_headers.decode(encryption.open(record["headers"])),
-        secrets=_secrets.decode(encryption.open(record["secrets"])),
+        headers=_headers.decode(encryption.decrypt(record["headers"])),
+        secrets=_secrets.decode(encryption.decrypt(record["secrets"])),
     )
 
 
@@ -109,7 +109,7 @@ _PLAIN = tuple(set(WebhookRecord.__struct_fields__) - {"event_types", "filter", 
 async def create_webhook(
     tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, draft: Draft, signature: str, secret: str, now: int
 ) -> WebhookRecord:
-    """A new endpoint, enabled, for a checked draft."""
+    """Create an enabled endpoint from a checked draft."""
     row = await tx.row("endpoints.count", workspace_id=workspace_id)
     if row is not None and row[0] >= MOST_ENDPOINTS:
         raise Conflict(
@@ -121,7 +121,7 @@ async def create_webhook(
         id=id_,
         workspace_id=workspace_id,
         signature=signature,
-        secrets=_seal(encryption, (Secret(secret),)),
+        secrets=_encrypt_secrets(encryption, (Secret(secret),)),
         now=now,
         **_columns(draft, encryption),
     )
@@ -130,7 +130,7 @@ async def create_webhook(
 
 
 async def find_webhook(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> WebhookRecord:
-    """An endpoint of a workspace; NotFound for any other."""
+    """Return an endpoint; raise NotFound if the workspace has none with this id."""
     records = await tx.records("endpoints.get", workspace_id=workspace_id, id=id_)
     if not records:
         raise NotFound("There is no such webhook endpoint in this workspace; it may have been deleted.")
@@ -138,7 +138,7 @@ async def find_webhook(tx: Tx, encryption: Encryption, workspace_id: int, id_: i
 
 
 async def list_webhooks(tx: Tx, encryption: Encryption, workspace_id: int, before: int, n: int) -> list[WebhookRecord]:
-    """Endpoints, newest first."""
+    """Return a page of endpoints, newest first."""
     records = await tx.records("endpoints.list", workspace_id=workspace_id, before=before, n=n)
     return [open_webhook(record, encryption) for record in records]
 
@@ -146,7 +146,7 @@ async def list_webhooks(tx: Tx, encryption: Encryption, workspace_id: int, befor
 async def change_webhook(
     tx: Tx, encryption: Encryption, webhook: WebhookRecord, draft: Draft, now: int
 ) -> WebhookRecord:
-    """The endpoint as a checked draft has it."""
+    """Change an endpoint to a checked draft and return it."""
     await tx.run(
         "endpoints.change",
         workspace_id=webhook.workspace_id,
@@ -159,7 +159,7 @@ async def change_webhook(
 
 
 async def delete_webhook(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
-    """Delete an endpoint; what it is still owed is given up by the clock."""
+    """Delete an endpoint; a job marks its pending deliveries as dead."""
     if not await tx.run("endpoints.delete", workspace_id=workspace_id, id=id_, now=now):
         raise NotFound("There is no such webhook endpoint in this workspace; it may have been deleted.")
     await tx.run("replays.end", workspace_id=workspace_id, id=-1, endpoint_id=id_, now=now)
@@ -169,7 +169,7 @@ async def delete_webhook(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
 async def switch_webhook(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, enabled: bool, now: int
 ) -> WebhookRecord:
-    """The endpoint, enabled or disabled by its owner; nothing changes when it is so already."""
+    """Enable or disable an endpoint for its owner and return it."""
     if enabled:
         changed = await tx.run("endpoints.enable", workspace_id=workspace_id, id=id_, now=now)
     else:
@@ -182,11 +182,11 @@ async def switch_webhook(
 async def rotate_secret(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, given: str | None, overlap_s: int, now: int
 ) -> WebhookRecord:
-    """The endpoint with a new secret; the one before signs beside it until the overlap ends."""
+    """Give an endpoint a new secret; the previous one signs as well until the overlap ends."""
     webhook = await find_webhook(tx, encryption, workspace_id, id_)
     text = make_secret(webhook.signature, given)
     if any(secret.text == text for secret in webhook.secrets):
-        raise Conflict("This secret is in use already; rotate to another one.", code="secret_in_use")
+        raise Conflict("The endpoint uses this secret already; give another one.", code="secret_in_use")
     ends_at = now + overlap_s * SECOND
     older = [
         Secret(secret.text, min(secret.expires_at or ends_at, ends_at))
@@ -195,14 +195,18 @@ async def rotate_secret(
     ]
     secrets = (Secret(text), *older[: MOST_SECRETS - 1])
     await tx.run(
-        "endpoints.set_secrets", workspace_id=workspace_id, id=id_, secrets=_seal(encryption, secrets), now=now
+        "endpoints.set_secrets",
+        workspace_id=workspace_id,
+        id=id_,
+        secrets=_encrypt_secrets(encryption, secrets),
+        now=now,
     )
     await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
 
 
 async def count_deliveries(tx: Tx, workspace_id: int, ids: list[int]) -> dict[int, Balance]:
-    """The ledger of some endpoints."""
+    """Return the ledger of endpoints."""
     found = {id_: Balance() for id_ in ids}
     for id_, *numbers in await tx.rows("counts.of_endpoints", workspace_id=workspace_id, ids=ids):
         found[id_] = Balance(*map(int, numbers))
@@ -224,5 +228,5 @@ def _columns(draft: Draft, encryption: Encryption) -> dict[str, Any]:
     }
 
 
-def _seal(encryption: Encryption, secrets: tuple[Secret, ...]) -> str:
+def _encrypt_secrets(encryption: Encryption, secrets: tuple[Secret, ...]) -> str:
     return encryption.encrypt(_encode(secrets).decode())

@@ -1,4 +1,4 @@
-"""Deliveries that this process holds, and the look-back for those that a process holds without knowing of them."""
+"""The deliveries that this process holds, and the look-back that finds deliveries held without a holder."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,11 +11,11 @@ from waypost.storage.database import Database, Row, Tx
 
 log = structlog.get_logger()
 
-#: A delivery that nobody works on is released after this time. Longer than any commit or attempt takes.
+#: A delivery without a holder is released after this time, which is longer than any commit or attempt.
 FORGOTTEN_S = 60.0
-#: How often the look-back reads the next stretch of what is pending.
+#: How often the look-back reads the next page of pending deliveries.
 LOOK_BACK_S = 10.0
-#: Pending deliveries that one look reads: a backlog of any size costs the same per look.
+#: Pending deliveries in one page: the cost per look does not depend on the size of the backlog.
 STEP = 10_000
 _START = (-1, 0, 0)
 
@@ -47,8 +47,8 @@ class Holdings:
 class LookBack:
     """Find deliveries held by this process without its knowledge, or by no process that exists, and release them.
 
-    The first happens when the database commits and the confirmation is lost: the row names this process, which never
-    heard of it. The second happens when a process is evicted while one of its transactions is under way.
+    The first happens when the database commits and its confirmation is lost: the row names this process, which does not
+    know it. The second happens when a process is evicted while one of its transactions is in progress.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class LookBack:
         self._holdings = holdings
         self._clock = clock
         self._cursor: Row = _START
-        #: Endpoint, event and node, and when the delivery was first seen to be held by nobody who knows of it.
+        #: By endpoint, event and node: when the look-back first saw the delivery without a holder.
         self._suspects: dict[Row, float] = {}
 
     async def look(self) -> int:
-        """Read one stretch, and release what has been forgotten for FORGOTTEN_S. Return how many were released."""
+        """Read one page, and release deliveries without a holder for FORGOTTEN_S. Return how many were released."""
         node, now = self._ids.node, self._clock()
         self._cursor, found = await self._database.read(_stretch, self._cursor, node)
         for row in found:
@@ -77,12 +77,14 @@ class LookBack:
         for row in ripe:
             del self._suspects[row]
         if released:
-            log.warning("forgotten deliveries were released", action="deliveries_forgotten", deliveries=released)
+            log.warning(
+                "released deliveries that no process worked on", action="deliveries_forgotten", deliveries=released
+            )
         return released
 
 
 async def _stretch(tx: Tx, cursor: Row, node: int) -> tuple[Row, list[Row]]:
-    """Where the next stretch begins, and what may be forgotten in this one."""
+    """Return where the next page begins, and the deliveries of this one that may have no holder."""
     after = dict(zip(("endpoint_id", "due_at", "event_id"), cursor, strict=True))
     end = await tx.row("deliveries.stretch_pending", **after, n=STEP - 1)
     to = dict(zip(("to_endpoint", "to_due", "to_event"), end or ((1 << 63) - 1, 0, 0), strict=True))
@@ -93,7 +95,7 @@ async def _release(tx: Tx, rows: list[Row], own: int) -> int:
     by_node: dict[int, list[Row]] = {}
     for endpoint_id, event_id, node in rows:
         by_node.setdefault(node, []).append((endpoint_id, event_id))
-    # A number that somebody has taken meanwhile is theirs again.
+    # Another process may have taken the node id meanwhile: then it is the holder.
     alive = {row[0] for row in await tx.rows("nodes.list")} - {own}
     return sum(
         [

@@ -1,4 +1,4 @@
-"""The queue to one endpoint: how much of it may wait in memory, and how much of it may be under way."""
+"""The lane of an endpoint: its queue in memory, its limits and its health."""
 
 from collections import deque
 from enum import IntEnum
@@ -9,21 +9,21 @@ from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint
 from waypost.engine.net.request import Response
 
-#: Deliveries that a lane holds in memory when its endpoint answers; before it has answered; and when it is in trouble.
-#: What is beyond stays in the database until there is room.
+#: Deliveries that a lane may hold in memory when its endpoint is well, new or sick. The others stay in the database
+#: until there is room.
 LANE_ROOM, NEW_ROOM, SICK_ROOM = 1000, 200, 4
-#: Retries that a lane takes from the database although it is full of what is fresh.
+#: Retries that a lane claims although new deliveries fill it.
 RETRY_ROOM = 50
-#: A lane with a rate limit holds what it can send in this time, in seconds.
+#: A lane with a rate limit holds the deliveries that it can send in this time, in seconds.
 AHEAD_S = 2.0
-#: Requests under way to an endpoint that has not answered yet: each success allows one more.
+#: Concurrent requests to an endpoint that has not answered yet; each success allows one more.
 FIRST_WINDOW = 1.0
-#: Failures in a row, and seconds without any answer, after which an endpoint is in trouble.
+#: Consecutive failures, and seconds without a response, after which an endpoint is sick.
 SICK_FAILURES = 3
 SICK_SILENCE_S = 0.5
-#: Seconds after which a lane without work is forgotten.
+#: Seconds after which a lane without work is removed.
 IDLE_S = 600.0
-#: A lane with a rate limit may save up what it could have sent in this time, in seconds.
+#: The burst of a lane with a rate limit: what it could have sent in this time, in seconds.
 BURST_S = 0.1
 
 
@@ -33,13 +33,13 @@ class Task(msgspec.Struct):
     endpoint: Endpoint
     event_id: int
     body: bytes
-    #: Tries since it was queued, and attempts ever, before this one.
+    #: Tries since it was last queued, and attempts in all, before this one.
     tries: int
     attempts: int
 
 
 class Attempt(msgspec.Struct):
-    """One try and its result, for the recorder."""
+    """One attempt and its result, for the recorder."""
 
     endpoint_id: int
     workspace_id: int
@@ -51,31 +51,31 @@ class Attempt(msgspec.Struct):
     outcome: AttemptOutcome
     response: Response
     retry_after: int | None
-    #: The version of the endpoint that it was made with.
+    #: The version of the endpoint that the attempt used.
     version: int
 
 
 class Health(IntEnum):
-    """What is known of an endpoint; it decides how much of memory and of the slots its lane may have.
+    """The health of an endpoint; it decides how much memory and how many slots its lane may use.
 
-    new ──2xx──▶ well ──3 failures in a row, or silence──▶ sick ──2xx──▶ well
-     └──3 failures in a row, or silence──▶ sick
+    new ──2xx──▶ well ──3 consecutive failures, or no response──▶ sick ──2xx──▶ well
+     └──3 consecutive failures, or no response──▶ sick
     """
 
-    NEW = 0  #: It has not answered since this process started, or since it was changed.
-    WELL = 1  #: It takes what it is sent.
-    SICK = 2  #: It fails or hangs.
+    NEW = 0  #: It has not answered since this process started or since it changed.
+    WELL = 1  #: It answers with 2xx.
+    SICK = 2  #: It fails or does not respond.
 
 
 class Lane:
-    """The queue to one endpoint, and how fast it may be worked through."""
+    """The queue of one endpoint, and how fast its deliveries may be sent."""
 
     __slots__ = (
+        "answered_at",
         "endpoint",
         "failures",
         "gone",
         "health",
-        "heard_at",
         "in_flight",
         "pause",
         "paused_until",
@@ -91,27 +91,27 @@ class Lane:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.queue: deque[Task] = deque()
-        #: How many of the queue were tried before.
+        #: How many deliveries in the queue are retries.
         self.retries = 0
         self.in_flight = 0
-        #: How many may be under way now: shrinks with failures, grows with successes, up to the endpoint's concurrency.
+        #: Concurrent requests allowed now: a failure shrinks it, a success grows it, up to the endpoint's concurrency.
         self.window = FIRST_WINDOW
         self.health = Health.NEW
         self.failures = 0
-        #: When it answered last, or when it was first asked after a rest; monotonic seconds.
-        self.heard_at = 0.0
+        #: When the endpoint last answered, or when the first request after an idle time started; monotonic seconds.
+        self.answered_at = 0.0
         self.pause = 0.0
         self.paused_until = 0.0
         self.tokens = 1.0
         self.tokens_at = 0.0
         self.stopped = False
-        #: Its endpoint is disabled or deleted.
+        #: Whether its endpoint is disabled or deleted.
         self.gone = False
-        #: The ticket with which it waits for its time or for a slot; 0 when it does not wait.
+        #: The ticket with which the lane waits for a time or a slot; 0 when it does not wait.
         self.waiting = 0
 
     def capacity(self) -> int:
-        """How many deliveries it may hold in memory."""
+        """Return how many deliveries the lane may hold in memory."""
         if self.health is Health.SICK:
             return SICK_ROOM
         limit = self.endpoint.rate_limit
@@ -119,7 +119,7 @@ class Lane:
         return most if limit is None else min(most, max(int(limit * AHEAD_S), SICK_ROOM))
 
     def wait(self, now: float, share: int) -> float:
-        """Seconds that it has to wait before its next request; takes a token when it need not."""
+        """Return the seconds until the next request may start; take a token when that is 0."""
         if self.paused_until > now:
             return self.paused_until - now
         limit = self.endpoint.rate_limit
@@ -134,9 +134,9 @@ class Lane:
         return 0.0
 
     def idle(self, now: float) -> bool:
-        """Whether nothing was asked of it for so long that it can be forgotten."""
-        return not self.in_flight and not self.queue and not self.stopped and now - self.heard_at > IDLE_S
+        """Whether the lane has had no work for so long that it can be removed."""
+        return not self.in_flight and not self.queue and not self.stopped and now - self.answered_at > IDLE_S
 
     def silent(self, now: float) -> bool:
-        """Whether requests are under way and none of them was answered for too long."""
-        return self.in_flight > 0 and now - self.heard_at > SICK_SILENCE_S
+        """Whether requests are in progress and the endpoint has not answered for too long."""
+        return self.in_flight > 0 and now - self.answered_at > SICK_SILENCE_S

@@ -1,4 +1,4 @@
-"""The ledger's counters: what is accepted, delivered, pending and dead, per endpoint."""
+"""Count accepted, delivered, pending and dead deliveries per endpoint."""
 
 from waypost.engine.runtime.unit import COUNT_ROWS, Counters
 
@@ -14,12 +14,12 @@ def count_deliveries(
     pending: int = 0,
     dead: int = 0,
 ) -> None:
-    """Change the ledger of an endpoint."""
+    """Add to the ledger of an endpoint."""
     counters.add("counts.add", (endpoint_id, node % COUNT_ROWS, workspace_id), accepted, delivered, pending, dead)
 
 
 def count_requeued(counters: Counters, node: int, workspace_id: int, endpoint_id: int, *, was_dead: bool) -> None:
-    """A delivery that had ended, as dead or as delivered, is pending again."""
+    """Count a dead or delivered delivery as pending again."""
     count_deliveries(
         counters,
         node,

@@ -1,4 +1,4 @@
-"""Trials: a webhook sent right now with an example in it, to see what the receiver says. Nothing is recorded."""
+"""Send an example webhook to an endpoint now and show the response. Nothing is recorded."""
 
 import re
 from typing import Any
@@ -23,8 +23,8 @@ _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*\Z")
 _encode = msgspec.json.Encoder().encode
 
 
-class Trial(msgspec.Struct, frozen=True):
-    """A request as it was sent and what came back."""
+class ProbeResult(msgspec.Struct, frozen=True):
+    """The request of a test webhook and its response."""
 
     method: str
     url: str
@@ -38,26 +38,26 @@ class Trial(msgspec.Struct, frozen=True):
     timings: dict[str, float]
 
 
-async def choose_type(tx: Tx, webhook: WebhookRecord, asked: str | None) -> EventType:
-    """The type to send: the one asked for, or the first that the endpoint subscribes to."""
-    if asked is None:
+async def choose_type(tx: Tx, webhook: WebhookRecord, name: str | None) -> EventType:
+    """Return the event type to send: the named one, or the first that the endpoint subscribes to."""
+    if name is None:
         exact = [pattern for pattern in webhook.event_types if "*" not in pattern]
         wants = pattern_match(webhook.event_types)
         fitting = [entry.type for entry in SYSTEM_TYPES if wants(entry.type)]
-        asked = next(iter(exact + (["event.order_shipped"] if wants("event.order_shipped") else []) + fitting), None)
-    if asked is None:
-        asked = webhook.event_types[0].replace("*", "example")
-    if len(asked) > 256 or not _TYPE.match(asked):
+        name = next(iter(exact + (["event.order_shipped"] if wants("event.order_shipped") else []) + fitting), None)
+    if name is None:
+        name = webhook.event_types[0].replace("*", "example")
+    if len(name) > 256 or not _TYPE.match(name):
         raise Invalid(
-            f"{asked[:80]!r} is not an event type; name one without *, such as event.order_shipped.",
+            f"{name[:80]!r} is not an event type; name one without *, such as event.order_shipped.",
             code="invalid_event_type",
         )
-    row = await tx.row("event_types.get", workspace_id=webhook.workspace_id, type=asked)
-    return describe(asked, row[0] if row else None)
+    row = await tx.row("event_types.get", workspace_id=webhook.workspace_id, type=name)
+    return describe(name, row[0] if row else None)
 
 
-async def send_trial(outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int) -> Trial:
-    """Send an example of a type to an endpoint, just as a delivery would be sent, and wait for what comes back."""
+async def send_probe(outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int) -> ProbeResult:
+    """Send an example of an event type as a delivery would be sent, and wait for the response."""
     endpoint = Endpoint(
         id=webhook.id,
         workspace_id=webhook.workspace_id,
@@ -72,7 +72,7 @@ async def send_trial(outbound: Outbound, webhook: WebhookRecord, entry: EventTyp
         secrets=webhook.secrets,
         version=webhook.version,
     )
-    # Made of the number of no process, so that it is no stored event's id.
+    # Contains no node id, so that it is never the id of a stored event.
     event_id = first_id(now)
     data: dict[str, Any] = entry.example["data"]
     contents = {name: value for name, value in data.items() if name not in ("id", "message_id", "profile_id")}
@@ -81,11 +81,11 @@ async def send_trial(outbound: Outbound, webhook: WebhookRecord, entry: EventTyp
     response, timings = await outbound.fetch(Request(webhook.url, body, lines, webhook.timeout_ms))
     error = None if judge(response.status) is AttemptOutcome.DELIVERED else explain(response)
     custom = frozenset(name.lower() for name in webhook.headers)
-    return Trial("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
+    return ProbeResult("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
 
 
 def _sent(url: str, lines: list[str], body: bytes) -> list[tuple[str, str]]:
-    """All headers of the request, with those that libcurl adds where nobody gave them."""
+    """Return all headers of the request, those that libcurl adds included."""
     pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
     given = {name.lower() for name, _ in pairs}
     added = [
@@ -95,5 +95,5 @@ def _sent(url: str, lines: list[str], body: bytes) -> list[tuple[str, str]]:
         ("accept-encoding", "gzip, deflate"),
         ("content-length", str(len(body))),
     ]
-    # libcurl leaves out a header without a value, its own ones too.
+    # libcurl does not send a header without a value, its own included.
     return [pair for pair in added if pair[0] not in given] + [pair for pair in pairs if pair[1]]

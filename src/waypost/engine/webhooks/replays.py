@@ -1,4 +1,4 @@
-"""Replays: events that were not delivered, or are wanted again, put back in the queue some at a time."""
+"""Advance replays: queue events again, a page at a time."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.ledger_counts import count_deliveries, count_requeued
 from waypost.storage.database import Tx
 
-#: Events looked at in one transaction.
+#: Events read in one transaction.
 STEP = 500
-#: No more is queued while so many deliveries of the endpoint are pending: a replay does not push out what is fresh.
+#: A replay pauses while this many deliveries of the endpoint are pending, so that it does not delay new ones.
 BACKLOG = 2000
-#: What may be replayed: `missed` events have no delivery yet, since the endpoint was disabled or did not exist.
+#: What a replay may select. `missed` events have no delivery: the endpoint was disabled or did not exist.
 STATES = ("dead", "missed", "delivered")
 
 _strings = msgspec.json.Decoder(tuple[str, ...])
@@ -24,7 +24,7 @@ _filter = msgspec.json.Decoder(dict[str, Any])
 
 
 async def advance_replays(tx: Tx, node: int, now: int) -> bool:
-    """Take every running replay one step further; whether any queued something or has more to do right away."""
+    """Advance every running replay by one page; return whether one queued something or has more to read."""
     busy = False
     for replay in await tx.records("replays.running", n=20):
         row = await tx.row("deliveries.count_dead", endpoint_id=replay["endpoint_id"])
@@ -73,7 +73,7 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
 
 
 def _wants(replay: dict[str, Any], row: tuple[Any, ...]) -> bool:
-    """Whether an event belongs to a replay: the endpoint subscribes to it, and the replay names its type."""
+    """Whether a replay selects an event: the endpoint subscribes to it, and the replay names its type."""
     id_, message_id, type_, profile_id, occurred_at, data = row
     types = _strings.decode(replay["types"])
     if not pattern_match(_strings.decode(replay["patterns"]))(type_) or (types and not pattern_match(types)(type_)):

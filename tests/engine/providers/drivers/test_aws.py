@@ -1,4 +1,4 @@
-"""Signatures against boto3's own, answers of every kind, and where the services are."""
+"""AWS requests: signatures compared with boto3's, URLs of services, and parsing of responses."""
 
 import asyncio
 import json

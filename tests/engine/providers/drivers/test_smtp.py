@@ -1,4 +1,4 @@
-"""Messages through mail servers: what they get, and what their replies are taken for."""
+"""The SMTP driver: the mail for a message, and the verdicts for replies."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
--- What happened.
+-- Events and event types.
 
 -- name: events.known (sqlite)
--- Which of a batch's messages are here already. One row of JSON: each row read costs a hand-over of the interpreter lock.
--- The newest keys are in the writer's memory, the others in a table that follows behind.
+-- Return which message ids of a batch are recorded already. One row of JSON: each row read releases the interpreter lock once.
+-- The newest keys are in the writer's memory, older ones in a late index.
 SELECT json_group_array(json_array(e.message_key, e.workspace_id, e.message_id))
 FROM json_each(:keys) k CROSS JOIN events e ON e.id = coalesce(
     (SELECT t.event_id FROM tail_keys t WHERE t.message_key = k.value),
@@ -10,20 +10,23 @@ FROM json_each(:keys) k CROSS JOIN events e ON e.id = coalesce(
 );
 
 -- name: events.known (postgres)
+-- Return which message ids of a batch are recorded already.
 SELECT coalesce(json_agg(json_build_array(message_key, workspace_id, message_id)), '[]')::text
 FROM events WHERE message_key IN @list(keys bigint);
 
 -- name: events.insert
+-- Record events.
 INSERT INTO events (id, workspace_id, message_key, message_id, type, profile_id, occurred_at, data) VALUES :rows;
 
 -- name: events.list
+-- Return a page of a workspace's events, newest first.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
 
 -- name: events.of_profile (sqlite)
--- The newest events of a profile and of all that were merged into it. Of each member the newest key is read, and more of
--- the :n members only that have the newest ones, since a page can hold events of no other. The few events that the table
--- of keys does not hold yet, as it follows behind, are looked through.
+-- Return a page of the events of a profile and of all profiles merged into it, newest first. The newest key of each is
+-- read, and more keys only of the :n profiles with the newest ones, because a page contains events of no others. The few
+-- events that the late index does not contain yet are scanned.
 WITH members (id) AS MATERIALIZED (
     SELECT CAST(:profile_id AS INTEGER) UNION ALL SELECT id FROM profiles WHERE merged_into = :profile_id
 ), newest (id, event_id) AS MATERIALIZED (
@@ -44,8 +47,8 @@ SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id 
 ) ORDER BY id DESC;
 
 -- name: events.of_profile (postgres)
--- The newest events of a profile and of all that were merged into it. Of each member the newest key is read, and more of
--- the :n members only that have the newest ones, since a page can hold events of no other.
+-- Return a page of the events of a profile and of all profiles merged into it, newest first. The newest key of each is
+-- read, and more keys only of the :n profiles with the newest ones, because a page contains events of no others.
 WITH newest AS MATERIALIZED (
     SELECT m.id, k.id AS event_id FROM (
         SELECT CAST(:profile_id AS bigint) AS id UNION ALL SELECT id FROM profiles WHERE merged_into = :profile_id
@@ -61,72 +64,83 @@ SELECT e.id, e.message_id, e.type, e.profile_id, e.occurred_at, e.data FROM keys
 ORDER BY e.id DESC;
 
 -- name: events.get
+-- Return an event of a workspace.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE workspace_id = :workspace_id AND id = :id;
 
 -- name: events.by_ids
+-- Return events by id.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN @list(ids bigint);
 
 -- name: events.after
--- A stretch of a workspace's events, oldest first, for a replay.
+-- Return a range of a workspace's events, oldest first, for a replay.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id > :after AND id < :until ORDER BY id LIMIT :n;
 
 -- name: events.oldest
+-- Return the oldest events before an id, for retention.
 SELECT id FROM events WHERE id < :before ORDER BY id LIMIT :n;
 
 -- name: events.delete
+-- Delete events.
 DELETE FROM events WHERE id IN @list(ids bigint);
 
 -- name: event_types.list
+-- Return a page of a workspace's event types.
 SELECT type, metric FROM event_types WHERE workspace_id = :workspace_id AND type > :after ORDER BY type LIMIT :n;
 
 -- name: event_types.insert
+-- Record event types that are new to a workspace.
 INSERT INTO event_types (workspace_id, type, metric, created_at) VALUES :rows
 ON CONFLICT (workspace_id, type) DO NOTHING;
 
 -- name: event_types.get
+-- Return the metric of an event type.
 SELECT metric FROM event_types WHERE workspace_id = :workspace_id AND type = :type;
 
 -- name: events.stretch_of_type
--- Events of one type among the newest so many: a page never reads more rows than that, however rare the type.
+-- Return events of one type among the next :scan events, so that a page reads no more rows, however rare the type.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM (
     SELECT id, message_id, type, profile_id, occurred_at, data FROM events
     WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) stretch WHERE type = :type ORDER BY id DESC LIMIT :n;
 
 -- name: events.stretch_end
--- Where such a stretch ends, and how many events it has.
+-- Return where that range ends, and how many events it has.
 SELECT min(id), count(*) FROM (
     SELECT id FROM events WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) stretch;
 
 -- name: late.bound (sqlite)
--- How far the tables that follow behind can be brought in one step.
+-- Return up to which event the next step extends the late indexes.
 SELECT max(id), count(*) FROM (
     SELECT id FROM events WHERE id > (SELECT upto FROM late_index) ORDER BY id LIMIT :n
 );
 
 -- name: late.keys (sqlite)
--- In the order of the keys: neighbours share a page.
+-- Add the message keys of a step, in the order of the keys, so that neighbours share a page.
 INSERT OR IGNORE INTO message_keys (message_key, event_id)
 SELECT message_key, id FROM events
 WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND message_key IS NOT NULL ORDER BY message_key;
 
 -- name: late.history (sqlite)
+-- Add the events of profiles of a step, in the order of the profiles.
 INSERT OR IGNORE INTO profile_events (profile_id, event_id)
 SELECT profile_id, id FROM events
 WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND profile_id IS NOT NULL ORDER BY profile_id, id;
 
 -- name: late.mark (sqlite)
+-- Record up to which event the late indexes are complete.
 UPDATE late_index SET upto = :bound;
 
 -- name: late.forget (sqlite)
+-- Remove the keys that the late index contains now from the writer's memory.
 DELETE FROM tail_keys WHERE event_id <= :bound;
 
 -- name: late.recall (sqlite)
--- When the file is opened: what had not been indexed when it was closed, or the process killed.
+-- Load the keys of events that are not in the late index yet, when the file is opened.
 INSERT OR IGNORE INTO tail_keys (message_key, event_id)
 SELECT message_key, id FROM events WHERE id > (SELECT upto FROM late_index) AND message_key IS NOT NULL;
 
 -- name: events.newest
+-- Return the highest event id.
 SELECT coalesce(max(id), 0) FROM events;

@@ -1,22 +1,24 @@
--- Messages to people, and what is counted and known of the addresses they go to.
+-- Messages, their counts, receipts, suppressions and consents.
 
 -- name: messages.insert
-INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, status_at, code,
-    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, history, updated_at)
+-- Record new messages. The first columns are the attributes of a NewMessage; the recorder adds the last four.
+INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, code, reason,
+    template_id, template_version, campaign, metadata, test, expires_at, throttle_id, parts, status_at, due_at, history, updated_at)
 VALUES :rows;
 
 -- name: message_contents.insert
+-- Store the contents of new messages.
 INSERT INTO message_contents (message_id, content) VALUES :rows;
 
 -- name: messages.load (sqlite)
--- Where messages stand, before they are moved. One row of JSON, as in events.known.
+-- Return the states of messages before they change. One row of JSON, as in events.known.
 SELECT json_group_array(json_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address, m.status,
     m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign, m.metadata,
     m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier, length(m.history)))
 FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
 
 -- name: messages.load (postgres)
--- Locked in the order of their ids, so that two processes cannot wait for each other.
+-- Lock them in the order of their ids, so that two transactions cannot deadlock.
 SELECT coalesce(json_agg(json_build_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address,
     m.status, m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign,
     m.metadata, m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier,
@@ -24,17 +26,19 @@ SELECT coalesce(json_agg(json_build_array(m.id, m.workspace_id, m.profile_id, m.
 FROM (SELECT * FROM messages WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE) m;
 
 -- name: messages.by_provider (sqlite)
--- The messages that providers know by these names.
+-- Return the messages with these keys of provider ids.
 SELECT json_group_array(json_array(m.provider_key, m.id)) FROM json_each(:keys) k CROSS JOIN messages m ON m.provider_key = k.value;
 
 -- name: messages.by_provider (postgres)
+-- Return the messages with these keys of provider ids.
 SELECT coalesce(json_agg(json_build_array(provider_key, id)), '[]')::text FROM messages WHERE provider_key IN @list(keys bigint);
 
 -- name: messages.histories
+-- Return the histories of messages.
 SELECT id, history FROM messages WHERE id IN @list(ids bigint);
 
 -- name: messages.write (sqlite)
--- Where messages stand from now on, and what is added to their history.
+-- Write the states of messages, and append to their histories.
 WITH v (id, status, status_at, code, reason, provider_code, provider_message_id, provider_key, connection_id, tries, due_at, node,
     parts, price_micros, currency, carrier, history, updated_at) AS (VALUES :rows)
 UPDATE messages SET status = v.status, status_at = v.status_at, code = v.code, reason = v.reason,
@@ -45,6 +49,7 @@ UPDATE messages SET status = v.status, status_at = v.status_at, code = v.code, r
 FROM v WHERE messages.id = v.id;
 
 -- name: messages.write (postgres)
+-- The columns are numbered as in SQLite's version. One look-up by the primary key per row.
 UPDATE messages m SET status = r ->> 1, status_at = (r ->> 2)::bigint, code = (r ->> 3)::bigint, reason = r ->> 4,
     provider_code = r ->> 5, provider_message_id = r ->> 6, provider_key = (r ->> 7)::bigint,
     connection_id = (r ->> 8)::bigint, tries = (r ->> 9)::bigint, due_at = (r ->> 10)::bigint, node = (r ->> 11)::bigint,
@@ -56,14 +61,14 @@ FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
 WHERE m.ctid = found.ctid;
 
 -- name: messages.due (sqlite)
--- What one connection may send next, the longest due first.
+-- Return the messages that a connection may send next, the longest due first.
 SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
     SELECT id, throttle_id, purpose, due_at FROM messages
     WHERE connection_id = :connection_id AND status = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :n
 ) m LEFT JOIN message_contents c ON c.message_id = m.id ORDER BY m.due_at, m.id;
 
 -- name: messages.due (postgres)
--- Several processes may ask at once; each skips what another is taking.
+-- Several processes may ask at once; each skips the rows that another one locks.
 SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
     SELECT id, throttle_id, purpose, due_at FROM messages
     WHERE connection_id = :connection_id AND status = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :n
@@ -71,13 +76,13 @@ SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
 ) m LEFT JOIN message_contents c ON c.message_id = m.id ORDER BY m.due_at, m.id;
 
 -- name: messages.next_due
--- When the next message of each connection falls due.
+-- Return when the next message of each connection is due.
 SELECT c.id, c.workspace_id, (
     SELECT m.due_at FROM messages m WHERE m.connection_id = c.id AND m.status = 'queued' ORDER BY m.due_at, m.id LIMIT 1
 ), c.deleted_at, c.status, c.channel FROM connections c;
 
 -- name: messages.following
--- When one connection's next message falls due that is not due yet.
+-- Return when a connection's next message is due that is not due yet.
 SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
 
 -- name: messages.bring_back (sqlite)
@@ -94,32 +99,33 @@ UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
 );
 
 -- name: messages.orphaned
--- Messages that a process died over.
+-- Return messages whose sending process was evicted.
 SELECT id FROM messages WHERE status = 'sending' AND node = 0 ORDER BY id LIMIT :n;
 
 -- name: messages.overdue
--- What one process has been sending for longer than any call takes.
+-- Return messages that a process has been sending for longer than any call takes.
 SELECT id FROM messages WHERE status = 'sending' AND node = :node AND status_at < :before ORDER BY id LIMIT 100000;
 
 -- name: messages.orphan
--- Nobody sends them any more: the processes with these numbers are dead, or on their way out.
+-- Mark the messages that these nodes were sending as orphaned (node 0).
 UPDATE messages SET node = 0 WHERE status = 'sending' AND node IN @list(nodes bigint);
 
 -- name: messages.orphan_all
--- At the start of the only process on this database: whoever was sending is dead.
+-- Mark all messages in sending as orphaned, when the only process of a database starts.
 UPDATE messages SET node = 0 WHERE status = 'sending';
 
 -- name: messages.expired
--- Queued messages of a connection that sends nothing, past their time.
+-- Return expired messages in the queue of a connection that does not send.
 SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned AND expires_at <= :now
 ORDER BY expires_at, id LIMIT :n;
 
 -- name: messages.waiting (sqlite)
--- Queued messages of a connection that cannot send them, those first whose time is over first.
+-- Return queued messages of a connection that does not send, those that expire first.
 SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned
 ORDER BY expires_at, id LIMIT :n;
 
 -- name: messages.waiting (postgres)
+-- Several processes may ask at once; each skips the rows that another one locks.
 SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned
 ORDER BY expires_at, id LIMIT :n FOR UPDATE SKIP LOCKED;
 
@@ -136,22 +142,26 @@ SELECT CASE WHEN (:free = 1 AND EXISTS (SELECT 1 FROM messages
     THEN 1 ELSE 0 END;
 
 -- name: messages.extend
+-- Change when a message expires.
 UPDATE messages SET expires_at = :expires_at WHERE id = :id;
 
 -- name: messages.get
+-- Return a message with its content.
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
 WHERE m.workspace_id = :workspace_id AND m.id = :id;
 
 -- name: messages.list
+-- Return a page of messages, newest first.
 SELECT m.*, NULL AS content FROM messages m WHERE m.workspace_id = :workspace_id AND m.id < :before AND m.id >= :since
 ORDER BY m.id DESC LIMIT :n;
 
 -- name: messages.list_unknown
+-- Return a page of messages with the status unknown, newest first.
 SELECT m.*, NULL AS content FROM messages m
 WHERE m.workspace_id = :workspace_id AND m.status = 'unknown' AND m.id < :before AND m.id >= :since ORDER BY m.id DESC LIMIT :n;
 
 -- name: messages.stretch
--- Messages of some statuses, connection or address among the newest so many: a page never reads more rows than that.
+-- Return messages that match a filter among the next :scan messages, so that a page reads no more rows.
 SELECT s.*, NULL AS content FROM (
     SELECT * FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
@@ -159,46 +169,53 @@ SELECT s.*, NULL AS content FROM (
 ORDER BY s.id DESC LIMIT :n;
 
 -- name: messages.stretch_end
+-- Return where that range ends, and how many messages it has.
 SELECT min(id), count(*) FROM (
     SELECT id FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) stretch;
 
 -- name: messages.aged
--- Messages accepted before a moment, and whether each owes nothing any more and has not changed since `settled_before`.
+-- Return messages accepted before a time, and whether each has a final status and is unchanged since :settled_before.
 SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before THEN 1 ELSE 0 END FROM messages
 WHERE id > :after AND id < :before ORDER BY id LIMIT :n;
 
 -- name: messages.delete
--- Somebody may have queued one again since it was looked at: then it stays.
+-- Delete messages, except those that somebody has queued again since they were read.
 DELETE FROM messages WHERE id IN @list(ids bigint) AND status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before;
 
 -- name: message_contents.delete
+-- Delete the contents of deleted messages.
 DELETE FROM message_contents WHERE message_id IN @list(ids bigint)
     AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = message_contents.message_id);
 
 -- name: message_counts.add
+-- Add to the hourly counts.
 INSERT INTO message_counts (workspace_id, hour, connection_id, campaign, template_id, status, code, node, n) VALUES :rows
 ON CONFLICT (workspace_id, hour, connection_id, campaign, template_id, status, code, node) DO UPDATE SET n = message_counts.n + excluded.n;
 
 -- name: message_counts.list
+-- Return the hourly counts of a workspace.
 SELECT hour, connection_id, campaign, template_id, status, code, CAST(sum(n) AS bigint) FROM message_counts
 WHERE workspace_id = :workspace_id AND hour >= :since AND hour < :until
 GROUP BY hour, connection_id, campaign, template_id, status, code ORDER BY hour, connection_id, campaign, template_id, status, code;
 
 -- name: message_counts.oldest
+-- Return hours past their retention.
 SELECT DISTINCT workspace_id, hour FROM message_counts WHERE hour < :before LIMIT :n;
 
 -- name: message_counts.delete
+-- Delete the counts of an hour.
 DELETE FROM message_counts WHERE workspace_id = :workspace_id AND hour = :hour;
 
 -- name: addresses.standing (sqlite)
--- What is known of a batch's addresses: suppressed, and why; what they said. [workspace, channel, address].
+-- Return the suppressions and consents of a batch's addresses: [workspace, channel, address].
 SELECT json_group_array(json_array(a.value ->> 0, a.value ->> 1, a.value ->> 2, s.reason, c.state)) FROM json_each(:addresses) a
 LEFT JOIN suppressions s ON s.workspace_id = a.value ->> 0 AND s.channel = a.value ->> 1 AND s.address = a.value ->> 2
 LEFT JOIN consents c ON c.workspace_id = a.value ->> 0 AND c.channel = a.value ->> 1 AND c.address = a.value ->> 2
 WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
 
 -- name: addresses.standing (postgres)
+-- One look-up by the primary key per address.
 SELECT coalesce(json_agg(json_build_array(a.workspace_id, a.channel, a.address, s.reason, c.state)), '[]')::text FROM (
     SELECT (r ->> 0)::bigint AS workspace_id, r ->> 1 AS channel, r ->> 2 AS address FROM json_array_elements(:addresses::json) r
 ) a LEFT JOIN LATERAL (
@@ -209,22 +226,26 @@ SELECT coalesce(json_agg(json_build_array(a.workspace_id, a.channel, a.address, 
 WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
 
 -- name: suppressions.add
+-- Suppress addresses; an existing suppression stays.
 INSERT INTO suppressions (workspace_id, channel, address, reason, connection_id, detail, created_at) VALUES :rows
 ON CONFLICT (workspace_id, channel, address) DO NOTHING;
 
 -- name: suppressions.list
+-- Return a page of suppressions, by channel and address.
 SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
 WHERE workspace_id = :workspace_id AND (channel, address) > (:channel, :address) ORDER BY channel, address LIMIT :n;
 
 -- name: suppressions.get
+-- Return the suppression of an address.
 SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
 WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: suppressions.remove
+-- Remove a suppression.
 DELETE FROM suppressions WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: consents.set
--- The later word counts, whichever is recorded last. Of two at the same time `opted_out` wins: it sorts after `opted_in`.
+-- Record consent statements. The later one wins, whichever is recorded last; at equal times `opted_out` wins: it sorts after `opted_in`.
 INSERT INTO consents (workspace_id, channel, address, state, source, changed_at) VALUES :rows
 ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
     changed_at = excluded.changed_at
@@ -241,76 +262,80 @@ WHERE NOT (consents.state = 'opted_out' AND excluded.state = 'opted_in'
     AND consents.changed_at > excluded.changed_at AND consents.changed_at <= :latest);
 
 -- name: consents.get
+-- Return the consent of an address.
 SELECT channel, address, state, source, changed_at FROM consents
 WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: buckets.add
+-- Create token buckets.
 INSERT INTO buckets (id, workspace_id, per_second, tokens, filled_at) VALUES :rows ON CONFLICT (id) DO NOTHING;
 
 -- name: buckets.lock (sqlite)
+-- Return token buckets before they change; SQLite has one writer.
 SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint);
 
 -- name: buckets.lock (postgres)
+-- Lock token buckets in the order of their ids, so that two transactions cannot deadlock.
 SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
 
 -- name: buckets.take
+-- Write the tokens of a bucket.
 UPDATE buckets SET per_second = :per_second, tokens = :tokens, filled_at = :filled_at WHERE id = :id;
 
 -- name: buckets.unused
--- Throttles of sends that are long over; those of connections are renewed when they are used.
+-- Return buckets that no message has used for long. Those of connections are created again when they are used.
 SELECT id FROM buckets WHERE filled_at < :before LIMIT :n;
 
 -- name: buckets.delete
+-- Delete buckets.
 DELETE FROM buckets WHERE id IN @list(ids bigint);
 
 -- name: unmatched.add
+-- Store receipts without a message.
 INSERT INTO unmatched_receipts (id, workspace_id, connection_id, provider_key, receipt, created_at) VALUES :rows;
 
 -- name: unmatched.find
+-- Return stored receipts with these keys of provider ids.
 SELECT id, receipt FROM unmatched_receipts WHERE provider_key IN @list(keys bigint) ORDER BY id;
 
 -- name: unmatched.again
--- Receipts stored between two moments, and whether their message is known by now.
+-- Return receipts stored between two times, and whether their message is known now.
 SELECT u.id, u.receipt, CASE WHEN EXISTS (SELECT 1 FROM messages m WHERE m.provider_key = u.provider_key) THEN 1 ELSE 0 END
 FROM unmatched_receipts u WHERE u.id > :after AND u.id <= :upto ORDER BY u.id LIMIT :n;
 
 -- name: unmatched.take (sqlite)
+-- Return which of these receipts still exist; SQLite has one writer.
 SELECT id FROM unmatched_receipts WHERE id IN @list(ids bigint) ORDER BY id;
 
 -- name: unmatched.take (postgres)
--- Each receipt is applied by one process.
+-- Lock these receipts, so that one process applies each.
 SELECT id FROM unmatched_receipts WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
 
 -- name: unmatched.any
+-- Return whether any receipt is stored.
 SELECT 1 FROM unmatched_receipts LIMIT 1;
 
 -- name: unmatched.delete
+-- Delete stored receipts.
 DELETE FROM unmatched_receipts WHERE id IN @list(ids bigint);
 
 -- name: unmatched.older
+-- Return receipts past their retention.
 SELECT id FROM unmatched_receipts WHERE id < :before ORDER BY id LIMIT :n;
 
 -- name: quarantine.add
+-- Store unreadable callbacks.
 INSERT INTO quarantine (id, workspace_id, connection_id, reason, body, created_at) VALUES :rows;
 
 -- name: quarantine.list
+-- Return a page of unreadable callbacks, newest first.
 SELECT id, connection_id, reason, body, created_at FROM quarantine
 WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
 
 -- name: quarantine.older
+-- Return unreadable callbacks past their retention.
 SELECT id FROM quarantine WHERE id < :before ORDER BY id LIMIT :n;
 
 -- name: quarantine.delete
+-- Delete unreadable callbacks.
 DELETE FROM quarantine WHERE id IN @list(ids bigint);
-
--- name: profiles.many
--- Profiles that messages go to; one that was merged into another says into which.
-SELECT id, merged_into, traits FROM profiles WHERE workspace_id = :workspace_id AND id IN @list(ids bigint);
-
--- name: idempotency.find
--- Answers that were given before, for the requests of a batch: [workspace, key].
-SELECT workspace_id, key, request_hash, status, response FROM idempotency
-WHERE workspace_id IN @list(workspaces bigint) AND key IN @list(keys text);
-
--- name: idempotency.keep
-INSERT INTO idempotency (workspace_id, key, request_hash, status, response, created_at) VALUES :rows;

@@ -1,5 +1,5 @@
 -- Workspaces, keys, events, profiles, webhook endpoints, deliveries and attempts.
--- The words in braces stand for what differs: {key} an integer primary key, {bytes} a byte string,
+-- Words in braces differ by database: {key} is an integer primary key, {bytes} a byte string,
 -- {clustered} a table kept in the order of its primary key (SQLite only).
 
 CREATE TABLE workspaces (
@@ -21,12 +21,12 @@ CREATE TABLE keys (
 );
 CREATE INDEX keys_by_workspace ON keys (workspace_id, id);
 
--- The processes that make ids and hold deliveries. One that was not seen for a while is dead, and its work is taken over.
+-- The processes that create ids and hold deliveries. One without a heartbeat is evicted, and its work is released.
 CREATE TABLE nodes (
     id {key},
     token text NOT NULL,
     host text NOT NULL,
-    -- Whether it sends: those that do share the limits of the endpoints. 0 or 1.
+    -- 0 or 1: whether it sends. Those that do share the limits of the endpoints.
     sends bigint NOT NULL,
     started_at bigint NOT NULL,
     seen_at bigint NOT NULL
@@ -45,7 +45,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_workspace ON events (workspace_id, id);
 
--- The types that tracked metrics have made, for the catalogue.
+-- The event types of tracked metrics.
 CREATE TABLE event_types (
     workspace_id bigint NOT NULL,
     type text NOT NULL,
@@ -118,16 +118,16 @@ CREATE TABLE endpoint_counts (
 ){clustered};
 CREATE INDEX endpoint_counts_by_workspace ON endpoint_counts (workspace_id);
 
--- The payload stays with the event; a delivery is what is owed of it to one endpoint.
+-- The payload stays with the event; a delivery records its sending to one endpoint.
 CREATE TABLE deliveries (
     endpoint_id bigint NOT NULL,
     event_id bigint NOT NULL,
     state text NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
-    -- Tries since it was last put in the queue, and since ever.
+    -- Tries since it was last queued, and in all.
     tries bigint NOT NULL,
     attempts bigint NOT NULL,
     due_at bigint,
-    -- The process that holds it, if one does.
+    -- The node that holds it, or null.
     node bigint,
     reason text,
     settled_at bigint,
@@ -161,7 +161,7 @@ CREATE TABLE replays (
     until bigint NOT NULL,
     states text NOT NULL,
     types text NOT NULL,
-    -- Where it stands: the last event that was looked at.
+    -- Its progress: the last event that was read.
     cursor_id bigint NOT NULL,
     seen bigint NOT NULL,
     queued bigint NOT NULL,
@@ -171,7 +171,7 @@ CREATE TABLE replays (
 CREATE INDEX replays_by_endpoint ON replays (endpoint_id, id);
 CREATE INDEX replays_running ON replays (id) WHERE state = 'running';
 
--- What people have to be told, mailed when there is a mail server.
+-- Operator notifications, mailed when a mail server is configured.
 CREATE TABLE notices (
     id {key},
     workspace_id bigint NOT NULL,

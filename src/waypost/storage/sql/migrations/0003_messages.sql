@@ -1,4 +1,4 @@
--- Connections to providers, templates, messages, and what providers say of them.
+-- Connections to providers, templates, messages and receipts.
 
 -- Connectors that operators added; those that come with Waypost are files.
 CREATE TABLE connectors (
@@ -17,13 +17,13 @@ CREATE TABLE connections (
     name text NOT NULL,
     connector text NOT NULL,
     channel text NOT NULL,
-    -- JSON: the fields that are no secrets.
+    -- JSON: the fields that are not secret.
     config text NOT NULL,
-    -- JSON, encrypted: those that are.
+    -- JSON, encrypted: the secret fields.
     secrets text NOT NULL,
-    -- SHA-256 of the key that receipts have to come with.
+    -- SHA-256 of the receipts key.
     receipts_key_hash text UNIQUE,
-    -- Where it stands in the order in which the connections of its channel are tried; equal ones by age.
+    -- The position in the order in which the connections of its channel are tried; equal ones by age.
     position bigint NOT NULL,
     -- Messages per second, where the owner wants less than the connector allows.
     per_second double precision,
@@ -67,7 +67,7 @@ CREATE TABLE templates (
 );
 CREATE INDEX templates_by_workspace ON templates (workspace_id, id);
 
--- Every version stays: messages name the one that they were made with.
+-- Versions are never deleted: messages name the one that they used.
 CREATE TABLE template_versions (
     template_id bigint NOT NULL,
     version bigint NOT NULL,
@@ -83,18 +83,18 @@ CREATE TABLE messages (
     profile_id bigint,
     channel text NOT NULL,
     connection_id bigint NOT NULL,
-    -- 1: sent through this connection or not at all.
+    -- 1: only this connection may send it.
     pinned bigint NOT NULL,
     address text NOT NULL,
     purpose text NOT NULL,
     status text NOT NULL CHECK (
         status IN ('queued', 'held', 'sending', 'sent', 'delivered', 'failed', 'skipped', 'unknown')
     ),
-    -- When it came to stand so, by the clock of whoever said it.
+    -- When the status changed, by the clock of its source.
     status_at bigint NOT NULL,
     code bigint,
     reason text,
-    -- The provider's own word for why.
+    -- The provider's own code.
     provider_code text,
     provider_message_id text,
     -- 64 bits of a digest of connection and provider's id, by which receipts find it.
@@ -109,13 +109,13 @@ CREATE TABLE messages (
     due_at bigint,
     expires_at bigint NOT NULL,
     throttle_id bigint,
-    -- The process that sends it, while one does; 0 when that one died over it.
+    -- The node that is sending it; 0 when that node was evicted.
     node bigint,
     parts bigint,
     price_micros bigint,
     currency text,
     carrier text,
-    -- JSON objects, one for each thing that happened to it, joined by commas.
+    -- The history: JSON objects, joined by commas.
     history text NOT NULL,
     updated_at bigint NOT NULL,
     CHECK ((status IN ('queued', 'held')) = (due_at IS NOT NULL))
@@ -126,27 +126,27 @@ CREATE INDEX messages_sending ON messages (node) WHERE status = 'sending';
 CREATE INDEX messages_unknown ON messages (workspace_id, id) WHERE status = 'unknown';
 CREATE INDEX messages_by_provider ON messages (provider_key) WHERE provider_key IS NOT NULL;
 
--- What they say, apart from where they stand: the one is written once, the other again and again.
+-- The contents have a table of their own, because they are written once and states change often.
 CREATE TABLE message_contents (
     message_id {key},
     -- JSON.
     content text NOT NULL
 );
 
--- Addresses that must not be written to, and why.
+-- Addresses to which nothing may be sent, and why.
 CREATE TABLE suppressions (
     workspace_id bigint NOT NULL,
     channel text NOT NULL,
     address text NOT NULL,
     reason text NOT NULL,
-    -- The connection that said so, or null for one that was entered by hand.
+    -- The connection that reported it, or null for an entry by hand.
     connection_id bigint,
     detail text,
     created_at bigint NOT NULL,
     PRIMARY KEY (workspace_id, channel, address)
 ){clustered};
 
--- What people said about being written to.
+-- The consents of people.
 CREATE TABLE consents (
     workspace_id bigint NOT NULL,
     channel text NOT NULL,
@@ -157,7 +157,7 @@ CREATE TABLE consents (
     PRIMARY KEY (workspace_id, channel, address)
 ){clustered};
 
--- How many messages came to stand how, by the hour. One row per process, as in endpoint_counts.
+-- Status changes of messages by the hour. Several rows per key, as in endpoint_counts.
 CREATE TABLE message_counts (
     workspace_id bigint NOT NULL,
     hour bigint NOT NULL,
@@ -171,7 +171,7 @@ CREATE TABLE message_counts (
     PRIMARY KEY (workspace_id, hour, connection_id, campaign, template_id, status, code, node)
 ){clustered};
 
--- Receipts whose message is not known, or not known yet: the provider may be faster than our own record of its answer.
+-- Receipts without a message: the receipt may arrive before the provider's response is recorded.
 CREATE TABLE unmatched_receipts (
     id {key},
     workspace_id bigint NOT NULL,
@@ -183,7 +183,7 @@ CREATE TABLE unmatched_receipts (
 );
 CREATE INDEX unmatched_by_provider ON unmatched_receipts (provider_key);
 
--- What providers said and nobody could read.
+-- Unreadable callbacks of providers.
 CREATE TABLE quarantine (
     id {key},
     workspace_id bigint NOT NULL,

@@ -1,3 +1,3 @@
--- What waits at a connection that does not send: what may go through another one, and what is past its time.
+-- Queued messages of connections that do not send: those that others may send, and those that are expired.
 
 CREATE INDEX messages_waiting ON messages (connection_id, pinned, expires_at, id) WHERE status = 'queued';

@@ -1,10 +1,10 @@
--- A version of its own for the configuration of each area, and events that wait for a later reaction.
+-- A configuration version for each area, and deferred events.
 
 CREATE TABLE configurations (
     workspace_id bigint NOT NULL,
-    -- Whose configuration it is: webhooks, providers.
+    -- The area: webhooks or providers.
     area text NOT NULL,
-    -- Rises with every change, so that every process knows when to read it again.
+    -- Rises with every change, so that processes know when to reload it.
     version bigint NOT NULL,
     PRIMARY KEY (workspace_id, area)
 ){clustered};
@@ -13,7 +13,7 @@ INSERT INTO configurations (workspace_id, area, version) SELECT id, 'webhooks', 
 INSERT INTO configurations (workspace_id, area, version) SELECT id, 'providers', config_version FROM workspaces;
 ALTER TABLE workspaces DROP COLUMN config_version;
 
--- Events beyond the rounds of reaction of their own transaction.
+-- Deferred events: areas react to them in a later transaction.
 CREATE TABLE deferred_events (
     event_id {key}
 );

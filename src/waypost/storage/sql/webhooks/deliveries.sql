@@ -1,15 +1,16 @@
--- What is owed, what was tried, what is tried again.
+-- Deliveries, attempts and replays.
 
 -- name: deliveries.insert
+-- Create deliveries.
 INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, node, reason, settled_at) VALUES :rows;
 
 -- name: deliveries.held (sqlite)
--- Which of these this process still holds.
+-- Return which of these deliveries this process still holds.
 SELECT json_group_array(json_array(d.endpoint_id, d.event_id)) FROM json_each(:rows) r CROSS JOIN deliveries d
 WHERE d.endpoint_id = r.value ->> 0 AND d.event_id = r.value ->> 1 AND d.state = 'pending' AND d.node = :node;
 
 -- name: deliveries.held (postgres)
--- Here and below, one look-up by the primary key per row: a plain join may be planned as a walk over all that is pending.
+-- Here and below, one look-up by the primary key per row: the planner may run a plain join as a scan of all pending rows.
 SELECT coalesce(json_agg(json_build_array(d.endpoint_id, d.event_id)), '[]')::text
 FROM (
     SELECT (r ->> 0)::bigint AS endpoint_id, (r ->> 1)::bigint AS event_id
@@ -35,7 +36,7 @@ FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
 WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
 
 -- name: deliveries.settle (sqlite)
--- What became of other tries: [endpoint, event, state, due, reason]. Only what this process holds changes.
+-- Record the results of tries: [endpoint, event, state, due, reason]. Changes only deliveries that this process holds.
 UPDATE deliveries SET state = r.value ->> 2, tries = tries + 1, attempts = attempts + 1, due_at = r.value ->> 3,
     node = NULL, reason = r.value ->> 4, settled_at = :now
 FROM json_each(:rows) r
@@ -43,6 +44,7 @@ WHERE deliveries.endpoint_id = r.value ->> 0 AND deliveries.event_id = r.value -
     AND deliveries.state = 'pending' AND deliveries.node = :node;
 
 -- name: deliveries.settle (postgres)
+-- The values are numbered as in SQLite's version.
 UPDATE deliveries d SET state = r ->> 2, tries = d.tries + 1, attempts = d.attempts + 1, due_at = (r ->> 3)::bigint,
     node = NULL, reason = r ->> 4, settled_at = :now
 FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
@@ -51,15 +53,15 @@ FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
 WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
 
 -- name: deliveries.claim (sqlite)
--- Take what is due for one endpoint, the longest due first.
+-- Claim due deliveries of one endpoint, the longest due first.
 UPDATE deliveries SET node = :node WHERE endpoint_id = :endpoint_id AND event_id IN (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now AND node IS NULL
     ORDER BY due_at, event_id LIMIT :n
 ) RETURNING event_id, tries, attempts;
 
 -- name: deliveries.claim (postgres)
--- Several processes may take at once; each skips what another is taking. As a table of its own, so that the planner
--- cannot run the choice again for every row and take more than :n.
+-- Several processes may claim at once; each skips the rows that another one locks. MATERIALIZED, so that the planner
+-- cannot evaluate the selection again for every row and claim more than :n.
 WITH due AS MATERIALIZED (
     SELECT endpoint_id, event_id FROM deliveries
     WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now AND node IS NULL
@@ -69,7 +71,7 @@ UPDATE deliveries d SET node = :node FROM due WHERE d.endpoint_id = due.endpoint
 RETURNING d.event_id, d.tries, d.attempts;
 
 -- name: deliveries.claim_retries (sqlite)
--- The same among those that were tried before.
+-- Claim due retries of one endpoint.
 UPDATE deliveries SET node = :node WHERE endpoint_id = :endpoint_id AND event_id IN (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND tries > 0
         AND due_at <= :now AND node IS NULL
@@ -77,6 +79,7 @@ UPDATE deliveries SET node = :node WHERE endpoint_id = :endpoint_id AND event_id
 ) RETURNING event_id, tries, attempts;
 
 -- name: deliveries.claim_retries (postgres)
+-- As in deliveries.claim.
 WITH due AS MATERIALIZED (
     SELECT endpoint_id, event_id FROM deliveries
     WHERE endpoint_id = :endpoint_id AND state = 'pending' AND tries > 0 AND due_at <= :now AND node IS NULL
@@ -86,51 +89,54 @@ UPDATE deliveries d SET node = :node FROM due WHERE d.endpoint_id = due.endpoint
 RETURNING d.event_id, d.tries, d.attempts;
 
 -- name: deliveries.bring_back
--- Retries that are further ahead than their schedule ever puts them: they were scheduled by a clock that was wrong.
+-- Make retries due that are later than their schedule allows: a wrong clock scheduled them.
 UPDATE deliveries SET due_at = :now
 WHERE state = 'pending' AND node IS NULL AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint)
     AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint) + CAST(:base AS bigint) * (1 << CASE WHEN tries > 1 THEN CAST(tries - 1 AS integer) ELSE 0 END)
     AND endpoint_id IN (SELECT endpoint_id FROM endpoint_counts WHERE pending <> 0);
 
 -- name: deliveries.release (sqlite)
--- Give back what was held and not tried.
+-- Release deliveries that this process holds and did not try.
 UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
     SELECT value ->> 0, value ->> 1 FROM json_each(:rows)
 ) AND state = 'pending' AND node = :node;
 
 -- name: deliveries.release (postgres)
+-- One look-up by the primary key per row.
 UPDATE deliveries d SET node = NULL FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
     SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND event_id = (r ->> 1)::bigint OFFSET 0
 ) found
 WHERE d.ctid = found.ctid AND d.state = 'pending' AND d.node = :node;
 
 -- name: deliveries.release_all (sqlite)
--- Give back everything that dead processes held. A choice of its own, here and below: it reads the index alone.
+-- Release everything that evicted nodes held. The subselect, here and below, reads the index alone.
 UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
     SELECT endpoint_id, event_id FROM deliveries WHERE state = 'pending' AND node IN @list(nodes bigint)
 );
 
 -- name: deliveries.release_all (postgres)
+-- Release everything that evicted nodes held.
 UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IN @list(nodes bigint);
 
 -- name: deliveries.release_others (sqlite)
--- At the start of the only process on this database: whatever is held is held by one that died.
+-- Release everything, when the only process of a database starts.
 UPDATE deliveries SET node = NULL WHERE (endpoint_id, event_id) IN (
     SELECT endpoint_id, event_id FROM deliveries WHERE state = 'pending' AND node IS NOT NULL
 );
 
 -- name: deliveries.release_others (postgres)
+-- Release everything, when the only process of a database starts.
 UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IS NOT NULL;
 
 -- name: deliveries.give_up (sqlite)
--- Pending deliveries of one endpoint become dead, some at a time, whoever holds them.
+-- Mark some pending deliveries of one endpoint as dead, whichever process holds them.
 UPDATE deliveries SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
 WHERE endpoint_id = :endpoint_id AND event_id IN (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' ORDER BY due_at LIMIT :n
 );
 
 -- name: deliveries.give_up (postgres)
--- Several processes may do this at once: each skips the rows that another one changes, so that each row is counted once.
+-- Several processes may do this at once: each skips the rows that another one locks, so that each is counted once.
 WITH owed AS MATERIALIZED (
     SELECT endpoint_id, event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending'
     ORDER BY due_at, event_id LIMIT :n FOR UPDATE SKIP LOCKED
@@ -145,156 +151,159 @@ WHERE state = 'pending' AND (endpoint_id, due_at, event_id) > (:endpoint_id, :du
 ORDER BY endpoint_id, due_at, event_id LIMIT 1 OFFSET :n;
 
 -- name: deliveries.unknown_to_holder
--- In one stretch of what is pending: what one process holds, and what is held under a number that no process has.
+-- Return deliveries in one page of pending ones that this process holds, or that a node holds which does not exist.
 SELECT d.endpoint_id, d.event_id, d.node FROM deliveries d
 WHERE d.state = 'pending' AND (d.endpoint_id, d.due_at, d.event_id) > (:endpoint_id, :due_at, :event_id)
     AND (d.endpoint_id, d.due_at, d.event_id) <= (:to_endpoint, :to_due, :to_event)
     AND d.node IS NOT NULL AND (d.node = :node OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = d.node));
 
 -- name: deliveries.get
+-- Return a delivery.
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id = :event_id AND p.workspace_id = :workspace_id;
 
 -- name: deliveries.list
+-- Return a page of an endpoint's deliveries, newest first.
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before ORDER BY d.event_id DESC LIMIT :n;
 
 -- name: deliveries.list_dead
+-- Return a page of an endpoint's dead deliveries, newest first.
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before AND d.state = 'dead' ORDER BY d.event_id DESC LIMIT :n;
 
 -- name: deliveries.list_pending
--- In the order in which they are tried, which is the order of their index.
+-- Return a page of an endpoint's pending deliveries in the order in which they are tried, which is that of their index.
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.state = 'pending' AND (d.due_at, d.event_id) > (:due_at, :event_id)
 ORDER BY d.due_at, d.event_id LIMIT :n;
 
 -- name: deliveries.states (sqlite)
--- Where deliveries stand, before they are changed; one writer at a time keeps them as they were read.
+-- Return the states of deliveries before they change; SQLite has one writer.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);
 
 -- name: deliveries.states (postgres)
--- Locked, so that nobody requeues or settles what is about to be counted.
+-- Lock them, so that no other transaction requeues or settles them before they are counted.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint)
 ORDER BY event_id FOR UPDATE;
 
 -- name: deliveries.requeue
--- Put deliveries that ended back in the queue, with all their tries before them.
+-- Queue deliveries again that have ended, with their full number of tries.
 UPDATE deliveries SET state = 'pending', tries = 0, due_at = :due_at, node = NULL, reason = NULL, settled_at = NULL
 WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint) AND state <> 'pending';
 
 -- name: deliveries.counts
--- The raw truth behind the ledger, for `waypost check`.
+-- Count deliveries by state, for `waypost check` to compare with the ledger.
 SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state;
 
 -- name: deliveries.older (sqlite)
--- What is past its time; one writer at a time keeps it as it was read.
+-- Return deliveries past their retention; SQLite has one writer.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id LIMIT :n;
 
 -- name: deliveries.older (postgres)
--- Locked, so that nobody settles what is about to be counted and deleted.
+-- Lock them, so that no other transaction settles them before they are counted and deleted.
 SELECT event_id, state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id LIMIT :n
 FOR UPDATE;
 
 -- name: deliveries.delete
+-- Delete deliveries.
 DELETE FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint);
 
 -- name: attempts.insert
+-- Record attempts.
 INSERT INTO attempts (endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error) VALUES :rows;
 
 -- name: attempts.list
+-- Return a page of an endpoint's attempts, newest first.
 SELECT endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error FROM attempts
 WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id DESC LIMIT :n;
 
 -- name: attempts.of_delivery
+-- Return the attempts of a delivery, oldest first.
 SELECT endpoint_id, id, event_id, number, started_at, duration_us, status, headers, body, error FROM attempts
 WHERE endpoint_id = :endpoint_id AND event_id = :event_id ORDER BY id LIMIT :n;
 
 -- name: attempts.older
+-- Return attempts past their retention.
 SELECT id FROM attempts WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id LIMIT :n;
 
 -- name: attempts.delete
+-- Delete attempts.
 DELETE FROM attempts WHERE endpoint_id = :endpoint_id AND id IN @list(ids bigint);
 
 -- name: replays.add
+-- Create a replay.
 INSERT INTO replays (id, workspace_id, endpoint_id, state, since, until, states, types, cursor_id, seen, queued, created_at, updated_at)
 VALUES (:id, :workspace_id, :endpoint_id, 'running', :since, :until, :states, :types, :cursor_id, 0, 0, :now, :now);
 
 -- name: replays.running
+-- Return the running replays of enabled endpoints.
 SELECT r.*, e.event_types AS patterns, e.filter AS filter FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
 WHERE r.state = 'running' AND e.status = 'enabled' ORDER BY r.id LIMIT :n;
 
 -- name: replays.lock (sqlite)
--- Whether the replay still stands where it was read; one writer at a time makes this enough.
+-- Return whether a replay has not advanced since it was read; SQLite has one writer.
 SELECT id FROM replays WHERE id = :id AND state = 'running' AND cursor_id = :cursor_id;
 
 -- name: replays.lock (postgres)
+-- Lock a replay that has not advanced since it was read.
 SELECT id FROM replays WHERE id = :id AND state = 'running' AND cursor_id = :cursor_id FOR UPDATE;
 
 -- name: replays.advance
+-- Advance a replay.
 UPDATE replays SET cursor_id = :cursor_id, seen = seen + :seen, queued = queued + :queued, state = :state, updated_at = :now
 WHERE id = :id;
 
 -- name: replays.get
+-- Return a replay.
 SELECT * FROM replays WHERE workspace_id = :workspace_id AND id = :id;
 
 -- name: replays.list
+-- Return a page of an endpoint's replays, newest first.
 SELECT * FROM replays WHERE endpoint_id = :endpoint_id AND id < :before ORDER BY id DESC LIMIT :n;
 
 -- name: replays.end
--- Cancel a replay, or all of an endpoint that was deleted.
+-- Cancel a replay, or all replays of a deleted endpoint.
 UPDATE replays SET state = 'cancelled', updated_at = :now
 WHERE workspace_id = :workspace_id AND state = 'running' AND (id = :id OR endpoint_id = :endpoint_id);
 
--- name: notices.add
-INSERT INTO notices (id, workspace_id, kind, about, recipient, subject, body, state, tries, due_at, error, created_at) VALUES :rows;
-
--- name: notices.list
-SELECT * FROM notices WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
-
--- name: notices.due
-SELECT id, recipient, subject, body, tries FROM notices WHERE state = 'pending' AND due_at <= @now ORDER BY due_at LIMIT :n;
-
--- name: notices.claim
--- A mail is about to be handed to the server: nobody else takes it until the lease ends, by the database's clock.
-UPDATE notices SET due_at = @now + CAST(:lease AS bigint) WHERE id = :id AND state = 'pending' AND due_at <= @now;
-
--- name: notices.settle
-UPDATE notices SET state = :state, tries = tries + 1, due_at = :due_at, error = :error WHERE id = :id;
-
 -- name: deliveries.dead_after
--- A stretch of an endpoint's dead deliveries, oldest first, for a replay of nothing else.
+-- Return a range of an endpoint's dead deliveries with their events, oldest first, for a replay.
 SELECT e.id, e.message_id, e.type, e.profile_id, e.occurred_at, e.data FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.state = 'dead' AND d.event_id > :after AND d.event_id < :until
 ORDER BY d.event_id LIMIT :n;
 
 -- name: deliveries.count_dead
+-- Count the dead and the pending deliveries of an endpoint.
 SELECT CAST(coalesce(sum(dead), 0) AS bigint), CAST(coalesce(sum(pending), 0) AS bigint) FROM endpoint_counts WHERE endpoint_id = :endpoint_id;
 
 -- name: deliveries.oldest_dead
+-- Return the oldest dead delivery of an endpoint.
 SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'dead' ORDER BY event_id LIMIT 1;
 
 -- name: deliveries.lock (sqlite)
--- Where a delivery stands, before it is changed by hand; one writer at a time makes this enough.
+-- Return the state of a delivery before it is changed by hand; SQLite has one writer.
 SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id;
 
 -- name: deliveries.lock (postgres)
+-- Lock a delivery before it is changed by hand.
 SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id FOR UPDATE;
 
 -- name: deliveries.hasten
--- A pending delivery that nobody holds is due now.
+-- Make a pending delivery that no process holds due now.
 UPDATE deliveries SET due_at = :now
 WHERE endpoint_id = :endpoint_id AND event_id = :event_id AND state = 'pending' AND node IS NULL AND due_at > :now;
 
 -- name: replays.count_running
+-- Count the running replays of an endpoint.
 SELECT count(*) FROM replays WHERE endpoint_id = :endpoint_id AND state = 'running';
 
 -- name: deliveries.stretch_delivered
--- What was delivered among the newest so many of an endpoint's deliveries: a page never reads more rows than that.
+-- Return delivered ones among the next :scan deliveries of an endpoint, so that a page reads no more rows.
 SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type FROM (
     SELECT endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at FROM deliveries
     WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id DESC LIMIT :scan
@@ -302,6 +311,7 @@ SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reas
 WHERE d.state = 'delivered' ORDER BY d.event_id DESC LIMIT :n;
 
 -- name: deliveries.stretch_end
+-- Return where that range ends, and how many deliveries it has.
 SELECT min(event_id), count(*) FROM (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id DESC LIMIT :scan
 ) stretch;
