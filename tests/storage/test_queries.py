@@ -5,18 +5,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import waypost
 from tests.storage.conftest import Store
-from waypost.domain.messaging.status import MessageState
 from waypost.errors import Unavailable
 from waypost.storage import postgres as postgres_store
 from waypost.storage import sqlite as sqlite_store
-from waypost.storage.database import Database, Row, Tx, columns, load_queries, number_parameters
+from waypost.storage.database import Database, Row, Tx, load_queries, number_parameters
 
 SOURCE = Path(waypost.__file__).parent
 DIALECTS = ["sqlite", "postgres"]
@@ -224,10 +222,3 @@ def test_every_query_has_a_sentence():
                 name for name, body in zip(parts[1::2], parts[2::2], strict=True) if not body[1:].startswith("-- ")
             ]
     assert silent == []
-
-
-def test_bulk_rows_are_read_in_the_order_of_the_query():
-    state = SimpleNamespace(**{name: name for name in MessageState.__struct_fields__})
-    assert columns("messages.write", appended=2)(state)[:4] == ("id", "status", "status_at", "code")
-    with pytest.raises(ValueError, match=r"messages\.get"):
-        columns("messages.get")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from importlib import resources
-from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from waypost.errors import Conflict
@@ -23,7 +22,6 @@ _CLOCKS = {
     "postgres": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 }
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|::|:(\w+)")
-_BULK_COLUMNS = re.compile(r"\(([^()]+)\)\s+(?:AS \()?VALUES :rows")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WORDS = {
     "sqlite": {"key": "INTEGER PRIMARY KEY NOT NULL", "bytes": "blob", "clustered": " WITHOUT ROWID"},
@@ -118,19 +116,6 @@ def load_queries(dialect: str) -> dict[str, str]:
                 raise ValueError(f"{file.name}: the query {name!r} is defined twice")
             found[name] = _spell(_COMMENT.sub("", body).strip().rstrip(";"), dialect)
     return shared | own
-
-
-@cache
-def columns(query: str, *, appended: int = 0) -> Callable[[Any], Row]:
-    """Return a function that reads a bulk query's columns from the attributes of an object with the same names.
-
-    The order of the columns stands in the query alone. The caller appends the values of the last `appended` columns.
-    """
-    found = _BULK_COLUMNS.search(load_queries("sqlite")[query])
-    if found is None:
-        raise ValueError(f"the query {query!r} does not name its columns before VALUES :rows")
-    names = [name.strip() for name in found[1].split(",")]
-    return attrgetter(*names[: len(names) - appended])
 
 
 def _spell(query: str, dialect: str) -> str:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from waypost.clock import DAY, HOUR, SECOND
 from waypost.domain.webhooks.delivery import (
     JITTER,
+    LONGEST_STRETCH,
     RETRIES,
     SLOW_DOWN,
     AttemptOutcome,
@@ -14,6 +15,7 @@ from waypost.domain.webhooks.delivery import (
     State,
     delay,
     judge,
+    schedule,
     settle,
 )
 
@@ -60,7 +62,9 @@ def test_answers_that_ask_for_less_are_failures():
         (AttemptOutcome.FAILED, 11, None, DeliveryDecision(State.DEAD, None, "exhausted")),
         (AttemptOutcome.FAILED, 11, SECOND, DeliveryDecision(State.DEAD, None, "exhausted")),
         # The receiver may ask for more patience, not for less.
-        (AttemptOutcome.FAILED, 1, HOUR, DeliveryDecision(State.PENDING, NOW + HOUR)),
+        (AttemptOutcome.FAILED, 1, 200 * SECOND, DeliveryDecision(State.PENDING, NOW + 200 * SECOND)),
+        # As far as the schedule holds.
+        (AttemptOutcome.FAILED, 1, HOUR, DeliveryDecision(State.PENDING, NOW + LONGEST_STRETCH)),
         (AttemptOutcome.FAILED, 1, SECOND, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
         (AttemptOutcome.FAILED, 1, 0, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
     ],
@@ -86,7 +90,7 @@ def test_every_delivery_ends_after_at_most_eleven_tries(attempts, base):
             ended = tries
             break
         assert settled.due_at > now
-        assert settled.due_at >= now + (asked or 0)
+        assert settled.due_at >= now + min(asked or 0, LONGEST_STRETCH)
         now = settled.due_at
     assert ended is not None
     assert ended <= RETRIES + 1
@@ -95,11 +99,19 @@ def test_every_delivery_ends_after_at_most_eleven_tries(attempts, base):
 @given(st.lists(chances, min_size=RETRIES, max_size=RETRIES), st.floats(0.001, BASE))
 @example([0.9999999999999999] * RETRIES, BASE)
 def test_ten_delays_fit_in_a_day(dice, base):
-    # Eleven tries that each wait their five seconds for an answer fit in as well.
-    assert sum(delay(tries, base, chance) for tries, chance in enumerate(dice, 1)) < DAY - 11 * 5 * SECOND
+    # Eleven tries that each wait their five seconds for an answer fit in as well, and each may be stretched.
+    assert (
+        sum(max(delay(tries, base, chance), LONGEST_STRETCH) for tries, chance in enumerate(dice, 1))
+        < DAY - 11 * 5 * SECOND
+    )
 
 
 @given(st.integers(1, RETRIES), st.floats(0.001, BASE), chances)
 def test_a_delay_doubles_give_or_take_the_jitter(tries, base, chance):
     nominal = base * SECOND * 2 ** (tries - 1)
     assert nominal * (1 - JITTER) - 1 <= delay(tries, base, chance) <= nominal * (1 + JITTER)
+
+
+@pytest.mark.parametrize(("base", "whole"), [(80.0, DAY), (40.0, DAY // 2), (0.001, 60 * SECOND)])
+def test_the_schedule_is_a_day_and_at_least_a_minute(base, whole):
+    assert schedule(base) == whole

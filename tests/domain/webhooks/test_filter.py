@@ -188,7 +188,7 @@ def test_a_filter_passes_what_it_says(spec, passed):
         (None, "", "a filter is an object"),
         ([], "", "a filter is an object"),
         ("metric", "", "a filter is an object"),
-        ({"$nor": []}, "/$nor", "here may stand a path, $and, $or, $not"),
+        ({"$nor": []}, "/$nor", "a path or one of $and, $or, $not may stand here"),
         ({"$eq": 1}, "/$eq", "unknown operator"),
         ({"$and": {}}, "/$and", "list of at least one"),
         ({"$or": []}, "/$or", "list of at least one"),

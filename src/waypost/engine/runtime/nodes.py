@@ -111,7 +111,7 @@ async def _evict(tx: Tx, unseen: int, orphan: Orphan) -> bool:
     if not ids:
         return False
     await orphan(tx, ids)
-    log.warning("took over from dead processes", action="nodes_buried", nodes=ids)
+    log.warning("took over from dead processes", action="nodes_evicted", nodes=ids)
     return True
 
 

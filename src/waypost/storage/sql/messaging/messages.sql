@@ -1,9 +1,9 @@
 -- Messages, their counts, receipts, suppressions and consents.
 
 -- name: messages.insert
--- Record new messages. The first columns are the attributes of a NewMessage; the recorder adds the last four.
-INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, code, reason,
-    template_id, template_version, campaign, metadata, test, expires_at, throttle_id, parts, status_at, due_at, history, updated_at)
+-- Record new messages.
+INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, status_at, code,
+    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, history, updated_at)
 VALUES :rows;
 
 -- name: message_contents.insert
@@ -93,6 +93,7 @@ UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
 );
 
 -- name: messages.bring_back (postgres)
+-- The same; two processes take different ones.
 UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
     SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
     ORDER BY due_at, id LIMIT :n FOR UPDATE SKIP LOCKED

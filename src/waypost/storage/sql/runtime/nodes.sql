@@ -1,4 +1,8 @@
--- The processes that share the database.
+-- The processes that share the database, and its clock.
+
+-- name: clock.now
+-- Return the time of the database.
+SELECT @now;
 
 -- name: nodes.list
 -- Return all nodes. Here and below, times are those of the database's clock, because nodes on several machines compare them.
@@ -25,8 +29,8 @@ SELECT id FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint);
 SELECT count(*) FROM nodes WHERE seen_at >= @now - CAST(:within AS bigint) AND sends = 1;
 
 -- name: nodes.evict
--- Remove nodes that still have sent no heartbeat for this long.
-DELETE FROM nodes WHERE id IN @list(ids bigint) AND seen_at < @now - CAST(:unseen AS bigint);
+-- Remove the nodes that have sent no heartbeat for this long at this moment: one that sent one since it was looked for stays.
+DELETE FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint) RETURNING id;
 
 -- name: nodes.clear
 -- Remove all nodes, when the only process of a database starts.
