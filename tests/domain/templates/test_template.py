@@ -209,7 +209,11 @@ def test_attributes_of_mjml_keep_their_characters():
         (COLUMN.format("<mj-text><![CDATA[a]]></mj-text>"), 4, "CDATA"),
         (COLUMN.format("<mj-text><!-- a</mj-text>"), 4, "-->"),
         ("<!DOCTYPE mjml>" + COLUMN, 1, "declarations"),
-        (COLUMN.format("<mj-text>" + "<div>" * DEEPEST + "</div>" * DEEPEST + "</mj-text>"), 4, "levels of nested elements"),
+        (
+            COLUMN.format("<mj-text>" + "<div>" * DEEPEST + "</div>" * DEEPEST + "</mj-text>"),
+            4,
+            "levels of nested elements",
+        ),
         (COLUMN.format("<mj-spacer/>" * 6_000), 4, "more than 5000"),
         (COLUMN.format('<mj-image src="a"\nwidth="{{ w }}"/>'), 5, "does not keep {{ w }}"),
         ("<p>a</p>", 1, "cannot read"),

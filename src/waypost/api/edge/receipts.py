@@ -211,7 +211,7 @@ class ReceiptRoutes:
 
     async def _take_notification(self, notification: SnsNotification) -> bool:
         """Return whether an SNS envelope has a message to parse; confirm the subscription if it asks for that."""
-        if notification.type == "SnsNotification":
+        if notification.type == "Notification":
             return True
         if notification.type == "SubscriptionConfirmation":
             page = confirmation(notification)

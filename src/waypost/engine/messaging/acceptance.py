@@ -93,7 +93,7 @@ class Messages:
         self._ids = ids
         self._connections = connections
         self._templates = templates
-        self._vault = encryption
+        self._encryption = encryption
 
     async def submit_one(
         self, workspace_id: int, wanted: MessageRequest, asked: IdempotencyKey | None, now: int
@@ -176,7 +176,7 @@ class Messages:
                 reason = standing.reason if standing.status is Status.SKIPPED else None
                 return Answer(status, _encode(MessageAccepted(public("msg", id_), standing.status.value, reason)))
 
-            return await idempotency.once(tx, self._vault, workspace_id, asked, unit.now, act)
+            return await idempotency.once(tx, self._encryption, workspace_id, asked, unit.now, act)
 
         return await self._recorder.perform(work)
 

@@ -65,10 +65,10 @@ class ConnectionRegistry:
 
     def __init__(self, database: Database, encryption: Encryption, data_centers: Mapping[str, str]) -> None:
         self._database = database
-        self._vault = encryption
+        self._encryption = encryption
         #: Public URLs by name of the data center.
         self.data_centers = dict(data_centers)
-        self._shelves: dict[int, _Snapshot] = {}
+        self._snapshots: dict[int, _Snapshot] = {}
         self._by_number: dict[int, Connection] = {}
         #: By digest of a key: whose it is, and until when that is believed.
         self._keys: dict[str, tuple[tuple[int, int] | None, int]] = {}
@@ -85,14 +85,14 @@ class ConnectionRegistry:
         One small query when nothing changed.
         """
         given = None if workspaces is None else list(workspaces)
-        for id_, shelf in (await self._database.read(self._load, given)).items():
-            before = self._shelves.get(id_)
-            if before is not None and before.version >= shelf.version:
+        for id_, snapshot in (await self._database.read(self._load, given)).items():
+            before = self._snapshots.get(id_)
+            if before is not None and before.version >= snapshot.version:
                 continue
-            self._shelves[id_] = shelf
-            for gone in set(before.connections) - set(shelf.connections) if before else ():
+            self._snapshots[id_] = snapshot
+            for gone in set(before.connections) - set(snapshot.connections) if before else ():
                 self._by_number.pop(gone, None)
-            self._by_number.update(shelf.connections)
+            self._by_number.update(snapshot.connections)
             self._keys.clear()
             self._absent.clear()
 
@@ -124,8 +124,8 @@ class ConnectionRegistry:
 
     def for_channel(self, workspace_id: int, channel: str) -> list[Connection]:
         """The enabled connections of a channel in the order in which they are tried; not to be changed."""
-        shelf = self._shelves.get(workspace_id)
-        return shelf.order.get(channel, []) if shelf else []
+        snapshot = self._snapshots.get(workspace_id)
+        return snapshot.order.get(channel, []) if snapshot else []
 
     def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
         """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
@@ -223,7 +223,7 @@ class ConnectionRegistry:
             versions = await tx.rows("configurations.all", area="providers")
         else:
             versions = await tx.rows("configurations.versions", ids=workspaces, area="providers")
-        known = self._shelves
+        known = self._snapshots
         stale = {id_: version for id_, version in versions if id_ not in known or known[id_].version < version}
         if not stale:
             return {}
@@ -245,7 +245,7 @@ class ConnectionRegistry:
                     if record["status"] == "enabled":
                         self._unreadable[id_] = (workspace_id, record["version"], error.detail)
                     continue
-                before = _open(record, connector, self._vault)
+                before = _open(record, connector, self._encryption)
             fresh[workspace_id][id_] = before
         return {id_: _Snapshot(version, fresh[id_], _order(fresh[id_])) for id_, version in stale.items()}
 

@@ -84,7 +84,7 @@ async def _join(tx: Tx, token: str, sends: bool, alone: bool, orphan: Orphan) ->
     start = 0 if alone else secrets.randbelow(NODES - 1)
     number = next((n for n in ((start + step) % (NODES - 1) + 1 for step in range(NODES - 1)) if n not in taken), None)
     if number is None:
-        raise Unavailable("Too many processes share this database.")
+        raise Unavailable("Too many processes share this database already. Stop one of them.")
     if alone:
         await orphan(tx, None)
         await tx.run("nodes.clear")

@@ -28,6 +28,7 @@ WHERE (endpoint_id, event_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each
     AND state = 'pending' AND node = :node;
 
 -- name: deliveries.settle_delivered (postgres)
+-- The same for PostgreSQL.
 UPDATE deliveries d SET state = 'delivered', tries = d.tries + 1, attempts = d.attempts + 1, due_at = NULL, node = NULL,
     reason = NULL, settled_at = :now
 FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
