@@ -65,7 +65,7 @@ async def list_workspaces(data: str | None, as_json: bool) -> None:
     """List all workspaces."""
     async with opened(data) as (database, _):
         rows = await database.read(_workspaces)
-    shown = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, _, at in rows]
+    shown = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, at in rows]
     if as_json:
         print_json({"data": shown, "next": None})
         return
