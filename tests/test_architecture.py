@@ -6,7 +6,7 @@ import functools
 import graphlib
 import re
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import pytest
 
@@ -49,30 +49,6 @@ OLD_FUNCTIONS = (
     "asked bury_dead careful clear_out look recall reseal resolve_people rests_until seal settle_forgotten "
     "settle_stranded spare strand take_in tend tidy told try_out"
 )
-#: What does not keep the rules above yet. Nothing may be added.
-NOT_YET: dict[str, Any] = {
-    "order": {("engine.runtime.retention", "webhooks")},
-    "classes": {"domain": {"Lane"}, "sink": {"Settings", "Sms"}},
-    "words": {
-        "api.app.told",
-        "api.control.calls.asked",
-        "api.control.connection_view.ConnectionShown",
-        "api.control.connectors.ConnectorShown",
-        "api.control.templates.TemplateShown",
-        "api.control.templates.VariantShown",
-        "api.control.webhooks.Offer",
-        "api.edge.receipts._look",
-        "api.openapi._tidy",
-        "engine.messaging.sending._tidy",
-        "engine.runtime.unit.Repeatable",
-        "engine.webhooks.attempts.Settlement",
-        "engine.webhooks.deliveries.Wanted",
-        "engine.webhooks.endpoints._seal",
-        "engine.webhooks.holdings.look",
-        "engine.webhooks.probe.Trial",
-        "sink.sent_log.Taken",
-    },
-}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core", "constants", "types"}
 BANNED_PARTS = re.compile("manager|helper|util", re.IGNORECASE)
 LONGEST = 500
@@ -185,7 +161,7 @@ def test_packages_import_only_packages_before_them(name):
         # A module at the top of its layer is above every package.
         other = target.split(".")[1]
         allowed = other in order and order.index(other) <= order.index(package)
-        assert allowed or (name, other) in NOT_YET["order"], f"{name} imports {target}"
+        assert allowed, f"{name} imports {target}"
 
 
 @pytest.mark.parametrize("top", TOPS)
@@ -203,7 +179,7 @@ def test_folders_are_small():
 def test_a_class_name_occurs_once(space):
     names = [node.name for n in FILES if layer(n) in space for node in ast.walk(parse(FILES[n])) if is_class(node)]
     twice = {name for name, count in collections.Counter(names).items() if count > 1}
-    assert not twice - NOT_YET["classes"].get(space[0], set())
+    assert not twice
 
 
 @each_module
@@ -219,7 +195,7 @@ def test_replaced_words_do_not_come_back(name):
         else:
             continue
         found += [f"{name}.{node.name}"] if old else []
-    assert not [word for word in found if word not in NOT_YET["words"]]
+    assert not found
 
 
 @each_module

@@ -62,11 +62,11 @@ async def test_a_commit_that_was_not_confirmed_leaves_no_delivery_behind(cut):
     await parts.send([entry("m1", user_id="u1")])
     assert (parts.recorder.repeats, await database.read(owed)) == (1, [(7, 1, 0, 1, 0)])
     assert len(await database.read(holders)) == 1
-    assert await look_back.look() == 0
+    assert await look_back.release_forgotten() == 0
     clock.now += holdings.FORGOTTEN_S - 1
-    assert await look_back.look() == 0
+    assert await look_back.release_forgotten() == 0
     clock.now += 1
-    assert await look_back.look() == 1
+    assert await look_back.release_forgotten() == 1
     assert await database.read(holders) == []
 
     async def claim(tx: Tx) -> list[Row]:
@@ -115,11 +115,11 @@ async def test_only_what_nobody_knows_of_is_released(store: Store, monkeypatch: 
     known.take((7, n) for n in range(1, 6))
     look_back = LookBack(database, Ids(1), known, clock)
     for _ in range(10):
-        assert await look_back.look() == 0
+        assert await look_back.release_forgotten() == 0
     # One of them is taken over by this process after all.
     known.take([(7, 6)])
     clock.now += holdings.FORGOTTEN_S
-    assert [await look_back.look() for _ in range(10)] == [5, *[0] * 9]
+    assert [await look_back.release_forgotten() for _ in range(10)] == [5, *[0] * 9]
     left = await database.read(holders)
     assert sorted(row[1] for row in left) == [1, 2, 3, 4, 5, 6]
     known.drop((7, n) for n in range(1, 7))

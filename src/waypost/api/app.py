@@ -87,7 +87,7 @@ class Guarded:
             await route(scope, receive, send)
             return
 
-        async def told(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *SECURITY_HEADERS]
             await send(message)
@@ -97,16 +97,16 @@ class Guarded:
             and scope["method"] == "OPTIONS"
             and (known := _methods(self._control, scope["path"]))
         ):
-            await told(
+            await send_with_headers(
                 {
                     "type": "http.response.start",
                     "status": 204,
                     "headers": [(b"allow", ", ".join(sorted(known)).encode())],
                 }
             )
-            await told({"type": "http.response.body", "body": b""})
+            await send_with_headers({"type": "http.response.body", "body": b""})
             return
-        await self._control(scope, receive, told)  # type: ignore[arg-type]
+        await self._control(scope, receive, send_with_headers)  # type: ignore[arg-type]
 
 
 def build_control() -> Litestar:

@@ -131,7 +131,7 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
     operation["tags"] = [path.removeprefix("/v1").split("/")[1]]
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
-        _tidy(parameter)
+        _simplify(parameter)
     statuses = {"503"}
     if handler.opt.get("public"):
         operation["security"] = []
@@ -150,7 +150,7 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
         del operation["parameters"]
 
 
-def _tidy(parameter: Json) -> None:
+def _simplify(parameter: Json) -> None:
     """Remove null from the schema of a query parameter: an omitted parameter is absent, not null."""
     for name in ("deprecated", "allowEmptyValue", "allowReserved"):
         parameter.pop(name, None)

@@ -186,7 +186,7 @@ class Engine:
         return 0.0 if await self.recorder.react_deferred() else POLL_S
 
     async def _release_forgotten(self) -> float:
-        if await self._look_back.look():
+        if await self._look_back.release_forgotten():
             self.webhooks_due.wake_at(now_us())
         return LOOK_BACK_S
 

@@ -73,7 +73,7 @@ class Call:
         async def answer(tx: Tx) -> Answer:
             return Answer(status, _encode(await work(tx)))
 
-        engine, asked = self.engine, await self.asked()
+        engine, asked = self.engine, await self.idempotency_key()
         done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, asked, self.now, answer)
         return self.respond(done)
 
@@ -83,7 +83,7 @@ class Call:
         async def answer() -> Answer:
             return Answer(status, _encode(await work()))
 
-        engine, asked = self.engine, await self.asked()
+        engine, asked = self.engine, await self.idempotency_key()
         done = await idempotency.perform_outside(
             engine.database, engine.encryption, self.workspace_id, asked, self.now, answer
         )
@@ -102,7 +102,7 @@ class Call:
         """Drop the cached API keys, because one was deleted."""
         self._keyring.forget()
 
-    async def asked(self) -> IdempotencyKey | None:
+    async def idempotency_key(self) -> IdempotencyKey | None:
         """Return the Idempotency-Key of a POST with a digest of the request; None without one."""
         request = self._request
         given = request.headers.get("idempotency-key")

@@ -104,7 +104,7 @@ class OrderConnections(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 async def create_checked(call: Call, asked: CreateConnection) -> Response[ConnectionCreated]:
     """Check a new connection with its provider, store it, and return the response."""
     engine = call.engine
-    repeated = await call.asked()
+    repeated = await call.idempotency_key()
     # Before the check: a repeat gets the first response, whatever the provider answers now.
     known = await idempotency.stored_response(engine.database, engine.encryption, call.workspace_id, repeated)
     if known is not None:

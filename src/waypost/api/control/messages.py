@@ -129,7 +129,7 @@ class MessageDetail(Message, kw_only=True):
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
     """Queues a message to an address or a profile, with a template or with its own content."""
     # `MessageRoute` serves this path without the framework; this handler documents it, and a test compares the two.
-    wanted, asked = await call.body(MessageRequest), await call.asked()
+    wanted, asked = await call.body(MessageRequest), await call.idempotency_key()
     return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
 
 
@@ -146,7 +146,7 @@ async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBat
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
         wanted = [_with(one, common) if isinstance(one, MessageRequest) else one for one in wanted]
-    asked = await call.asked()
+    asked = await call.idempotency_key()
     submitted = call.engine.messages.submit_many(
         call.workspace_id,
         wanted,
@@ -335,14 +335,18 @@ async def get_message(call: NamedDependency[Call], id: FromPath[str]) -> Message
 async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Queues a failed or unknown message again. The person may get an unknown message twice."""
     engine = call.engine
-    return call.respond(await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.asked()))
+    return call.respond(
+        await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.idempotency_key())
+    )
 
 
 @post("/v1/messages/{id:str}/cancel", summary="Cancel a message", status_code=200)
 async def cancel_message(call: NamedDependency[Call], id: FromPath[str]) -> Response[MessageAccepted]:
     """Cancels a message that is not sent yet; its status becomes skipped."""
     engine = call.engine
-    return call.respond(await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.asked()))
+    return call.respond(
+        await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.idempotency_key())
+    )
 
 
 async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:

@@ -250,7 +250,7 @@ class ReceiptRoutes:
         finally:
             for future in waiting:
                 # Retrieve the exception, or asyncio logs it as never retrieved.
-                future.add_done_callback(_look)
+                future.add_done_callback(_consume_error)
         return count
 
 
@@ -313,7 +313,7 @@ async def _durable(future: "asyncio.Future[None]") -> None:
         raise Unavailable("The database could not store the receipts. Retry the request.") from error
 
 
-def _look(future: "asyncio.Future[None]") -> None:
+def _consume_error(future: "asyncio.Future[None]") -> None:
     if not future.cancelled():
         future.exception()
 

@@ -71,7 +71,7 @@ class Idle(msgspec.Struct):
     gives: bool
 
 
-class Lane:
+class ConnectionLane:
     """The way to one connection: what was claimed for it and waits, and the calls under way."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Sender:
         self._retry_s = retry_s
         #: The tasks that claim, by connection.
         self._claiming: dict[int, asyncio.Task[None]] = {}
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, ConnectionLane] = {}
         #: What wakes the lines of connections that will have something due in a moment, and when.
         self._alarms: dict[int, tuple[int, asyncio.TimerHandle]] = {}
         #: Connections for which something has come due while their line was at work.
@@ -266,7 +266,7 @@ class Sender:
 
     async def _work(self, connection_id: int) -> None:
         """Claim for one connection, ahead of its calls, until nothing is due."""
-        lane = self._lanes.setdefault(connection_id, Lane())
+        lane = self._lanes.setdefault(connection_id, ConnectionLane())
         try:
             while not self._draining:
                 connection = self._usable(connection_id)
@@ -325,7 +325,7 @@ class Sender:
             return None
         return connection
 
-    def _pump(self, connection_id: int, lane: Lane) -> None:
+    def _pump(self, connection_id: int, lane: ConnectionLane) -> None:
         """Put as many of a lane's calls on the wire as its connection allows; what may not leave is given back."""
         connection = self._usable(connection_id)
         if connection is None or self._draining or self._connections.failing(connection_id):
@@ -343,11 +343,11 @@ class Sender:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
-    def _forget_idle(self, connection_id: int, lane: Lane) -> None:
+    def _forget_idle(self, connection_id: int, lane: ConnectionLane) -> None:
         if not lane.calls and not lane.waiting and connection_id not in self._claiming:
             self._lanes.pop(connection_id, None)
 
-    async def _give_back(self, lane: Lane) -> None:
+    async def _give_back(self, lane: ConnectionLane) -> None:
         """Queue again what a lane has claimed and not put on the wire."""
         ids = [message.id for part in lane.waiting for message in part]
         lane.waiting.clear()
@@ -381,7 +381,7 @@ class Sender:
     async def _claim(self, connection: Connection, wanted: int) -> Claim:
         return await self._move(lambda tx, transitions: claim(tx, connection, wanted, transitions))
 
-    async def _call(self, connection: Connection, lane: Lane, messages: list[Outgoing]) -> None:
+    async def _call(self, connection: Connection, lane: ConnectionLane, messages: list[Outgoing]) -> None:
         """Send what one call takes, and report what came of it."""
         try:
             verdicts = await self._wire.send(connection, messages, now_us())
@@ -393,7 +393,9 @@ class Sender:
         self._connections.note(connection, verdicts, now, self._retry_s)
         for message, verdict in zip(messages, verdicts, strict=True):
             self.outcomes[verdict.outcome] += 1
-            self._journal.report(SendResult(message.id, message.tries + 1, now, _tidy(verdict), connection.version))
+            self._journal.report(
+                SendResult(message.id, message.tries + 1, now, _clean_verdict(verdict), connection.version)
+            )
         lane.note_tried(len(messages))
         # Its slot is free from here on: the next call need not wait for the record of this one.
         task = asyncio.current_task()
@@ -456,7 +458,7 @@ async def _idle(tx: Tx, known: set[int]) -> list[Idle]:
     ]
 
 
-def _tidy(verdict: Verdict) -> Verdict:
+def _clean_verdict(verdict: Verdict) -> Verdict:
     """The verdict, its texts cut and without characters that a database refuses: providers may say anything."""
     texts = (verdict.provider_message_id, verdict.provider_code, verdict.detail, verdict.reason)
     if all(text is None or (len(text) <= ID and text.isprintable()) for text in texts):

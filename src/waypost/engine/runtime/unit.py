@@ -16,7 +16,7 @@ _keys = msgspec.json.Decoder(list[tuple[int, int, str]])
 S = TypeVar("S")
 
 
-class Repeatable(Protocol):
+class Identified(Protocol):
     """An item that clients may send more than once and that takes effect once."""
 
     workspace_id: int
@@ -25,7 +25,7 @@ class Repeatable(Protocol):
     message_key: int
 
 
-R = TypeVar("R", bound=Repeatable)
+R = TypeVar("R", bound=Identified)
 
 
 class NotHeld(Exception):
@@ -199,5 +199,5 @@ class Area(Protocol):
         ...
 
 
-def _same(item: Repeatable, workspace_id: int, message_id: str) -> bool:
+def _same(item: Identified, workspace_id: int, message_id: str) -> bool:
     return item.workspace_id == workspace_id and item.message_id == message_id

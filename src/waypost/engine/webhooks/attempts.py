@@ -26,7 +26,7 @@ class Released(msgspec.Struct):
     deliveries: list[tuple[int, int]]
 
 
-class Settlement(msgspec.Struct):
+class SettledAttempts(msgspec.Struct):
     """What settled attempts give to the rest of the engine."""
 
     #: Endpoints that were disabled.
@@ -41,12 +41,12 @@ async def release_deliveries(tx: Tx, released: list[Released], unit: Unit) -> No
     await tx.run("deliveries.release", rows=_encode(pairs).decode(), node=unit.node)
 
 
-async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_base: float) -> Settlement:
+async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_base: float) -> SettledAttempts:
     """Write what attempts came to, and what follows for their endpoints.
 
     Raises NotHeld when some of the deliveries are no longer held by this process, unless the unit verifies that first.
     """
-    settlement = Settlement([], None)
+    settlement = SettledAttempts([], None)
     ids, now, node, verify_held = unit.ids, unit.now, unit.node, unit.verify_held
     if verify_held:
         pairs = _encode([(a.endpoint_id, a.event_id) for a in attempts]).decode()
@@ -129,7 +129,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
     return settlement
 
 
-async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, settlement: Settlement) -> None:
+async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, settlement: SettledAttempts) -> None:
     """Disable endpoints and put the notices to their owners in the same transaction."""
     ids, now = unit.ids, unit.now
     records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}

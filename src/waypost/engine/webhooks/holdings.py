@@ -62,7 +62,7 @@ class LookBack:
         #: By endpoint, event and node: when the look-back first saw the delivery without a holder.
         self._suspects: dict[Row, float] = {}
 
-    async def look(self) -> int:
+    async def release_forgotten(self) -> int:
         """Read one page, and release deliveries without a holder for FORGOTTEN_S. Return how many were released."""
         node, now = self._ids.node, self._clock()
         self._cursor, found = await self._database.read(_stretch, self._cursor, node)
