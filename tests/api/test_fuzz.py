@@ -40,6 +40,7 @@ from waypost.storage.sqlite import SQLite
 #: What no schema can say: a request with one of these codes has the right shape, and is refused for its meaning.
 MEANING = frozenset(
     {
+        "conflicting_fields",
         "idempotency_key_reused",
         "invalid_address",
         "invalid_state",

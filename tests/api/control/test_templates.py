@@ -278,8 +278,8 @@ async def test_each_variant_can_be_looked_at(client):
     [
         ({"content": {"text": "{{"}}, 400, "invalid_template"),
         ({}, 400, "invalid_template"),
-        ({"content": {"text": "a"}, "person": {}, "profile_id": "pro_0000000000000001"}, 400, "invalid_body"),
-        ({"content": {"text": "a"}, "event": {}, "event_id": "evt_0000000000000001"}, 400, "invalid_body"),
+        ({"content": {"text": "a"}, "person": {}, "profile_id": "pro_0000000000000001"}, 400, "conflicting_fields"),
+        ({"content": {"text": "a"}, "event": {}, "event_id": "evt_0000000000000001"}, 400, "conflicting_fields"),
         ({"content": {"text": "a"}, "profile_id": "pro_0000000000000001"}, 404, "unknown_profile"),
         ({"content": {"text": "a"}, "event_id": "evt_0000000000000001"}, 404, "unknown_event"),
         ({"content": {"text": "a"}, "profile_id": "ada"}, 404, "not_found"),

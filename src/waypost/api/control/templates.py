@@ -319,7 +319,7 @@ async def _preview(call: Call, asked: PreviewTemplate, channel: str, variants: l
     for one, other in (("profile_id", "person"), ("event_id", "event")):
         if getattr(asked, one) is not None and getattr(asked, other) is not None:
             raise Invalid(
-                f"The body has both {one} and {other}. Give only one of them.", code="invalid_body", field=one
+                f"The body has both {one} and {other}. Give only one of them.", code="conflicting_fields", field=one
             )
     compiled = await _check(channel, variants)
 
