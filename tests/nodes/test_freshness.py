@@ -95,7 +95,7 @@ async def test_what_is_deleted_leaves_nothing_in_memory(still: Pair):
         await still.post.send_many([number(n) for n in range(8)], connection_id=public("con", account))
     await eventually(lambda: all(node.engine.dispatcher.held for node in still.nodes))
     for node in still.nodes:
-        node.engine.dispatcher.note_spilled(ids[0], True)
+        node.engine.dispatcher.note_spilled(ids[0])
     for id_ in ids:
         await still.one.database.transact(endpoints.delete_webhook, 1, id_, now_us())
     for account in accounts:
@@ -145,7 +145,7 @@ async def test_what_is_accepted_is_sent_without_any_job(still: Pair):
     (due_at,) = (await still.one.sql("SELECT due_at FROM deliveries WHERE state = 'pending'"))[0]
     assert still.one.engine.webhooks_due._due_at == due_at
     assert due_at > now_us() - 20 * SECOND
-    still.other.engine.dispatcher.note_spilled(endpoint_id, True)
+    still.other.engine.dispatcher.note_spilled(endpoint_id)
     await still.other.post(1)
     assert (still.other.engine.webhooks_due._due_at or due_at) <= now_us()
 

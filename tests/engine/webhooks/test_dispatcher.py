@@ -342,9 +342,9 @@ async def test_room_is_bounded_per_lane_and_together(lanes: Lanes, outside: Outs
     assert dispatcher.room(1) == (LANE_ROOM - 600, True)
     # Claims wait until they are worth it; but retries are let in beside what is fresh.
     assert dispatcher.claim_room(1) == RETRY_ROOM
-    dispatcher.note_spilled(1, True)
+    dispatcher.note_spilled(1)
     assert dispatcher.room(1)[0] == dispatcher.claim_room(1) == 0
-    dispatcher.note_spilled(1, False)
+    dispatcher.clear_spilled(1, dispatcher.spill_mark())
     monkeypatch.setattr(module, "TOTAL_BYTES", 600_000)
     assert not Room(dispatcher).take(1, 1)
     assert not Room(dispatcher).take(2, 1)
@@ -355,10 +355,10 @@ async def test_room_is_bounded_per_lane_and_together(lanes: Lanes, outside: Outs
 
 
 async def test_spilling_is_noted_before_there_is_a_lane(lanes: Lanes):
-    lanes.dispatcher.note_spilled(7, True)
+    lanes.dispatcher.note_spilled(7)
     assert lanes.dispatcher.room(7)[0] == 0
     assert lanes.dispatcher.claim_room(7) == NEW_ROOM
-    lanes.dispatcher.note_spilled(7, False)
+    lanes.dispatcher.clear_spilled(7, lanes.dispatcher.spill_mark())
     assert lanes.dispatcher.room(7)[0] == NEW_ROOM
 
 
@@ -382,7 +382,7 @@ async def test_a_lane_that_keeps_silent_gives_back_when_room_is_short(lanes: Lan
     assert [task.event_id for task in lane.queue] == [2, 3, 4, 5]
     assert lanes.dispatcher.room(1)[0] == 0
     assert lanes.dispatcher.in_trouble(1)
-    lanes.dispatcher.note_spilled(1, False)
+    lanes.dispatcher.clear_spilled(1, lanes.dispatcher.spill_mark())
     assert lanes.dispatcher.claim_room(1) == 0
 
 
@@ -427,7 +427,7 @@ async def test_a_lane_is_forgotten_when_its_endpoint_goes_while_it_is_asked(lane
     receiver = endpoint(outside.hook("leaves", delay=0.2), concurrency=1)
     lanes.offer(receiver, 10)
     await eventually(lambda: outside.count("leaves") == 1)
-    lanes.dispatcher.note_spilled(1, True)
+    lanes.dispatcher.note_spilled(1)
     lanes.dispatcher.configure([], [receiver.id])
     await lanes.ended(receiver, 1)
     await eventually(lambda: not lanes.dispatcher._lanes)
@@ -440,3 +440,15 @@ async def test_a_lane_without_work_is_forgotten(lanes: Lanes, outside: Outside, 
     lanes.offer(receiver, 3)
     await lanes.ended(receiver, 3)
     await eventually(lambda: not lanes.dispatcher._lanes)
+
+
+async def test_what_was_spilled_while_the_database_was_asked_stays_spilled(lanes: Lanes):
+    dispatcher = lanes.dispatcher
+    dispatcher.note_spilled(7)
+    mark = dispatcher.spill_mark()
+    # A batch is committed between the question and its answer: later events may not overtake it.
+    dispatcher.note_spilled(7)
+    dispatcher.clear_spilled(7, mark)
+    assert dispatcher.room(7)[0] == 0
+    dispatcher.clear_spilled(7, dispatcher.spill_mark())
+    assert dispatcher.room(7)[0] == NEW_ROOM

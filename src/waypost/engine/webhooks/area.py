@@ -109,7 +109,7 @@ class WebhookArea:
         self._endpoints.adopt(notes.snapshots)
         self._dispatcher.offer(notes.tasks)
         for endpoint_id in notes.spilled:
-            self._dispatcher.note_spilled(endpoint_id, True)
+            self._dispatcher.note_spilled(endpoint_id)
         if notes.disabled:
             self._dispatcher.configure([], notes.disabled)
         if notes.due_at is not None:

@@ -33,9 +33,10 @@ async def claim_due(
     now = now_us()
     wait = POLL_S
     wanted: list[tuple[Endpoint, int]] = []
+    mark = dispatcher.spill_mark()
     for endpoint_id, workspace_id, due_at in await database.read(_due_endpoints):
         if due_at is None or due_at > now:
-            dispatcher.note_spilled(endpoint_id, False)
+            dispatcher.clear_spilled(endpoint_id, mark)
             if due_at is not None:
                 alarm.wake_at(due_at)
             continue
@@ -48,6 +49,7 @@ async def claim_due(
     wanted.sort(key=lambda one: dispatcher.in_trouble(one[0].id))
     for start in range(0, len(wanted), LANES):
         some = wanted[start : start + LANES]
+        mark = dispatcher.spill_mark()
         found = await database.transact(_claim, some, ids.node, now)
         for endpoint, room in some:
             tasks = found.get(endpoint.id)
@@ -57,7 +59,10 @@ async def claim_due(
                 wait = min(wait, 0.01)
                 continue
             dispatcher.offer(tasks)
-            dispatcher.note_spilled(endpoint.id, len(tasks) >= room)
+            if len(tasks) >= room:
+                dispatcher.note_spilled(endpoint.id)
+            else:
+                dispatcher.clear_spilled(endpoint.id, mark)
             if len(tasks) >= room:
                 wait = min(wait, TROUBLED_S if dispatcher.in_trouble(endpoint.id) else 0.01)
     return wait

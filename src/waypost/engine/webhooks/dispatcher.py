@@ -101,7 +101,8 @@ class Dispatcher:
         self._crowds: tuple[deque[tuple[Lane, int]], ...] = (deque(), deque(), deque())
         self._tickets = itertools.count(1)
         #: Endpoints of which some deliveries had to stay in the database.
-        self._spilled: set[int] = set()
+        self._spilled: dict[int, int] = {}
+        self._spills = itertools.count(1)
         self._draining = False
         #: What was offered and is not settled or released yet. The event loop's own.
         self.holdings = Holdings()
@@ -163,12 +164,18 @@ class Dispatcher:
         lane = self._lanes.get(endpoint_id)
         return lane is not None and lane.health is Health.SICK
 
-    def note_spilled(self, endpoint_id: int, spilled: bool) -> None:
-        """Whether some of what the endpoint is owed is in the database only: then later events go there too."""
-        if spilled:
-            self._spilled.add(endpoint_id)
-        else:
-            self._spilled.discard(endpoint_id)
+    def spill_mark(self) -> int:
+        """A mark of this moment, to be taken before the database is asked what is owed; see `clear_spilled`."""
+        return next(self._spills)
+
+    def note_spilled(self, endpoint_id: int) -> None:
+        """Some of what the endpoint is owed is in the database only: later events go there too."""
+        self._spilled[endpoint_id] = next(self._spills)
+
+    def clear_spilled(self, endpoint_id: int, mark: int) -> None:
+        """Nothing of the endpoint was left in the database at that mark; what was spilled since then still is there."""
+        if self._spilled.get(endpoint_id, mark) <= mark:
+            self._spilled.pop(endpoint_id, None)
 
     def offer(self, tasks: list[Task]) -> None:
         """Take over deliveries that are committed as held by this process."""
@@ -271,7 +278,7 @@ class Dispatcher:
                 self._change(lane, endpoint)
                 self._pump(lane)
         for endpoint_id in gone:
-            self._spilled.discard(endpoint_id)
+            self._spilled.pop(endpoint_id, None)
             lane = self._lanes.get(endpoint_id)
             if lane is not None:
                 lane.stopped = lane.gone = True
@@ -311,7 +318,7 @@ class Dispatcher:
             self._hold(lane, -len(back), -size)
             if keep:
                 # What comes later stays behind it, in the database.
-                self._spilled.add(lane.endpoint.id)
+                self._spilled[lane.endpoint.id] = next(self._spills)
             self._release(back)
 
     def _free(self, health: Health) -> int:
