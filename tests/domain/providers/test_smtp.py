@@ -21,12 +21,14 @@ from waypost.domain.providers.smtp import (
 )
 
 TALK = b"220 hi\r\n250-first\r\n250-second\r\n250 third\r\n354\n550 5.1.1 n\xc3\xb6\r\n"
-REPLIES = [
-    SmtpReply(220, "hi"),
-    SmtpReply(250, "first\nsecond\nthird"),
-    SmtpReply(354, ""),
-    SmtpReply(550, "5.1.1 nö"),
-]
+
+
+def reply_of(code: int, text: str) -> SmtpReply:
+    """A reply with these lines."""
+    return SmtpReply(code, tuple(text.encode().split(b"\n")))
+
+
+REPLIES = [reply_of(220, "hi"), reply_of(250, "first\nsecond\nthird"), reply_of(354, ""), reply_of(550, "5.1.1 nö")]
 
 
 @given(st.lists(st.integers(0, len(TALK)), max_size=10))
@@ -48,7 +50,16 @@ def is_whole(end: int) -> bool:
 
 @pytest.mark.parametrize(
     "data",
-    [b"HTTP/1.1 400 Bad\r\n", b"\r\n", b"25 x\r\n", b"2500 x\r\n", b"150 x\r\n", b"650 x\r\n", b"\x16\x03\x01\n"],
+    [
+        b"HTTP/1.1 400 Bad\r\n",
+        b"\r\n",
+        b"25 x\r\n",
+        b"2500 x\r\n",
+        b"150 x\r\n",
+        b"650 x\r\n",
+        b"250 a\rb\r\n",
+        b"\x16\x03\x01\n",
+    ],
 )
 def test_what_is_no_reply(data):
     with pytest.raises(ValueError, match="not a line"):
@@ -78,10 +89,10 @@ def test_whatever_comes_is_a_reply_or_refused(data):
 
 def test_what_a_server_offers():
     text = "mail.test\nPIPELINING\nSIZE 1000\nStartTLS\nAUTH plain LOGIN\nAUTH=XOAUTH2\nSMTPUTF8\n\n  \nFOO BAR"
-    assert read_capabilities(SmtpReply(250, text)) == SmtpCapabilities(
+    assert read_capabilities(reply_of(250, text)) == SmtpCapabilities(
         True, True, True, True, frozenset({"PLAIN", "LOGIN", "XOAUTH2"})
     )
-    assert read_capabilities(SmtpReply(250, "PIPELINING is my name")) == SmtpCapabilities()
+    assert read_capabilities(reply_of(250, "PIPELINING is my name")) == SmtpCapabilities()
 
 
 def test_commands():

@@ -32,9 +32,9 @@ from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.ids import public
 from waypost.engine.messaging import sending
 from waypost.engine.messaging.acceptance import cancel, repeat, take_by_hand
+from waypost.engine.messaging.connection_lane import MOST_AHEAD, ConnectionLane, divide
 from waypost.engine.messaging.queue import claim, recover_orphaned, reroute_queued
 from waypost.engine.messaging.recording import SendResult
-from waypost.engine.messaging.sending import divide
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.process import Engine
 from waypost.engine.providers import connection_records
@@ -965,7 +965,7 @@ async def test_two_processes_share_a_connection_and_one_dies(
             assert len(rows) == 3200
             assert {row["status"] for row in rows} == {"sent", "unknown"}
             # Only what was on the wire, or claimed ahead of it, and what the last claim took: two calls of 100 at once.
-            assert len(unknown) <= 2 * (2 * 100 + sending.MOST_AHEAD)
+            assert len(unknown) <= 2 * (2 * 100 + MOST_AHEAD)
             taken = Counter(sent["address"] for sent in post.taken())
             assert set(taken.values()) == {1}
             assert {row["address"] for row in rows if row["status"] == "sent"} <= taken.keys()
@@ -1199,3 +1199,21 @@ async def _forget(tx: Tx) -> None:
     await transitions.write(tx)
     await tx.run("messages.delete", ids=ids, settled_before=1 << 62)
     await tx.run("message_contents.delete", ids=ids)
+
+
+def test_what_waits_claimed_covers_four_claims_within_bounds():
+    lane = ConnectionLane(100.0)
+    assert lane.ahead(100.05) == 0
+    lane.note_tried(400)
+    # 2,000 a second; claims take no time yet, so the least applies.
+    assert lane.ahead(100.2) == pytest.approx(200, abs=2)
+    for _ in range(50):
+        lane.note_claim(0.05)
+    assert lane.ahead(100.2) == pytest.approx(400, abs=2)
+    for _ in range(50):
+        lane.note_claim(3.0)
+    assert lane.ahead(100.2) == pytest.approx(1000, abs=2)
+    lane.note_tried(1_000_000)
+    assert lane.ahead(100.4) == MOST_AHEAD
+    # A provider that takes nothing any more has no room.
+    assert lane.ahead(100.6) == 0

@@ -43,10 +43,11 @@ def mail(
     tls: str = "none",
     sender: str = "shop@example.com",
     user: tuple[str, str] = ("", ""),
+    sessions: int = 0,
 ) -> Request:
     """A mail for some people."""
     envelope = Envelope(sender, recipients or ("ann@example.org",), *user, tls)
-    return Request(url, body, [], timeout_ms, envelope=envelope)
+    return Request(url, body, [], timeout_ms, envelope=envelope, sessions=sessions)
 
 
 async def send(outbound: Outbound, request: Request) -> Response:
@@ -413,7 +414,7 @@ async def test_conversations_end(outbound, monkeypatch):
         assert server.connections == 2
         await eventually(lambda: not server.open)
     assert server.heard.count("QUIT") == 2
-    assert outbound._smtp_pool._idle == {}
+    await eventually(lambda: outbound._smtp_pool.sessions == 0)
 
 
 async def test_whoever_gives_up_leaves_nothing_behind(outbound):
@@ -426,7 +427,7 @@ async def test_whoever_gives_up_leaves_nothing_behind(outbound):
             await task
         await eventually(lambda: not server.open)
         assert (await send(outbound, mail(url))).status == 250
-    assert not outbound._smtp_pool._busy
+    assert outbound._smtp_pool.sessions == 1
 
 
 async def test_stopping_tells_how_far_it_came():
@@ -456,3 +457,141 @@ async def test_many_mails_at_once_each_arrive_once(outbound):
 
         assert await asyncio.gather(*(one(number) for number in range(1000))) == [250] * 1000
     assert sorted(recipients[0] for _, recipients, _ in server.mails) == sorted(f"{n}@example.org" for n in range(1000))
+
+
+class Overlapping:
+    """A server with PIPELINING that keeps what each read brought, and treats what overlaps a mail as a test says."""
+
+    def __init__(self, habit: str = "good") -> None:
+        self.habit = habit
+        self.reads: list[bytes] = []
+        self.mails: list[str] = []
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        writer.write(b"220 hi\r\n")
+        buffer, in_data, recipient = b"", False, ""
+        while data := await reader.read(65_536):
+            self.reads.append(data)
+            buffer += data
+            while (end := buffer.find(b"\r\n.\r\n" if in_data else b"\r\n")) >= 0:
+                line, buffer = buffer[:end], buffer[end + (5 if in_data else 2) :]
+                if in_data:
+                    in_data = False
+                    self.mails.append(recipient)
+                    writer.write(b"250 2.0.0 taken\r\n")
+                    if buffer and self.habit != "good":
+                        buffer = self.spoil(buffer, writer)
+                elif line.startswith(b"EHLO"):
+                    writer.write(b"250-hi\r\n250 PIPELINING\r\n")
+                elif line.startswith(b"RCPT"):
+                    recipient = line.partition(b"<")[2].rstrip(b">").decode()
+                    writer.write(b"250 ok\r\n" if recipient[0] != "x" else b"550 5.1.1 who\r\n")
+                elif line == b"DATA":
+                    in_data = recipient[0] != "x"
+                    writer.write(b"354 go on\r\n" if in_data else b"503 5.5.1 no\r\n")
+                else:
+                    writer.write(b"250 ok\r\n")
+
+    def spoil(self, buffer: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Do what broken servers do with commands that came too early for them."""
+        if self.habit == "refuses":
+            writer.write(b"503 5.5.0 pipelining\r\n" * buffer.count(b"\r\n"))
+        elif self.habit == "closes":
+            writer.close()
+        # Otherwise it forgets them.
+        return b""
+
+    @property
+    def overlapping(self) -> int:
+        """How many mails were followed by commands in the same read."""
+        return sum(b"\r\n.\r\nMAIL FROM" in data for data in self.reads)
+
+
+async def send_at_once(outbound: Outbound, url: str, recipients: list[str], **options) -> list[Response]:
+    """The responses to mails that are all under way at the same time."""
+    return await asyncio.gather(*(send(outbound, mail(url, one, **options)) for one in recipients))
+
+
+async def test_commands_follow_the_data_of_the_mail_before(outbound):
+    server = Overlapping()
+    people = [f"{number}@example.org" for number in range(20)]
+    async with listening(server.serve) as port:
+        responses = await send_at_once(outbound, f"smtp://127.0.0.1:{port}", people, sessions=1)
+    assert [(one.status, one.stage, one.sent) for one in responses] == [(250, "message", True)] * 20
+    assert server.mails == people
+    assert server.connections == 1
+    # All but the first follow another one: a round trip each.
+    assert server.overlapping == 19
+
+
+async def test_a_refused_recipient_between_others_is_refused_alone(outbound):
+    server = Overlapping()
+    people = [f"{'x' if number % 3 == 1 else 'a'}{number}@example.org" for number in range(12)]
+    async with listening(server.serve) as port:
+        responses = await send_at_once(outbound, f"smtp://127.0.0.1:{port}", people, sessions=1)
+    assert [one.status for one in responses] == [550 if one[0] == "x" else 250 for one in people]
+    assert {one.stage for one in responses if one.status == 550} == {"recipient"}
+    assert server.mails == [one for one in people if one[0] != "x"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("habit", ["refuses", "closes", "forgets"])
+async def test_a_server_that_cannot_overlap_gets_each_mail_once_all_the_same(outbound, habit):
+    server = Overlapping(habit)
+    people = [f"{number}@example.org" for number in range(6)]
+    async with listening(server.serve) as port:
+        url = f"smtp://127.0.0.1:{port}"
+        responses = await send_at_once(outbound, url, people, sessions=1, timeout_ms=400)
+        assert [(one.status, one.error) for one in responses] == [(250, None)] * 6
+        assert sorted(server.mails) == people
+        if habit != "closes":
+            # Found out once, it is not tried again.
+            assert server.overlapping == 1
+
+
+@pytest.mark.parametrize("goodbye", ["421 4.7.0 enough", ""])
+async def test_a_server_of_one_mail_a_session_gets_each_once(outbound, goodbye):
+    server = MailServer(close_after=1, goodbye=goodbye)
+    people = [f"{number}@example.org" for number in range(8)]
+    async with mail_server(server) as url:
+        responses = await send_at_once(outbound, url, people, sessions=2)
+    assert [one.status for one in responses] == [250] * 8
+    assert sorted(to for _, (to,), _ in server.mails) == people
+
+
+async def test_there_are_never_more_sessions_than_allowed(outbound):
+    most = 0
+
+    class Counting(MailServer):
+        async def serve(self, reader, writer):
+            nonlocal most
+            most = max(most, len(self.open) + 1)
+            await super().serve(reader, writer)
+
+    server = Counting(close_after=7)
+    people = [f"{number}@example.org" for number in range(100)]
+    async with mail_server(server) as url:
+        responses = await send_at_once(outbound, url, people, sessions=3)
+    assert [one.status for one in responses] == [250] * 100
+    assert sorted(to for _, (to,), _ in server.mails) == sorted(people)
+    assert most == 3
+
+
+async def test_when_the_end_of_a_mail_is_lost_only_the_next_one_is_sent_again(outbound):
+    server = MailServer(replies={"MESSAGE": [CLOSE_AFTER]})
+    async with mail_server(server) as url:
+        first, second = await send_at_once(outbound, url, ["ann@example.org", "bob@example.org"], sessions=1)
+    assert (first.status, word(first), first.sent, first.stage) == (None, "connection_lost", True, "message")
+    assert (second.status, second.sent) == (250, True)
+    assert [to for _, (to,), _ in server.mails] == ["bob@example.org"]
+    assert server.heard.count("RCPT TO:<ann@example.org>") == 1
+
+
+async def test_mails_that_wait_for_a_session_open_their_own_when_none_can_be_opened(outbound):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"smtp://127.0.0.1:{taken.getsockname()[1]}"
+        responses = await send_at_once(outbound, url, ["a@b.example", "c@d.example", "e@f.example"], sessions=1)
+    assert [(word(one), one.sent) for one in responses] == [("connect", False)] * 3

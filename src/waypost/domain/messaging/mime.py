@@ -144,7 +144,7 @@ def build_mail(
     reply_to: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return a mail with its text, its HTML or both, with CRLF line ends; the same for the same arguments.
+    """Return a mail with its text, its HTML or both; the same for the same arguments. Every line ends in CRLF.
 
     `sender` and `reply_to` are used if the content names none. `message_id` has no angle brackets and must be unique
     per mail; `now` is in microseconds. `headers` are added to those of the content, which take precedence. Raise
@@ -200,7 +200,7 @@ def _part(subtype: str, text: str, avoid: bytes) -> bytes:
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
     plain = not data.translate(None, _PLAIN_TEXT) and not (avoid and avoid in data)
-    if plain and max(map(len, data.split(b"\n"))) < LONGEST_LINE:
+    if plain and not _has_long_line(data):
         encoding = b"7bit"
     elif 2 * (len(data) - len(data.translate(None, _BEYOND_ASCII)) + data.count(b"=")) < 0.34 * len(data):
         encoding = b"quoted-printable"
@@ -214,6 +214,17 @@ def _part(subtype: str, text: str, avoid: bytes) -> bytes:
         encoding,
         data,
     )
+
+
+def _has_long_line(data: bytes) -> bool:
+    """Return whether a line is too long for a mail, without looking at every line."""
+    start = 0
+    while len(data) - start >= LONGEST_LINE:
+        end = data.rfind(b"\n", start, start + LONGEST_LINE)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _header(name: str, value: str) -> str:

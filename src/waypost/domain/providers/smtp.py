@@ -13,7 +13,8 @@ CLOSING = 421
 #: Characters that are kept of the text of a reply.
 KEPT_TEXT = 2000
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?\Z")
+#: The reply codes, by their bytes.
+_CODES = {b"%d" % code: code for code in range(200, 600)}
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|\Z)")
 #: What would end a command, its line or the angle brackets around an address.
 _FORBIDDEN_IN_COMMAND = re.compile(r"[\x00-\x20\x7f<>]")
@@ -36,8 +37,13 @@ class SmtpReply(msgspec.Struct, frozen=True):
     """A reply of a server."""
 
     code: int
-    #: The lines of the reply without their codes.
-    text: str
+    #: Its lines without their codes.
+    lines: tuple[bytes, ...]
+
+    @property
+    def text(self) -> str:
+        """Return the lines as a text."""
+        return b"\n".join(self.lines).decode("utf-8", "replace")
 
 
 class SmtpReplyParser:
@@ -45,7 +51,7 @@ class SmtpReplyParser:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._size = 0
 
     @property
@@ -58,14 +64,18 @@ class SmtpReplyParser:
         found: list[SmtpReply] = []
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            match = _LINE.match(line.removesuffix(b"\r"))
-            if match is None:
+            line = line.removesuffix(b"\r")
+            code, sign = _CODES.get(line[:3]), line[3:4]
+            if code is None or sign not in b" -" or b"\r" in line:
                 raise ValueError(f"{line[:80]!r} is not a line of an SMTP reply")
+            if sign != b"-" and not self._lines:
+                found.append(SmtpReply(code, (line[4:],)))
+                continue
             self._size += len(line)
             if self._size <= LONGEST_REPLY:
-                self._lines.append((match[3] or b"").decode("utf-8", "replace"))
-            if match[2] != b"-":
-                found.append(SmtpReply(int(match[1]), "\n".join(self._lines)))
+                self._lines.append(line[4:])
+            if sign != b"-":
+                found.append(SmtpReply(code, tuple(self._lines)))
                 self._lines, self._size = [], 0
         if self._size > LONGEST_REPLY or len(self._rest) > LONGEST_REPLY:
             raise ValueError(f"a reply has more than {LONGEST_REPLY} bytes")
@@ -128,14 +138,15 @@ def plain_login(username: str, password: str) -> bytes:
     return b"AUTH PLAIN " + b64encode(f"\0{username}\0{password}".encode()) + b"\r\n"
 
 
-def dot_stuff(mail: bytes) -> bytes:
+def dot_stuff(mail: bytes, *, canonical: bool = False) -> bytes:
     """Return a mail encoded for DATA: dots at line starts doubled, a lone dot at the end (RFC 5321, 4.5.2).
 
     Other line ends become CRLF: servers disagree about them, which would allow SMTP smuggling of a second mail.
+    `canonical`: every line of the mail ends in CRLF and nothing else is a line end, so that this need not be checked.
     """
-    if mail.count(b"\n") != (ends := mail.count(b"\r\n")) or mail.count(b"\r") != ends:
+    if not canonical and (mail.count(b"\n") != (ends := mail.count(b"\r\n")) or mail.count(b"\r") != ends):
         mail = re.sub(rb"\r\n|\r|\n", b"\r\n", mail)
-    if mail.startswith(b".") or b"\n." in mail:
+    if mail.startswith(b".") or b"\r\n." in mail:
         mail = re.sub(rb"(?m)^\.", b"..", mail)
     return mail + (b".\r\n" if mail.endswith(b"\r\n") or not mail else b"\r\n.\r\n")
 

@@ -1,9 +1,8 @@
-"""Messages on their way out: a line for every connection that has something due, each at its own pace."""
+"""Send messages: a lane for each connection that has messages due, each at its own pace."""
 
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from waypost.domain.messaging.receipt import ID, WORDS, clean
 from waypost.domain.providers.connection import Connection
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.ids import public
+from waypost.engine.messaging.connection_lane import ConnectionLane, divide
 from waypost.engine.messaging.queue import (
     Claim,
     claim,
@@ -39,71 +39,37 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: How often the database is asked what is due: another process may have queued something.
+#: How often the database is polled for what is due: another process may have queued messages.
 POLL_S = 1.0
-#: A line that is held back by its limit waits at least so long, so that its next call is worth making.
+#: A lane that its rate limit holds back waits at least this long, so that its next claim takes several messages.
 PACE_S = 0.05
-#: Timers may ring a little before their time.
+#: Timers may fire a little early.
 EARLY_S = 0.001
-#: Wait after the store was away.
+#: The pause after the database was unavailable.
 PAUSE_S = 0.5
-#: Messages that one transaction claims at most, and that one step of the chores moves.
+#: The most messages that one transaction claims, and that one step of a recovery job moves.
 MOST = 1000
 STEP = 500
-#: Messages are claimed ahead of their calls: what leaves in this time at the connection's present pace, in seconds, and
-#: at most so many. So transactions carry many messages, and the wire does not wait for them.
-AHEAD_S = 0.15
-MOST_AHEAD = 500
-#: A claim that was kept although the store could not say so is noticed after so long, and looked for so often.
+#: A claim that was committed although the database could not confirm it: the age at which it is recovered, and how
+#: often the job looks for one.
 FORGOTTEN_S = 60.0
 LOOK_BACK_S = 10.0
 
 
 class Idle(msgspec.Struct):
-    """A connection that has messages queued and does not send."""
+    """A connection that has queued messages and does not send."""
 
     id: int
     workspace_id: int
     channel: str
-    #: Deleted: it never will.
+    #: Whether it was deleted.
     gone: bool
-    #: Whether its messages may go to another one: not when it only cannot be read here.
+    #: Whether its messages may go to another connection; not when only this process cannot read it.
     gives: bool
 
 
-class ConnectionLane:
-    """The way to one connection: what was claimed for it and waits, and the calls under way."""
-
-    def __init__(self) -> None:
-        #: Calls' worth of claimed messages that are not on the wire yet.
-        self.waiting: deque[list[Outgoing]] = deque()
-        self.claimed = 0
-        self.calls: set[asyncio.Task[None]] = set()
-        #: Tells the task that claims: a call ended.
-        self.freed = asyncio.Event()
-        #: Messages that were tried since `since`, and how many that is a second.
-        self._tried = 0
-        self._since = time.monotonic()
-        self._rate = 0.0
-
-    def note_tried(self, count: int) -> None:
-        """So many messages came back from the wire."""
-        self._tried += count
-
-    def ahead(self) -> int:
-        """How many messages may wait claimed: what leaves within AHEAD_S at the present pace.
-
-        They are `sending` already: after a kill nobody can tell that they were not sent. At a slow provider it is none.
-        """
-        now = time.monotonic()
-        if now - self._since >= AHEAD_S:
-            self._rate = self._tried / (now - self._since)
-            self._tried, self._since = 0, now
-        return min(int(self._rate * AHEAD_S), MOST_AHEAD)
-
-
 class Sender:
-    """Claims what is due, connection by connection, hands it to the wire, and reports what came of it."""
+    """Claims due messages, connection by connection, sends them, and reports the results to the journal."""
 
     def __init__(
         self,
@@ -122,27 +88,34 @@ class Sender:
         self._recorder = recorder
         self._ids = ids
         self._retry_s = retry_s
-        #: The tasks that claim, by connection.
+        #: The tasks that claim messages, by connection.
         self._claiming: dict[int, asyncio.Task[None]] = {}
         self._lanes: dict[int, ConnectionLane] = {}
-        #: What wakes the lines of connections that will have something due in a moment, and when.
+        #: Timers that wake lanes whose next message is due soon, and their times.
         self._alarms: dict[int, tuple[int, asyncio.TimerHandle]] = {}
-        #: Connections for which something has come due while their line was at work.
+        #: Connections for which messages became due while their lane was at work.
         self._again: set[int] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        #: Messages that were claimed here and whose tries are not recorded yet.
+        #: Messages that this process claimed and whose results are not recorded yet.
         self._held: set[int] = set()
         self._looked_back = now_us()
-        #: Connections that were paused a moment ago, and what lets their lines know.
+        #: Connections that were just paused, until the registry has read them again.
         self._broken: set[int] = set()
         self._others: set[asyncio.Task[None]] = set()
         self._draining = False
-        #: How many processes send through the same connections; each takes its share of their concurrency.
-        self.share = 1
         self.outcomes = dict.fromkeys(SendOutcome, 0)
 
+    @property
+    def share(self) -> int:
+        """How many processes send through the same connections; each takes its share of their concurrency."""
+        return self._wire.share
+
+    @share.setter
+    def share(self, processes: int) -> None:
+        self._wire.share = processes
+
     def wake(self, connections: Iterable[int]) -> None:
-        """Something is due for these connections."""
+        """Start the lanes of these connections: they have messages due."""
         for id_ in connections:
             self._again.add(id_)
             if id_ not in self._claiming and not self._draining:
@@ -150,11 +123,11 @@ class Sender:
 
     @property
     def in_flight(self) -> int:
-        """Calls under way."""
+        """How many calls are under way."""
         return len(self._calls)
 
     async def stop(self, within: float) -> None:
-        """Start nothing more, give back what is not on the wire, and let what is on it come back."""
+        """Start no more calls, queue again what is claimed and not on the wire, and wait for the calls under way."""
         self._draining = True
         for _, alarm in self._alarms.values():
             alarm.cancel()
@@ -171,11 +144,11 @@ class Sender:
         await asyncio.gather(*self._claiming.values(), *self._calls, return_exceptions=True)
 
     def recorded(self, results: list[SendResult]) -> None:
-        """After a commit: these results are in the database, so their messages are no longer held."""
+        """Stop holding the messages of these results, which were just committed."""
         self._held.difference_update(result.message_id for result in results)
 
     def follow(self, notes: MessagingNotes) -> None:
-        """After a commit: send what became due, and stop using connections that their providers refuse."""
+        """After a commit: send what became due, and stop using connections that were paused."""
         self.recorded(notes.results)
         for connection_id, due_at in notes.due.items():
             self._wake_at(connection_id, due_at)
@@ -192,7 +165,7 @@ class Sender:
             task.add_done_callback(self._others.discard)
 
     def _wake_at(self, connection_id: int, due_at: int) -> None:
-        """Something is due for this connection at that time; what comes later than the database is asked, it says."""
+        """Wake the lane of a connection at a time; the poll finds what is due after the next poll."""
         wait = (due_at - now_us()) / SECOND
         if wait <= 0:
             self.wake([connection_id])
@@ -210,7 +183,7 @@ class Sender:
         self.wake([connection_id])
 
     async def poll_due(self) -> float:
-        """Ask the database what is due; for the clock. Gives back the seconds until it wants to be asked again."""
+        """Wake the lanes that have messages due; return the seconds until the next poll."""
         now = now_us()
         soonest = now + int(POLL_S * SECOND)
         ready = []
@@ -223,7 +196,7 @@ class Sender:
         return max((soonest - now_us()) / SECOND, 0.005)
 
     async def recover(self) -> float:
-        """Settle what dead processes left, and move what waits at connections that cannot send; for the clock."""
+        """Settle messages of ended processes, and reroute those that cannot be sent. Return the next pause."""
         repeatable = {c.id for c in self._connections.all() if c.connector.idempotent}
 
         busy = False
@@ -237,7 +210,7 @@ class Sender:
         return 0.02 if busy else POLL_S
 
     async def _look_back(self) -> None:
-        """Queue again what was claimed for this process without its knowing."""
+        """Queue again messages whose claim this process does not know of."""
         before = now_us() - int(FORGOTTEN_S * SECOND)
         if await self._database.read(_forgotten, self._ids.node, before, self._held):
             await self._move(lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held))
@@ -254,7 +227,7 @@ class Sender:
         )
 
     async def _move(self, work: Callable[[Tx, Transitions], Awaitable[T]]) -> T:
-        """What `work(tx, moves)` gives back, once the moves that it made are durable."""
+        """Return the result of `work(tx, transitions)` once the transitions are durable."""
 
         async def write(tx: Tx, unit: Unit) -> T:
             transitions = Transitions(unit)
@@ -265,39 +238,44 @@ class Sender:
         return await self._recorder.perform(write)
 
     async def _work(self, connection_id: int) -> None:
-        """Claim for one connection, ahead of its calls, until nothing is due."""
-        lane = self._lanes.setdefault(connection_id, ConnectionLane())
+        """Claim the messages of one connection, ahead of its calls, until none is due."""
+        lane = self._lanes.setdefault(connection_id, ConnectionLane(time.monotonic()))
         try:
             while not self._draining:
                 connection = self._usable(connection_id)
                 if connection is None:
-                    # Whoever lets it send again asks the database what is due.
+                    # When it may send again, the poll finds what is due.
                     self._again.discard(connection_id)
                     await self._give_back(lane)
                     return
-                slots, size = max(connection.concurrency // self.share, 1), connection.connector.batch_size
-                ahead = lane.ahead()
+                slots, size = self._wire.calls(connection), connection.connector.batch_size
+                ahead = lane.ahead(time.monotonic())
                 health = self._connections.health(connection_id)
                 if health.failures >= FAILURE_THRESHOLD:
                     await self._give_back(lane)
                     if health.failing(now_us()):
                         await self._back_off(connection, health.open_until)
                         return
-                    # One message finds out whether it recovered.
+                    # One message shows whether it has recovered.
                     slots, size, ahead = 1, 1, 0
-                room = max(slots - len(lane.calls), 0) * size + ahead - lane.claimed
-                if room <= 0 or room * 2 < min(slots * size + ahead, MOST):
-                    # Claims are worth their transaction in numbers.
+                free = max(slots - len(lane.calls), 0) * size
+                room = free + ahead - lane.claimed
+                # A claim is worth its transaction if it takes half of what may be claimed in all.
+                worth = (min(slots * size + ahead, MOST) + 1) // 2
+                if room <= 0 or room < worth:
+                    lane.low_water = ahead - worth
                     lane.freed.clear()
                     await lane.freed.wait()
                     continue
                 self._again.discard(connection_id)
+                began = time.monotonic()
                 try:
                     found = await self._claim(connection, min(room, MOST))
                 except Error as error:
                     log.warning("could not claim messages", action="claim_failed", error=error.detail)
                     await asyncio.sleep(PAUSE_S)
                     continue
+                lane.note_claim(time.monotonic() - began)
                 self._held.update(message.id for message in found.messages)
                 lane.waiting += divide(found.messages, connection.connector.batch_size)
                 lane.claimed += len(found.messages)
@@ -319,14 +297,14 @@ class Sender:
                 self.wake([connection_id])
 
     def _usable(self, connection_id: int) -> Connection | None:
-        """The connection, if messages may be sent through it."""
+        """Return the connection, or None if no message may be sent through it."""
         connection = self._connections.by_number(connection_id)
         if connection is None or not _sends(connection) or connection_id in self._broken:
             return None
         return connection
 
     def _pump(self, connection_id: int, lane: ConnectionLane) -> None:
-        """Put as many of a lane's calls on the wire as its connection allows; what may not leave is given back."""
+        """Start as many calls of a lane as its connection allows; queue again what may not be sent."""
         connection = self._usable(connection_id)
         if connection is None or self._draining or self._connections.failing(connection_id):
             if lane.waiting and not self._draining:
@@ -334,21 +312,24 @@ class Sender:
                 self._others.add(task)
                 task.add_done_callback(self._others.discard)
             return
-        slots = max(connection.concurrency // self.share, 1)
-        while lane.waiting and len(lane.calls) < slots:
-            part = lane.waiting.popleft()
-            lane.claimed -= len(part)
-            call = asyncio.create_task(self._call(connection, lane, part))
+        calls = self._wire.calls(connection)
+        while lane.waiting and len(lane.calls) < calls:
+            call = asyncio.create_task(self._send_parts(connection, lane, self._next_part(lane)))
             lane.calls.add(call)
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
+
+    def _next_part(self, lane: ConnectionLane) -> list[Outgoing]:
+        part = lane.waiting.popleft()
+        lane.claimed -= len(part)
+        return part
 
     def _forget_idle(self, connection_id: int, lane: ConnectionLane) -> None:
         if not lane.calls and not lane.waiting and connection_id not in self._claiming:
             self._lanes.pop(connection_id, None)
 
     async def _give_back(self, lane: ConnectionLane) -> None:
-        """Queue again what a lane has claimed and not put on the wire."""
+        """Queue again what a lane has claimed and not sent."""
         ids = [message.id for part in lane.waiting for message in part]
         lane.waiting.clear()
         lane.claimed = 0
@@ -356,7 +337,7 @@ class Sender:
             return
         with contextlib.suppress(Error):
             await self._move(lambda tx, transitions: queue_unsent(tx, transitions, ids))
-        # What could not be given back is found by the look-back: it is no longer held.
+        # The look-back finds what could not be queued again, since it is no longer held.
         self._held.difference_update(ids)
         lane.freed.set()
 
@@ -365,7 +346,7 @@ class Sender:
             await self._give_back(lane)
 
     async def _back_off(self, connection: Connection, until: int) -> None:
-        """Let a connection that takes nothing rest; what may go through another one goes there."""
+        """Pause the lane of a failing connection, and reroute the messages that another connection may send."""
         self._again.discard(connection.id)
         self._wake_at(connection.id, until)
         order = self._connections.preferred(connection.workspace_id, connection.channel)
@@ -381,12 +362,35 @@ class Sender:
     async def _claim(self, connection: Connection, wanted: int) -> Claim:
         return await self._move(lambda tx, transitions: claim(tx, connection, wanted, transitions))
 
-    async def _call(self, connection: Connection, lane: ConnectionLane, messages: list[Outgoing]) -> None:
-        """Send what one call takes, and report what came of it."""
+    async def _send_parts(self, connection: Connection, lane: ConnectionLane, part: list[Outgoing]) -> None:
+        """Send what one call takes, then what the next one takes, while there is something to send."""
+        task = asyncio.current_task()
+        while True:
+            await self._send_part(connection, lane, part)
+            if (
+                not lane.waiting
+                or self._draining
+                or self._usable(connection.id) is not connection
+                or self._connections.failing(connection.id)
+                or len(lane.calls) > self._wire.calls(connection)
+            ):
+                break
+            part = self._next_part(lane)
+            if lane.claimed <= lane.low_water:
+                lane.freed.set()
+        # The slot is free before the results are recorded.
+        if task is not None:
+            lane.calls.discard(task)
+        self._pump(connection.id, lane)
+        lane.freed.set()
+        self._forget_idle(connection.id, lane)
+
+    async def _send_part(self, connection: Connection, lane: ConnectionLane, messages: list[Outgoing]) -> None:
+        """Send the messages of one call, and report the results."""
         try:
             verdicts = await self._wire.send(connection, messages, now_us())
         except Exception:
-            # Nobody can tell how far it came.
+            # How far it came is unknown.
             log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
             verdicts = [Verdict(outcome=SendOutcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
@@ -397,40 +401,12 @@ class Sender:
                 SendResult(message.id, message.tries + 1, now, _clean_verdict(verdict), connection.version)
             )
         lane.note_tried(len(messages))
-        # Its slot is free from here on: the next call need not wait for the record of this one.
-        task = asyncio.current_task()
-        if task is not None:
-            lane.calls.discard(task)
-        self._pump(connection.id, lane)
-        lane.freed.set()
-        self._forget_idle(connection.id, lane)
 
     async def _refresh(self, paused: dict[int, int]) -> None:
-        """Read the connections again that were paused, before their lines look at them."""
+        """Read paused connections again before their lanes use them."""
         with contextlib.suppress(Unavailable):
             await self._connections.refresh(sorted(set(paused.values())))
         self._broken -= paused.keys()
-
-
-def divide(messages: list[Outgoing], size: int) -> list[list[Outgoing]]:
-    """Calls of up to `size` messages, in which no address comes twice: providers answer by address."""
-    if size == 1:
-        return [[message] for message in messages]
-    parts: list[list[Outgoing]] = []
-    taken: list[set[str]] = []
-    #: By address, the first part that does not have it: an address that comes often costs no search.
-    first: dict[str, int] = {}
-    for message in messages:
-        position = first.get(message.address, 0)
-        while position < len(parts) and (len(parts[position]) >= size or message.address in taken[position]):
-            position += 1
-        if position == len(parts):
-            parts.append([])
-            taken.append(set())
-        parts[position].append(message)
-        taken[position].add(message.address)
-        first[message.address] = position + 1
-    return parts
 
 
 def _sends(connection: Connection) -> bool:
@@ -450,7 +426,7 @@ async def _forgotten(tx: Tx, node: int, before: int, held: set[int]) -> bool:
 
 
 async def _idle(tx: Tx, known: set[int]) -> list[Idle]:
-    """Connections that have messages queued and do not send, as the database has them: memory may be behind."""
+    """Return connections that have queued messages and do not send, by the database: memory may be behind."""
     return [
         Idle(row[0], row[1], row[5], row[3] is not None, row[4] != "enabled")
         for row in await tx.rows("messages.next_due")
@@ -459,7 +435,7 @@ async def _idle(tx: Tx, known: set[int]) -> list[Idle]:
 
 
 def _clean_verdict(verdict: Verdict) -> Verdict:
-    """The verdict, its texts cut and without characters that a database refuses: providers may say anything."""
+    """Return the verdict with texts that a database accepts: cut, and without control characters."""
     texts = (verdict.provider_message_id, verdict.provider_code, verdict.detail, verdict.reason)
     if all(text is None or (len(text) <= ID and text.isprintable()) for text in texts):
         return verdict

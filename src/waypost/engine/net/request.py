@@ -73,6 +73,10 @@ class Request(msgspec.Struct):
     once: bool = False
     #: Set for a mail; method, headers, keep and once are not used then.
     envelope: Envelope | None = None
+    #: For a mail, whether every line of its body ends in CRLF and nothing else is a line end.
+    canonical: bool = False
+    #: For a mail, how many sessions there may be with its server under its account; 0 for any number.
+    sessions: int = 0
 
 
 class Response(msgspec.Struct):

@@ -1,132 +1,243 @@
-"""Mail servers: conversations with them are kept and used again, as connections of HTTP are."""
+"""Keep sessions with mail servers open, and hand mails to them."""
 
 import asyncio
 import socket
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-import msgspec
-
-from waypost.domain.providers.smtp import CLOSING, KEPT_TEXT, SmtpReply, SmtpStage
+from waypost.domain.providers.smtp import CLOSING, KEPT_TEXT, SmtpStage
 from waypost.engine.net.request import Envelope, Request, Response
-from waypost.engine.net.smtp_session import Ended, Refused, SmtpSession
+from waypost.engine.net.smtp_session import Ended, Mail, Refused, SmtpSession
 
-#: A conversation that nobody used for so long is ended.
+#: A session that was idle for so long is ended.
 IDLE_S = 30.0
-#: After so many mails a new conversation is begun: some servers take no more in one.
+#: Mails in one session; some servers accept no more.
 MAILS_EACH = 500
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 
-#: How to make a connection: to the host and port of an `http://` URL, within so many milliseconds.
+#: Connects to the host and port of an `http://` URL, within so many milliseconds.
 Connect = Callable[[str, int], Awaitable[socket.socket]]
-#: What has to be the same for a conversation to be used again.
-_Key = tuple[str, Envelope]
+#: What sessions that can replace each other have in common: URL, user, password and TLS.
+_Key = tuple[str, str, str, str]
 
 
 class Unreached(Exception):
-    """There is no connection. The text is `word: words`, as the errors of responses are."""
+    """There is no connection. The text is `code: words`, as the errors of responses are."""
+
+
+class _Server:
+    """The sessions with one server under one account, and the mails that wait for one."""
+
+    def __init__(self, limit: int) -> None:
+        #: How many sessions there may be; 0 for any number.
+        self.limit = limit
+        #: Every session, those that are being opened included.
+        self.sessions: set[SmtpSession] = set()
+        self.idle: list[SmtpSession] = []
+        self.waiting: deque[Mail] = deque()
+        #: Whether mails may overlap: some servers announce PIPELINING and fail at it.
+        self.overlaps = True
+
+    @property
+    def full(self) -> bool:
+        """Whether no more sessions may be opened."""
+        return 0 < self.limit <= len(self.sessions)
+
+    def find_idle(self) -> SmtpSession | None:
+        """Take a session that can send a mail now, or None."""
+        while self.idle:
+            session = self.idle.pop()
+            if session.usable:
+                return session
+            session.abort()
+        return None
+
+    def following(self, session: SmtpSession) -> Mail | None:
+        """Take a waiting mail that may follow the present mail of a session."""
+        if not self.waiting or not self.overlaps or session.mails >= MAILS_EACH:
+            return None
+        mail = self.waiting[0]
+        if mail.fresh or len(mail.envelope.recipients) != 1:
+            return None
+        return self.waiting.popleft()
+
+    def closed(self, session: SmtpSession) -> None:
+        """A session has ended: let a waiting mail open another one."""
+        self.sessions.discard(session)
+        if session in self.idle:
+            self.idle.remove(session)
+        if self.waiting and not self.full:
+            mail = self.waiting.popleft()
+            mail.done(mail)
 
 
 class SmtpPool:
-    """Hands mails to servers. For use on one event loop."""
+    """Sends mails through sessions that it keeps open. For use on one event loop."""
 
     def __init__(self, connect: Connect, authorities: str) -> None:
         self._connect = connect
         self._authorities = authorities
         self._contexts: dict[bool, ssl.SSLContext] = {}
-        self._idle: dict[_Key, list[SmtpSession]] = {}
-        self._busy: set[SmtpSession] = set()
+        self._servers: dict[_Key, _Server] = {}
+        self._checking: set[SmtpSession] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return sum(len(server.sessions) for server in self._servers.values())
+
     async def send(self, request: Request) -> tuple[Response, dict[str, float]]:
-        """Hand one mail over; the response, and when what was done, in milliseconds since the start."""
-        return await self._converse(request, fresh=False, check=False)
+        """Send one mail; return the response, and when each phase ended, in milliseconds since the start."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        envelope = _envelope(request)
+        server = self._server(request, envelope)
+        timings: dict[str, float] = {}
+        mail = Mail(envelope, request.body, request.timeout_ms / 1000, _resolve, request.canonical)
+        while True:
+            await self._hand_over(server, mail, request, timings, began)
+            if not self._sends_again(server, mail):
+                break
+            mail.restart()
+        took = loop.time() - began
+        timings["total"] = round(took * 1000, 3)
+        return _response(mail, int(took * 1_000_000)), timings
 
     async def check(self, request: Request) -> Response:
-        """How far a new conversation comes, up to the sender of the mail, which is not sent."""
-        return (await self._converse(request, fresh=True, check=True))[0]
+        """Check in a new session whether a server accepts the sender; send no mail."""
+        began = asyncio.get_running_loop().time()
+        envelope = _envelope(request)
+        mail = Mail(envelope, b"", request.timeout_ms / 1000, _resolve)
+        session = SmtpSession()
+        self._checking.add(session)
+        try:
+            async with asyncio.timeout(mail.timeout_s):
+                await self._open(session, request, {}, began)
+                mail.reply = await session.check_sender(envelope)
+        except Refused as refused:
+            mail.reply = refused.reply
+        except (Ended, Unreached) as error:
+            mail.error = str(error)
+        except TimeoutError:
+            mail.error = _timed_out(mail)
+        finally:
+            self._checking.discard(session)
+            session.leave()
+        mail.stage = session.stage
+        return _response(mail, int((asyncio.get_running_loop().time() - began) * 1_000_000))
 
     def close(self) -> None:
-        """Break off every conversation. Whoever waits for one gets to know how far it came."""
+        """Abort every session. Mails that are under way get a response that says how far they came."""
         self._closed = True
-        for submission in [*self._busy, *(one for several in self._idle.values() for one in several)]:
-            submission.abort()
-        self._idle.clear()
+        for server in self._servers.values():
+            for mail in server.waiting:
+                mail.error = "connection_lost: the session was aborted"
+                mail.done(mail)
+            server.waiting.clear()
+            for session in list(server.sessions):
+                session.abort()
+        for session in list(self._checking):
+            session.abort()
+        self._servers.clear()
         if self._sweeping is not None:
             self._sweeping.cancel()
 
-    async def _converse(self, request: Request, *, fresh: bool, check: bool) -> tuple[Response, dict[str, float]]:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        timings: dict[str, float] = {}
-        response: Response | None = None
-        while response is None:
-            left = request.timeout_ms / 1000 - (loop.time() - began)
-            response = await self._try(loop, request, began, left, timings, fresh=fresh, check=check)
-            # One that was used before may have been given up by its server; a new one says more.
-            fresh = True
-        timings["total"] = round((loop.time() - began) * 1000, 3)
-        response.duration_us = int((loop.time() - began) * 1_000_000)
-        return response, timings
+    def _server(self, request: Request, envelope: Envelope) -> _Server:
+        key = request.url, envelope.username, envelope.password, envelope.tls
+        server = self._servers.get(key)
+        if server is None:
+            server = self._servers[key] = _Server(request.sessions)
+        server.limit = request.sessions
+        return server
 
-    async def _try(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        request: Request,
-        began: float,
-        left: float,
-        timings: dict[str, float],
-        *,
-        fresh: bool,
-        check: bool,
-    ) -> Response | None:
-        """What comes of one conversation; None when it was an old one, and over before it was told anything."""
-        envelope = request.envelope
-        if envelope is None:
-            raise ValueError("this request is no mail")
-        key = (request.url, msgspec.structs.replace(envelope, sender="", recipients=()))
-        submission = None if fresh else self._take(key)
-        used = submission is not None
-        submission = submission or SmtpSession()
-        self._busy.add(submission)
-        keep = False
-        try:
-            async with asyncio.timeout(left):
-                if not used:
-                    await self._begin(submission, request, envelope, timings, began)
-                if check:
-                    return _answer(submission, await submission.check_sender(envelope), None)
-                reply = await submission.send(envelope, request.body)
-                keep = True
-                return _answer(submission, reply, None)
-        except Refused as refused:
-            if used and refused.reply.code == CLOSING and submission.stage is SmtpStage.SENDER and not self._closed:
-                return None
-            keep = not check and submission.mails > 0 and refused.reply.code != CLOSING
-            return _answer(submission, refused.reply, None)
-        except TimeoutError:
-            words = f"timeout: no reply within {request.timeout_ms / 1000:g} s"
-            return _answer(submission, None, words)
-        except (Ended, Unreached) as ended:
-            words = str(ended)
-            if used and not submission.sent and not self._closed and words.startswith(("connection_lost", "not_smtp")):
-                return None
-            keep = words.startswith(("not_sent", "no_utf8"))
-            return _answer(submission, None, words)
-        finally:
-            self._busy.discard(submission)
-            if keep and submission.usable and submission.mails < MAILS_EACH and not self._closed:
-                self._put_back(loop, key, submission)
-            elif keep or check:
-                submission.leave()
-            else:
-                submission.abort()
-
-    async def _begin(
-        self, submission: SmtpSession, request: Request, envelope: Envelope, timings: dict[str, float], began: float
+    async def _hand_over(
+        self, server: _Server, mail: Mail, request: Request, timings: dict[str, float], began: float
     ) -> None:
+        """Give a mail to a session, and wait for its outcome, or until it may open a session of its own."""
+        session = None if mail.fresh else server.find_idle()
+        if session is not None:
+            session.start(mail)
+            self._reuse(server, session)
+        elif server.full:
+            server.waiting.append(mail)
+        else:
+            session = await self._new_session(server, mail, request, timings, began)
+            if session is None:
+                return
+            session.start(mail)
+            self._reuse(server, session)
+        try:
+            await mail.future
+        except asyncio.CancelledError:
+            if mail in server.waiting:
+                server.waiting.remove(mail)
+            for session in [one for one in server.sessions if one.sends(mail)]:
+                session.abort()
+            raise
+
+    def _reuse(self, server: _Server, session: SmtpSession) -> None:
+        """Let a session that is free send a waiting mail, or keep it for the next one."""
+        while not session.busy:
+            if not session.usable:
+                session.abort()
+                return
+            if session.mails >= MAILS_EACH or self._closed or (server.waiting and server.waiting[0].fresh):
+                session.leave()
+                return
+            if not server.waiting:
+                self._keep(server, session)
+                return
+            session.start(server.waiting.popleft())
+
+    async def _new_session(
+        self, server: _Server, mail: Mail, request: Request, timings: dict[str, float], began: float
+    ) -> SmtpSession | None:
+        """Open a session for a mail; return None when that failed, with the outcome in the mail."""
+        session = SmtpSession(server.following, lambda session: self._reuse(server, session), server.closed)
+        server.sessions.add(session)
+        try:
+            async with asyncio.timeout(mail.timeout_s):
+                await self._open(session, request, timings, began)
+            return session
+        except Refused as refused:
+            mail.reply = refused.reply
+        except (Ended, Unreached) as error:
+            mail.error = str(error)
+        except TimeoutError:
+            mail.error = _timed_out(mail)
+        except BaseException:
+            session.abort()
+            raise
+        mail.stage = session.stage
+        session.abort()
+        return None
+
+    def _sends_again(self, server: _Server, mail: Mail) -> bool:
+        """Whether a mail that was not sent is to be tried again in another session, since it says nothing of the mail.
+
+        A server may have ended a session that was used before; a new one tells more. And a server that cannot do what
+        it announces refuses, or never reads, commands that overlap the mail before: it gets no more of those.
+        """
+        if self._closed or mail.sent:
+            return False
+        if mail.reply is None and mail.error is None:
+            # A session has ended, so that this mail may open one.
+            return True
+        lost = (mail.error or "").startswith(("connection_lost", "not_smtp"))
+        if mail.overlapped and mail.stage is SmtpStage.SENDER and (mail.reply is not None or mail.error is not None):
+            if not lost and (mail.reply is None or mail.reply.code != CLOSING):
+                server.overlaps = False
+            mail.fresh = True
+            return True
+        closing = mail.reply is not None and mail.reply.code == CLOSING and mail.stage is SmtpStage.SENDER
+        mail.fresh = mail.used and (lost or closing)
+        return mail.fresh
+
+    async def _open(self, session: SmtpSession, request: Request, timings: dict[str, float], began: float) -> None:
         loop = asyncio.get_running_loop()
         parts = urlsplit(request.url)
         try:
@@ -135,16 +246,17 @@ class SmtpPool:
             host = None
         if not host:
             raise Unreached("not_sent: the URL of a mail server is smtp://host:port or smtps://host:port")
+        envelope = _envelope(request)
         at_once = parts.scheme == "smtps"
         secure = self._context(envelope) if at_once or envelope.tls != "none" else None
         shown = f"[{host}]" if ":" in host else host
         connection = await self._connect(f"http://{shown}:{port}/", request.timeout_ms)
         timings["connect"] = round((loop.time() - began) * 1000, 3)
-        await submission.begin(connection, host, envelope, secure, at_once=at_once)
+        await session.begin(connection, host, envelope, secure, at_once=at_once)
         timings["ready"] = round((loop.time() - began) * 1000, 3)
 
     def _context(self, envelope: Envelope) -> ssl.SSLContext:
-        # Where TLS is a bonus, whoever could forge a certificate could as well take the offer of TLS away.
+        # Where TLS is optional, an attacker who can forge a certificate could as well remove the offer of TLS.
         checked = envelope.tls != "opportunistic" or bool(envelope.username)
         if checked not in self._contexts:
             context = ssl.create_default_context(cafile=self._authorities)
@@ -154,43 +266,50 @@ class SmtpPool:
             self._contexts[checked] = context
         return self._contexts[checked]
 
-    def _take(self, key: _Key) -> SmtpSession | None:
-        waiting = self._idle.get(key)
-        while waiting:
-            submission = waiting.pop()
-            if submission.usable:
-                return submission
-            submission.abort()
-        return None
-
-    def _put_back(self, loop: asyncio.AbstractEventLoop, key: _Key, submission: SmtpSession) -> None:
-        submission.idle_since = loop.time()
-        self._idle.setdefault(key, []).append(submission)
+    def _keep(self, server: _Server, session: SmtpSession) -> None:
+        loop = asyncio.get_running_loop()
+        session.idle_since = loop.time()
+        server.idle.append(session)
         if self._sweeping is None:
             self._sweeping = loop.call_later(IDLE_S / 2, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the conversations that nobody has needed for a while."""
+        """End the sessions that were idle for long, and forget servers without sessions."""
         self._sweeping = None
         before = loop.time() - IDLE_S
-        for key, waiting in list(self._idle.items()):
-            for submission in waiting:
-                if submission.idle_since <= before or not submission.usable:
-                    submission.leave()
-            self._idle[key] = [one for one in waiting if one.idle_since > before and one.usable]
-            if not self._idle[key]:
-                del self._idle[key]
-        if self._idle:
+        for key, server in list(self._servers.items()):
+            for session in list(server.idle):
+                if session.idle_since <= before or not session.usable:
+                    session.leave()
+            if not server.sessions and not server.waiting:
+                del self._servers[key]
+        if self._servers:
             self._sweeping = loop.call_later(IDLE_S / 2, self._sweep, loop)
 
 
-def _answer(submission: SmtpSession, reply: SmtpReply | None, error: str | None) -> Response:
+def _envelope(request: Request) -> Envelope:
+    if request.envelope is None:
+        raise ValueError("this request is no mail")
+    return request.envelope
+
+
+def _resolve(mail: Mail) -> None:
+    if not mail.future.done():
+        mail.future.set_result(None)
+
+
+def _timed_out(mail: Mail) -> str:
+    return f"timeout: no reply within {mail.timeout_s:g} s"
+
+
+def _response(mail: Mail, duration_us: int) -> Response:
+    reply = mail.reply
     return Response(
         status=reply.code if reply else None,
         headers=[],
         body=reply.text.encode()[:KEPT_TEXT] if reply else b"",
-        error=error,
-        duration_us=0,
-        sent=submission.sent,
-        stage=submission.stage,
+        error=None if reply else mail.error,
+        duration_us=duration_us,
+        sent=mail.sent,
+        stage=mail.stage,
     )

@@ -1,7 +1,8 @@
-"""The way out for messages: the request of a connection's connector, what only the moment can add, and the verdict."""
+"""Send messages through a connection: build the request, sign it, send it, classify the response."""
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -79,6 +80,17 @@ class ProviderClient:
         self._outbound = outbound
         self._callback_url = callback_url
         self._tokens = TokenCache(outbound)
+        #: How many processes send through the same connections; each takes its share of their concurrency.
+        self.share = 1
+
+    def slots(self, connection: Connection) -> int:
+        """Return how many calls this process may have on the wire at once through a connection."""
+        return max(connection.concurrency // self.share, 1)
+
+    def calls(self, connection: Connection) -> int:
+        """Return how many calls may be under way at once: those on the wire, and those that their driver queues."""
+        driver = DRIVERS.get(connection.connector.driver)
+        return self.slots(connection) * (1 if driver is None else driver.CALLS_PER_SLOT)
 
     async def send(self, connection: Connection, messages: list[Outgoing], now: int) -> list[Verdict]:
         """A verdict for each message, in order.
@@ -94,6 +106,8 @@ class ProviderClient:
         if driver is None:
             calls = await asyncio.gather(*(self._send_one(connection, message, now) for message in messages))
             return [call.verdicts[0] for call in calls]
+        if len(messages) == 1:
+            return (await self._call(driver, connection, messages, now)).verdicts
         return await self._send_together(driver, connection, messages, now)
 
     async def send_test(self, connection: Connection, message: Outgoing, now: int) -> TestResult:
@@ -158,6 +172,7 @@ class ProviderClient:
             request = driver.prepare(connection, messages, self._callback_url, now)
         except Exception as error:
             return _Call([_unbuilt(connection, error)] * len(messages))
+        request.sessions = self.slots(connection)
         response, timings = await self._outbound.fetch(request)
         verdicts = driver.read(connection, messages, response, now)
         return _Call(_redact(verdicts, connection), request, response, timings)
@@ -311,7 +326,12 @@ def _redact(verdicts: list[Verdict], connection: Connection) -> list[Verdict]:
 
 
 def _masker(connection: Connection) -> Masker:
-    return Masker(secret_values(connection.connector, connection.config))
+    return _masker_of(tuple(secret_values(connection.connector, connection.config)))
+
+
+@lru_cache(maxsize=256)
+def _masker_of(secrets: tuple[str, ...]) -> Masker:
+    return Masker(secrets)
 
 
 def _masked_proof(value: str) -> str:

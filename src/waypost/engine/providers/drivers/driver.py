@@ -9,7 +9,10 @@ from waypost.engine.net.request import Request, Response
 
 
 class Driver(Protocol):
-    """Makes the requests of a connector and reads their answers. A module with these functions is one."""
+    """Builds the requests of a connector and reads the responses. A module with these names is one."""
+
+    #: Calls under way for each one that may be on the wire: more than one where the wire has a queue of its own.
+    CALLS_PER_SLOT: int
 
     def together(self, messages: list[Outgoing]) -> list[bool]:
         """Return which of the messages, at least one, go into one call; the first always does."""

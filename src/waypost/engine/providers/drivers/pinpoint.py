@@ -15,6 +15,7 @@ from waypost.domain.values.retry import retry_after
 from waypost.engine.net.request import Request, Response
 from waypost.engine.providers.drivers.aws import Target, read_answer, signed_request
 
+CALLS_PER_SLOT = 1
 #: Addresses in one call (Pinpoint API reference, MessageRequest).
 MOST_ADDRESSES = 100
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Envelope, Request, Response
 from waypost.errors import Invalid
 
+#: While a session sends a mail, the next one waits for it, so that its commands follow without a pause.
+CALLS_PER_SLOT = 2
 LONGEST_DETAIL = 500
 CHECK_TIMEOUT_MS = 15_000
 
@@ -70,15 +73,14 @@ def prepare(
     message = messages[0]
     config = connection.config
     sender, envelope_sender = _senders(config)
-    content = message.content
     recipient = check_address(message.address)
     mail = build_mail(
-        content,
+        message.content,
         to=recipient,
         sender=sender,
         message_id=_message_id(config, message),
         now=now,
-        reply_to=str(config.get("reply_to") or ""),
+        reply_to=config.get("reply_to") or "",
     )
     request = _request(config, envelope_sender, (recipient,), mail, connection.connector.timeout_ms)
     # A mail has no other headers to show than those in it; these are the words that come before it.
@@ -203,15 +205,23 @@ def _message_id(config: Mapping[str, Any], message: Outgoing) -> str:
 
 
 def _senders(config: Mapping[str, Any]) -> tuple[str, str]:
-    """Who mails are from that do not say so, and where bounces go. Invalid when the connection does not know."""
+    """Return the sender of mails that name none, and the address for bounces. Raise Invalid if the settings are."""
+    return _senders_of(
+        config.get("from_name") or "",
+        str(config["from_email"]),
+        config.get("envelope_from") or "",
+        config.get("reply_to") or "",
+    )
+
+
+@lru_cache(maxsize=256)
+def _senders_of(name: str, email: str, bounces: str, reply_to: str) -> tuple[str, str]:
     try:
-        name = str(config.get("from_name") or "")
-        address = check_address(str(config["from_email"]))
-        bounces = str(config.get("envelope_from") or "")
+        address = check_address(email)
         sender = '"{}" <{}>'.format(name.replace("\\", "\\\\").replace('"', '\\"'), address) if name else address
         parse_sender(sender)
-        if config.get("reply_to"):
-            parse_sender(str(config["reply_to"]))
+        if reply_to:
+            parse_sender(reply_to)
         return sender, check_address(bounces) if bounces else address
     except Invalid as error:
         raise Invalid(error.detail, code="invalid_config") from None
@@ -220,8 +230,15 @@ def _senders(config: Mapping[str, Any]) -> tuple[str, str]:
 def _request(
     config: Mapping[str, Any], sender: str, recipients: tuple[str, ...], mail: bytes, timeout_ms: int
 ) -> Request:
-    scheme, tls = _SECURITY[str(config.get("security") or "starttls")]
-    host = str(config["host"])
-    envelope = Envelope(sender, recipients, str(config.get("username") or ""), str(config.get("password") or ""), tls)
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{int(config['port'])}"
-    return Request(url, mail, [], timeout_ms, envelope=envelope)
+    security = config.get("security") or "starttls"
+    envelope = Envelope(
+        sender, recipients, config.get("username") or "", config.get("password") or "", _SECURITY[security][1]
+    )
+    return Request(
+        _url(security, config["host"], int(config["port"])), mail, [], timeout_ms, envelope=envelope, canonical=True
+    )
+
+
+@lru_cache(maxsize=256)
+def _url(security: str, host: str, port: int) -> str:
+    return f"{_SECURITY[security][0]}://{f'[{host}]' if ':' in host else host}:{port}"
