@@ -21,6 +21,8 @@ class Proxy:
         #: Forward the next COMMIT and close the connection instead of forwarding the answer.
         self.cut_next_commit = False
         self.cuts = 0
+        #: What clients have sent, as it arrived: a driver waits for the answer before it sends the next.
+        self.sent: list[bytes] = []
         self._clients: list[asyncio.StreamWriter] = []
         self._serving: set[asyncio.Task[Any] | None] = set()
 
@@ -48,6 +50,7 @@ class Proxy:
         task = asyncio.create_task(answers())
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.sent.append(data)
                 if self.cut_next_commit and data.endswith(COMMIT):
                     self.cut_next_commit, silent = False, True
                     self.cuts += 1

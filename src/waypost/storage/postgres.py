@@ -38,18 +38,18 @@ MIGRATION_LOCK = 0x776179706F7374
 _encode = msgspec.json.Encoder().encode
 _BULK = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES :rows\b(.*)", re.DOTALL)
 
-# Every hot query finds its rows by an index. Plans are kept per connection and may be made while a table is still
-# empty, where reading all of it looks cheap; these settings keep them good as the table grows.
-_SETTINGS = {
-    "application_name": "waypost",
-    "synchronous_commit": "on",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Nothing but the name is set when a connection opens: a pooler such as PgBouncer refuses other parameters there, and
+# lends a connection to another client after each transaction.
+_SETTINGS = {"application_name": "waypost"}
+_BEGIN_PLAIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on"
+# Every query of the engine finds its rows by an index. Plans are kept per connection and may be made while a table is
+# still empty, where reading all of it looks cheap; these settings keep them good as the table grows. They hold for one
+# transaction and go to the server with its BEGIN, in one round trip.
+_BY_INDEX = "".join(
+    f"; SET LOCAL {name} = off" for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+)
+_BEGIN = _BEGIN_PLAIN + _BY_INDEX
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + _BY_INDEX
 
 #: Conflicts with another transaction, and statements prepared before a migration: run the transaction again.
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
@@ -178,7 +178,10 @@ class Postgres:
             return await self._in_transaction(_BEGIN_READ, work, *args, **kwargs)
 
     async def migrate(self) -> list[str]:
-        """Run the pending migrations in one transaction, under a lock that one process at a time holds."""
+        """Run the pending migrations in one transaction, under a lock that one process at a time holds.
+
+        They may read whole tables, so the planner is left alone.
+        """
 
         async def work(tx: Tx, connection: Connection) -> list[str]:
             wait = MIGRATE_TIMEOUT_S
@@ -193,7 +196,7 @@ class Postgres:
                 await connection.execute("INSERT INTO migrations (name) VALUES ($1)", name)
             return [name for name, _ in fresh]
 
-        done = await self._with_connection(_BEGIN, work)
+        done = await self._with_connection(_BEGIN_PLAIN, work)
         self._queries.forget()
         return done
 
@@ -263,7 +266,7 @@ class Postgres:
             await connection.execute(begin)
             result = await work(PostgresTx(connection, self._queries), connection)
             # If the work ignored a failed statement, COMMIT rolls the transaction back without an error.
-            committing = begin is _BEGIN
+            committing = begin is not _BEGIN_READ
             if await connection.execute("COMMIT") != "COMMIT":
                 raise RuntimeError("a transaction ignored that one of its statements failed")
         except Exception as error:
