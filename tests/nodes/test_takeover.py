@@ -1,29 +1,22 @@
 """One of two nodes dies, or stands still for a minute: the other takes over, and nobody is texted twice."""
 
-import asyncio
-import contextlib
-import contextvars
-import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from tests.engine.conftest import Outside
 from tests.engine.messaging.test_sending import number
-from tests.nodes.conftest import Node, Pair, close_pair, frozen, open_pair
+from tests.nodes.clocks import REAL, clocks_apart
+from tests.nodes.conftest import Node, Pair, frozen
 from tests.waiting import eventually
 from waypost.clock import HOUR, SECOND, now_us
 from waypost.storage.database import Tx
 from waypost.storage.postgres import PostgresTx
 
 pytestmark = pytest.mark.postgres
-
-T = TypeVar("T")
-REAL = time.time_ns
 
 
 async def all_over(pair: Pair, node: Node, *endpoint_ids: int) -> None:
@@ -163,47 +156,6 @@ def beat_before_evict(ask: Callable[..., Awaitable[Any]], node: Node) -> Callabl
 
 async def never() -> bool:
     return False
-
-
-#: How far ahead the clock of whoever asks is.
-SKEW: contextvars.ContextVar[int] = contextvars.ContextVar("skew", default=0)
-
-
-class Clock:
-    """A clock that is wrong for one node only: for its tasks by their context, and for its outbound thread."""
-
-    def __init__(self, skew: int) -> None:
-        self.skew = skew
-        self.context = contextvars.copy_context()
-        self.context.run(SKEW.set, skew)
-        self.threads: set[threading.Thread] = set()
-
-    def now(self) -> int:
-        """The time as `time.time_ns` gives it to whoever asks."""
-        skew = self.skew if threading.current_thread() in self.threads else SKEW.get()
-        return REAL() + skew * 1000
-
-    async def run(self, work: Awaitable[T]) -> T:
-        """Do something on the node whose clock is wrong."""
-
-        async def wait() -> T:
-            return await work
-
-        return await asyncio.create_task(wait(), context=self.context)
-
-
-@contextlib.asynccontextmanager
-async def clocks_apart(skew: int, url: str, data: Path, outside: Outside, **settings: Any) -> Any:
-    """Two nodes at work, and the clock of the second."""
-    clock = Clock(skew)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("time.time_ns", clock.now)
-        pair = await open_pair(url, data, outside, other=clock.run, **settings)
-        clock.threads.add(pair.other.engine.outbound._thread)
-        try:
-            yield pair, clock
-        finally:
-            await close_pair(pair)
 
 
 @pytest.mark.parametrize("skew", [-HOUR, -5 * SECOND, 5 * SECOND, HOUR])

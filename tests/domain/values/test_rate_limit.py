@@ -30,5 +30,10 @@ def test_a_bucket_waits_as_long_as_it_says():
     granted, wait = take_tokens(bucket, 1, NOW)
     assert granted == 0
     assert take_tokens(bucket, 1, NOW + wait) == (1, 0)
-    # A clock that was set back neither fills nor empties it.
-    assert take_tokens(bucket, 1, NOW - 10 * SECOND)[0] == 0
+
+
+def test_a_clock_that_was_set_back_adds_nothing_and_fills_from_there():
+    bucket = Bucket(1, 2.0, 0.0, NOW)
+    back = NOW - 10 * SECOND
+    assert take_tokens(bucket, 1, back) == (0, SECOND // 2 + 1)
+    assert take_tokens(bucket, 1, back + SECOND // 2) == (1, 0)

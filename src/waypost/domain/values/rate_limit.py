@@ -18,12 +18,15 @@ class Bucket(msgspec.Struct):
 
 
 def take_tokens(bucket: Bucket, wanted: int, now: int) -> tuple[int, int]:
-    """Take up to `wanted` whole tokens, in place. Return how many, and the microseconds until the next one."""
-    # A clock that was set back adds no tokens.
+    """Take up to `wanted` whole tokens, in place. Return how many, and the microseconds until the next one.
+
+    One clock must fill a bucket.
+    """
+    # A clock that was set back adds no tokens, and goes on from there.
     passed = max(now - bucket.filled_at, 0) / SECOND
     room = max(bucket.per_second * BURST_S, 1.0)
     bucket.tokens = min(bucket.tokens + passed * bucket.per_second, room)
-    bucket.filled_at = max(now, bucket.filled_at)
+    bucket.filled_at = now
     granted = min(int(bucket.tokens), wanted)
     bucket.tokens -= granted
     if granted == wanted:

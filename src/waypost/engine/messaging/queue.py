@@ -39,9 +39,9 @@ async def claim(tx: Tx, connection: Connection, wanted: int, transitions: Transi
     """
     now = transitions.now
     wait = 0
-    bucket = await _bucket(tx, connection, now)
+    bucket, clock = await _bucket(tx, connection, now)
     if bucket is not None:
-        wanted, wait = take_tokens(bucket, wanted, now)
+        wanted, wait = take_tokens(bucket, wanted, clock)
         if not wanted:
             await _keep(tx, bucket)
             return Claim([], True, wait)
@@ -97,18 +97,24 @@ def _outgoing(standing: MessageState, purpose: str, content: str | None) -> Outg
     )
 
 
-async def _bucket(tx: Tx, connection: Connection, now: int) -> Bucket | None:
-    """The bucket of a connection that has a limit, locked: all processes draw on the same row."""
+async def _bucket(tx: Tx, connection: Connection, now: int) -> tuple[Bucket | None, int]:
+    """The bucket of a connection that has a limit, locked, and the time: all processes draw on the same row."""
     rate = connection.per_second
     if rate is None:
-        return None
+        return None, now
     rows = await tx.rows("buckets.lock", ids=[connection.id])
     if not rows:
         await tx.insert("buckets.add", [(connection.id, connection.workspace_id, rate, 1.0, now)])
         rows = await tx.rows("buckets.lock", ids=[connection.id])
-    bucket = Bucket(*rows[0])
+    bucket, clock = _locked(rows[0], now)
     bucket.per_second = rate
-    return bucket
+    return bucket, clock
+
+
+def _locked(row: tuple[Any, ...], now: int) -> tuple[Bucket, int]:
+    """A bucket, and the time by the database's clock, where several processes with clocks of their own fill it."""
+    *values, clock = row
+    return Bucket(*values), now if clock is None else clock
 
 
 async def _keep(tx: Tx, bucket: Bucket) -> None:
@@ -146,9 +152,9 @@ async def _throttle(
     if not by_throttle:
         return slow
     for row in await tx.rows("buckets.lock", ids=sorted(by_throttle)):
-        bucket = Bucket(*row)
+        bucket, clock = _locked(row, transitions.now)
         ids = by_throttle[bucket.id]
-        granted, wait = take_tokens(bucket, len(ids), transitions.now)
+        granted, wait = take_tokens(bucket, len(ids), clock)
         await _keep(tx, bucket)
         step = 1_000_000 / bucket.per_second
         for position, id_ in enumerate(ids[granted:]):

@@ -272,12 +272,14 @@ WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address
 INSERT INTO buckets (id, workspace_id, per_second, tokens, filled_at) VALUES :rows ON CONFLICT (id) DO NOTHING;
 
 -- name: buckets.lock (sqlite)
--- Return token buckets before they change; SQLite has one writer.
-SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint);
+-- Return token buckets before they change; SQLite has one writer. There is no time beside them: one process owns the file, so
+-- its own clock fills them.
+SELECT id, per_second, tokens, filled_at, NULL FROM buckets WHERE id IN @list(ids bigint);
 
 -- name: buckets.lock (postgres)
--- Lock token buckets in the order of their ids, so that two transactions cannot deadlock.
-SELECT id, per_second, tokens, filled_at FROM buckets WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
+-- Lock token buckets in the order of their ids, so that two transactions cannot deadlock. With each comes the time at which it was
+-- locked: a row that another transaction changed meanwhile is read again, and its time with it.
+SELECT id, per_second, tokens, filled_at, @now FROM buckets WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE;
 
 -- name: buckets.take
 -- Write the tokens of a bucket.
