@@ -134,6 +134,37 @@ def test_messages_of_dead_processes(
     assert said in found["messages"]["detail"]
 
 
+@pytest.mark.parametrize(("age", "code"), [(MINUTE, 0), (3 * MINUTE, 1)], ids=["will be found", "was not found"])
+def test_messages_under_a_number_that_no_process_has(
+    stopped: Server, changed: Callable[..., None], age: int, code: int
+) -> None:
+    now = now_us()
+    changed("UPDATE messages SET status = 'sending', node = 7, updated_at = ?", (now - age,))
+    changed(
+        "INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (8, 'x', 'one', 1, 1, ?)",
+        (now + 5 * MINUTE,),
+    )
+    found_code, found = look(stopped)
+    assert found_code == code
+    assert ("1 messages are held by dead processes" in found["messages"]["detail"]) == bool(code)
+
+
+def test_messages_that_a_living_process_sends_for_too_long_are_a_warning(
+    stopped: Server, changed: Callable[..., None]
+) -> None:
+    now = now_us()
+    changed(
+        "INSERT INTO nodes (id, token, host, sends, started_at, seen_at) VALUES (7, 'x', 'one', 1, 1, ?)",
+        (now + 5 * MINUTE,),
+    )
+    changed("UPDATE messages SET status = 'sending', node = 7, status_at = ?", (now - 9 * MINUTE,))
+    assert look(stopped)[1]["messages"]["detail"] == "1 being sent"
+    changed("UPDATE messages SET status_at = ?", (now - 11 * MINUTE,))
+    code, found = look(stopped)
+    assert (code, found["messages"]["warning"]) == (0, True)
+    assert "1 of them for more than 10 minutes" in found["messages"]["detail"]
+
+
 def test_overdue_deliveries_are_a_warning(stopped: Server, changed: Callable[..., None]) -> None:
     _owe(stopped, changed, due_at=now_us() - 5 * MINUTE)
     assert look(stopped)[1]["deliveries"]["detail"] == "none is overdue"

@@ -1,13 +1,16 @@
 """Settings of PostgreSQL hold for one transaction of Waypost, cost no round trip, and stay on no connection."""
 
+import contextlib
 import re
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.services import PostgresServer
-from tests.storage.pgproxy import proxied
+from tests.storage.pgproxy import Proxy, proxied
 from waypost.storage.database import Tx
 from waypost.storage.postgres import Postgres
 
@@ -31,6 +34,15 @@ async def between(database: Postgres) -> list[str]:
     """The settings of the pool's only connection between two transactions, as another client of a pooler gets it."""
     async with database._open_pool().acquire() as connection:
         return await current(connection)
+
+
+@contextlib.asynccontextmanager
+async def watched(server: PostgresServer, url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy that keeps what is sent, and the URL of the database through it."""
+    # The path of a Unix socket is short.
+    with tempfile.TemporaryDirectory(prefix="waypost-proxy-") as folder:
+        async with proxied(server, Path(folder), url) as found:
+            yield found
 
 
 @pytest.fixture
@@ -72,11 +84,11 @@ async def test_migrations_leave_the_planner_alone(database: Postgres, monkeypatc
     assert [list(row) for row in rows] == [[*DEFAULTS[:4], "on"]]
 
 
-async def test_they_cost_no_round_trip(postgres: PostgresServer, postgres_url: str, tmp_path: Path):
+async def test_they_cost_no_round_trip(postgres: PostgresServer, postgres_url: str):
     async def work(tx: Tx) -> None:
         await tx.rows("workspaces.list")
 
-    async with proxied(postgres, tmp_path, postgres_url) as (proxy, url):
+    async with watched(postgres, postgres_url) as (proxy, url):
         database = Postgres(url, pool_size=1)
         # The second time, the statement is prepared.
         for run in (database.transact, database.read):
@@ -89,12 +101,10 @@ async def test_they_cost_no_round_trip(postgres: PostgresServer, postgres_url: s
         await database.close()
 
 
-async def test_a_connection_opens_with_parameters_that_a_pooler_takes(
-    postgres: PostgresServer, postgres_url: str, tmp_path: Path
-):
+async def test_a_connection_opens_with_parameters_that_a_pooler_takes(postgres: PostgresServer, postgres_url: str):
     # PgBouncer refuses a client that sends any other parameter, unless its `ignore_startup_parameters` names it.
     takes = {"user", "database", "client_encoding", "application_name"}
-    async with proxied(postgres, tmp_path, postgres_url) as (proxy, url):
+    async with watched(postgres, postgres_url) as (proxy, url):
         database = Postgres(url, pool_size=1)
         await database.read(in_transaction)
         await database.close()

@@ -15,6 +15,7 @@ from waypost.clock import SECOND, iso, now_us
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.values.ids import public
 from waypost.domain.webhooks.ledger import Balance, disagreements
+from waypost.engine.messaging.unowned import UNOWNED_S
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime.encryption import (
     Encryption,
@@ -31,10 +32,11 @@ from waypost.storage.open import open_database
 
 #: Rows read by one query.
 STEP = 500
-#: A pending delivery that was due this long ago is overdue.
+#: A pending delivery that was due this long ago is overdue, and so is a message that has been in sending for this long.
 OVERDUE = 10 * 60 * SECOND
-#: How long live processes may take to recover the messages that a dead process was sending.
-TAKEOVER = DEAD_AFTER + 60 * SECOND
+#: How long live processes may take to recover the messages that a dead process was sending, also under a number that it
+#: had lost before; they look from time to time.
+TAKEOVER = DEAD_AFTER + int(UNOWNED_S * SECOND) + 30 * SECOND
 #: How many errors of one kind are listed.
 NAMED = 5
 
@@ -279,14 +281,15 @@ def _decrypts(encryption: Encryption, encrypted: Row) -> bool:
 
 
 async def _messages(database: Database) -> Found:
-    """Check that no message is stuck with a dead process while others live, and count unknown messages."""
+    """Check that no message is stuck with a dead process while others live; count overdue and unknown messages."""
     now = now_us()
-    sending, unseen, alive, unknown = await database.read(_sending)
-    under_way = left = stuck = 0
-    for node, count, since in sending:
+    sending, unseen, alive, unknown = await database.read(_sending, now - OVERDUE)
+    under_way = left = stuck = overdue = 0
+    for node, count, since, long in sending:
         age = unseen.get(node)
         if age is not None and age <= DEAD_AFTER:
             under_way += count
+            overdue += long
         elif alive and (now - since if age is None else age) > TAKEOVER:
             stuck += count
         else:
@@ -297,21 +300,23 @@ async def _messages(database: Database) -> Found:
             "Look for chore_failed in the logs of the live processes."
         )
     said = [f"{under_way} being sent"]
+    if overdue:
+        said.append(f"{overdue} of them for more than {OVERDUE // SECOND // 60} minutes, longer than any call takes")
     if left:
         said.append(
             f"{left} were being sent when a process died: the other processes, or the next start, will recover them"
         )
     if unknown:
         said.append(f"{unknown} with an unknown result: GET /v1/messages?status=unknown lists them")
-    return Found(", ".join(said), warning=bool(left or unknown))
+    return Found(", ".join(said), warning=bool(overdue or left or unknown))
 
 
-async def _sending(tx: Tx) -> tuple[list[Row], dict[int, int], bool, int]:
-    """Return what each process sends, the time since each was seen, whether any is live, and the unknown messages."""
+async def _sending(tx: Tx, before: int) -> tuple[list[Row], dict[int, int], bool, int]:
+    """Return what each process sends, when each was seen, whether any is live, and how many messages are unknown."""
     live = await tx.row("nodes.live", within=DEAD_AFTER)
     unknown = await tx.row("checks.unknown")
     return (
-        await tx.rows("checks.sending"),
+        await tx.rows("checks.sending", before=before),
         {row[0]: row[2] for row in await tx.rows("nodes.list")},
         bool(live and live[0]),
         unknown[0] if unknown else 0,

@@ -36,6 +36,7 @@ from waypost.engine.messaging.connection_lane import MOST_AHEAD, ConnectionLane,
 from waypost.engine.messaging.queue import claim, recover_orphaned, reroute_queued
 from waypost.engine.messaging.recording import SendResult
 from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.messaging.unowned import UNOWNED_S, UnownedMessages
 from waypost.engine.process import Engine
 from waypost.engine.providers import connection_records
 from waypost.engine.providers.connectors import shipped
@@ -617,6 +618,24 @@ async def test_a_throttled_batch_keeps_its_pace_beside_another_one(post: Post):
     assert all(most_within(let, window) <= 25 * window + 5 for window in (0.2, 0.8)), let
     assert 0.9 < took[-1] - took[0] < 4
     assert (await paces(post, quick))[1][-1] - took[0] < 1
+
+
+async def test_what_is_sent_under_a_number_that_no_process_has_is_settled_on_sqlite_too(post: Post):
+    await post.connect()
+    sender = post.engine.sender
+    sender._draining = True
+    lost = await post.send(number(1))
+    await post.world.database.transact(_send_under, lost, 77)
+    sender._unowned = UnownedMessages(post.world.database, iter((0.0, UNOWNED_S - 1, UNOWNED_S)).__next__)
+    assert [await sender._unowned.orphan() for _ in range(3)] == [0, 0, 1]
+    found = await post.came_to(lost, "unknown")
+    assert (found["reason"], told(found)) == ("interrupted", ["queued", "unknown"])
+
+
+async def _send_under(tx: Tx, id_: int, node: int) -> None:
+    """Bring a message to where the claim of another process would."""
+    statement = "UPDATE messages SET status = 'sending', due_at = NULL, tries = 1, node = ? WHERE id = ?"
+    tx._connection.execute(statement, (node, id_))  # type: ignore[attr-defined]
 
 
 async def test_no_more_calls_at_once_than_the_connection_allows(post: Post):

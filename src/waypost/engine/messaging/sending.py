@@ -27,6 +27,7 @@ from waypost.engine.messaging.queue import (
 )
 from waypost.engine.messaging.recording import SendResult
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
+from waypost.engine.messaging.unowned import UnownedMessages
 from waypost.engine.providers.provider_client import ProviderClient
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime.journal import Journal
@@ -99,6 +100,7 @@ class Sender:
         #: Messages that this process claimed and whose results are not recorded yet.
         self._held: set[int] = set()
         self._looked_back = now_us()
+        self._unowned = UnownedMessages(database)
         #: Connections that were just paused, until the registry has read them again.
         self._broken: set[int] = set()
         self._others: set[asyncio.Task[None]] = set()
@@ -210,10 +212,11 @@ class Sender:
         return 0.02 if busy else POLL_S
 
     async def _look_back(self) -> None:
-        """Queue again messages whose claim this process does not know of."""
+        """Queue again messages whose claim this process does not know of; orphan those that no process owns."""
         before = now_us() - int(FORGOTTEN_S * SECOND)
         if await self._database.read(_forgotten, self._ids.node, before, self._held):
             await self._move(lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held))
+        await self._unowned.orphan()
 
     async def _clear(self, idle: Idle) -> int:
         instead = None

@@ -115,6 +115,16 @@ UPDATE messages SET node = 0 WHERE status = 'sending' AND node IN @list(nodes bi
 -- Mark all messages in sending as orphaned, when the only process of a database starts.
 UPDATE messages SET node = 0 WHERE status = 'sending';
 
+-- name: messages.unowned
+-- Return the numbers under which messages are being sent and that no node has, apart from those that are orphaned already.
+SELECT DISTINCT m.node FROM messages m
+WHERE m.status = 'sending' AND m.node <> 0 AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = m.node);
+
+-- name: messages.orphan_unowned
+-- Mark the messages under these numbers as orphaned, unless a node has taken the number meanwhile.
+UPDATE messages SET node = 0 WHERE status = 'sending' AND node IN @list(nodes bigint)
+    AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = messages.node);
+
 -- name: messages.expired
 -- Return expired messages in the queue of a connection that does not send.
 SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned AND expires_at <= :now

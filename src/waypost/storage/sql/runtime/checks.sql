@@ -5,8 +5,9 @@
 SELECT id, workspace_id, name, connector, status FROM connections WHERE deleted_at IS NULL ORDER BY id;
 
 -- name: checks.sending
--- Count the messages in sending by node, with the time of the oldest.
-SELECT node, count(*), min(updated_at) FROM messages WHERE status = 'sending' GROUP BY node ORDER BY node;
+-- Count the messages in sending by node, with the time of the oldest, and those that are in it since before a time.
+SELECT node, count(*), min(updated_at), count(CASE WHEN status_at < :before THEN 1 END) FROM messages
+WHERE status = 'sending' GROUP BY node ORDER BY node;
 
 -- name: checks.unknown
 -- Count the messages with the status unknown.
