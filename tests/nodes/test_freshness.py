@@ -127,7 +127,7 @@ def _is_empty(node: World) -> bool:
         sum(dispatcher._under_way),
     )
     messages = (sender._lanes, sender._alarms, sender._again, sender._broken, sender._held, sender._calls)
-    return not any(webhooks) and not any(messages)
+    return not any(webhooks) and not any(messages) and not node.engine.connections._health
 
 
 async def test_what_is_accepted_is_sent_without_any_job(still: Pair):

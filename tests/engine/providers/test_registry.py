@@ -10,6 +10,7 @@ from waypost.clock import Ids, now_us
 from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import check_config
 from waypost.domain.providers.setup_checks import Check, Report, Result
+from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.masking import Masker
 from waypost.engine.providers import connection_records
 from waypost.engine.providers import registry as module
@@ -89,6 +90,22 @@ async def test_what_changes_elsewhere_is_seen_after_a_refresh(database, known):
     await known.refresh()
     assert known.get(1, made.id) is None
     assert known.all() == []
+
+
+async def test_the_health_of_deleted_connections_is_forgotten(database, known):
+    made, kept = await make(database, "one"), await make(database, "two")
+    await known.refresh()
+    gone, stays = known.by_number(made.id), known.by_number(kept.id)
+    failed = [Verdict(outcome=SendOutcome.RETRY, reason="unreachable")]
+    for _ in range(FAILURE_THRESHOLD):
+        for connection in (gone, stays):
+            known.note(connection, failed, now_us(), 1.0)
+    await database.transact(connection_records.delete_connection, 1, made.id, now_us())
+    await known.refresh()
+    # A call that was under way when it was deleted.
+    known.note(gone, failed, now_us(), 1.0)
+    assert known._health.keys() == {kept.id}
+    assert (known.failing(made.id), known.failing(kept.id)) == (False, True)
 
 
 async def test_only_what_changed_is_opened_again(database, known, monkeypatch):

@@ -92,6 +92,7 @@ class ConnectionRegistry:
             self._snapshots[id_] = snapshot
             for gone in set(before.connections) - set(snapshot.connections) if before else ():
                 self._by_number.pop(gone, None)
+                self._health.pop(gone, None)
             self._by_number.update(snapshot.connections)
             self._keys.clear()
             self._absent.clear()
@@ -129,6 +130,9 @@ class ConnectionRegistry:
 
     def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
         """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
+        if connection.id not in self._by_number:
+            # It was deleted while the call was under way: nothing is sent through it any more.
+            return
         health = self._health.setdefault(connection.id, CircuitBreaker())
         if note(health, failure_of(verdicts), now, base_s):
             log.warning(
