@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.storage.conftest import Store
@@ -180,3 +181,61 @@ async def postgres_columns(tx: Tx) -> list[tuple[Any, ...]]:
            FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name COLLATE "C", 2"""
     )
     return [tuple(row) for row in rows]
+
+
+async def test_the_old_default_of_retry_statuses_is_taken_back(
+    bare: Database, place: Store, monkeypatch: pytest.MonkeyPatch
+):
+    names = [name for name, _ in load_migrations(bare.dialect)]
+    reveal(monkeypatch, names.index("0015_http_retry_statuses"))
+    await bare.migrate()
+    # A quoted text of the same words is no field.
+    body = '{"a": "\\"retry_statuses\\":\\"503\\""}'
+    stored = [
+        (1, 1, "http", {"body_template": body, "retry_statuses": "503", "id_path": "id"}),
+        (2, 1, "http", {"body_template": body, "retry_statuses": "502 503"}),
+        (3, 1, "twilio", {"retry_statuses": "503"}),
+        (4, 2, "http", {"retry_statuses": "503"}),
+        (5, 3, "http", {"retry_statuses": ""}),
+    ]
+    await bare.transact(_store, stored)
+    reveal(monkeypatch, len(names))
+    await bare.migrate()
+
+    async def look(tx: Tx) -> tuple[dict[int, tuple[Any, int]], dict[int, int]]:
+        records = await tx.records("connections.of_workspaces", ids=[1, 2, 3])
+        versions = await tx.rows("configurations.all", area="providers")
+        found = {record["id"]: (msgspec.json.decode(record["config"]), record["version"]) for record in records}
+        return found, dict(versions)
+
+    found, versions = await bare.read(look)
+    before = {id_: (config, 1) for id_, _, _, config in stored}
+    # Processes that run read it again. The second workspace has a connector of its own by this name.
+    assert found == before | {1: ({"body_template": body, "retry_statuses": "", "id_path": "id"}, 2)}
+    assert versions == {1: 2, 2: 1, 3: 1}
+
+
+async def _store(tx: Tx, stored: list[tuple[int, int, str, dict[str, str]]]) -> None:
+    """Connections as a version stored them that had this default, and a connector of the second workspace."""
+    for workspace_id in (1, 2, 3):
+        await tx.run("workspaces.add", id=workspace_id, name="x", now=1)
+        await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
+    await tx.run("connectors.put", workspace_id=2, name="http", definition="", now=1)
+    for id_, workspace_id, connector, config in stored:
+        await tx.run(
+            "connections.add",
+            id=id_,
+            workspace_id=workspace_id,
+            name=f"c{id_}",
+            connector=connector,
+            channel="sms",
+            config=msgspec.json.encode(config).decode(),
+            secrets="",
+            receipts_key_hash=None,
+            position=0,
+            per_second=None,
+            concurrency=None,
+            validity_s=None,
+            data_center=None,
+            now=1,
+        )
