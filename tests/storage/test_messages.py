@@ -644,6 +644,20 @@ async def test_a_throttled_send_keeps_its_pace(office: Office):
     assert (await office.look(messages[1].id))["history"] == ["queued"]
 
 
+async def test_a_throttle_is_kept_until_its_messages_are_due(office: Office):
+    throttle, due_at = office.ids.one(now_us()), now_us() + 30 * DAY
+    messages = [
+        office.message(address=f"+1202555{n:04d}", throttle_id=throttle, due_at=due_at, expires_at=due_at + DAY)
+        for n in range(3)
+    ]
+    await office.submit(*messages, throttle=(throttle, 0.5))
+    kept = []
+    for days in (29, 36, 38):
+        await retention.prune_messaging(office.database, now_us() + days * DAY, 400)
+        kept.append(len(await office.database.transact(lambda tx: tx.rows("buckets.lock", ids=[throttle]))))
+    assert kept == [1, 1, 0]
+
+
 async def test_two_processes_claim_nothing_twice(office: Office, store: Any):
     await office.submit(*(office.message(address=f"+1202555{n:04d}") for n in range(200)))
     other = Office(store.open(), node=2)

@@ -123,7 +123,11 @@ async def record_messages(
     now = transitions.now
     fresh = await _unrepeated(tx, batches, encryption, now)
     throttles = [(*s.throttle, s) for s in fresh if s.throttle is not None]
-    await tx.insert("buckets.add", [(id_, s.workspace_id, rate, 1.0, now) for id_, rate, s in throttles])
+    # As if filled when the last message falls due: retention keeps a throttle until its messages are sent.
+    await tx.insert(
+        "buckets.add",
+        [(id_, s.workspace_id, rate, 1.0, max([now, *(m.due_at for m in s.messages)])) for id_, rate, s in throttles],
+    )
     rows: list[tuple[Any, ...]] = []
     contents: list[tuple[int, str]] = []
     for submission in fresh:
