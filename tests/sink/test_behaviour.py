@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from waypost.errors import Invalid
 from waypost.sink.behaviour import Behaviour, behave, failing, fails, for_mail, from_json, from_query
-from waypost.sink.faulty_response import Answer, Ending, build
+from waypost.sink.faulty_response import Ending, Response, build
 
 
-def body_of(answer: Answer) -> bytes:
+def body_of(answer: Response) -> bytes:
     return b"".join(answer.pieces()) if answer.pieces else answer.body
 
 
-def announced(answer: Answer) -> int:
+def announced(answer: Response) -> int:
     lines = answer.head.decode().split("\r\n")
     return next(int(line.split(": ")[1]) for line in lines if line.startswith("content-length: "))
 

@@ -196,7 +196,7 @@ async def test_an_answer_that_does_not_come_or_does_not_end_fails(callbacks, ser
     server.answer = server.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + b"x" * 100)
     callbacks.send(Callback(sender="s", url=server.url, on_attempt=results.append))
     await settled(callbacks)
-    assert [attempt.error for attempt in results] == ["no answer in time", "the answer is too long"]
+    assert [attempt.error for attempt in results] == ["no response within the timeout", "the response is too large"]
     assert told(callbacks) == (0, 2, 2, 0)
 
 

@@ -15,12 +15,13 @@ import uvloop
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from waypost.sink import mail
+from waypost.sink import mail, smtp_session
 from waypost.sink.context import Context
-from waypost.sink.mail import LARGEST_MAIL, LONGEST_LINE, MOST_ERRORS, MOST_RECIPIENTS, SmtpServer
+from waypost.sink.mail import LONGEST_LINE, MOST_ERRORS, SmtpServer
 from waypost.sink.mail_headers import read_head
 from waypost.sink.receivers import Receivers
 from waypost.sink.request_log import RequestLog
+from waypost.sink.smtp_session import LARGEST_MAIL, MOST_RECIPIENTS
 from waypost.sink.thread_runner import running
 
 
@@ -420,5 +421,5 @@ def test_headers_are_unfolded_and_decoded():
 
 
 def test_every_mailbox_is_refused_in_its_own_words():
-    assert {word for word in mail.MAILBOXES.values()} <= mail.REFUSALS.keys()
-    assert all(reply.endswith(b"\r\n") for reply in mail.REFUSALS.values())
+    assert {word for word in mail.MAILBOXES.values()} <= smtp_session.REFUSALS.keys()
+    assert all(reply.endswith(b"\r\n") for reply in smtp_session.REFUSALS.values())

@@ -1,4 +1,4 @@
-"""How a receiver is told to behave: options from a URL or from JSON, checked and laid over one another."""
+"""The behaviour of a receiver: options from a URL or from JSON, validated and merged."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ HeaderLine = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\Z", max_length=8_000)
 ]
 
-#: The options that were given, each known to be valid.
+#: The given options, validated.
 Options = Mapping[str, Any]
 
 REDIRECTS = (301, 302, 303, 307, 308)
-#: Of each row only one can be had; a later layer's choice drops what an earlier one chose.
+#: The options of a row exclude each other; one in a later layer replaces those of its row in earlier layers.
 ALTERNATIVES = (("body", "size", "gzip_bomb"), ("hang", "close", "reset", "garbage"))
-#: What a mail receiver understands; the rest speaks of HTTP.
+#: The options that a mail receiver supports; the others concern HTTP only.
 MAIL_OPTIONS = frozenset(
     {"status", "delay", "fail_first", "fail_status", "fail_rate", "seed", "body", "hang", "close", "record"}
 )
@@ -34,17 +34,17 @@ MAIL_DEFAULTS: Options = {"status": 250, "fail_status": 451}
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a receiver does with a request."""
+    """The response of a receiver to a request."""
 
     status: Status = 200
     delay: Seconds = 0.0
-    #: So many requests of each webhook-id (or of the name, for requests without one) get `fail_status`.
+    #: This many first requests of each webhook-id (or of the name, for requests without one) get `fail_status`.
     fail_first: Count = 0
     fail_status: Status = 500
     fail_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: str = ""
     redirect: Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=8_000)] | None = None
-    #: Seconds or an HTTP date, sent as it is written.
+    #: Seconds or an HTTP date, sent unchanged.
     retry_after: Value | None = None
     body: str | None = None
     content_type: Value | None = None
@@ -52,7 +52,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     size: Size | None = None
     #: The bytes that the gzip-encoded body expands to.
     gzip_bomb: Size | None = None
-    #: The pause before each byte of the body, and of the head.
+    #: Seconds before each byte of the body, and of the head.
     drip: Seconds = 0.0
     drip_headers: Seconds = 0.0
     hang: bool = False
@@ -61,16 +61,16 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     truncate: bool = False
     garbage: bool = False
     close_after: bool = False
-    #: Without it a request is counted and not kept.
+    #: If false, requests are counted but not stored.
     record: bool = True
 
 
 def from_query(query: str) -> Options:
-    """The options in a URL's query."""
+    """Return the options in a URL's query."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError as error:
-        raise Invalid(f"The query cannot be read: {error}.", code="invalid_option") from error
+        raise Invalid(f"The query cannot be parsed: {error}.", code="invalid_option") from error
     options: dict[str, Any] = {}
     for name, text in pairs:
         if name == "header":
@@ -83,9 +83,9 @@ def from_query(query: str) -> Options:
 
 
 def from_json(value: object) -> Options:
-    """The options in a JSON object; `header` may be one line, a list of lines or an object."""
+    """Return the options in a JSON object; `header` may be one line, a list of lines or an object."""
     if not isinstance(value, dict):
-        raise Invalid('Options are a JSON object, such as {"status": 500}.', code="invalid_option")
+        raise Invalid('Options must be a JSON object, such as {"status": 500}.', code="invalid_option")
     options = {name: given for name, given in value.items() if given is not None}
     match options.get("header"):
         case str(line):
@@ -96,22 +96,24 @@ def from_json(value: object) -> Options:
 
 
 def for_mail(options: Options) -> Options:
-    """The same options, known to make sense to a mail receiver."""
+    """Return the options; raise Invalid if a mail receiver does not support them."""
     for name in options:
         if name not in MAIL_OPTIONS:
             raise Invalid(
-                f"Option {name!r} means nothing to a mail receiver; it knows {', '.join(sorted(MAIL_OPTIONS))}.",
+                f"A mail receiver does not support {name!r}. Supported are {', '.join(sorted(MAIL_OPTIONS))}.",
                 code="invalid_option",
                 option=name,
             )
-    told = behave(MAIL_DEFAULTS, options)
-    if not 200 <= told.status <= 599 or not 400 <= told.fail_status <= 599:
-        raise Invalid("An SMTP reply is 2xx, 4xx or 5xx, and a failing one 4xx or 5xx.", code="invalid_option")
+    behaviour = behave(MAIL_DEFAULTS, options)
+    if not 200 <= behaviour.status <= 599 or not 400 <= behaviour.fail_status <= 599:
+        raise Invalid(
+            "For mail, status must be from 200 to 599, and fail_status from 400 to 599.", code="invalid_option"
+        )
     return options
 
 
 def behave(*layers: Options) -> Behaviour:
-    """The behaviour that checked options come to, later layers winning over earlier ones."""
+    """Merge validated options into a behaviour; later layers override earlier ones."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for row in ALTERNATIVES:
@@ -125,9 +127,9 @@ def behave(*layers: Options) -> Behaviour:
 
 
 def fails(behaviour: Behaviour, number: int, attempt: int) -> bool:
-    """Whether the n-th request for a name, the m-th of its webhook-id, gets the failing answer.
+    """Return whether the n-th request for a name, the m-th of its webhook-id, gets the failure response.
 
-    The dice are a hash of seed and number, so the same seed always fails the same requests.
+    Chance is a hash of seed and number, so the same seed always fails the same requests.
     """
     if attempt <= behaviour.fail_first:
         return True
@@ -138,7 +140,7 @@ def fails(behaviour: Behaviour, number: int, attempt: int) -> bool:
 
 
 def failing(behaviour: Behaviour) -> Behaviour:
-    """The behaviour towards a request that fails: the failing status, and none of the other faults."""
+    """Return the behaviour for a request that fails: `fail_status`, without the other faults."""
     return Behaviour(
         status=behaviour.fail_status,
         delay=behaviour.delay,
@@ -150,19 +152,21 @@ def failing(behaviour: Behaviour) -> Behaviour:
 
 
 def _checked(options: dict[str, Any]) -> Options:
-    """The options as values, which each mean something and do not speak against one another."""
+    """Return the options as typed values; raise Invalid if one is unknown or not valid, or two exclude each other."""
     for name in options:
         if name not in Behaviour.__struct_fields__:
             known = ", ".join(sorted(Behaviour.__struct_fields__))
-            raise Invalid(f"There is no option {name[:80]!r}; there are {known}.", code="invalid_option", option=name)
+            raise Invalid(f"Unknown option {name[:80]!r}. Allowed are {known}.", code="invalid_option", option=name)
     try:
-        told = msgspec.convert(options, Behaviour, strict=False)
+        behaviour = msgspec.convert(options, Behaviour, strict=False)
     except msgspec.ValidationError as error:
-        raise Invalid(f"An option has no valid value: {error}.", code="invalid_option") from error
+        raise Invalid(f"The value of an option is not valid: {error}.", code="invalid_option") from error
     for row in ALTERNATIVES:
-        chosen = [name for name in row if name in options and getattr(told, name) is not False]
+        chosen = [name for name in row if name in options and getattr(behaviour, name) is not False]
         if len(chosen) > 1:
-            raise Invalid(f"Only one of {', '.join(chosen)} can be had at a time.", code="invalid_option")
-    if told.redirect is not None and "status" in options and told.status not in REDIRECTS:
-        raise Invalid("The status of a redirect is 301, 302, 303, 307 or 308.", code="invalid_option", option="status")
-    return {name: getattr(told, name) for name in options}
+            raise Invalid(f"The options {', '.join(chosen)} exclude each other. Give one.", code="invalid_option")
+    if behaviour.redirect is not None and "status" in options and behaviour.status not in REDIRECTS:
+        raise Invalid(
+            "The status of a redirect must be 301, 302, 303, 307 or 308.", code="invalid_option", option="status"
+        )
+    return {name: getattr(behaviour, name) for name in options}

@@ -17,19 +17,19 @@ from waypost.errors import Invalid
 CONNECTIONS = 32
 #: The most bytes of waiting bodies; callbacks beyond it are dropped and counted.
 LARGEST_BACKLOG = 512 * 1024 * 1024
-#: An answer's body is kept up to here (Firehose reads 1 MiB); more ends the connection.
+#: The most bytes of a response body (Firehose reads 1 MiB); a longer one fails and the connection is closed.
 LARGEST_ANSWER = 1024 * 1024 + 1
 CONNECT_S = 10.0
-#: Back-off grows up to so many times its start: 1 s becomes at most 2 minutes, as with Firehose.
+#: The most that back-off grows, as a multiple of its start: 1 s becomes at most 2 minutes, as with Firehose.
 LONGEST_BACKOFF = 120
 JITTER = 0.15
 
-#: What an answer's headers are: by lower-case name.
+#: The headers of a response by lower-case name.
 Headers = Mapping[str, str]
 
 
-def took(status: int, body: bytes, headers: Headers) -> bool | None:
-    """Whether a 2xx was answered, which is what most providers look at; anything else is tried again."""
+def accept_success(status: int, body: bytes, headers: Headers) -> bool | None:
+    """Return whether the status is 2xx, as most providers check; they retry after any other."""
     return 200 <= status < 300
 
 
@@ -65,7 +65,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds to wait for a response.
     timeout: float = 15.0
     #: Called with status, body and headers of a response. Returns True: accepted; False: retry; None: give up.
-    accept: Callable[[int, bytes, Headers], bool | None] = took
+    accept: Callable[[int, bytes, Headers], bool | None] = accept_success
     #: Called after each attempt.
     on_attempt: Callable[[Attempt], None] | None = None
 
@@ -73,13 +73,13 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 class Counts(msgspec.Struct, kw_only=True):
     """The callback counts of one sender."""
 
-    #: Waiting for their time, their turn, their answer or their next try.
+    #: Waiting for their delay, a connection, a response or the next attempt.
     pending: int = 0
     sent: int = 0
     failed: int = 0
-    #: Never tried, because too much waited already or the URL makes no sense.
+    #: Never attempted, because the backlog was full or the URL is not valid.
     dropped: int = 0
-    #: Tries, those included that failed.
+    #: All attempts, failed ones included.
     attempts: int = 0
 
 
@@ -91,28 +91,35 @@ class CallbackSender:
         self._targets: dict[tuple[str, str, int], _Target] = {}
         self._counts: dict[str, Counts] = {}
         self._backlog = 0
-        self._dice = random.Random()  # noqa: S311 jitter is no secret
+        self._dice = random.Random()  # noqa: S311 jitter needs no secrecy
         self.closed = False
 
-    def send(self, post: Callback) -> None:
+    def send(self, callback: Callback) -> None:
         """Schedule a callback, and return immediately."""
-        counts = self.counts(post.sender)
+        counts = self.counts(callback.sender)
         try:
-            target, start = _read_url(post.url)
+            target, start = _read_url(callback.url)
         except Invalid as error:
             counts.dropped += 1
-            if post.on_attempt is not None:
-                post.on_attempt(Attempt(number=0, status=None, body=b"", headers={}, error=error.detail, accepted=None))
+            if callback.on_attempt is not None:
+                callback.on_attempt(
+                    Attempt(number=0, status=None, body=b"", headers={}, error=error.detail, accepted=None)
+                )
             return
-        if self._backlog + len(post.body) > LARGEST_BACKLOG:
+        if self._backlog + len(callback.body) > LARGEST_BACKLOG:
             counts.dropped += 1
             return
         counts.pending += 1
-        self._backlog += len(post.body)
-        lines = [*(f"{name}: {value}" for name, value in post.headers), f"content-length: {len(post.body)}", "", ""]
-        job = _Job(post, target, start + "\r\n".join(lines).encode() + post.body, counts)
-        if post.delay:
-            asyncio.get_running_loop().call_later(post.delay, self._queue, job)
+        self._backlog += len(callback.body)
+        lines = [
+            *(f"{name}: {value}" for name, value in callback.headers),
+            f"content-length: {len(callback.body)}",
+            "",
+            "",
+        ]
+        job = _Job(callback, target, start + "\r\n".join(lines).encode() + callback.body, counts)
+        if callback.delay:
+            asyncio.get_running_loop().call_later(callback.delay, self._queue, job)
         else:
             self._queue(job)
 
@@ -144,88 +151,90 @@ class CallbackSender:
 
     def settle(self, job: "_Job", status: int | None, body: bytes, headers: Headers, error: str) -> None:
         """Record the result of an attempt, and schedule the next one if there is one."""
-        post, counts = job.post, job.counts
+        callback, counts = job.callback, job.counts
         job.number += 1
-        job.again = False
+        job.restarted = False
         counts.attempts += 1
-        accepted = False if status is None else post.accept(status, body, headers)
-        last = accepted is not False or job.number >= post.attempts
+        accepted = False if status is None else callback.accept(status, body, headers)
+        last = accepted is not False or job.number >= callback.attempts
         if not last:
-            wait = backoff(job.number, post.retry_base, self._dice.random())
+            wait = backoff(job.number, callback.retry_base, self._dice.random())
             asyncio.get_running_loop().call_later(wait, self._queue, job)
         else:
             counts.pending -= 1
-            self._backlog -= len(post.body)
+            self._backlog -= len(callback.body)
             if accepted:
                 counts.sent += 1
             else:
                 counts.failed += 1
-        if post.on_attempt is not None:
-            post.on_attempt(
+        if callback.on_attempt is not None:
+            callback.on_attempt(
                 Attempt(number=job.number, status=status, body=body, headers=headers, error=error, accepted=accepted)
             )
 
     @property
     def connections(self) -> int:
-        """How many connections one target may have."""
+        """Return the most connections to one target."""
         return self._connections
 
 
-def backoff(tries: int, base: float, dice: float) -> float:
-    """Seconds to wait after so many tries; `dice` from 0 to 1 spreads it by ±15 %."""
-    return base * float(min(2 ** min(tries - 1, 30), LONGEST_BACKOFF)) * (1 - JITTER + 2 * JITTER * dice)
+def backoff(attempts: int, base: float, dice: float) -> float:
+    """Return the seconds to wait after this many attempts; `dice` from 0 to 1 adds ±15 % of jitter."""
+    return base * float(min(2 ** min(attempts - 1, 30), LONGEST_BACKOFF)) * (1 - JITTER + 2 * JITTER * dice)
 
 
 class _Job:
     """A callback that is being sent."""
 
-    __slots__ = ("again", "counts", "number", "post", "target", "wire")
+    __slots__ = ("callback", "counts", "number", "restarted", "target", "wire")
 
-    def __init__(self, post: Callback, target: tuple[str, str, int], wire: bytes, counts: Counts) -> None:
-        self.post = post
+    def __init__(self, callback: Callback, target: tuple[str, str, int], wire: bytes, counts: Counts) -> None:
+        self.callback = callback
         self.target = target
         self.wire = wire
         self.counts = counts
         self.number = 0
-        #: Whether this try was begun anew once already, because a kept connection turned out to be dead.
-        self.again = False
+        #: Whether this attempt was already restarted once, because an idle connection turned out to be closed.
+        self.restarted = False
 
 
 class _Target:
-    """One scheme, host and port, with the connections to it and what waits for one of them."""
+    """The connections to one scheme, host and port, and the callbacks that wait for one of them."""
 
     def __init__(self, scheme: str, host: str, port: int, callbacks: CallbackSender) -> None:
         self.callbacks = callbacks
         self.queue: deque[_Job] = deque()
         self.idle: list[_CallbackConnection] = []
-        self.lines: set[_CallbackConnection] = set()
-        self._where = (host, port, scheme == "https")
+        self.open: set[_CallbackConnection] = set()
+        self._address = (host, port, scheme == "https")
         self._opening: set[asyncio.Task[None]] = set()
 
     def pump(self) -> None:
-        """Give waiting posts to free connections, and open more while there are not enough."""
+        """Give waiting callbacks to idle connections, and open more while there are too few."""
         queue, idle = self.queue, self.idle
         while queue and idle:
             idle.pop().start(queue.popleft())
-        while len(self._opening) < len(queue) and len(self.lines) + len(self._opening) < self.callbacks.connections:
+        while len(self._opening) < len(queue) and len(self.open) + len(self._opening) < self.callbacks.connections:
             task = asyncio.get_running_loop().create_task(self._open())
             self._opening.add(task)
             task.add_done_callback(self._opened)
 
     def close(self) -> None:
-        """End everything."""
+        """Drop waiting callbacks and close all connections."""
         self.queue.clear()
         for task in self._opening:
             task.cancel()
-        for line in list(self.lines):
-            line.abort()
+        for connection in list(self.open):
+            connection.abort()
 
     async def _open(self) -> None:
-        host, port, secure = self._where
+        host, port, secure = self._address
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_S):
-            _, line = await loop.create_connection(lambda: _CallbackConnection(self), host, port, ssl=secure or None)
-        self.idle.append(line)
+            _, connection = await loop.create_connection(
+                lambda: _CallbackConnection(self), host, port, ssl=secure or None
+            )
+        self.idle.append(connection)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
@@ -233,13 +242,13 @@ class _Target:
             return
         error = task.exception()
         if error is not None and self.queue:
-            # One post pays for each connection that cannot be had, so that all of them come to an end.
+            # Each failure to connect fails one callback, so that all of them end when the target is down.
             self.callbacks.settle(self.queue.popleft(), None, b"", {}, f"no connection: {str(error) or type(error)}")
         self.pump()
 
 
 class _CallbackConnection(asyncio.Protocol):
-    """One connection to a target: a post out, its answer in, and the next."""
+    """One connection to a target; it sends one callback at a time and waits for its response."""
 
     def __init__(self, target: _Target) -> None:
         self._target = target
@@ -251,51 +260,51 @@ class _CallbackConnection(asyncio.Protocol):
         self._reset()
 
     def start(self, job: _Job) -> None:
-        """Send a post."""
+        """Send a callback."""
         self._job = job
-        self._timer = asyncio.get_running_loop().call_later(job.post.timeout, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(job.callback.timeout, self._expire)
         self._transport.write(job.wire)
 
     def abort(self) -> None:
-        """End the connection now."""
+        """Close the connection immediately."""
         self._job = None
         self._transport.abort()
 
-    # What the event loop tells.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._target.lines.add(self)
+        self._target.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         target, job = self._target, self._job
-        target.lines.discard(self)
+        target.open.discard(self)
         if self in target.idle:
             target.idle.remove(self)
         if target.callbacks.closed:
             return
         if job is not None:
             if self._in_body and not {"content-length", "transfer-encoding"} & self._headers.keys():
-                # The end of the connection is the end of such a body (RFC 9112, section 6.3).
+                # Such a body ends with the connection (RFC 9112, section 6.3).
                 self._end("")
-            elif self._used and not self._heard and not job.again:
-                # A kept connection that the other side had closed meanwhile; nobody has read this post.
-                self._forget()
-                job.again = True
+            elif self._used and not self._response_started and not job.restarted:
+                # The target closed the idle connection before it read this callback: use another connection.
+                self._clear_job()
+                job.restarted = True
                 target.queue.appendleft(job)
             else:
-                self._end("the connection was lost")
+                self._end("the connection was closed before the response was complete")
         target.pump()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._response_started = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._end(f"the answer is not HTTP: {error}")
+            self._end(f"the response is not HTTP: {error}")
             self._transport.abort()
 
-    # What the parser tells.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self._headers.clear()
@@ -311,7 +320,7 @@ class _CallbackConnection(asyncio.Protocol):
         if self._size <= LARGEST_ANSWER:
             self._body.append(data)
         else:
-            self._end("the answer is too long")
+            self._end("the response is too large")
             self._transport.abort()
 
     def on_message_complete(self) -> None:
@@ -326,10 +335,10 @@ class _CallbackConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    # How a try ends.
+    # The end of an attempt.
 
     def _expire(self) -> None:
-        self._end("no answer in time")
+        self._end("no response within the timeout")
         self._transport.abort()
 
     def _end(self, error: str) -> None:
@@ -338,10 +347,10 @@ class _CallbackConnection(asyncio.Protocol):
             return
         status = None if error else self._parser.get_status_code()
         body, headers = b"".join(self._body), self._headers
-        self._forget()
+        self._clear_job()
         self._target.callbacks.settle(job, status, body, headers, error)
 
-    def _forget(self) -> None:
+    def _clear_job(self) -> None:
         self._job = None
         if self._timer is not None:
             self._timer.cancel()
@@ -352,21 +361,21 @@ class _CallbackConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._in_body = False
-        self._heard = False
+        self._response_started = False
 
 
 @functools.lru_cache(4096)
 def _read_url(url: str) -> tuple[tuple[str, str, int], bytes]:
-    """Scheme, host and port of a URL, and how a POST to it starts, the Host header included."""
+    """Return scheme, host and port of a URL, and the start of a POST to it: the request line and the Host header."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        raise Invalid(f"This is no URL: {error}.", code="invalid_url") from error
+        raise Invalid(f"The URL is not valid: {error}.", code="invalid_url") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable():
-        raise Invalid("A callback goes to an http or https URL.", code="invalid_url")
+        raise Invalid("The URL of a callback must be http or https, in printable ASCII.", code="invalid_url")
     if " " in url:
-        raise Invalid("A URL has no spaces.", code="invalid_url")
+        raise Invalid("A URL cannot contain spaces.", code="invalid_url")
     where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     host = parts.netloc.rpartition("@")[2]
     return (parts.scheme, parts.hostname, port), f"POST {where} HTTP/1.1\r\nhost: {host}\r\n".encode()

@@ -8,7 +8,7 @@ import msgspec
 
 from waypost.errors import Invalid
 from waypost.sink.callbacks import CallbackSender
-from waypost.sink.faulty_response import Answer
+from waypost.sink.faulty_response import Response
 from waypost.sink.http_connection import Request
 from waypost.sink.request_log import RequestLog
 from waypost.sink.scenarios import Scenarios
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 #: Handlers by method and path. A path may have {pieces}; one that ends with a slash matches everything below its first
 #: piece.
-Routes = Mapping[tuple[str, str], Callable[[Any, Request], Answer]]
+Routes = Mapping[tuple[str, str], Callable[[Any, Request], Response]]
 
 
 class Context:

@@ -1,4 +1,4 @@
-"""What goes out on the wire, and how badly: a behaviour turned into bytes and pauses."""
+"""The bytes and pauses of a response, with the faults that a behaviour asks for."""
 
 import functools
 import http
@@ -14,11 +14,11 @@ from waypost.sink.behaviour import Behaviour
 
 STATUS: dict[type[Error], int] = {Invalid: 400, NotFound: 404, Conflict: 409, TooLarge: 413}
 PIECE = 64 * 1024
-#: How far a truncated answer's content-length is from what is sent.
-LIE = 1024
+#: The bytes that the Content-Length of a truncated response announces but that are not sent.
+MISSING_BYTES = 1024
 GARBAGE = b"\x15\x03\x03\x00\x02\x02\x46 this is not HTTP\r\n\r\n"
 PLAIN = "text/plain; charset=utf-8"
-#: So many bytes of a bomb are deflated together.
+#: The bytes of a bomb that are compressed together.
 BLOCK = 1 << 20
 #: RFC 1952, section 2.3: no name, no time, best compression, system unknown.
 GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
@@ -27,60 +27,60 @@ DEFLATE_END = b"\x03\x00"
 
 
 class Ending(StrEnum):
-    """What becomes of the connection after an answer."""
+    """What happens to the connection after a response."""
 
-    KEEP = "keep"  # The next request may follow.
-    CLOSE = "close"  # It is closed in good order.
-    RESET = "reset"  # It is torn down with a TCP reset.
-    HANG = "hang"  # Nothing happens ever again, until the other side goes.
+    KEEP = "keep"  # It stays open for the next request.
+    CLOSE = "close"  # It is closed normally.
+    RESET = "reset"  # It is closed with a TCP reset.
+    HANG = "hang"  # It stays open, but nothing is sent until the client closes it.
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent for one request."""
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """The response to one request."""
 
     head: bytes = b""
     body: bytes = b""
-    #: Makes the body piece by piece instead, when it is too large to hold.
+    #: Generates the body in pieces, instead of `body`, if it is too large for memory.
     pieces: Callable[[], Iterator[bytes]] | None = None
     #: Seconds before anything is sent, and before each byte of the head and of the body.
     delay: float = 0.0
     head_pause: float = 0.0
     body_pause: float = 0.0
     ending: Ending = Ending.KEEP
-    #: Head and body in one, for an answer that is sent in one go.
+    #: Head and body together, for a response that is sent in one write.
     whole: bytes | None = None
 
 
-def build(behaviour: Behaviour) -> Answer:
-    """The answer of a receiver that behaves like this."""
+def build(behaviour: Behaviour) -> Response:
+    """Return the response of a receiver with this behaviour."""
     if behaviour.hang:
-        return Answer(delay=behaviour.delay, ending=Ending.HANG)
+        return Response(delay=behaviour.delay, ending=Ending.HANG)
     if behaviour.close or behaviour.reset:
-        return Answer(delay=behaviour.delay, ending=Ending.RESET if behaviour.reset else Ending.CLOSE)
+        return Response(delay=behaviour.delay, ending=Ending.RESET if behaviour.reset else Ending.CLOSE)
     if behaviour.garbage:
-        return Answer(body=GARBAGE, whole=GARBAGE, delay=behaviour.delay, ending=Ending.CLOSE)
+        return Response(body=GARBAGE, whole=GARBAGE, delay=behaviour.delay, ending=Ending.CLOSE)
 
     body, pieces, length = _body(behaviour)
     headers = [tuple(line.split(":", 1)) for line in behaviour.header]
     given = {name.lower() for name, _ in headers}
-    told: list[tuple[str, str]] = []
+    added: list[tuple[str, str]] = []
     if behaviour.content_type is not None or (length and "content-type" not in given):
-        told.append(("content-type", PLAIN if behaviour.content_type is None else behaviour.content_type))
+        added.append(("content-type", PLAIN if behaviour.content_type is None else behaviour.content_type))
     if behaviour.gzip_bomb is not None:
-        told.append(("content-encoding", "gzip"))
+        added.append(("content-encoding", "gzip"))
     if behaviour.redirect is not None:
-        told.append(("location", behaviour.redirect))
+        added.append(("location", behaviour.redirect))
     if behaviour.retry_after is not None:
-        told.append(("retry-after", behaviour.retry_after))
+        added.append(("retry-after", behaviour.retry_after))
     if behaviour.close_after:
-        told.append(("connection", "close"))
+        added.append(("connection", "close"))
     if behaviour.truncate:
-        length += LIE
+        length += MISSING_BYTES
     if not _bodiless(behaviour.status) and not given & {"content-length", "transfer-encoding"}:
-        told.append(("content-length", str(length)))
-    head = _head(behaviour.status, [*told, *((name, value.strip()) for name, value in headers)])
-    at_once = pieces is None and not behaviour.drip and not behaviour.drip_headers
-    return Answer(
+        added.append(("content-length", str(length)))
+    head = _head(behaviour.status, [*added, *((name, value.strip()) for name, value in headers)])
+    one_write = pieces is None and not behaviour.drip and not behaviour.drip_headers
+    return Response(
         head=head,
         body=body,
         pieces=pieces,
@@ -88,17 +88,17 @@ def build(behaviour: Behaviour) -> Answer:
         head_pause=behaviour.drip_headers,
         body_pause=behaviour.drip,
         ending=Ending.CLOSE if behaviour.close_after or behaviour.truncate else Ending.KEEP,
-        whole=head + body if at_once else None,
+        whole=head + body if one_write else None,
     )
 
 
-def text(body: str, status: int = 200) -> Answer:
-    """A plain text answer."""
+def text(body: str, status: int = 200) -> Response:
+    """Return a plain text response."""
     return _plain(status, PLAIN, body.encode())
 
 
-def json(value: Any, status: int = 200) -> Answer:
-    """A JSON answer."""
+def json(value: Any, status: int = 200) -> Response:
+    """Return a JSON response."""
     return _plain(status, "application/json", msgspec.json.encode(value))
 
 
@@ -109,19 +109,21 @@ def reply(
     *,
     delay: float = 0.0,
     ending: Ending = Ending.KEEP,
-) -> Answer:
-    """A played provider's answer, with Content-Length added; one that ends in CLOSE or HANG is never sent."""
+) -> Response:
+    """Return the response of a simulated provider, with Content-Length added.
+
+    With the endings CLOSE, RESET and HANG nothing is sent.
+    """
     if ending in (Ending.HANG, Ending.CLOSE, Ending.RESET):
-        return Answer(delay=delay, ending=ending)
-    told = headers if _bodiless(status) else [*headers, ("content-length", str(len(body)))]
-    head = _head(status, told)
-    return Answer(head=head, body=body, whole=head + body, delay=delay)
+        return Response(delay=delay, ending=ending)
+    head = _head(status, headers if _bodiless(status) else [*headers, ("content-length", str(len(body)))])
+    return Response(head=head, body=body, whole=head + body, delay=delay)
 
 
-def problem(error: Error, ending: Ending = Ending.KEEP) -> Answer:
-    """The answer that tells what is wrong with a request to the sink itself."""
+def problem(error: Error, ending: Ending = Ending.KEEP) -> Response:
+    """Return the problem document for an error of the sink itself (RFC 9457)."""
     status = STATUS.get(type(error), 500)
-    told = {
+    document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
         "status": status,
@@ -129,33 +131,33 @@ def problem(error: Error, ending: Ending = Ending.KEEP) -> Answer:
         "detail": error.detail,
         **error.extra,
     }
-    return _plain(status, "application/problem+json", msgspec.json.encode(told), ending)
+    return _plain(status, "application/problem+json", msgspec.json.encode(document), ending)
 
 
-def _plain(status: int, content_type: str, body: bytes, ending: Ending = Ending.KEEP) -> Answer:
+def _plain(status: int, content_type: str, body: bytes, ending: Ending = Ending.KEEP) -> Response:
     headers = [("content-type", content_type), ("content-length", str(len(body)))]
     if ending is Ending.CLOSE:
         headers.append(("connection", "close"))
     head = _head(status, headers)
-    return Answer(head=head, body=body, whole=head + body, ending=ending)
+    return Response(head=head, body=body, whole=head + body, ending=ending)
 
 
 def _head(status: int, headers: list[tuple[str, str]]) -> bytes:
     try:
         phrase = http.HTTPStatus(status).phrase
     except ValueError:
-        phrase = "Whatever"
+        phrase = "Unknown"
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _bodiless(status: int) -> bool:
-    """Whether HTTP forbids a body (RFC 9110, section 6.4.1)."""
+    """Return whether HTTP forbids a body (RFC 9110, section 6.4.1)."""
     return status < 200 or status in (204, 304)
 
 
 def _body(behaviour: Behaviour) -> tuple[bytes, Callable[[], Iterator[bytes]] | None, int]:
-    """The body, or what makes it, and its length."""
+    """Return the body or its generator, and its length."""
     if _bodiless(behaviour.status):
         return b"", None, 0
     if behaviour.gzip_bomb is not None:
@@ -170,7 +172,7 @@ def _body(behaviour: Behaviour) -> tuple[bytes, Callable[[], Iterator[bytes]] | 
 
 
 def _filler(size: int) -> Iterator[bytes]:
-    """So many letters x."""
+    """Yield a body of this many letters x."""
     piece = b"x" * PIECE
     for _ in range(size // PIECE):
         yield piece
@@ -178,9 +180,9 @@ def _filler(size: int) -> Iterator[bytes]:
 
 
 def _deflate(size: int) -> bytes:
-    """So many zero bytes, deflated.
+    """Return this many zero bytes, compressed with DEFLATE.
 
-    The blocks end on a whole byte and refer to nothing before them, so that they can be repeated.
+    The block ends on a byte boundary and does not refer to earlier blocks, so it can be repeated.
     """
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(bytes(size)) + deflate.flush(zlib.Z_FULL_FLUSH)
@@ -188,7 +190,7 @@ def _deflate(size: int) -> bytes:
 
 @functools.cache
 def _block() -> bytes:
-    """One deflated block, the same in every bomb."""
+    """Return the compressed block that bombs repeat."""
     return _deflate(BLOCK)
 
 
@@ -198,7 +200,7 @@ def _bomb_length(expanded: int) -> int:
 
 
 def _bomb(expanded: int) -> Iterator[bytes]:
-    """A gzip stream (RFC 1952) of so many zero bytes, made as it is sent."""
+    """Yield a gzip stream (RFC 1952) of this many zero bytes."""
     blocks, rest = divmod(expanded, BLOCK)
     yield GZIP_HEAD
     zeros = bytes(BLOCK)

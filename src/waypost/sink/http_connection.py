@@ -1,4 +1,4 @@
-"""The sink's side of an HTTP/1.1 connection: fast when it behaves, and able to misbehave."""
+"""The HTTP/1.1 server connection of the sink, which can also send faulty responses."""
 
 import asyncio
 import logging
@@ -12,42 +12,42 @@ import httptools
 import msgspec
 
 from waypost.errors import Error, Invalid, TooLarge
-from waypost.sink.faulty_response import Answer, Ending, problem
+from waypost.sink.faulty_response import Ending, Response, problem
 
 log = logging.getLogger(__name__)
 
 LARGEST_BODY = 64 * 1024 * 1024
 LARGEST_HEAD = 256 * 1024
-#: So many requests of one connection may wait for a slow answer before no more are read.
+#: The most requests of one connection that wait for a slow response; then reading pauses.
 WAITING = 16
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-#: SO_LINGER on with no time: closing sends a reset.
+#: SO_LINGER on, with a timeout of 0: closing sends a reset.
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One request, as it came."""
+    """One received request."""
 
     method: str
     url: bytes
-    #: Names and values of the headers in turn, one a line.
+    #: Alternating names and values of the headers, one per line.
     head: bytes
     webhook_id: bytes
     body: bytes
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests in, answers out in the same order."""
+    """One connection; responses are sent in the order of the requests."""
 
-    def __init__(self, respond: Callable[[Request], Answer], open_connections: set["Connection"]) -> None:
+    def __init__(self, respond: Callable[[Request], Response], open_connections: set["Connection"]) -> None:
         self._respond = respond
         self._open = open_connections
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[tuple[Answer, bool, bool]] = deque()
+        self._waiting: deque[tuple[Response, bool, bool]] = deque()
         self._busy = False
         self._closing = False
-        self._deaf = False
+        self._ignoring = False
         self._paused = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -56,10 +56,10 @@ class Connection(asyncio.Protocol):
         self.on_message_begin()
 
     def abort(self) -> None:
-        """End the connection now."""
+        """Close the connection immediately."""
         self._transport.abort()
 
-    # What the event loop tells.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -77,23 +77,23 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable.clear()
-        self._balance()
+        self._pause_or_resume()
 
     def resume_writing(self) -> None:
         self._writable.set()
-        self._balance()
+        self._pause_or_resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._deaf:
+        if self._closing or self._ignoring:
             return
         try:
             self._parser.feed_data(data)
             if self._in_head:
                 self._head_size += len(data)
                 if self._head_size > LARGEST_HEAD:
-                    self._refuse(TooLarge(f"URL and headers may have {LARGEST_HEAD} bytes."))
+                    self._refuse(TooLarge(f"URL and headers may have at most {LARGEST_HEAD} bytes."))
         except httptools.HttpParserUpgrade:
-            # What follows would be another protocol; the request itself has been answered in ours.
+            # The client wants another protocol; the request itself already has an HTTP response.
             self._finish()
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, Error):
@@ -102,9 +102,9 @@ class Connection(asyncio.Protocol):
                 log.exception("sink request failed", extra={"action": "sink_request_failed"})
                 self.abort()
         except httptools.HttpParserError as error:
-            self._refuse(Invalid(f"This is not HTTP: {error}.", code="not_http"))
+            self._refuse(Invalid(f"The request is not valid HTTP: {error}.", code="not_http"))
 
-    # What the parser tells.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head += (name, value)
-        # The length is looked at first, because it is cheaper than lower case.
+        # The length is compared first, because that is cheaper than lower().
         length = len(name)
         if length == 10:
             if name.lower() == b"webhook-id":
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._body_size += len(data)
         if self._body_size > LARGEST_BODY:
-            raise TooLarge(f"A body may have {LARGEST_BODY} bytes.")
+            raise TooLarge(f"A body may have at most {LARGEST_BODY} bytes.")
         if not self._body:
             self._body = data
         elif self._chunks is None:
@@ -153,11 +153,11 @@ class Connection(asyncio.Protocol):
         method = parser.get_method().decode("ascii")
         body = self._body if self._chunks is None else b"".join(self._chunks)
         answer = self._respond(Request(method, self._url, b"\n".join(self._head), self._webhook_id, body))
-        # A client of HTTP/1.0 that asks to keep the connection wants to be told so; we do not, so it must end.
+        # HTTP/1.0 keeps a connection only if the response has `Connection: keep-alive`; the sink does not send it.
         last = not parser.should_keep_alive() or parser.get_http_version() == "1.0"
         if self._busy:
             self._waiting.append((answer, method == "HEAD", last))
-            self._balance()
+            self._pause_or_resume()
         elif answer.whole is not None and not answer.delay and method != "HEAD":
             self._write(answer.whole)
             if last or answer.ending is not Ending.KEEP:
@@ -166,12 +166,12 @@ class Connection(asyncio.Protocol):
             self._busy = True
             self._start(answer, method == "HEAD", last)
 
-    # What is sent.
+    # Responses.
 
-    def _start(self, answer: Answer, head_only: bool, last: bool) -> None:
-        """Begin an answer that may take its time."""
+    def _start(self, answer: Response, head_only: bool, last: bool) -> None:
+        """Start a response that may have delays."""
         if answer.pieces is None and not answer.head_pause and not answer.body_pause:
-            # A timer costs a third of a task.
+            # A timer takes a third of the time of a task.
             if answer.delay:
                 self._timer = self._loop.call_later(answer.delay, self._send_whole, answer, head_only, last)
             else:
@@ -179,13 +179,13 @@ class Connection(asyncio.Protocol):
         else:
             self._task = self._loop.create_task(self._send(answer, head_only, last))
 
-    def _send_whole(self, answer: Answer, head_only: bool, last: bool) -> None:
+    def _send_whole(self, answer: Response, head_only: bool, last: bool) -> None:
         sent = answer.head if head_only else answer.head + answer.body
         if sent:
             self._write(sent)
         self._end(answer.ending, last)
 
-    async def _send(self, answer: Answer, head_only: bool, last: bool) -> None:
+    async def _send(self, answer: Response, head_only: bool, last: bool) -> None:
         if answer.delay:
             await asyncio.sleep(answer.delay)
         await self._send_piece(answer.head, answer.head_pause)
@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
         if not pause:
             self._write(piece)
             await self._writable.wait()
-            # A fast reader must not keep everyone else waiting until a huge body is through.
+            # Let other connections proceed while a fast client reads a huge body.
             await asyncio.sleep(0)
             return
         for at in range(len(piece)):
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
 
     def _end(self, ending: Ending, last: bool) -> None:
-        """What follows an answer: the next one, the end, or nothing at all."""
+        """Finish a response: start the next one, close the connection, or do nothing more."""
         if self._closing or ending is Ending.HANG:
             return
         if ending is Ending.RESET:
@@ -221,38 +221,38 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif self._waiting:
             self._busy = True
-            # Through the loop, so that a long queue of plain answers does not nest.
+            # Through the event loop, so that a long queue of responses does not recurse.
             self._loop.call_soon(self._next)
         else:
             self._busy = False
             if self._paused:
-                self._balance()
+                self._pause_or_resume()
 
     def _next(self) -> None:
         if not self._closing and self._waiting:
             answer, head_only, last = self._waiting.popleft()
-            self._balance()
+            self._pause_or_resume()
             self._start(answer, head_only, last)
 
     def _finish(self) -> None:
-        """Close once everything that is owed has been sent."""
-        self._deaf = True
+        """Close the connection after the waiting responses."""
+        self._ignoring = True
         if not self._busy:
             self._end(Ending.CLOSE, True)
         else:
-            self._waiting.append((Answer(ending=Ending.CLOSE), False, True))
+            self._waiting.append((Response(ending=Ending.CLOSE), False, True))
 
     def _refuse(self, error: Error) -> None:
-        """Say what is wrong, after everything else that is owed, and close."""
-        self._deaf = True
+        """Send an error after the waiting responses, and close the connection."""
+        self._ignoring = True
         if self._busy:
             self._waiting.append((problem(error, Ending.CLOSE), False, True))
             return
         self._write(problem(error, Ending.CLOSE).whole or b"")
         self._end(Ending.CLOSE, True)
 
-    def _balance(self) -> None:
-        """Read on only while the other side takes its answers."""
+    def _pause_or_resume(self) -> None:
+        """Pause reading while too many responses wait, and resume it afterwards."""
         if self._closing:
             return
         enough = len(self._waiting) >= WAITING or not self._writable.is_set()

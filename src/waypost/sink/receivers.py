@@ -17,7 +17,7 @@ from waypost.sink.behaviour import (
     for_mail,
     from_query,
 )
-from waypost.sink.faulty_response import Answer, build
+from waypost.sink.faulty_response import Response, build
 from waypost.sink.http_connection import Request
 from waypost.sink.request_log import Inbox, RequestLog
 
@@ -35,10 +35,10 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     inbox: Inbox
     options: Options
     behaviour: Behaviour
-    usual: Answer
-    failed: Answer
-    #: Whether only some requests fail.
-    fickle: bool
+    usual: Response
+    failed: Response
+    #: Whether some requests fail and others do not.
+    varies: bool
 
 
 class Receivers:
@@ -50,7 +50,7 @@ class Receivers:
         self._scripts: dict[str, deque[Options]] = {}
         self._plans: dict[bytes, Plan] = {}
 
-    def receive(self, request: Request) -> Answer:
+    def receive(self, request: Request) -> Response:
         """Log a request, and return the response."""
         plan = self._plans.get(request.url)
         if plan is None:
@@ -61,7 +61,7 @@ class Receivers:
         if inbox.name in self._scripts:
             behaviour = behave(self._behaviours.get(inbox.name, {}), plan.options, self._step(inbox.name))
             answer = build(failing(behaviour) if fails(behaviour, inbox.seen, attempt) else behaviour)
-        elif plan.fickle and fails(behaviour, inbox.seen, attempt):
+        elif plan.varies and fails(behaviour, inbox.seen, attempt):
             answer = plan.failed
         else:
             answer = plan.usual
@@ -130,7 +130,7 @@ class Receivers:
             behaviour=behaviour,
             usual=build(behaviour),
             failed=build(failing(behaviour)),
-            fickle=bool(behaviour.fail_first or behaviour.fail_rate),
+            varies=bool(behaviour.fail_first or behaviour.fail_rate),
         )
         if len(self._plans) >= PLANS:
             self._plans.clear()

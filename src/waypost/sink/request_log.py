@@ -165,7 +165,7 @@ class RequestLog:
 def show(record: Record) -> dict[str, Any]:
     """Return the JSON view of a record."""
     path, _, query = record.url.decode("latin-1").partition("?")
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "name": record.name,
         "method": record.method,
         "path": path,
@@ -175,10 +175,10 @@ def show(record: Record) -> dict[str, Any]:
         "number": record.number,
     }
     try:
-        shown["body"] = record.body.decode()
+        view["body"] = record.body.decode()
     except UnicodeDecodeError:
-        shown["body_base64"] = base64.b64encode(record.body).decode("ascii")
-    return shown | (record.mail or {})
+        view["body_base64"] = base64.b64encode(record.body).decode("ascii")
+    return view | (record.mail or {})
 
 
 def _headers(head: bytes) -> dict[str, str]:

@@ -202,17 +202,17 @@ class Dice:
         self._messages = 0
         self._calls = 0
         self._seen: set[str] = set()
-        self._calm_call = Call(delay=settings.latency)
+        self._usual_call = Call(delay=settings.latency)
         self._usual = _scenario("delivered", settings.receipts, settings.intermediate, settings.receipt_delay)
-        chancy = ("throttle", "temporary", "refuse", "failure", "duplicate", "reorder", "lost")
-        self._fickle = bool(settings.mix) or any(getattr(settings, f"{name}_rate") for name in chancy)
+        rates = ("throttle", "temporary", "refuse", "failure", "duplicate", "reorder", "lost")
+        self._random = bool(settings.mix) or any(getattr(settings, f"{name}_rate") for name in rates)
 
     def call(self) -> Call:
         """Return the result of the next call; must be called once per call."""
         settings = self.settings
         self._calls += 1
         if not settings.error_rate and not settings.lost_answer_rate:
-            return self._calm_call
+            return self._usual_call
         dice = _roll(settings.seed, f"call {self._calls}")
         if dice[0] < settings.error_rate:
             return Call(settings.latency, settings.error_status)
@@ -225,7 +225,7 @@ class Dice:
             word = fixed(address)
             if word is not None:
                 return self._fixed(address, word)
-        return self._chance() if self._fickle else self._usual
+        return self._chance() if self._random else self._usual
 
     def _fixed(self, address: str, word: str) -> Scenario:
         settings = self.settings
@@ -362,5 +362,5 @@ def _roll(seed: str, what: str) -> tuple[float, ...]:
 
 def to_json(settings: ScenarioSettings) -> dict[str, Any]:
     """Return the JSON view of settings."""
-    told: dict[str, Any] = msgspec.to_builtins(settings)
-    return told
+    view: dict[str, Any] = msgspec.to_builtins(settings)
+    return view

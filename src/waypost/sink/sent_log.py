@@ -43,7 +43,7 @@ class ProviderLog:
 class SentLog:
     """The last accepted messages of each provider, and counts of all of them.
 
-    A distinct mid or address costs about 150 bytes until it is forgotten.
+    A distinct mid or address takes about 150 bytes until it is deleted.
     """
 
     def __init__(self, keep: int = KEEP) -> None:
@@ -53,31 +53,31 @@ class SentLog:
 
     def add(self, provider: str, address: str, body: str, mid: str, message_id: str, scenario: str) -> None:
         """Record a message that a provider accepted."""
-        kept = self._logs.get(provider)
-        if kept is None:
-            kept = self._logs[provider] = ProviderLog(provider)
+        log = self._logs.get(provider)
+        if log is None:
+            log = self._logs[provider] = ProviderLog(provider)
         self._serial += 1
-        kept.seen += 1
+        log.seen += 1
         if mid:
-            kept.by_mid[mid] = kept.by_mid.get(mid, 0) + 1
-        kept.by_address[address] = kept.by_address.get(address, 0) + 1
-        if len(kept.messages) >= self._keep:
-            kept.messages.popleft()
-        kept.messages.append(Message(self._serial, provider, address, body, mid, message_id, scenario, clock.now_us()))
+            log.by_mid[mid] = log.by_mid.get(mid, 0) + 1
+        log.by_address[address] = log.by_address.get(address, 0) + 1
+        if len(log.messages) >= self._keep:
+            log.messages.popleft()
+        log.messages.append(Message(self._serial, provider, address, body, mid, message_id, scenario, clock.now_us()))
 
     def times(self, provider: str, mid: str) -> int:
-        """How often a provider took the message with this mid."""
-        kept = self._logs.get(provider)
-        return 0 if kept is None else kept.by_mid.get(mid, 0)
+        """Return how often a provider accepted the message with this mid."""
+        log = self._logs.get(provider)
+        return 0 if log is None else log.by_mid.get(mid, 0)
 
     def count(self, provider: str | None) -> dict[str, int]:
         """Return the number of messages, of distinct mids and addresses, and of mids that came more than once."""
         chosen = self._chosen(provider)
         return {
-            "messages": sum(kept.seen for kept in chosen),
-            "distinct": sum(len(kept.by_mid) for kept in chosen),
-            "addresses": sum(len(kept.by_address) for kept in chosen),
-            "repeated": sum(1 for kept in chosen for times in kept.by_mid.values() if times > 1),
+            "messages": sum(log.seen for log in chosen),
+            "distinct": sum(len(log.by_mid) for log in chosen),
+            "addresses": sum(len(log.by_address) for log in chosen),
+            "repeated": sum(1 for log in chosen for times in log.by_mid.values() if times > 1),
         }
 
     def page(
@@ -88,7 +88,7 @@ class SentLog:
         source = (
             chosen[0].messages
             if len(chosen) == 1
-            else sorted((message for kept in chosen for message in kept.messages), key=lambda message: message.serial)
+            else sorted((message for log in chosen for message in log.messages), key=lambda message: message.serial)
         )
         found: list[Message] = []
         for message in source:
@@ -103,7 +103,7 @@ class SentLog:
 
     def show(self, message: Message) -> dict[str, Any]:
         """Return the JSON view of a message; `count` is the number of messages to its address."""
-        kept = self._logs.get(message.provider)
+        log = self._logs.get(message.provider)
         return {
             "provider": message.provider,
             "address": message.address,
@@ -111,7 +111,7 @@ class SentLog:
             "mid": message.mid,
             "message_id": message.message_id,
             "fate": message.scenario,
-            "count": 0 if kept is None else kept.by_address.get(message.address, 0),
+            "count": 0 if log is None else log.by_address.get(message.address, 0),
             "at": clock.iso(message.at),
         }
 

@@ -41,13 +41,13 @@ def running(
     `settings` and `scenarios` are those of `serve`, for example `settings={"aws": {"tracker_url": …}}` and
     `scenarios={"pinpoint": {"throttle_rate": 0.1}}`.
     """
-    told: queue.SimpleQueue[tuple[Running, asyncio.Task[None]] | BaseException] = queue.SimpleQueue()
+    started: queue.SimpleQueue[tuple[Running, asyncio.Task[None]] | BaseException] = queue.SimpleQueue()
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
 
         def ready(port: int, smtp_port: int | None) -> None:
-            told.put((Running(port=port, smtp_port=smtp_port, loop=loop), task))
+            started.put((Running(port=port, smtp_port=smtp_port, loop=loop), task))
 
         task = asyncio.create_task(
             serve(
@@ -62,7 +62,7 @@ def running(
             )
         )
         # A failure must also reach the caller that waits for the start.
-        task.add_done_callback(lambda done: None if done.cancelled() else told.put(done.exception() or SystemExit()))
+        task.add_done_callback(lambda done: None if done.cancelled() else started.put(done.exception() or SystemExit()))
         await asyncio.wait([task])
 
     def work() -> None:
@@ -72,10 +72,10 @@ def running(
     thread = threading.Thread(target=work, name="sink")
     thread.start()
     try:
-        start = told.get()
-        if isinstance(start, BaseException):
-            raise start
-        sink, task = start
+        result = started.get()
+        if isinstance(result, BaseException):
+            raise result
+        sink, task = result
         try:
             yield sink
         finally:

@@ -15,7 +15,8 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from tests.sink.hearing import Ear, Heard, ask, listening, number, sent, tell
-from waypost.sink.providers.twilio import REFUSALS, STATUSES, TELLS, sign
+from waypost.sink.providers.twilio import STATUSES, sign
+from waypost.sink.providers.twilio_errors import MESSAGES, REFUSALS
 from waypost.sink.thread_runner import Running, running
 
 ACCOUNT, TOKEN = "AC" + "1" * 32, "made-up-token"
@@ -156,7 +157,7 @@ def test_what_is_wrong_with_a_message_is_said_in_a_number(sink, changes, code):
     assert status == 400
     assert told == {
         "code": code,
-        "message": TELLS[code],
+        "message": MESSAGES[code],
         "more_info": f"https://www.twilio.com/docs/errors/{code}",
         "status": 400,
     }
@@ -318,5 +319,5 @@ def test_the_vendors_validator_takes_every_signature(token, url, told):
 
 
 def test_every_refusal_has_its_words():
-    assert {code for _, code in REFUSALS.values()} <= TELLS.keys()
+    assert {code for _, code in REFUSALS.values()} <= MESSAGES.keys()
     assert {status for status, _ in STATUSES.values()} > {"queued", "sent", "delivered", "undelivered", "failed"}

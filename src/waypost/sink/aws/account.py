@@ -1,4 +1,4 @@
-"""What the played AWS account holds: projects, delivery streams, configuration sets, and who may do what."""
+"""The simulated AWS account: projects, delivery streams, configuration sets and permissions."""
 
 import re
 from fnmatch import fnmatchcase
@@ -8,18 +8,18 @@ import msgspec
 from msgspec import Meta
 
 from waypost.errors import Invalid
-from waypost.sink.aws.sigv4 import fits, read_signature
+from waypost.sink.aws.sigv4 import is_valid, read_signature
 from waypost.sink.context import Context, read_settings
 from waypost.sink.http_connection import Request
 
 ACCOUNT = "111122223333"
-#: A region in which there is no Pinpoint, so that it is never the one a project is in.
+#: A region without Pinpoint, so no project is in it.
 ELSEWHERE = "eu-north-1"
-#: So many things of a kind can be put.
+#: The most resources of each kind.
 MOST = 10_000
 
 #: The URL in a user agent such as `Waypost/1.0 (+https://waypost.example/tracking/amazon-pinpoint-events)`.
-_CALLER = re.compile(r"\(\+(https?://[!-'*-~]{1,2000})\)")
+_CLIENT_URL = re.compile(r"\(\+(https?://[!-'*-~]{1,2000})\)")
 
 T = TypeVar("T")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+").fullmatch
@@ -29,14 +29,14 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A delivery stream."""
 
     exists: bool = True
-    #: What its ARN is of.
+    #: The service in its ARN.
     kind: Literal["firehose", "kinesis"] = "firehose"
     status: str = "ACTIVE"
     destination: Literal["http", "s3"] = "http"
-    #: Where an HTTP destination leads, and with which key; those of PUT /aws unless given.
+    #: URL and access key of an HTTP destination; by default those of PUT /aws.
     url: str | None = None
     access_key: str | None = None
-    #: That of the caller unless given.
+    #: By default the region of the request.
     region: str = ""
     account: str = ACCOUNT
 
@@ -45,11 +45,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A Pinpoint project."""
 
     exists: bool = True
-    #: Unknown in every other region; empty: known in all.
+    #: The only region where it exists; if empty, it exists in all.
     region: str = ""
-    #: The name of the stream that its events go to; None: it has no event stream.
+    #: The name of its event stream; None if it has none.
     stream: str | None = "receipts"
-    #: What every call gets instead of its answer.
+    #: The error that every call gets.
     trouble: Literal["", "denied", "busy", "broken"] = ""
 
 
@@ -58,7 +58,7 @@ class ConfigurationSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     exists: bool = True
     stream: str | None = "receipts"
-    #: What its only event destination leads to.
+    #: The kind of its only event destination.
     destination: Literal["firehose", "sns", "cloudwatch"] = "firehose"
     enabled: bool = True
     events: tuple[str, ...] = ("TEXT_ALL",)
@@ -66,14 +66,14 @@ class ConfigurationSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set for the account."""
+    """The settings of the account."""
 
-    #: Where streams lead, and with which access key, unless they say otherwise.
+    #: The default URL and access key of streams.
     tracker_url: str = ""
     access_key: Annotated[str, Meta(max_length=4096)] = ""
-    #: Access key ids with their secrets. Any key is taken, and no signature is computed, while there are none.
+    #: Secrets by access key id. If empty, any key is accepted and signatures are not verified.
     credentials: dict[str, str] = {}
-    #: Refused actions, such as firehose:DescribeDeliveryStream or firehose:*.
+    #: Denied actions, such as firehose:DescribeDeliveryStream or firehose:*.
     denied: list[str] = []
 
 
@@ -86,7 +86,7 @@ STREAMS: dict[str, Stream] = {
     "s3only": Stream(destination="s3"),
     "othertracker": Stream(url="https://elsewhere.example/tracking/amazon-pinpoint-events"),
 }
-#: What an id that nobody has put stands for, by how it begins: in words, or in hexadecimal digits as real ids have.
+#: Predefined projects by the prefix of their id: a word, or hexadecimal digits as in real ids.
 PROJECTS: dict[str, Project] = {
     "missing": Project(exists=False),
     "denied": Project(trouble="denied"),
@@ -125,7 +125,7 @@ CONFIGURATION_SETS: dict[str, ConfigurationSet] = {
 
 
 class Refused(Exception):
-    """AWS says no: the type of its exception, its status over REST, and what else its body has."""
+    """An AWS error: the type of its exception, its status over REST, and the other fields of its body."""
 
     def __init__(self, kind: str, status: int, message: str, **extra: Any) -> None:
         super().__init__(message)
@@ -136,53 +136,53 @@ class Refused(Exception):
 
 
 class AwsAccount:
-    """The account's contents."""
+    """The resources and settings of the account."""
 
     def __init__(self, _context: Context) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """As it was before anything was put."""
+        """Restore the initial settings and resources."""
         self.settings = AccountSettings()
-        self.caller = ""
+        self.client_url = ""
         self.projects: dict[str, Project] = {}
         self.streams: dict[str, Stream] = dict(STREAMS)
         self.configuration_sets: dict[str, ConfigurationSet] = {}
-        #: Numbers that are opted out, with when, in microseconds.
+        #: The time of opt-out by phone number, in microseconds.
         self.opted_out: dict[str, int] = {}
 
     def configure(self, given: object) -> None:
-        """Take the account's settings; what is not given has its default."""
+        """Apply settings; omitted fields have their default."""
         self.settings = read_settings(given, AccountSettings)
 
     def project(self, name: str) -> Project:
-        """The project with this id."""
-        return self.projects.get(name) or _by_start(PROJECTS, name) or Project()
+        """Return the project with this id."""
+        return self.projects.get(name) or _by_prefix(PROJECTS, name) or Project()
 
     def configuration_set(self, name: str) -> ConfigurationSet:
-        """The configuration set of this name."""
-        return self.configuration_sets.get(name) or _by_start(CONFIGURATION_SETS, name) or ConfigurationSet()
+        """Return the configuration set of this name."""
+        return self.configuration_sets.get(name) or _by_prefix(CONFIGURATION_SETS, name) or ConfigurationSet()
 
     def stream(self, name: str) -> Stream:
-        """The delivery stream of this name."""
+        """Return the delivery stream of this name."""
         return self.streams.get(name) or Stream(exists=False)
 
     def url(self, stream: Stream) -> str:
-        """Where a stream's HTTP destination leads."""
+        """Return the URL of a stream's HTTP destination."""
         return self.settings.tracker_url if stream.url is None else stream.url
 
-    def note_caller(self, user_agent: str) -> None:
-        """Remember the URL that a caller names as its own: streams are said to lead there until somebody tells."""
-        found = _CALLER.search(user_agent)
+    def note_client_url(self, user_agent: str) -> None:
+        """Store the URL in a client's user agent: it is the default URL of streams until tracker_url is set."""
+        found = _CLIENT_URL.search(user_agent)
         if found is not None:
-            self.caller = found[1]
+            self.client_url = found[1]
 
     def access_key(self, stream: Stream) -> str:
-        """What a stream shows its destination."""
+        """Return the access key that a stream sends to its destination."""
         return self.settings.access_key if stream.access_key is None else stream.access_key
 
     def put(self, kind: str, name: str, given: object) -> msgspec.Struct:
-        """Put a project, a stream or a configuration set."""
+        """Create or replace a project, a stream or a configuration set."""
         match kind:
             case "projects":
                 return _put(self.projects, name, read_settings(given, Project))
@@ -192,9 +192,9 @@ class AwsAccount:
                 return _put(self.configuration_sets, name, read_settings(given, ConfigurationSet))
 
     def admit(self, request: Request, service: str, action: str) -> str:
-        """The region that a request is signed for; Refused when it may not be made.
+        """Return the region that a request is signed for; raise Refused if it is not authorized.
 
-        An access key that begins with AKIADENIED may do nothing.
+        Access keys that begin with AKIADENIED have no permissions.
         """
         signature = read_signature(request)
         if signature is None:
@@ -211,7 +211,7 @@ class AwsAccount:
                 raise Refused(
                     "UnrecognizedClientException", 403, "The security token included in the request is invalid."
                 )
-            if not fits(request, signature, settings.credentials[key]):
+            if not is_valid(request, signature, settings.credentials[key]):
                 raise Refused(
                     "InvalidSignatureException",
                     403,
@@ -223,13 +223,13 @@ class AwsAccount:
 
 
 def denial(action: str) -> Refused:
-    """What somebody gets who may not do this."""
+    """Return the error for an action without permission."""
     kind = "ForbiddenException" if action.startswith("mobiletargeting:") else "AccessDeniedException"
     return Refused(kind, 403, f"User is not authorized to perform: {action}")
 
 
 def trouble(kind: str, action: str) -> Refused:
-    """What a project or a configuration set answers that is in trouble."""
+    """Return the error for the `trouble` of a project or configuration set."""
     rest = action.startswith("mobiletargeting:")
     match kind:
         case "busy":
@@ -241,21 +241,21 @@ def trouble(kind: str, action: str) -> Refused:
 
 
 def stream_arn(stream: Stream, name: str, region: str) -> str:
-    """The ARN of a stream that is spoken of in a region."""
-    what = f"deliverystream/{name}" if stream.kind == "firehose" else f"stream/{name}"
-    return f"arn:aws:{stream.kind}:{stream.region or region}:{stream.account}:{what}"
+    """Return the ARN of a stream; `region` applies if the stream has none of its own."""
+    resource = f"deliverystream/{name}" if stream.kind == "firehose" else f"stream/{name}"
+    return f"arn:aws:{stream.kind}:{stream.region or region}:{stream.account}:{resource}"
 
 
-def _put(kept: dict[str, T], name: str, made: T) -> T:
-    if len(kept) >= MOST and name not in kept:
-        raise Invalid(f"At most {MOST} of a kind can be put.", code="invalid_settings")
-    kept[name] = made
-    return made
+def _put(resources: dict[str, T], name: str, resource: T) -> T:
+    if len(resources) >= MOST and name not in resources:
+        raise Invalid(f"There can be at most {MOST} resources of a kind.", code="invalid_settings")
+    resources[name] = resource
+    return resource
 
 
-def _by_start(kept: dict[str, T], name: str) -> T | None:
-    """What stands under the beginning of a name."""
-    for start, found in kept.items():
-        if name.startswith(start):
+def _by_prefix(resources: dict[str, T], name: str) -> T | None:
+    """Return the resource whose key is a prefix of the name."""
+    for prefix, found in resources.items():
+        if name.startswith(prefix):
             return found
     return None

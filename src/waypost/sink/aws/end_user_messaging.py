@@ -1,4 +1,4 @@
-"""AWS End User Messaging SMS: SendTextMessage, configuration sets, opted-out numbers, and the events of messages."""
+"""Simulates AWS End User Messaging SMS: SendTextMessage, configuration sets, opted-out numbers, message events."""
 
 import re
 import uuid
@@ -15,10 +15,10 @@ from waypost.sink.scenarios import Reply, Scenario, moments
 
 NAME = "end-user-messaging"
 OPT_OUT_LIST = "Default"
-#: Opted-out numbers on one page (the model's limit).
+#: Opted-out numbers on one page (the limit in the API's model).
 PAGE = 100
 
-#: The end of eventType by step; the status is the same word. There is no event for an opt-out, nor for a spend limit.
+#: messageStatus by step; eventType is the same with the prefix TEXT_. AWS has no events for opt-out and spend limit.
 EVENTS: dict[str, str] = {
     "queued": "QUEUED",
     "sent": "SUCCESSFUL",
@@ -38,7 +38,7 @@ _NUMBER = re.compile(r"\+?[1-9][0-9]{1,18}").fullmatch
 
 
 class SendTextMessage(msgspec.Struct, rename="pascal"):
-    """What a message is sent with."""
+    """The request of SendTextMessage."""
 
     destination_phone_number: str
     message_body: str | None = None
@@ -52,20 +52,20 @@ class SendTextMessage(msgspec.Struct, rename="pascal"):
 
 
 class DescribeConfigurationSets(msgspec.Struct, rename="pascal"):
-    """Which sets are asked for."""
+    """The request of DescribeConfigurationSets."""
 
     configuration_set_names: list[str] = []
 
 
 class OptedOutNumber(msgspec.Struct, rename="pascal"):
-    """A number on a list."""
+    """The request of PutOptedOutNumber and DeleteOptedOutNumber."""
 
     opt_out_list_name: str
     opted_out_number: str
 
 
 class DescribeOptedOutNumbers(msgspec.Struct, rename="pascal"):
-    """Which numbers are asked for."""
+    """The request of DescribeOptedOutNumbers."""
 
     opt_out_list_name: str
     opted_out_numbers: list[str] = []
@@ -73,7 +73,7 @@ class DescribeOptedOutNumbers(msgspec.Struct, rename="pascal"):
 
 
 class EndUserMessaging:
-    """The sender of text messages, one at a time."""
+    """The simulated service."""
 
     def __init__(self, context: Context) -> None:
         self._sent_log = context.sent_log
@@ -82,69 +82,71 @@ class EndUserMessaging:
         self._dice = context.scenarios.declare(NAME)
 
     def send(self, region: str, content: bytes) -> tuple[dict[str, Any], float, Reply]:
-        """Send a message: the answer, the seconds it takes, and TAKEN unless it is not to arrive."""
+        """Send a message; return the response, its delay in seconds, and LOST or HANG if it is not to be sent."""
         call = self._dice.call()
         if call.status is not None:
             raise _failure(call.status)
-        wanted = _decode(content, SendTextMessage)
-        _check(wanted)
-        name = wanted.configuration_set_name
+        message = _decode(content, SendTextMessage)
+        _check(message)
+        name = message.configuration_set_name
         configuration = None if name is None else self.find_set(name, "sms-voice:SendTextMessage")
-        address = wanted.destination_phone_number
+        address = message.destination_phone_number
         scenario = self._dice.message(address)
         if address in self._aws_account.opted_out:
             scenario = Scenario("opted_out", Reply.OPTED_OUT)
         self._refuse(scenario, address)
         message_id = str(uuid.uuid4())
-        if wanted.dry_run:
+        if message.dry_run:
             return {"MessageId": message_id}, call.delay, Reply.TAKEN
-        text = wanted.message_body or ""
-        self._sent_log.add(NAME, address, text, wanted.context.get("mid", ""), message_id, scenario.word)
+        text = message.message_body or ""
+        self._sent_log.add(NAME, address, text, message.context.get("mid", ""), message_id, scenario.word)
         if "stop" in scenario.steps:
             self._aws_account.opted_out[address] = clock.now_us()
-        if scenario.steps and configuration is not None and _listens(configuration):
-            events = tell(wanted, scenario.steps, message_id, clock.now_us() // 1000, configuration.events)
+        if scenario.steps and configuration is not None and _has_stream(configuration):
+            events = make_events(message, scenario.steps, message_id, clock.now_us() // 1000, configuration.events)
             self._firehose.put(configuration.stream or "", region, events, scenario.delay)
         return {"MessageId": message_id}, call.delay, Reply.LOST if call.lost else scenario.reply
 
     def describe_sets(self, region: str, content: bytes) -> dict[str, Any]:
-        """The configuration sets asked for; `default` when no name is given."""
+        """Return the requested configuration sets; `default` if no name is given."""
         names = _decode(content, DescribeConfigurationSets).configuration_set_names or ["default"]
         action = "sms-voice:DescribeConfigurationSets"
         return {"ConfigurationSets": [self._show(name, self.find_set(name, action), region) for name in names]}
 
     def put_opted_out(self, region: str, content: bytes) -> dict[str, Any]:
-        """Put a number on the list."""
-        asked = _decode(content, OptedOutNumber)
-        if not _NUMBER(asked.opted_out_number):
+        """Add a number to the list."""
+        parameters = _decode(content, OptedOutNumber)
+        if not _NUMBER(parameters.opted_out_number):
             raise _invalid("OptedOutNumber", "The number is not valid")
-        at = self._aws_account.opted_out.setdefault(asked.opted_out_number, clock.now_us())
-        return _list(asked.opt_out_list_name, region) | _opted_out(asked.opted_out_number, at)
+        at = self._aws_account.opted_out.setdefault(parameters.opted_out_number, clock.now_us())
+        return _list(parameters.opt_out_list_name, region) | _opted_out(parameters.opted_out_number, at)
 
     def delete_opted_out(self, region: str, content: bytes) -> dict[str, Any]:
-        """Take a number off the list."""
-        asked = _decode(content, OptedOutNumber)
-        at = self._aws_account.opted_out.pop(asked.opted_out_number, None)
+        """Remove a number from the list."""
+        parameters = _decode(content, OptedOutNumber)
+        at = self._aws_account.opted_out.pop(parameters.opted_out_number, None)
         if at is None:
-            raise _no_such("opted-out-number", asked.opted_out_number)
-        return _list(asked.opt_out_list_name, region) | _opted_out(asked.opted_out_number, at)
+            raise _no_such("opted-out-number", parameters.opted_out_number)
+        return _list(parameters.opt_out_list_name, region) | _opted_out(parameters.opted_out_number, at)
 
     def describe_opted_out(self, region: str, content: bytes) -> dict[str, Any]:
-        """A page of the list, or the numbers asked for."""
-        asked = _decode(content, DescribeOptedOutNumbers)
+        """Return a page of the list, or the requested numbers."""
+        parameters = _decode(content, DescribeOptedOutNumbers)
         known = self._aws_account.opted_out
-        for number in asked.opted_out_numbers:
+        for number in parameters.opted_out_numbers:
             if number not in known:
                 raise _no_such("opted-out-number", number)
-        wanted = sorted(number for number in asked.opted_out_numbers or known if number > (asked.next_token or ""))
-        answer = _list(asked.opt_out_list_name, region)
-        answer["OptedOutNumbers"] = [_opted_out(number, known[number]) for number in wanted[:PAGE]]
-        if len(wanted) > PAGE:
-            answer["NextToken"] = wanted[PAGE - 1]
+        numbers = sorted(
+            number for number in parameters.opted_out_numbers or known if number > (parameters.next_token or "")
+        )
+        answer = _list(parameters.opt_out_list_name, region)
+        answer["OptedOutNumbers"] = [_opted_out(number, known[number]) for number in numbers[:PAGE]]
+        if len(numbers) > PAGE:
+            answer["NextToken"] = numbers[PAGE - 1]
         return answer
 
     def find_set(self, name: str, action: str) -> ConfigurationSet:
-        """The configuration set of this name; Refused when there is none or it is in trouble."""
+        """Return the configuration set of this name; raise Refused if it does not exist or has `trouble`."""
         found = self._aws_account.configuration_set(name)
         if found.trouble:
             raise trouble(found.trouble, action)
@@ -153,7 +155,7 @@ class EndUserMessaging:
         return found
 
     def _refuse(self, scenario: Scenario, address: str) -> None:
-        """Refused, unless the message is taken."""
+        """Raise Refused unless the scenario accepts the message."""
         if scenario.word == "max_price":
             raise Refused(
                 "ServiceQuotaExceededException",
@@ -213,12 +215,12 @@ class EndUserMessaging:
         }
 
 
-def tell(
-    wanted: SendTextMessage, steps: tuple[str, ...], message_id: str, now: int, matching: tuple[str, ...]
+def make_events(
+    message: SendTextMessage, steps: tuple[str, ...], message_id: str, now: int, matching: tuple[str, ...]
 ) -> list[bytes]:
-    """The events of one message that a destination is told (AWS's page "Event types for SMS")."""
+    """Return the events of one message that a destination subscribes to (AWS's page "Event types for SMS")."""
     events = []
-    address, text = wanted.destination_phone_number, wanted.message_body or ""
+    address, text = message.destination_phone_number, message.message_body or ""
     for step, moment in zip(steps, moments(steps), strict=True):
         status = EVENTS.get(step)
         if status is None or not {"ALL", "TEXT_ALL", f"TEXT_{status}"} & set(matching):
@@ -230,7 +232,7 @@ def tell(
                     "eventVersion": "1.0",
                     "eventTimestamp": now + moment,
                     "isFinal": step != "queued",
-                    "originationPhoneNumber": wanted.origination_identity or "+18335550100",
+                    "originationPhoneNumber": message.origination_identity or "+18335550100",
                     "destinationPhoneNumber": address,
                     "isoCountryCode": country(address),
                     "isInternationalSend": False,
@@ -240,10 +242,10 @@ def tell(
                     "messageId": message_id,
                     "messageRequestTimestamp": now,
                     "messageEncoding": "GSM" if text.isascii() else "Unicode",
-                    "messageType": wanted.message_type or "TRANSACTIONAL",
+                    "messageType": message.message_type or "TRANSACTIONAL",
                     "messageStatus": status,
                     "messageStatusDescription": f"Message is {status.lower().replace('_', ' ')}",
-                    "context": wanted.context,
+                    "context": message.context,
                     "totalMessageParts": parts(text),
                     "totalMessagePrice": 0.00581,
                     "totalCarrierFee": 0.003,
@@ -253,29 +255,29 @@ def tell(
     return events
 
 
-def _listens(configuration: ConfigurationSet) -> bool:
+def _has_stream(configuration: ConfigurationSet) -> bool:
     return configuration.enabled and configuration.destination == "firehose" and configuration.stream is not None
 
 
-def _check(wanted: SendTextMessage) -> None:
-    """Refused when a field has no valid value (the API's model)."""
-    if not _NUMBER(wanted.destination_phone_number) or len(wanted.destination_phone_number) > 20:
+def _check(message: SendTextMessage) -> None:
+    """Raise Refused if a field is not valid (limits of the API's model)."""
+    if not _NUMBER(message.destination_phone_number) or len(message.destination_phone_number) > 20:
         raise _invalid("DestinationPhoneNumber", "The phone number is not valid")
-    if wanted.message_body is not None and not 1 <= len(wanted.message_body) <= 1600:
-        raise _invalid("MessageBody", "The body has 1 to 1600 characters")
-    if wanted.message_body is None or not wanted.message_body.strip():
+    if message.message_body is not None and not 1 <= len(message.message_body) <= 1600:
+        raise _invalid("MessageBody", "The body must have 1 to 1600 characters")
+    if message.message_body is None or not message.message_body.strip():
         raise _invalid("MessageBody", "The body is blank")
-    if wanted.message_type not in (None, "TRANSACTIONAL", "PROMOTIONAL"):
-        raise _invalid("MessageType", "The type is TRANSACTIONAL or PROMOTIONAL")
-    if len(wanted.context) > 5:
-        raise _invalid("Context", "The context has at most 5 entries")
-    if any(not 1 <= len(key) <= 100 or not 1 <= len(value) <= 800 for key, value in wanted.context.items()):
-        raise _invalid("Context", "A key of the context has up to 100 characters, a value up to 800")
-    if wanted.time_to_live is not None and not 5 <= wanted.time_to_live <= 259_200:
-        raise _invalid("TimeToLive", "The time to live is 5 to 259200 seconds")
-    if wanted.max_price is not None and not re.fullmatch(r"[0-9]{0,2}\.[0-9]{1,5}", wanted.max_price):
+    if message.message_type not in (None, "TRANSACTIONAL", "PROMOTIONAL"):
+        raise _invalid("MessageType", "The type must be TRANSACTIONAL or PROMOTIONAL")
+    if len(message.context) > 5:
+        raise _invalid("Context", "The context may have at most 5 entries")
+    if any(not 1 <= len(key) <= 100 or not 1 <= len(value) <= 800 for key, value in message.context.items()):
+        raise _invalid("Context", "A key of the context must have 1 to 100 characters, a value 1 to 800")
+    if message.time_to_live is not None and not 5 <= message.time_to_live <= 259_200:
+        raise _invalid("TimeToLive", "The time to live must be 5 to 259200 seconds")
+    if message.max_price is not None and not re.fullmatch(r"[0-9]{0,2}\.[0-9]{1,5}", message.max_price):
         raise _invalid("MaxPrice", "The price is not valid")
-    identity = wanted.origination_identity
+    identity = message.origination_identity
     if identity is not None and identity.startswith("missing"):
         raise _no_such("phone-number", identity)
 
@@ -293,12 +295,14 @@ def _invalid(field: str, message: str) -> Refused:
 
 
 def _no_such(kind: str, name: str) -> Refused:
-    return Refused("ResourceNotFoundException", 404, f"There is no {kind} {name}", ResourceType=kind, ResourceId=name)
+    return Refused(
+        "ResourceNotFoundException", 404, f"The {kind} {name} does not exist", ResourceType=kind, ResourceId=name
+    )
 
 
 def _failure(status: int) -> Refused:
     kind = "ThrottlingException" if status == 429 else "InternalServerException"
-    return Refused(kind, status, "Failed as told")
+    return Refused(kind, status, "Failed by configuration")
 
 
 def _list(name: str, region: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Sends records as Amazon Data Firehose does to an HTTP endpoint: batches, headers, retries, a strict eye on answers.
+"""Simulates Amazon Data Firehose with an HTTP endpoint: batches, headers, retries and strict checks of responses.
 
-The protocol is AWS's appendix "HTTP endpoint delivery request and response specifications".
+Source: AWS's appendix "HTTP endpoint delivery request and response specifications".
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from waypost.errors import Invalid
 from waypost.sink.aws.account import ACCOUNT, AwsAccount, stream_arn
 from waypost.sink.callbacks import Attempt, Callback, Headers
 from waypost.sink.context import Context, Routes, body, read_settings
-from waypost.sink.faulty_response import Answer, json
+from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 
 SENDER = "firehose"
-#: Limits of the protocol: records of one request, the bytes of one record, and of an answer.
+#: Limits of the protocol: records per request, bytes per record, and bytes per response.
 MOST_RECORDS = 10_000
 LARGEST_RECORD = 1_024_000
 LARGEST_ANSWER = 1024 * 1024
-#: So many of the last answers are shown.
+#: The number of last responses that GET /firehose shows.
 KEPT_ANSWERS = 100
 REGION = "us-east-1"
 
@@ -43,34 +43,34 @@ Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class FirehoseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How records are sent."""
+    """The settings."""
 
-    #: A request is sent when so many records or bytes wait, or the first has waited so long.
+    #: A request is sent when this many records or bytes wait, or the first has waited this many seconds.
     records: Annotated[int, Meta(ge=1, le=MOST_RECORDS)] = 500
     bytes: Annotated[int, Meta(ge=1, le=64 * 1024 * 1024)] = 5 * 1024 * 1024
     seconds: Seconds = 0.2
     gzip: bool = False
-    #: Seconds before the second try, and tries altogether; AWS begins with 1 s and stops after a duration.
+    #: Seconds before the second attempt, and the most attempts; AWS starts with 1 s and stops after a duration.
     retry_base: Seconds = 1.0
     attempts: Annotated[int, Meta(ge=1, le=1000)] = 9
     timeout: Annotated[float, Meta(gt=0, le=180)] = 180.0
     common_attributes: Annotated[dict[str, str], Meta(max_length=50)] = {}
-    #: What a record is wrapped in.
+    #: The envelope of a record.
     wrap: Literal["", "eventbridge", "sns"] = ""
-    #: Where a Pinpoint event has the context of its message.
+    #: The place of a message's context in a Pinpoint event.
     context: Literal["customer_context", "flat", "client_context"] = "customer_context"
-    #: A share as large of records that have nothing to do with messages is mixed in.
+    #: The number of unrelated records to add, as a share of the others.
     noise_rate: Rate = 0.0
-    #: A share of requests is sent twice, with the same id.
+    #: The share of requests that are sent twice, with the same id.
     repeat_rate: Rate = 0.0
-    #: So many events are put into one record, each followed by a newline if `delimiter` is set.
+    #: The number of events per record, each followed by a newline if `delimiter` is set.
     joined: Annotated[int, Meta(ge=1, le=1000)] = 1
     delimiter: bool = False
     seed: str = ""
 
 
 class PutRecords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Records that a test puts in: text as it is, anything else as JSON; and bytes in base64."""
+    """The request of POST /firehose/records: strings are sent unchanged, other values as JSON, `base64` as bytes."""
 
     stream: str = "receipts"
     records: list[Any] = []
@@ -78,7 +78,7 @@ class PutRecords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Buffer:
-    """What waits to be sent for one stream."""
+    """The waiting records of one stream."""
 
     __slots__ = ("records", "region", "size", "timer")
 
@@ -90,7 +90,7 @@ class Buffer:
 
 
 class Firehose:
-    """The delivery streams at work."""
+    """The simulated delivery streams."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -107,11 +107,11 @@ class Firehose:
         self._noise = 0.0
 
     def configure(self, given: object) -> None:
-        """Take settings; what is not given has its default."""
+        """Apply settings; omitted fields have their default."""
         self.settings = read_settings(given, FirehoseSettings)
 
     def put(self, name: str, region: str, events: list[bytes], delay: float = 0.0) -> None:
-        """Put events into a stream, some seconds from now."""
+        """Add events to a stream, after `delay` seconds."""
         if delay:
             asyncio.get_running_loop().call_later(delay, self.put, name, region, events)
             return
@@ -127,7 +127,7 @@ class Firehose:
         self.put_raw(name, region, events)
 
     def put_raw(self, name: str, region: str, records: list[bytes]) -> None:
-        """Put records into a stream as they are."""
+        """Add records to a stream unchanged."""
         buffer = self._buffers.get(name)
         if buffer is None:
             buffer = self._buffers[name] = Buffer()
@@ -145,7 +145,7 @@ class Firehose:
             buffer.timer = loop.call_later(self.settings.seconds, self._flush, name, buffer)
 
     def flush(self) -> int:
-        """Send what waits now; gives how many records."""
+        """Send the waiting records now, and return their number."""
         sent = 0
         for name, buffer in self._buffers.items():
             sent += len(buffer.records)
@@ -184,12 +184,12 @@ class Firehose:
         if access_key:
             headers.append(("X-Amz-Firehose-Access-Key", access_key))
         if settings.common_attributes:
-            told = msgspec.json.encode({"commonAttributes": settings.common_attributes}).decode()
-            headers.append(("X-Amz-Firehose-Common-Attributes", told))
+            attributes = msgspec.json.encode({"commonAttributes": settings.common_attributes}).decode()
+            headers.append(("X-Amz-Firehose-Common-Attributes", attributes))
         if settings.gzip:
             content = zlib.compress(content, 1, wbits=31)
             headers.append(("Content-Encoding", "gzip"))
-        post = Callback(
+        callback = Callback(
             sender=SENDER,
             url=url,
             headers=headers,
@@ -200,12 +200,12 @@ class Firehose:
             accept=functools.partial(accept, request_id),
             on_attempt=functools.partial(self._note, request_id, len(records)),
         )
-        self._context.callbacks.send(post)
+        self._context.callbacks.send(callback)
         if settings.repeat_rate and _chance(settings.seed, self._requests) < settings.repeat_rate:
-            self._context.callbacks.send(post)
+            self._context.callbacks.send(callback)
 
     def _with_noise(self, events: list[bytes]) -> list[bytes]:
-        """The events, with as many others among them as their share asks for, evenly."""
+        """Return the events with unrelated ones added evenly, `noise_rate` of them per event."""
         mixed: list[bytes] = []
         for event in events:
             mixed.append(event)
@@ -217,7 +217,7 @@ class Firehose:
         return mixed
 
     def _note(self, request_id: str, records: int, attempt: Attempt) -> None:
-        """Keep what was answered, to be shown."""
+        """Store the result of an attempt for GET /firehose."""
         self._answers.append(
             {
                 "request_id": request_id,
@@ -233,8 +233,8 @@ class Firehose:
 
     # Routes.
 
-    def show(self, request: Request) -> Answer:
-        """Settings, counts and the last answers."""
+    def show(self, request: Request) -> Response:
+        """Return the settings, the counts and the last responses."""
         return json(
             {
                 "settings": self.settings,
@@ -247,13 +247,13 @@ class Firehose:
             }
         )
 
-    def change(self, request: Request) -> Answer:
-        """Take settings."""
+    def change(self, request: Request) -> Response:
+        """Apply settings, and return them."""
         self.configure(body(request))
         return json({"settings": self.settings})
 
-    def clear(self, request: Request) -> Answer:
-        """Go back to the settings of the start, drop what waits, and count from 0."""
+    def clear(self, request: Request) -> Response:
+        """Reset settings and counts, and drop waiting records."""
         for buffer in self._buffers.values():
             if buffer.timer is not None:
                 buffer.timer.cancel()
@@ -263,8 +263,8 @@ class Firehose:
         self.settings = FirehoseSettings()
         return json({"settings": self.settings})
 
-    def add_records(self, request: Request) -> Answer:
-        """Put records in as they are."""
+    def add_records(self, request: Request) -> Response:
+        """Add records unchanged."""
         try:
             given = msgspec.json.decode(request.body, type=PutRecords)
         except msgspec.DecodeError as error:
@@ -272,24 +272,24 @@ class Firehose:
         records = [item.encode() if isinstance(item, str) else msgspec.json.encode(item) for item in given.records]
         records += given.base64
         if any(len(record) > LARGEST_RECORD for record in records):
-            raise Invalid(f"A record has at most {LARGEST_RECORD} bytes.", code="invalid_records")
+            raise Invalid(f"A record may have at most {LARGEST_RECORD} bytes.", code="invalid_records")
         self.put_raw(given.stream, REGION, records)
         return json({"records": len(records)})
 
-    def send_now(self, request: Request) -> Answer:
-        """Send what waits."""
+    def send_now(self, request: Request) -> Response:
+        """Send the waiting records."""
         return json({"sent": self.flush()})
 
 
 def accept(request_id: str, status: int, content: bytes, headers: Headers) -> bool | None:
-    """True when Firehose counts a request as delivered, None when it gives it up, False when it tries again."""
+    """Return True if Firehose counts a request as delivered, None if it gives up, False if it retries."""
     if status == 413:
         return None
     return not fault(request_id, status, content, headers)
 
 
 def fault(request_id: str, status: int, content: bytes, headers: Headers) -> str:
-    """What is wrong with an answer in the eyes of Firehose; empty when nothing is."""
+    """Return the reason why Firehose refuses a response; empty if it accepts it."""
     if status != 200:
         return f"the status is {status}"
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -301,18 +301,18 @@ def fault(request_id: str, status: int, content: bytes, headers: Headers) -> str
     if len(content) > LARGEST_ANSWER:
         return "the body is longer than 1 MiB"
     try:
-        told = msgspec.json.decode(content)
+        document = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "the body is not JSON"
-    if not isinstance(told, dict) or told.get("requestId") != request_id:
+    if not isinstance(document, dict) or document.get("requestId") != request_id:
         return "requestId is not that of the request"
-    if type(told.get("timestamp")) is not int:
+    if type(document.get("timestamp")) is not int:
         return "timestamp is not an integer"
     return ""
 
 
 def wrap(event: bytes, kind: str, region: str) -> bytes:
-    """An event as it looks when EventBridge or SNS has handed it on."""
+    """Return an event in the envelope of EventBridge or SNS."""
     now = clock.now_us()
     if kind == "eventbridge":
         return msgspec.json.encode(
@@ -341,7 +341,7 @@ def wrap(event: bytes, kind: str, region: str) -> bytes:
 
 
 def _chance(seed: str, number: int) -> float:
-    """A number from 0 up to 1, always the same for the same seed and number."""
+    """Return a number from 0 to 1 (exclusive), determined by seed and number."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:request {number}".encode(), digest_size=8).digest(), "big") / 2**64
 
 

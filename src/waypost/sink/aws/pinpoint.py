@@ -1,4 +1,4 @@
-"""Amazon Pinpoint's SendMessages, and the events that its messages leave in the project's stream."""
+"""Simulates Amazon Pinpoint: SendMessages, and the events of its messages in the project's stream."""
 
 import re
 from typing import Any
@@ -9,22 +9,22 @@ from waypost import clock
 from waypost.sink.aws.account import ACCOUNT, AwsAccount, Project, Refused
 from waypost.sink.aws.firehose import Firehose
 from waypost.sink.context import Context
-from waypost.sink.faulty_response import Answer, Ending, reply
+from waypost.sink.faulty_response import Ending, Response, reply
 from waypost.sink.scenarios import Reply, Scenario, moments
 
 NAME = "pinpoint"
-#: Addresses of one call (Pinpoint API reference, MessageRequest).
+#: The most addresses of one call (Pinpoint API reference, MessageRequest).
 MOST_ADDRESSES = 100
 
-#: DeliveryStatus, StatusCode and StatusMessage by what the provider says. AWS does not publish its texts.
+#: DeliveryStatus, StatusCode and StatusMessage by reply. AWS does not publish its texts.
 RESULTS: dict[Reply, tuple[str, int, str]] = {
     Reply.INVALID: ("PERMANENT_FAILURE", 400, "Invalid phone number"),
-    Reply.REJECTED: ("PERMANENT_FAILURE", 400, "The message was refused"),
+    Reply.REJECTED: ("PERMANENT_FAILURE", 400, "The message was rejected"),
     Reply.OPTED_OUT: ("OPT_OUT", 400, "The recipient has opted out"),
     Reply.THROTTLED: ("THROTTLED", 429, "Rate exceeded"),
-    Reply.TEMPORARY: ("TEMPORARY_FAILURE", 503, "Try again later"),
-    Reply.UNKNOWN: ("UNKNOWN_FAILURE", 500, "Something went wrong"),
-    Reply.DUPLICATE: ("DUPLICATE", 400, "The address came twice"),
+    Reply.TEMPORARY: ("TEMPORARY_FAILURE", 503, "Retry later"),
+    Reply.UNKNOWN: ("UNKNOWN_FAILURE", 500, "Internal error"),
+    Reply.DUPLICATE: ("DUPLICATE", 400, "The address occurs twice"),
 }
 #: event_type and record_status by step.
 EVENTS: dict[str, tuple[str, str]] = {
@@ -53,7 +53,7 @@ ERRORS = {
     413: "PayloadTooLargeException",
     429: "TooManyRequestsException",
 }
-#: ISO 3166-1 codes by how a number begins; the longest that fits counts.
+#: ISO 3166-1 codes by prefix of the number; the longest match applies.
 COUNTRIES = {"+1": "US", "+91": "IN", "+44": "GB", "+49": "DE", "+33": "FR", "+966": "SA", "+971": "AE", "+55": "BR"}
 
 _NUMBER = re.compile(r"\+?[1-9][0-9]{4,14}").fullmatch
@@ -62,7 +62,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Address(msgspec.Struct, rename="pascal"):
-    """What one address gets (AddressConfiguration)."""
+    """The configuration of one address (AddressConfiguration)."""
 
     channel_type: str = "SMS"
     body_override: str | None = None
@@ -81,7 +81,7 @@ class SmsMessage(msgspec.Struct, rename="pascal"):
 
 
 class Configuration(msgspec.Struct):
-    """DirectMessageConfiguration, as far as text messages go."""
+    """The part of DirectMessageConfiguration that concerns SMS."""
 
     sms: SmsMessage | None = msgspec.field(default=None, name="SMSMessage")
 
@@ -100,19 +100,21 @@ _decode = msgspec.json.Decoder(Sending).decode
 
 
 class Pinpoint:
-    """The sender of text messages."""
+    """The simulated service."""
 
     def __init__(self, context: Context) -> None:
         self._sent_log = context.sent_log
         self._aws_account = context.provider(AwsAccount)
         self._firehose = context.provider(Firehose)
         self._dice = context.scenarios.declare(NAME)
-        # Ids look like one another and never repeat, in this run or another.
+        # Ids have a fixed length and are unique across runs.
         self._start = f"{clock.now_us():x}".rjust(16, "0")
         self._number = 0
 
-    def send_messages(self, project_id: str, project: Project, region: str, content: bytes, request_id: str) -> Answer:
-        """The answer to SendMessages; Refused when the call as a whole is not taken."""
+    def send_messages(
+        self, project_id: str, project: Project, region: str, content: bytes, request_id: str
+    ) -> Response:
+        """Return the response of SendMessages; raise Refused if the whole call fails."""
         call = self._dice.call()
         if call.status is not None:
             raise _failure(call.status)
@@ -122,7 +124,7 @@ class Pinpoint:
         replies = {scenario.reply for scenario in scenarios} & {Reply.ERROR, Reply.LOST, Reply.HANG}
         if Reply.ERROR in replies:
             raise _failure(self._dice.settings.error_status)
-        answer = self._take(project_id, project, region, sending, sms, scenarios, request_id)
+        answer = self._accept(project_id, project, region, sending, sms, scenarios, request_id)
         ending = Ending.KEEP
         if replies or call.lost:
             ending = Ending.HANG if Reply.HANG in replies else Ending.CLOSE
@@ -143,7 +145,7 @@ class Pinpoint:
             scenarios.append(scenario)
         return scenarios
 
-    def _take(
+    def _accept(
         self,
         project_id: str,
         project: Project,
@@ -153,13 +155,13 @@ class Pinpoint:
         scenarios: list[Scenario],
         request_id: str,
     ) -> bytes:
-        """Take the messages that are to be taken; gives the body of the answer."""
+        """Send the messages that their scenarios accept; return the body of the response."""
         now = clock.now_us() // 1000
-        story = _EventWriter(project_id, sms, request_id, now, self._firehose.settings.context)
+        writer = _EventWriter(project_id, sms, request_id, now, self._firehose.settings.context)
         shared, trace = sending.context, sending.trace_id or ""
         results: list[str] = []
         events: dict[float, list[bytes]] = {}
-        listened = project.stream is not None
+        has_stream = project.stream is not None
         for (address, configuration), scenario in zip((sending.addresses or {}).items(), scenarios, strict=True):
             result = RESULTS.get(scenario.reply)
             if result is not None:
@@ -182,15 +184,15 @@ class Pinpoint:
                 text = _fill(text, (sms.substitutions or {}) | (configuration.substitutions or {}))
             mid = context.get("mid", trace) if context else trace
             self._sent_log.add(NAME, address, text, mid, message_id, scenario.word)
-            if scenario.steps and listened:
-                told = events.get(scenario.delay)
-                if told is None:
-                    told = events[scenario.delay] = []
-                story.tell(told, scenario.steps, address, text, message_id, context)
+            if scenario.steps and has_stream:
+                due = events.get(scenario.delay)
+                if due is None:
+                    due = events[scenario.delay] = []
+                writer.add(due, scenario.steps, address, text, message_id, context)
                 if "stop" in scenario.steps:
                     self._aws_account.opted_out[address] = now * 1000
-        for delay, told in events.items():
-            self._firehose.put(project.stream or "", region, told, delay)
+        for delay, due in events.items():
+            self._firehose.put(project.stream or "", region, due, delay)
         return (
             f'{{"ApplicationId":{_quoted(project_id)},"RequestId":"{request_id}","Result":{{{",".join(results)}}}}}'
         ).encode()
@@ -218,7 +220,7 @@ class _EventWriter:
             f'"message_type":"{(sms.message_type or "PROMOTIONAL").title()}"'
         )
 
-    def tell(
+    def add(
         self,
         events: list[bytes],
         steps: tuple[str, ...],
@@ -227,7 +229,7 @@ class _EventWriter:
         message_id: str,
         context: dict[str, str] | None,
     ) -> None:
-        """Add the events of one message; what happened later has the later time, however they are ordered."""
+        """Append the events of one message; their times are in the natural order, whatever the order of the steps."""
         inside = outside = ""
         if context:
             coded = _encode(context).decode()
@@ -278,7 +280,7 @@ def _read(content: bytes) -> tuple[Sending, SmsMessage]:
 
 def _failure(status: int) -> Refused:
     kind = ERRORS.get(status, "InternalServerErrorException")
-    return Refused(kind, status, "Failed as told")
+    return Refused(kind, status, "Failed by configuration")
 
 
 def _quoted(text: str) -> str:
@@ -286,12 +288,12 @@ def _quoted(text: str) -> str:
 
 
 def _fill(text: str, given: dict[str, list[str]]) -> str:
-    """A body with its variables filled in; what has no value stays."""
+    """Return a body with its variables replaced; variables without a value stay."""
     return _VARIABLE.sub(lambda found: given.get(found[1], [found[0]])[0], text)
 
 
 def country(address: str) -> str:
-    """The country of a number, near enough."""
+    """Return the approximate country of a number."""
     for length in (4, 3, 2):
         found = COUNTRIES.get(address[:length])
         if found is not None:
@@ -300,6 +302,6 @@ def country(address: str) -> str:
 
 
 def parts(text: str) -> int:
-    """How many parts a text is billed as, near enough: 160 characters of ASCII, 70 of anything else."""
+    """Return the approximate number of parts of a text: 160 characters of ASCII each, 70 of anything else."""
     alone, joined = (160, 153) if text.isascii() else (70, 67)
     return 1 if len(text) <= alone else -(-len(text) // joined)

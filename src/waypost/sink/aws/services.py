@@ -1,4 +1,4 @@
-"""AWS at the root of the sink: calls told apart by path or X-Amz-Target, their signatures, and AWS's ways to say no."""
+"""The AWS API at the root of the sink: dispatch by path or X-Amz-Target, signatures and AWS's error formats."""
 
 import uuid
 from collections.abc import Callable
@@ -9,39 +9,39 @@ import msgspec
 
 from waypost.errors import NotFound
 from waypost.sink.aws.account import ACCOUNT, AwsAccount, Project, Refused, Stream, stream_arn, trouble
-from waypost.sink.aws.end_user_messaging import NAME as TEXTING
+from waypost.sink.aws.end_user_messaging import NAME as END_USER_MESSAGING
 from waypost.sink.aws.end_user_messaging import EndUserMessaging
 from waypost.sink.aws.firehose import Firehose
 from waypost.sink.aws.pinpoint import NAME as PINPOINT
 from waypost.sink.aws.pinpoint import Pinpoint
 from waypost.sink.context import Context, Routes, body, headers, path, pieces
-from waypost.sink.faulty_response import Answer, Ending, json, reply
+from waypost.sink.faulty_response import Ending, Response, json, reply
 from waypost.sink.http_connection import Request
 from waypost.sink.scenarios import Reply
 
-#: The name under which Firehose's calls are kept.
+#: The name under which calls of Firehose are logged.
 FIREHOSE = "firehose"
 SEND_TEXT = "PinpointSMSVoiceV2.SendTextMessage"
-#: Streams on one page of ListDeliveryStreams, unless asked for otherwise.
+#: The default page size of ListDeliveryStreams.
 PAGE = 10
 CREATED = 1_790_000_000.0
 
 
 class ListStreams(msgspec.Struct, rename="pascal"):
-    """Which streams are asked for."""
+    """The request of ListDeliveryStreams."""
 
     limit: int = PAGE
     exclusive_start_delivery_stream_name: str = ""
 
 
 class DescribeStream(msgspec.Struct, rename="pascal"):
-    """Which stream is asked for."""
+    """The request of DescribeDeliveryStream."""
 
     delivery_stream_name: str
 
 
 class Aws:
-    """The account as it is called."""
+    """The API of the account."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -49,27 +49,39 @@ class Aws:
         self._pinpoint = context.provider(Pinpoint)
         self._end_user_messaging = context.provider(EndUserMessaging)
         end_user_messaging = self._end_user_messaging
-        #: By X-Amz-Target: the name for records, the signing name, and what answers.
+        #: By X-Amz-Target: the name in the request log, the signing name, and the handler.
         self._actions: dict[str, tuple[str, str, Callable[[str, bytes], dict[str, Any]]]] = {
             "Firehose_20150804.DescribeDeliveryStream": (FIREHOSE, "firehose", self._describe_stream),
             "Firehose_20150804.ListDeliveryStreams": (FIREHOSE, "firehose", self._list_streams),
-            "PinpointSMSVoiceV2.DescribeConfigurationSets": (TEXTING, "sms-voice", end_user_messaging.describe_sets),
-            "PinpointSMSVoiceV2.PutOptedOutNumber": (TEXTING, "sms-voice", end_user_messaging.put_opted_out),
-            "PinpointSMSVoiceV2.DeleteOptedOutNumber": (TEXTING, "sms-voice", end_user_messaging.delete_opted_out),
-            "PinpointSMSVoiceV2.DescribeOptedOutNumbers": (TEXTING, "sms-voice", end_user_messaging.describe_opted_out),
+            "PinpointSMSVoiceV2.DescribeConfigurationSets": (
+                END_USER_MESSAGING,
+                "sms-voice",
+                end_user_messaging.describe_sets,
+            ),
+            "PinpointSMSVoiceV2.PutOptedOutNumber": (END_USER_MESSAGING, "sms-voice", end_user_messaging.put_opted_out),
+            "PinpointSMSVoiceV2.DeleteOptedOutNumber": (
+                END_USER_MESSAGING,
+                "sms-voice",
+                end_user_messaging.delete_opted_out,
+            ),
+            "PinpointSMSVoiceV2.DescribeOptedOutNumbers": (
+                END_USER_MESSAGING,
+                "sms-voice",
+                end_user_messaging.describe_opted_out,
+            ),
         }
 
     def configure(self, given: object) -> None:
-        """Take the account's settings."""
+        """Apply the settings of the account."""
         self._aws_account.configure(given)
 
     def _latency(self, provider: str) -> float:
-        """Seconds before an answer of a sender."""
+        """Return the configured latency of a provider in seconds."""
         return self._context.scenarios.dice(provider).settings.latency
 
     # Pinpoint, by path.
 
-    def send_messages(self, request: Request) -> Answer:
+    def send_messages(self, request: Request) -> Response:
         """SendMessages."""
         self._context.record(PINPOINT, request)
         request_id = str(uuid.uuid4())
@@ -79,26 +91,26 @@ class Aws:
         except Refused as refused:
             return _rest_error(refused, request_id, self._latency(PINPOINT))
 
-    def get_app(self, request: Request) -> Answer:
+    def get_app(self, request: Request) -> Response:
         """GetApp."""
-        return self._ask(request, "mobiletargeting:GetApp", self._show_app)
+        return self._read(request, "mobiletargeting:GetApp", self._show_app)
 
-    def get_event_stream(self, request: Request) -> Answer:
+    def get_event_stream(self, request: Request) -> Response:
         """GetEventStream."""
-        return self._ask(request, "mobiletargeting:GetEventStream", self._show_event_stream)
+        return self._read(request, "mobiletargeting:GetEventStream", self._show_event_stream)
 
-    def _ask(self, request: Request, action: str, show: Callable[[str, Project, str], dict[str, Any]]) -> Answer:
+    def _read(self, request: Request, action: str, show: Callable[[str, Project, str], dict[str, Any]]) -> Response:
         self._context.record(PINPOINT, request)
         request_id = str(uuid.uuid4())
         try:
-            told = show(*self._project(request, action))
+            view = show(*self._project(request, action))
         except Refused as refused:
             return _rest_error(refused, request_id)
         answer_headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", request_id)]
-        return reply(200, answer_headers, msgspec.json.encode(told))
+        return reply(200, answer_headers, msgspec.json.encode(view))
 
     def _project(self, request: Request, action: str) -> tuple[str, Project, str]:
-        """The project that a request is about, and the request's region."""
+        """Return id and project of a request, and its region."""
         region = self._aws_account.admit(request, "mobiletargeting", action)
         project_id = unquote(path(request).split("/", 4)[3])
         project = self._aws_account.project(project_id)
@@ -128,33 +140,33 @@ class Aws:
             "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/events",
         }
 
-    # The services that are told apart by X-Amz-Target.
+    # The services with X-Amz-Target.
 
-    def call(self, request: Request) -> Answer:
-        """The answer to a call that names its action in a header."""
-        told = headers(request)
-        target = told.get("x-amz-target", "")
-        kind = told.get("content-type", "application/x-amz-json-1.1")
+    def call(self, request: Request) -> Response:
+        """Return the response to a call whose action is in the header X-Amz-Target."""
+        request_headers = headers(request)
+        target = request_headers.get("x-amz-target", "")
+        kind = request_headers.get("content-type", "application/x-amz-json-1.1")
         if not target:
-            raise NotFound("POST / is for AWS calls, which have an X-Amz-Target; GET / says what there is.")
+            raise NotFound("POST / is for AWS calls, which have the header X-Amz-Target. GET / lists all routes.")
         request_id = str(uuid.uuid4())
         answer_headers = [("Content-Type", kind), ("x-amzn-RequestId", request_id)]
         try:
             if target == SEND_TEXT:
-                self._context.record(TEXTING, request)
+                self._context.record(END_USER_MESSAGING, request)
                 region = self._aws_account.admit(request, "sms-voice", "sms-voice:SendTextMessage")
                 answer, delay, scenario = self._end_user_messaging.send(region, request.body)
                 ending = {Reply.LOST: Ending.CLOSE, Reply.HANG: Ending.HANG}.get(scenario, Ending.KEEP)
                 return reply(200, answer_headers, msgspec.json.encode(answer), delay=delay, ending=ending)
             if target not in self._actions:
-                raise Refused("UnknownOperationException", 400, f"The sink does not play {target[:100]}")
+                raise Refused("UnknownOperationException", 400, f"The sink does not simulate {target[:100]}")
             name, service, act = self._actions[target]
             self._context.record(name, request)
             region = self._aws_account.admit(request, service, f"{service}:{target.rpartition('.')[2]}")
-            self._aws_account.note_caller(told.get("user-agent", ""))
+            self._aws_account.note_client_url(request_headers.get("user-agent", ""))
             return reply(200, answer_headers, msgspec.json.encode(act(region, request.body)))
         except Refused as refused:
-            delay = self._latency(TEXTING) if target == SEND_TEXT else 0.0
+            delay = self._latency(END_USER_MESSAGING) if target == SEND_TEXT else 0.0
             return _json_error(refused, target, answer_headers, delay)
 
     def _describe_stream(self, region: str, content: bytes) -> dict[str, Any]:
@@ -177,7 +189,7 @@ class Aws:
         }
 
     def _destination(self, stream: Stream) -> dict[str, Any]:
-        """Where a stream leads; its access key is never told."""
+        """Return the description of a stream's destination; it never contains the access key."""
         role = f"arn:aws:iam::{ACCOUNT}:role/firehose"
         bucket = {
             "RoleARN": role,
@@ -193,7 +205,7 @@ class Aws:
             "DestinationId": "destinationId-000000000001",
             "HttpEndpointDestinationDescription": {
                 "EndpointConfiguration": {
-                    "Url": self._aws_account.url(stream) or self._aws_account.caller,
+                    "Url": self._aws_account.url(stream) or self._aws_account.client_url,
                     "Name": "Waypost",
                 },
                 "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
@@ -206,22 +218,22 @@ class Aws:
         }
 
     def _list_streams(self, region: str, content: bytes) -> dict[str, Any]:
-        asked = _decode(content, ListStreams)
+        parameters = _decode(content, ListStreams)
         names = sorted(
             name
             for name, stream in self._aws_account.streams.items()
             if stream.exists
             and stream.kind == "firehose"
             and stream.region in ("", region)
-            and name > asked.exclusive_start_delivery_stream_name
+            and name > parameters.exclusive_start_delivery_stream_name
         )
-        limit = max(asked.limit, 1)
+        limit = max(parameters.limit, 1)
         return {"DeliveryStreamNames": names[:limit], "HasMoreDeliveryStreams": len(names) > limit}
 
-    # What a test sets.
+    # The routes of the sink itself.
 
-    def show(self, request: Request) -> Answer:
-        """What the account holds; secrets are left out."""
+    def show(self, request: Request) -> Response:
+        """Return settings and resources of the account, without secrets."""
         aws_account = self._aws_account
         return json(
             {
@@ -235,46 +247,46 @@ class Aws:
             }
         )
 
-    def change(self, request: Request) -> Answer:
-        """Take the account's settings."""
+    def change(self, request: Request) -> Response:
+        """Apply settings, and return the account."""
         self._aws_account.configure(body(request))
         return self.show(request)
 
-    def clear(self, request: Request) -> Answer:
-        """Go back to what the account held at the start."""
+    def clear(self, request: Request) -> Response:
+        """Restore the initial settings and resources."""
         self._aws_account.reset()
         return self.show(request)
 
-    def put(self, request: Request) -> Answer:
-        """Put a project, a stream or a configuration set."""
+    def put(self, request: Request) -> Response:
+        """Create or replace a project, a stream or a configuration set."""
         _, kind, name = pieces(request)
         return json({"name": name, **msgspec.to_builtins(self._aws_account.put(kind, name, body(request)))})
 
 
 def _without_key(stream: Stream) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(stream)
-    del told["access_key"]
-    return told
+    view: dict[str, Any] = msgspec.to_builtins(stream)
+    del view["access_key"]
+    return view
 
 
-def _rest_error(refused: Refused, request_id: str, delay: float = 0.0) -> Answer:
-    """How a REST service says no; what has to do with signatures is said by another part of AWS, in other letters."""
+def _rest_error(refused: Refused, request_id: str, delay: float = 0.0) -> Response:
+    """Return the error of a REST service; signature errors come from AWS's front end, which writes `message`."""
     modelled = refused.kind[:-9] not in ("MissingAuthenticationToken", "UnrecognizedClient", "InvalidSignature")
-    told = {"Message": refused.message, "RequestID": request_id} if modelled else {"message": refused.message}
+    document = {"Message": refused.message, "RequestID": request_id} if modelled else {"message": refused.message}
     answer_headers = [
         ("Content-Type", "application/json"),
         ("x-amzn-RequestId", request_id),
         ("x-amzn-ErrorType", refused.kind),
     ]
-    return reply(refused.status, answer_headers, msgspec.json.encode(told), delay=delay)
+    return reply(refused.status, answer_headers, msgspec.json.encode(document), delay=delay)
 
 
-def _json_error(refused: Refused, target: str, answer_headers: list[tuple[str, str]], delay: float) -> Answer:
-    """How a service of the JSON protocols says no: the type is in the body, and the status says little."""
-    word = "message" if target.startswith("Firehose") else "Message"
-    told = {"__type": refused.kind, word: refused.message, **refused.extra}
+def _json_error(refused: Refused, target: str, answer_headers: list[tuple[str, str]], delay: float) -> Response:
+    """Return the error of a service with a JSON protocol: its type is in the body, and its status is 400 or 5xx."""
+    field = "message" if target.startswith("Firehose") else "Message"
+    document = {"__type": refused.kind, field: refused.message, **refused.extra}
     status = refused.status if refused.status >= 500 else 400
-    return reply(status, answer_headers, msgspec.json.encode(told), delay=delay)
+    return reply(status, answer_headers, msgspec.json.encode(document), delay=delay)
 
 
 def _decode(content: bytes, kind: type[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a request is signed as AWS wants it (Signature Version 4)."""
+"""Verification of AWS Signature Version 4."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ _AUTHORIZATION = re.compile(
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What an Authorization header says."""
+    """The fields of an Authorization header."""
 
     access_key: str
     day: str
@@ -28,7 +28,7 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 def read_signature(request: Request) -> Signature | None:
-    """The signature of a request, if it has one that can be read."""
+    """Return the signature of a request; None if it is missing or malformed."""
     found = _AUTHORIZATION.fullmatch(headers(request).get("authorization", ""))
     if found is None:
         return None
@@ -36,10 +36,10 @@ def read_signature(request: Request) -> Signature | None:
     return Signature(access_key, day, region, service, tuple(signed.split(";")), signature)
 
 
-def fits(request: Request, signature: Signature, secret: str) -> bool:
-    """Whether the signature was made with this secret, over this very request."""
-    told = headers(request)
-    at = told.get("x-amz-date", "")
+def is_valid(request: Request, signature: Signature, secret: str) -> bool:
+    """Return whether the signature is that of this request with this secret."""
+    request_headers = headers(request)
+    at = request_headers.get("x-amz-date", "")
     path, _, query = request.url.decode("latin-1").partition("?")
     pairs = sorted((_quote(name), _quote(value)) for name, value in parse_qsl(query, keep_blank_values=True))
     canonical = "\n".join(
@@ -48,7 +48,7 @@ def fits(request: Request, signature: Signature, secret: str) -> bool:
             # Every service but S3 encodes the path a second time.
             quote(path, safe="/-_.~"),
             "&".join(f"{name}={value}" for name, value in pairs),
-            *(f"{name}:{' '.join(told.get(name, '').split())}" for name in signature.signed),
+            *(f"{name}:{' '.join(request_headers.get(name, '').split())}" for name in signature.signed),
             "",
             ";".join(signature.signed),
             hashlib.sha256(request.body).hexdigest(),

@@ -1,4 +1,4 @@
-"""A plain SMS gateway as many companies have one: a REST API with a key, and signed callbacks."""
+"""Simulates a generic SMS gateway: a REST API with a key, and signed callbacks."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from msgspec import Meta
 from waypost import clock
 from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, read_settings
-from waypost.sink.faulty_response import Answer, json
+from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 from waypost.sink.providers.http_provider import (
     NEVER,
@@ -35,11 +35,12 @@ from waypost.sink.scenarios import Call, Reply
 NAME = "gateway"
 JSON = ("content-type", "application/json")
 LONGEST_TEXT = 1600
-#: So many idempotency keys, and so many tokens, are remembered; the oldest are forgotten.
+#: The most idempotency keys, and the most tokens, that are stored; beyond it the oldest are deleted.
 REMEMBERED = 100_000
 TOKENS = 1_000
+INTERNAL_ERROR = "Internal error."
 
-#: What each step of a fate is: the status, and the error code. Steps that are not here have no word at the gateway.
+#: Status and error code by step. The gateway sends nothing for other steps.
 STATUSES: dict[str, tuple[str, str | None]] = {
     "queued": ("queued", None),
     "sent": ("sent", None),
@@ -57,29 +58,29 @@ STATUSES: dict[str, tuple[str, str | None]] = {
     "unknown": ("failed", "unknown"),
     "novel": ("teleported", None),
 }
-#: What a reply that takes nothing is answered with.
+#: The error response by reply.
 REFUSALS: dict[Reply, tuple[int, str, str]] = {
-    Reply.INVALID: (422, "invalid_number", "The number makes no sense."),
-    Reply.REJECTED: (400, "rejected", "The message is refused."),
-    Reply.OPTED_OUT: (403, "opted_out", "This person wants nothing more."),
+    Reply.INVALID: (422, "invalid_number", "The number is not valid."),
+    Reply.REJECTED: (400, "rejected", "The message was rejected."),
+    Reply.OPTED_OUT: (403, "opted_out", "The recipient has opted out."),
     Reply.THROTTLED: (429, "throttled", "Too many requests."),
-    Reply.TEMPORARY: (503, "unavailable", "Not now; try again later."),
-    Reply.UNKNOWN: (500, "internal", "Something went wrong here."),
-    Reply.DUPLICATE: (409, "duplicate", "This message was taken before."),
+    Reply.TEMPORARY: (503, "unavailable", "Temporarily unavailable. Retry later."),
+    Reply.UNKNOWN: (500, "internal", INTERNAL_ERROR),
+    Reply.DUPLICATE: (409, "duplicate", "The message was already accepted."),
 }
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set."""
+    """The settings."""
 
-    #: The only key that is right, as a bearer token, in X-API-Key or as the password of Basic; any when there is none.
+    #: The accepted key, as a bearer token, in X-API-Key or as the password of Basic. If unset, any key is accepted.
     api_key: Secret | None = None
-    #: The client that POST /gateway/token gives tokens to; any client when there is none.
+    #: The client that POST /gateway/token issues tokens to. If unset, any client gets one.
     client_id: Secret | None = None
     client_secret: Secret | None = None
-    #: Seconds that a token is good for.
+    #: Seconds until a token expires.
     token_s: Annotated[int, Meta(ge=1, le=86_400)] = 3600
-    #: Where callbacks go, if anywhere, and the secret that they are signed with, if they are.
+    #: The URL of callbacks, and the secret to sign them with. Without a URL none are sent.
     callback_url: Url | None = None
     secret: Secret | None = None
     attempts: Tries = 5
@@ -87,52 +88,52 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class GatewaySms(msgspec.Struct, kw_only=True):
-    """A message as it is asked for; other fields do no harm."""
+    """The request to send a message; unknown fields are ignored."""
 
     to: str = ""
     text: str = ""
     reference: str = ""
-    #: Instead of the one in the settings.
+    #: Overrides the URL in the settings.
     callback_url: str = ""
 
 
 class Gateway:
-    """The gateway at play."""
+    """The simulated gateway."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._dice = context.scenarios.declare(NAME)
         self._settings = GatewaySettings()
         self._numbers = itertools.count(1)
-        #: The answer that each idempotency key got.
+        #: The response to each idempotency key.
         self._answered: dict[str, bytes] = {}
-        #: When each token ends.
+        #: When each token expires, in microseconds.
         self._tokens: dict[str, int] = {}
 
     def configure(self, given: object) -> None:
-        """Take settings for this run."""
+        """Apply settings."""
         settings = read_settings(given, GatewaySettings)
         check_url(settings.callback_url, "callback_url")
         self._settings = settings
 
-    def put_settings(self, request: Request) -> Answer:
-        """Take settings, and show them."""
+    def put_settings(self, request: Request) -> Response:
+        """Apply settings, and return them."""
         self.configure(body(request))
         return self.get_settings(request)
 
-    def get_settings(self, request: Request) -> Answer:
-        """The settings, without the secrets."""
-        shown = msgspec.to_builtins(self._settings)
+    def get_settings(self, request: Request) -> Response:
+        """Return the settings, without the secrets."""
+        view = msgspec.to_builtins(self._settings)
         for name in ("api_key", "client_secret", "secret"):
-            del shown[name]
-        return json(shown)
+            del view[name]
+        return json(view)
 
-    def give_token(self, request: Request) -> Answer:
-        """A bearer token for a client's credentials (RFC 6749, section 4.4)."""
+    def issue_token(self, request: Request) -> Response:
+        """Return a bearer token for the credentials of a client (RFC 6749, section 4.4)."""
         self._context.record("gateway-token", request)
         call = self._dice.call()
         if call.status is not None:
-            return _error(call, call.status, "internal", "Something went wrong here.")
+            return _error(call, call.status, "internal", INTERNAL_ERROR)
         form = dict(parse_qsl(request.body.decode("latin-1"), keep_blank_values=True))
         client, secret = basic(headers(request)) or (form.get("client_id"), form.get("client_secret"))
         if form.get("grant_type") != "client_credentials":
@@ -143,44 +144,45 @@ class Gateway:
         if len(self._tokens) >= TOKENS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[token] = clock.now_us() + self._settings.token_s * clock.SECOND
-        told = {"access_token": token, "token_type": "Bearer", "expires_in": self._settings.token_s}
-        return finish(200, [JSON, ("cache-control", "no-store")], msgspec.json.encode(told), call)
+        grant = {"access_token": token, "token_type": "Bearer", "expires_in": self._settings.token_s}
+        return finish(200, [JSON, ("cache-control", "no-store")], msgspec.json.encode(grant), call)
 
-    def send(self, request: Request) -> Answer:
-        """Take a message: 200 and an id, or what is wrong with it."""
+    def send(self, request: Request) -> Response:
+        """Accept a message: return 200 and an id, or an error."""
         self._context.record(NAME, request)
         call = self._dice.call()
         if call.status is not None:
-            return _error(call, call.status, "internal", "Something went wrong here.")
-        told = headers(request)
-        if not self._admits(told):
+            return _error(call, call.status, "internal", INTERNAL_ERROR)
+        request_headers = headers(request)
+        if not self._admits(request_headers):
             return _error(call, 401, "unauthorized", "The key or the token is not valid.")
         try:
-            sms = read_sms(request, told.get("content-type", ""))
+            sms = read_sms(request, request_headers.get("content-type", ""))
         except msgspec.ValidationError as error:
             return _error(call, 422, "invalid_field", f"{error}.")
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            return _error(call, 400, "invalid_body", f"The body cannot be read: {error}.")
-        wrong = find_fault(sms)
-        if wrong is not None:
-            return _error(call, 422, *wrong)
-        return self._take(sms, told.get("idempotency-key", ""), call)
+            return _error(call, 400, "invalid_body", f"The body cannot be parsed: {error}.")
+        fault = find_fault(sms)
+        if fault is not None:
+            return _error(call, 422, *fault)
+        return self._accept(sms, request_headers.get("idempotency-key", ""), call)
 
-    def _admits(self, told: dict[str, str]) -> bool:
-        """Whether a caller has the key, or a token that is still good."""
-        pair = basic(told)
-        given = bearer(told) or told.get("x-api-key") or (pair[1] if pair is not None else None)
+    def _admits(self, request_headers: dict[str, str]) -> bool:
+        """Return whether the client sent the key, or a token that has not expired."""
+        pair = basic(request_headers)
+        password = pair[1] if pair is not None else None
+        given = bearer(request_headers) or request_headers.get("x-api-key") or password
         if given is not None and given in self._tokens:
             return clock.now_us() < self._tokens[given]
         return given != NEVER and admits(self._settings.api_key, given)
 
-    def _take(self, sms: GatewaySms, key: str, call: Call) -> Answer:
+    def _accept(self, sms: GatewaySms, key: str, call: Call) -> Response:
         known = self._answered.get(key) if key else None
         if known is not None:
             return finish(200, [JSON, ("idempotent-replayed", "true")], known, call)
         scenario = self._dice.message(sms.to)
         if scenario.reply is Reply.ERROR:
-            return _error(call, self._dice.settings.error_status, "internal", "Something went wrong here.")
+            return _error(call, self._dice.settings.error_status, "internal", INTERNAL_ERROR)
         if scenario.reply in REFUSALS:
             after = self._dice.settings.retry_after
             more = [("retry-after", str(after))] if scenario.reply is Reply.THROTTLED and after else []
@@ -192,11 +194,11 @@ class Gateway:
                 del self._answered[next(iter(self._answered))]
             self._answered[key] = answer
         self._context.sent_log.add(NAME, sms.to, sms.text, sms.reference, message_id, scenario.word)
-        asyncio.get_running_loop().call_later(scenario.delay, self._tell, message_id, sms, scenario.steps)
+        asyncio.get_running_loop().call_later(scenario.delay, self._send_receipts, message_id, sms, scenario.steps)
         return finish(200, [JSON], answer, call, scenario.reply)
 
-    def _tell(self, message_id: str, sms: GatewaySms, steps: tuple[str, ...]) -> None:
-        """Post each step as a callback, one after the other."""
+    def _send_receipts(self, message_id: str, sms: GatewaySms, steps: tuple[str, ...]) -> None:
+        """Send a callback for each step, one after another."""
         settings = self._settings
         url = sms.callback_url or settings.callback_url
         if not url:
@@ -207,7 +209,7 @@ class Gateway:
             status, code = STATUSES.get(step, ("", None))
             if not status:
                 continue
-            told: dict[str, Any] = {
+            receipt: dict[str, Any] = {
                 "id": message_id,
                 "reference": sms.reference,
                 "status": status,
@@ -216,8 +218,8 @@ class Gateway:
                 "parts": 1 + (len(sms.text) - 1) // 160,
             }
             if code is not None:
-                told["error_code"] = code
-            payload = msgspec.json.encode(told)
+                receipt["error_code"] = code
+            payload = msgspec.json.encode(receipt)
             chain.append(
                 Callback(
                     sender=NAME,
@@ -231,7 +233,7 @@ class Gateway:
         send_in_turn(self._context.callbacks, chain)
 
     def _signatures(self, payload: bytes, at: int) -> list[tuple[str, str]]:
-        """Two signatures, since gateways do both: over the body, and over the time in seconds, a dot and the body."""
+        """Return both usual signatures: over the body, and over the time in seconds, a dot and the body."""
         secret = self._settings.secret
         if secret is None:
             return []
@@ -245,7 +247,7 @@ class Gateway:
 ROUTES = {
     ("PUT", "/gateway/settings"): Gateway.put_settings,
     ("GET", "/gateway/settings"): Gateway.get_settings,
-    ("POST", "/gateway/token"): Gateway.give_token,
+    ("POST", "/gateway/token"): Gateway.issue_token,
     ("POST", "/gateway/send"): Gateway.send,
     ("PUT", "/gateway/send"): Gateway.send,
     ("GET", "/gateway/send"): Gateway.send,
@@ -253,12 +255,12 @@ ROUTES = {
 
 
 def sign(secret: str, payload: bytes) -> str:
-    """Hex HMAC-SHA256, over what is given."""
+    """Return the HMAC-SHA256 of a payload in hex."""
     return hmac.digest(secret.encode(), payload, hashlib.sha256).hex()
 
 
 def read_sms(request: Request, content_type: str) -> GatewaySms:
-    """A message from JSON, from a form, or from the query of a GET."""
+    """Decode a message from JSON, from a form, or from the query of a GET."""
     kind = content_type.partition(";")[0].strip().lower()
     if request.method != "GET" and kind != "application/x-www-form-urlencoded":
         return decode(request.body, GatewaySms)
@@ -268,24 +270,24 @@ def read_sms(request: Request, content_type: str) -> GatewaySms:
 
 
 def find_fault(sms: GatewaySms) -> tuple[str, str] | None:
-    """The first thing that is wrong with a message, as a code and a text."""
+    """Return code and text of the first error of a message."""
     if not sms.to:
-        return "missing_to", "to is needed."
+        return "missing_to", "to is required."
     digits = sms.to.removeprefix("+")
     if not digits.isascii() or not digits.isdigit() or not 3 <= len(digits) <= 15:
-        return "invalid_number", "The number makes no sense."
+        return "invalid_number", "The number is not valid."
     if not sms.text:
-        return "missing_text", "text is needed."
+        return "missing_text", "text is required."
     if len(sms.text) > LONGEST_TEXT:
-        return "too_long", f"text may have {LONGEST_TEXT} characters."
+        return "too_long", f"text may have at most {LONGEST_TEXT} characters."
     return None
 
 
-def _error(call: Call, status: int, code: str, message: str, *more: tuple[str, str]) -> Answer:
-    told = {"error": {"code": code, "message": message}}
-    return finish(status, [JSON, *more], msgspec.json.encode(told), call)
+def _error(call: Call, status: int, code: str, message: str, *more: tuple[str, str]) -> Response:
+    document = {"error": {"code": code, "message": message}}
+    return finish(status, [JSON, *more], msgspec.json.encode(document), call)
 
 
-def _refuse_token(call: Call, status: int, error: str) -> Answer:
-    """An error as RFC 6749, section 5.2, has it."""
+def _refuse_token(call: Call, status: int, error: str) -> Response:
+    """Return an error in the format of RFC 6749, section 5.2."""
     return finish(status, [JSON], msgspec.json.encode({"error": error}), call)

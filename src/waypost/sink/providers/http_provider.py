@@ -1,4 +1,4 @@
-"""What the players of plain HTTP providers share: how calls end, who calls, and callbacks that come in turn."""
+"""Shared by the simulated HTTP providers: the end of a call, credentials, and callbacks in sequence."""
 
 import base64
 import binascii
@@ -12,14 +12,14 @@ from msgspec import Meta, structs
 
 from waypost.errors import Invalid
 from waypost.sink.callbacks import Attempt, Callback, CallbackSender
-from waypost.sink.faulty_response import Answer, Ending, reply
+from waypost.sink.faulty_response import Ending, Response, reply
 from waypost.sink.scenarios import Call, Reply, Scenario
 
 T = TypeVar("T")
 
-#: Replies after which the provider has the message, whatever its caller hears.
-HAVING = frozenset({Reply.TAKEN, Reply.LOST, Reply.HANG})
-#: Credentials that no player takes, however it is set.
+#: Replies with which the provider has accepted the message, even if the client gets no response.
+ACCEPTED = frozenset({Reply.TAKEN, Reply.LOST, Reply.HANG})
+#: The credential that every provider refuses, whatever its settings.
 NEVER = "wrong"
 
 Tries = Annotated[int, Meta(ge=1, le=100)]
@@ -30,8 +30,8 @@ Url = Annotated[str, Meta(max_length=4_000)]
 
 def finish(
     status: int, headers: list[tuple[str, str]], body: bytes, call: Call, scenario: Reply = Reply.TAKEN
-) -> Answer:
-    """An answer as the call's fate wants it: at once or later, or not at all though everything was done."""
+) -> Response:
+    """Return the response of a call with its delay; if the scenario loses the response, nothing is sent."""
     ending = Ending.KEEP
     if scenario is Reply.HANG:
         ending = Ending.HANG
@@ -41,7 +41,7 @@ def finish(
 
 
 def worst(scenarios: Sequence[Scenario]) -> Reply:
-    """What the answer to a call says that is for several addresses: the first thing that is not well."""
+    """Return the reply for a call with several addresses: the first that is not TAKEN."""
     for scenario in scenarios:
         if scenario.reply is not Reply.TAKEN:
             return scenario.reply
@@ -49,7 +49,7 @@ def worst(scenarios: Sequence[Scenario]) -> Reply:
 
 
 def basic(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """User and password of HTTP Basic (RFC 7617), if they were given."""
+    """Return user and password of HTTP Basic (RFC 7617), if the headers have them."""
     scheme, _, coded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -61,20 +61,20 @@ def basic(headers: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:
-    """The token of a Bearer Authorization header, if there is one."""
+    """Return the token of a Bearer Authorization header, if there is one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def admits(wanted: str | None, given: str | None) -> bool:
-    """Whether a credential is right: the one that was set, or any when none was."""
+def admits(expected: str | None, given: str | None) -> bool:
+    """Return whether a credential is the expected one; without an expected one, any is accepted."""
     if not given or given == NEVER:
         return False
-    return wanted is None or hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace"))
+    return expected is None or hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
 
 
 def check_url(url: str | None, what: str) -> None:
-    """Refuse what cannot be posted to."""
+    """Raise Invalid unless a URL is http or https."""
     if url is None:
         return
     try:
@@ -83,11 +83,11 @@ def check_url(url: str | None, what: str) -> None:
     except ValueError:
         reachable = False
     if not reachable or not url.isascii() or not url.isprintable() or " " in url:
-        raise Invalid(f"{what} is an http or https URL.", code="invalid_settings")
+        raise Invalid(f"{what} must be an http or https URL.", code="invalid_settings")
 
 
 def decode(body: bytes | str, kind: type[T]) -> T:
-    """JSON as a value of this kind; msgspec.DecodeError when it is none, and the more precise ValidationError."""
+    """Decode JSON; raise msgspec.DecodeError if it is not JSON, and ValidationError if it is not of this type."""
     try:
         return msgspec.json.decode(body, type=kind)
     except RecursionError as error:
@@ -95,7 +95,8 @@ def decode(body: bytes | str, kind: type[T]) -> T:
 
 
 def send_in_turn(callbacks: CallbackSender, chain: Sequence[Callback]) -> None:
-    """Send posts, each when the one before it has been taken or given up."""
+    """Send callbacks one after another: each when the one before it was accepted or given up."""
+
     if not chain:
         return
     first, rest = chain[0], chain[1:]

@@ -1,4 +1,4 @@
-"""Klaviyo as the sink plays it: Create Event, and the account that a key belongs to."""
+"""Simulates Klaviyo: Create Event, and the account of a key."""
 
 import re
 import secrets
@@ -9,13 +9,13 @@ import msgspec
 
 from waypost import clock
 from waypost.sink.context import Context, body, headers, read_settings
-from waypost.sink.faulty_response import Answer, json
+from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 from waypost.sink.providers.http_provider import NEVER, Secret, admits, decode, finish
 from waypost.sink.scenarios import Call, Reply
 
 NAME = "klaviyo"
-#: The revision of the API that is played (klaviyo/openapi).
+#: The simulated revision of the API (klaviyo/openapi).
 REVISION = "2026-07-15"
 JSON_API = "application/vnd.api+json"
 TYPE = ("content-type", JSON_API)
@@ -25,76 +25,76 @@ LONGEST_METRIC = 127
 LONGEST_STRING = 100 * 1024
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 FARTHEST = timedelta(days=366)
-#: So many events are remembered so that none is kept twice; the oldest are forgotten.
+#: The most events stored to detect duplicates; beyond it the oldest are deleted.
 REMEMBERED = 500_000
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z]+)?\Z")
 PHONE = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+\Z")
-#: One of these has to say whose event it is.
+#: A profile must have an id or one of these.
 IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
 
-#: What a reply that takes nothing is answered with.
+#: The error response by reply.
 REFUSALS: dict[Reply, tuple[int, str, str]] = {
-    Reply.INVALID: (400, "invalid", "The profile makes no sense."),
-    Reply.REJECTED: (400, "invalid", "The event is refused."),
-    Reply.OPTED_OUT: (400, "invalid", "The profile wants no events."),
+    Reply.INVALID: (400, "invalid", "The profile is not valid."),
+    Reply.REJECTED: (400, "invalid", "The event was rejected."),
+    Reply.OPTED_OUT: (400, "invalid", "The profile has opted out."),
     Reply.THROTTLED: (429, "throttled", "Too many requests."),
-    Reply.TEMPORARY: (503, "service_unavailable", "Not now; try again later."),
-    Reply.UNKNOWN: (500, "error", "Something went wrong here."),
+    Reply.TEMPORARY: (503, "service_unavailable", "Temporarily unavailable. Retry later."),
+    Reply.UNKNOWN: (500, "error", "Internal error."),
 }
 
 
 class KlaviyoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set."""
+    """The settings."""
 
-    #: The only key that is right; any that begins with pk_ when there is none.
+    #: The accepted key. If unset, any key that begins with pk_ is accepted.
     api_key: Secret | None = None
     scopes: tuple[str, ...] = ("events:write", "accounts:read")
-    #: More events in a second than this are answered with 429.
+    #: The most events per second; those beyond it get 429.
     per_second: int | None = None
 
 
 class Klaviyo:
-    """The account at play."""
+    """The simulated account."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._dice = context.scenarios.declare(NAME, ("delivered",))
         self._settings = KlaviyoSettings()
-        #: Profile, metric and unique id of the events that are kept.
+        #: Profile, metric and unique id of the stored events.
         self._kept: dict[tuple[str, str, str], None] = {}
         self._second = 0
         self._in_second = 0
 
     def configure(self, given: object) -> None:
-        """Take settings for this run, which begins without events to compare with."""
+        """Apply settings, and delete the stored events."""
         self._settings = read_settings(given, KlaviyoSettings)
         self._kept.clear()
         self._second = 0
 
-    def put_settings(self, request: Request) -> Answer:
-        """Take settings, and show them."""
+    def put_settings(self, request: Request) -> Response:
+        """Apply settings, and return them."""
         self.configure(body(request))
         return self.get_settings(request)
 
-    def get_settings(self, request: Request) -> Answer:
-        """The settings, without the key."""
-        shown = msgspec.to_builtins(self._settings)
-        del shown["api_key"]
-        return json(shown)
+    def get_settings(self, request: Request) -> Response:
+        """Return the settings, without the key."""
+        view = msgspec.to_builtins(self._settings)
+        del view["api_key"]
+        return json(view)
 
-    def create_event(self, request: Request) -> Answer:
-        """Take an event: 202 and nothing more, or what is wrong with it."""
+    def create_event(self, request: Request) -> Response:
+        """Accept an event: return 202 without a body, or an error."""
         self._context.record(NAME, request)
         call = self._dice.call()
         refusal = self._check_caller(call, headers(request), "events:write")
         if refusal is not None:
             return refusal
         if headers(request).get("content-type", "").partition(";")[0].strip().lower() != JSON_API:
-            return _error(call, 415, "invalid", f"The content type is {JSON_API}.", None)
+            return _error(call, 415, "invalid", f"The content type must be {JSON_API}.", None)
         if len(request.body) > LARGEST_EVENT:
-            return _error(call, 413, "payload_too_large", f"An event may have {LARGEST_EVENT} bytes.", None)
+            return _error(call, 413, "payload_too_large", f"An event may have at most {LARGEST_EVENT} bytes.", None)
         now = clock.now_us()
         if self._is_too_fast(now):
             return _error(call, *REFUSALS[Reply.THROTTLED], None, ("retry-after", "1"))
@@ -105,10 +105,10 @@ class Klaviyo:
         fault = find_fault(given, now)
         if fault is not None:
             return _error(call, 400, "invalid", fault[1], fault[0])
-        return self._take(given["data"]["attributes"], call, now)
+        return self._accept(given["data"]["attributes"], call, now)
 
-    def list_accounts(self, request: Request) -> Answer:
-        """The account that the key belongs to."""
+    def list_accounts(self, request: Request) -> Response:
+        """Return the account of the key."""
         call = self._dice.call()
         refusal = self._check_caller(call, headers(request), "accounts:read")
         if refusal is not None:
@@ -116,19 +116,19 @@ class Klaviyo:
         account = {"type": "account", "id": "SINK01", "attributes": {"test_account": True, "timezone": "UTC"}}
         return finish(200, [TYPE], msgspec.json.encode({"data": [account], "links": {"self": ""}}), call)
 
-    def _check_caller(self, call: Call, told: dict[str, str], scope: str) -> Answer | None:
-        """What is wrong with who calls and how, if anything is."""
+    def _check_caller(self, call: Call, request_headers: dict[str, str], scope: str) -> Response | None:
+        """Return an error unless the headers have a valid key with this scope, and a revision."""
         if call.status is not None:
-            return _error(call, call.status, "error", "Something went wrong here.", None)
-        scheme, _, key = told.get("authorization", "").partition(" ")
+            return _error(call, call.status, "error", "Internal error.", None)
+        scheme, _, key = request_headers.get("authorization", "").partition(" ")
         if scheme != "Klaviyo-API-Key" or not key:
-            return _error(call, 401, "not_authenticated", "Authorization: Klaviyo-API-Key pk_… is needed.", "/data/")
+            return _error(call, 401, "not_authenticated", "Authorization: Klaviyo-API-Key pk_… is required.", "/data/")
         if not key.startswith("pk_") or key[3:] in ("", NEVER) or not admits(self._settings.api_key, key):
             return _error(call, 401, "authentication_failed", "The key is not valid.", "/data/")
         if scope not in self._settings.scopes:
             return _error(call, 403, "permission_denied", f"The key has no scope {scope}.", "/data/")
-        if not DATE.match(told.get("revision", "")):
-            return _error(call, 400, "invalid", "The header revision names the API's revision, as a date.", None)
+        if not DATE.match(request_headers.get("revision", "")):
+            return _error(call, 400, "invalid", "The header revision must be the date of an API revision.", None)
         return None
 
     def _is_too_fast(self, now: int) -> bool:
@@ -138,7 +138,7 @@ class Klaviyo:
         self._in_second += 1
         return self._settings.per_second is not None and self._in_second > self._settings.per_second
 
-    def _take(self, attributes: dict[str, Any], call: Call, now: int) -> Answer:
+    def _accept(self, attributes: dict[str, Any], call: Call, now: int) -> Response:
         profile = attributes["profile"]["data"]
         about = profile.get("attributes", {})
         person = str(
@@ -149,21 +149,21 @@ class Klaviyo:
         )
         scenario = self._dice.message(person)
         if scenario.reply is Reply.ERROR:
-            return _error(call, self._dice.settings.error_status, "error", "Something went wrong here.", None)
+            return _error(call, self._dice.settings.error_status, "error", "Internal error.", None)
         if scenario.reply in REFUSALS:
             after = self._dice.settings.retry_after
             more = [("retry-after", str(after or 1))] if scenario.reply is Reply.THROTTLED else []
             return _error(call, *REFUSALS[scenario.reply], None, *more)
         metric = attributes["metric"]["data"]["attributes"]["name"]
-        # Without a unique id the time counts, to the second: only the first event of a second is kept.
+        # Without a unique id, Klaviyo uses the time in seconds: it keeps only the first event of a second.
         unique = str(attributes.get("unique_id") or str(attributes.get("time") or clock.iso(now))[:19])
         key = (person, metric, unique)
         if key not in self._kept:
             if len(self._kept) >= REMEMBERED:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = None
-            shown = msgspec.json.encode({"metric": metric, "properties": attributes["properties"]}).decode()
-            self._context.sent_log.add(NAME, person, shown, unique, secrets.token_hex(8), scenario.word)
+            text = msgspec.json.encode({"metric": metric, "properties": attributes["properties"]}).decode()
+            self._context.sent_log.add(NAME, person, text, unique, secrets.token_hex(8), scenario.word)
         return finish(202, [], b"", call, scenario.reply)
 
 
@@ -176,31 +176,31 @@ ROUTES = {
 
 
 def find_fault(given: Any, now: int) -> tuple[str, str] | None:
-    """The first thing that is wrong with the body of Create Event, as pointer and text; `now` in microseconds."""
+    """Return pointer and text of the first error in the body of Create Event; `now` is in microseconds."""
     data = given.get("data") if isinstance(given, dict) else None
     attributes = data.get("attributes") if isinstance(data, dict) else None
     if not isinstance(data, dict) or data.get("type") != "event" or not isinstance(attributes, dict):
-        return "/data/type", "data has the type event, and attributes."
+        return "/data/type", "data must have the type event, and attributes."
     properties = attributes.get("properties")
     if not isinstance(properties, dict):
-        return "/data/attributes/properties", "properties is an object, and needed."
+        return "/data/attributes/properties", "properties must be an object."
     if len(properties) > MOST_PROPERTIES:
-        return "/data/attributes/properties", f"An event may have {MOST_PROPERTIES} properties."
+        return "/data/attributes/properties", f"An event may have at most {MOST_PROPERTIES} properties."
     if any(isinstance(value, str) and len(value.encode()) > LONGEST_STRING for value in properties.values()):
-        return "/data/attributes/properties", f"A text may have {LONGEST_STRING} bytes."
+        return "/data/attributes/properties", f"A string may have at most {LONGEST_STRING} bytes."
     metric = _linked(attributes.get("metric"), "metric")
     name = metric.get("attributes", {}).get("name") if metric and isinstance(metric.get("attributes"), dict) else None
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_METRIC:
-        return "/data/attributes/metric", f"metric has a name of up to {LONGEST_METRIC} characters."
+        return "/data/attributes/metric", f"metric must have a name of 1 to {LONGEST_METRIC} characters."
     fault = _fault_of_profile(_linked(attributes.get("profile"), "profile"))
     if fault is not None:
         return fault
     value = attributes.get("value")
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return "/data/attributes/value", "value is a number."
+        return "/data/attributes/value", "value must be a number."
     unique = attributes.get("unique_id")
     if unique is not None and not isinstance(unique, str):
-        return "/data/attributes/unique_id", "unique_id is a text."
+        return "/data/attributes/unique_id", "unique_id must be a string."
     at = attributes.get("time")
     if at is None:
         return None
@@ -209,11 +209,11 @@ def find_fault(given: Any, now: int) -> tuple[str, str] | None:
     except ValueError:
         moment = None
     if moment is None:
-        return "/data/attributes/time", "time is written as ISO 8601 has it."
+        return "/data/attributes/time", "time must be an ISO 8601 time."
     if not moment.tzinfo:
         moment = moment.replace(tzinfo=UTC)
     if not EARLIEST <= moment <= datetime.fromtimestamp(now // clock.SECOND, UTC) + FARTHEST:
-        return "/data/attributes/time", "time is after 1990 and at most a year ahead."
+        return "/data/attributes/time", "time must be after 1990 and at most a year ahead."
     return None
 
 
@@ -221,30 +221,30 @@ def _fault_of_profile(profile: dict[str, Any] | None) -> tuple[str, str] | None:
     where = "/data/attributes/profile"
     about = profile.get("attributes", {}) if profile is not None else None
     if profile is None or not isinstance(about, dict):
-        return where, "profile has data of the type profile."
+        return where, "profile must have data of the type profile."
     if not profile.get("id") and not any(about.get(name) for name in IDENTIFIERS):
-        return where, f"profile needs an id or one of {', '.join(IDENTIFIERS)}."
+        return where, f"profile must have an id or one of {', '.join(IDENTIFIERS)}."
     phone, email = about.get("phone_number"), about.get("email")
     if phone is not None and (not isinstance(phone, str) or not PHONE.match(phone)):
-        return f"{where}/data/attributes/phone_number", "A phone number is written as E.164 has it."
+        return f"{where}/data/attributes/phone_number", "The phone number is not in E.164 format."
     if email is not None and (not isinstance(email, str) or not EMAIL.match(email)):
-        return f"{where}/data/attributes/email", "This is no email address."
+        return f"{where}/data/attributes/email", "The email address is not valid."
     return None
 
 
 def _linked(given: Any, kind: str) -> dict[str, Any] | None:
-    """What stands under `data` and has this type."""
+    """Return the object under `data`, if it has this type."""
     data = given.get("data") if isinstance(given, dict) else None
     return data if isinstance(data, dict) and data.get("type") == kind else None
 
 
-def _error(call: Call, status: int, code: str, detail: str, pointer: str | None, *more: tuple[str, str]) -> Answer:
-    told: dict[str, Any] = {
+def _error(call: Call, status: int, code: str, detail: str, pointer: str | None, *more: tuple[str, str]) -> Response:
+    error: dict[str, Any] = {
         "id": secrets.token_hex(16),
         "status": status,
         "code": code,
         "title": detail,
         "detail": detail,
     }
-    told["source"] = {} if pointer is None else {"pointer": pointer}
-    return finish(status, [TYPE, *more], msgspec.json.encode({"errors": [told]}), call)
+    error["source"] = {} if pointer is None else {"pointer": pointer}
+    return finish(status, [TYPE, *more], msgspec.json.encode({"errors": [error]}), call)

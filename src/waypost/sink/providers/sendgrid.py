@@ -1,4 +1,4 @@
-"""SendGrid as the sink plays it: v3 mail/send, scopes, and the signed Event Webhook."""
+"""Simulates SendGrid: v3 mail/send, scopes, and the signed Event Webhook."""
 
 import asyncio
 import base64
@@ -16,10 +16,10 @@ from msgspec import UNSET, Meta, UnsetType
 from waypost import clock
 from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, read_settings
-from waypost.sink.faulty_response import Answer, json
+from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 from waypost.sink.providers.http_provider import (
-    HAVING,
+    ACCEPTED,
     NEVER,
     Secret,
     Tries,
@@ -40,7 +40,7 @@ LARGEST_MAIL = 30 * 1024 * 1024
 SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP = "X-Twilio-Email-Event-Webhook-Timestamp"
 JSON = ("content-type", "application/json")
-#: Addresses that begin with one of these and an @ or a plus sign have a fate (sink.fates).
+#: Scenarios by the mailbox name: the part of an address before @ or +.
 MAILBOXES = {
     "bounce": "bounced",
     "blocked": "blocked",
@@ -54,36 +54,36 @@ MAILBOXES = {
     "invalid": "malformed",
     "throttle": "throttled",
 }
-#: What a share of `failure_rate` gets.
+#: The scenarios chosen evenly for `failure_rate`.
 FAILURES = ("bounced", "blocked", "dropped")
 
 BROWSER = {"useragent": "Mozilla/5.0 (sink)", "ip": "203.0.113.7"}
 BOUNCE = {
     "type": "bounce",
     "status": "5.1.1",
-    "reason": "550 5.1.1 There is no such mailbox",
+    "reason": "550 5.1.1 The mailbox does not exist",
     "bounce_classification": "Invalid Address",
 }
 BLOCKED = {
     "type": "blocked",
     "status": "5.7.1",
-    "reason": "554 5.7.1 Not wanted here",
+    "reason": "554 5.7.1 The message was rejected by policy",
     "bounce_classification": "Reputation",
 }
-#: What each step of a fate is to the Event Webhook: the event, and the fields it alone has (protocols, the lists of
-#: sendgrid-oai and the vendor's guide). Steps that are not here have no word at SendGrid.
+#: The event of the Event Webhook by step, and the fields that only it has (sources: sendgrid-oai and the vendor's
+#: guide). SendGrid sends nothing for other steps.
 EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "queued": ("processed", {}),
     "delivered": ("delivered", {"response": "250 2.0.0 Kept", "tls": 1}),
     "deferred": ("deferred", {"response": "451 4.3.0 Come back later", "attempt": "1"}),
     "bounced": ("bounce", BOUNCE),
     "invalid": ("bounce", BOUNCE),
-    "unreachable": ("bounce", BOUNCE | {"status": "5.4.4", "reason": "550 5.4.4 There is no such host"}),
+    "unreachable": ("bounce", BOUNCE | {"status": "5.4.4", "reason": "550 5.4.4 The host does not exist"}),
     "blocked": ("bounce", BLOCKED),
     "carrier_blocked": ("bounce", BLOCKED),
     "spam": ("bounce", BLOCKED | {"bounce_classification": "Content"}),
     "invalid_message": ("bounce", BLOCKED | {"bounce_classification": "Content"}),
-    "expired": ("bounce", BLOCKED | {"status": "4.4.7", "reason": "Nobody took it for three days"}),
+    "expired": ("bounce", BLOCKED | {"status": "4.4.7", "reason": "Not accepted for three days"}),
     "dropped": ("dropped", {"reason": "Bounced Address", "status": "5.0.0"}),
     "opted_out": ("dropped", {"reason": "Unsubscribed Address", "status": "5.0.0"}),
     "opened": ("open", BROWSER | {"sg_machine_open": False, "sg_content_type": "html"}),
@@ -97,30 +97,30 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "stop": ("unsubscribe", {}),
     "novel": ("teleported", {"colour": "green"}),
 }
-#: Events about the handing over, which carry the id of the SMTP message.
+#: Events about the transfer to the mail server, which have `smtp-id`.
 WITH_SMTP_ID = frozenset({"processed", "deferred", "delivered", "bounce", "dropped"})
 
 
 class SendGridSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set."""
+    """The settings."""
 
-    #: The only key that is right; any that begins with SG. when there is none.
+    #: The accepted key. If unset, any key that begins with SG. is accepted.
     api_key: Secret | None = None
     scopes: tuple[str, ...] = ("mail.send", "user.webhooks.event.settings.read")
-    #: Where events go, if anywhere.
+    #: The URL of the Event Webhook. If unset, no events are sent.
     event_url: Url | None = None
-    #: Which events are told; all of them when it is not given.
+    #: The events to send. If unset, all are sent.
     events: list[str] | UnsetType = UNSET
     signed: bool = True
     batch_size: Annotated[int, Meta(ge=1, le=10_000)] = 1000
-    #: Seconds that a batch may wait for more events.
+    #: Seconds to wait for more events before a batch is sent.
     batch_wait: Wait = 0.05
     attempts: Tries = 8
     retry_base: Wait = 0.5
 
 
 class SendGrid:
-    """The account at play."""
+    """The simulated account."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -131,118 +131,117 @@ class SendGrid:
         self._timer: asyncio.TimerHandle | None = None
 
     def configure(self, given: object) -> None:
-        """Take settings for this run; events that wait to be told are forgotten."""
+        """Apply settings, and drop waiting events."""
         settings = read_settings(given, SendGridSettings)
         check_url(settings.event_url, "event_url")
         self._settings = settings
         self._events.clear()
 
-    def put_settings(self, request: Request) -> Answer:
-        """Take settings, and show them."""
+    def put_settings(self, request: Request) -> Response:
+        """Apply settings, and return them."""
         self.configure(body(request))
         return self.get_settings(request)
 
-    def get_settings(self, request: Request) -> Answer:
-        """The settings without the API key, and the key that verifies the events: base64 of DER (SPKI)."""
+    def get_settings(self, request: Request) -> Response:
+        """Return the settings without the API key, and the public key of the events: base64 of DER (SPKI)."""
         public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        shown = msgspec.to_builtins(self._settings)
-        del shown["api_key"]
-        return json(shown | {"public_key": base64.b64encode(public).decode("ascii")})
+        view = msgspec.to_builtins(self._settings)
+        del view["api_key"]
+        return json(view | {"public_key": base64.b64encode(public).decode("ascii")})
 
-    def list_scopes(self, request: Request) -> Answer:
-        """What the key may do."""
+    def list_scopes(self, request: Request) -> Response:
+        """Return the scopes of the key."""
         call = self._dice.call()
         if call.status is not None:
-            return _error(call, call.status, "Something went wrong here.")
+            return _error(call, call.status, "Internal error.")
         if not self._admits(request):
             return _error(call, 401, "The API key is not valid.")
         return finish(200, [JSON], msgspec.json.encode({"scopes": self._settings.scopes}), call)
 
-    def send(self, request: Request) -> Answer:
-        """Take a mail: 202 and an id, or what is wrong with it."""
+    def send(self, request: Request) -> Response:
+        """Accept an email: return 202 and an id, or an error."""
         self._context.record(NAME, request)
         call = self._dice.call()
         if call.status is not None:
-            return _error(call, call.status, "Something went wrong here.")
+            return _error(call, call.status, "Internal error.")
         if not self._admits(request):
             return _error(call, 401, "The API key is not valid.")
         if "mail.send" not in self._settings.scopes:
             return _error(call, 403, "The API key may not send mail.")
         if len(request.body) > LARGEST_MAIL:
-            return _error(call, 413, f"A mail may have {LARGEST_MAIL} bytes.")
+            return _error(call, 413, f"An email may have at most {LARGEST_MAIL} bytes.")
         if headers(request).get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _error(call, 415, "The body is JSON, and its content type must say so.")
+            return _error(call, 415, "The content type must be application/json.")
         try:
             mail = decode(request.body, Mail)
         except msgspec.ValidationError as error:
-            what, field = _where(error)
-            return _error(call, 400, what, field)
+            return _error(call, 400, *_text_and_field(error))
         except msgspec.DecodeError as error:
             return _error(call, 400, f"The body is not JSON: {error}.")
-        wrong = find_fault(mail, clock.now_us() // clock.SECOND)
-        if wrong is not None:
-            return _error(call, 400, wrong[1], wrong[0])
+        fault = find_fault(mail, clock.now_us() // clock.SECOND)
+        if fault is not None:
+            return _error(call, 400, fault[1], fault[0])
         if mail.from_ is not None and mail.from_.email.partition("@")[0] == "unverified":
             return _error(call, 403, "The sender's address is not verified.", "from")
         if mail.mail_settings.get("sandbox_mode", {}).get("enable") is True:
             return finish(200, [], b"", call)
-        return self._take(mail, call)
+        return self._accept(mail, call)
 
     def _admits(self, request: Request) -> bool:
         given = bearer(headers(request)) or ""
         return given.startswith("SG.") and given[3:] not in ("", NEVER) and admits(self._settings.api_key, given)
 
-    def _take(self, mail: Mail, call: Call) -> Answer:
-        """Take a valid mail, unless the fate of a recipient is against it."""
+    def _accept(self, mail: Mail, call: Call) -> Response:
+        """Accept a valid email, unless the scenario of a recipient refuses it."""
         copies = [
             (at, copy, box)
             for at, copy in enumerate(mail.personalizations)
             for box in itertools.chain(copy.to, copy.cc, copy.bcc)
         ]
         scenarios = [self._scenario(box.email) for _, _, box in copies]
-        said = worst(scenarios)
-        if said not in HAVING and said not in (Reply.OPTED_OUT, Reply.DUPLICATE):
-            return self._refuse(call, said, copies[[scenario.reply for scenario in scenarios].index(said)][0])
+        reply = worst(scenarios)
+        if reply not in ACCEPTED and reply not in (Reply.OPTED_OUT, Reply.DUPLICATE):
+            return self._refuse(call, reply, copies[[scenario.reply for scenario in scenarios].index(reply)][0])
         message_id = secrets.token_urlsafe(16)
         sent_at = clock.now_us() // clock.SECOND
         text = mail.content[0].value if mail.content else f"template {mail.template_id}"
         for number, ((_, copy, box), scenario) in enumerate(zip(copies, scenarios, strict=True)):
-            told = mail.custom_args | copy.custom_args
-            mid = told.get("waypost_id") or next(iter(told.values()), "")
+            custom_args = mail.custom_args | copy.custom_args
+            mid = custom_args.get("waypost_id") or next(iter(custom_args.values()), "")
             self._context.sent_log.add(NAME, box.email, text, mid, message_id, scenario.word)
-            # Who has unsubscribed is no error: the mail is taken and dropped.
+            # For an unsubscribed recipient, SendGrid accepts the email and drops it.
             steps = ("opted_out",) if scenario.reply is Reply.OPTED_OUT else scenario.steps
-            events = self._tell(steps, box.email, message_id, number, sent_at, mail.categories, told)
+            events = self._make_events(steps, box.email, message_id, number, sent_at, mail.categories, custom_args)
             if events:
                 asyncio.get_running_loop().call_later(scenario.delay, self._add, events)
-        return finish(202, [("X-Message-Id", message_id)], b"", call, said)
+        return finish(202, [("X-Message-Id", message_id)], b"", call, reply)
 
     def _scenario(self, address: str) -> Scenario:
         word = MAILBOXES.get(address.partition("@")[0].partition("+")[0].lower())
         return self._dice.message(address if word is None else f"{EMAIL_MARK}{word}+{address}")
 
-    def _refuse(self, call: Call, said: Reply, at: int) -> Answer:
-        """The answer to a mail that is not taken."""
-        match said:
+    def _refuse(self, call: Call, reply: Reply, at: int) -> Response:
+        """Return the error for an email that is not accepted; `at` is the index of its personalization."""
+        match reply:
             case Reply.INVALID:
-                return _error(call, 400, "This is not a valid address.", f"personalizations.{at}.to.0.email")
+                return _error(call, 400, "The address is not valid.", f"personalizations.{at}.to.0.email")
             case Reply.THROTTLED:
                 after = self._dice.settings.retry_after
-                told = [
+                limit = [
                     ("X-RateLimit-Limit", "600"),
                     ("X-RateLimit-Remaining", "0"),
                     ("X-RateLimit-Reset", str(clock.now_us() // clock.SECOND + max(after, 1))),
                 ]
-                return _error(call, 429, "Too many requests.", None, *told)
+                return _error(call, 429, "Too many requests.", None, *limit)
             case Reply.TEMPORARY:
-                return _error(call, 503, "Not now; try again later.")
+                return _error(call, 503, "Temporarily unavailable. Retry later.")
             case Reply.ERROR:
-                return _error(call, self._dice.settings.error_status, "Something went wrong here.")
+                return _error(call, self._dice.settings.error_status, "Internal error.")
             case Reply.UNKNOWN:
-                return _error(call, 500, "Something went wrong here.")
-        return _error(call, 400, "The mail is refused.")
+                return _error(call, 500, "Internal error.")
+        return _error(call, 400, "The email was rejected.")
 
-    def _tell(
+    def _make_events(
         self,
         steps: tuple[str, ...],
         address: str,
@@ -250,16 +249,16 @@ class SendGrid:
         number: int,
         at: int,
         categories: list[str],
-        told: dict[str, str],
+        custom_args: dict[str, str],
     ) -> list[dict[str, Any]]:
-        """The events that the steps of a mail's fate come to; a step that is repeated is the same event again."""
-        wanted, events = self._settings.events, []
+        """Return the events of an email's steps; a repeated step has the same event id again."""
+        subscribed, events = self._settings.events, []
         for step in steps:
             name, special = EVENTS.get(step, ("", {}))
-            if not name or (wanted is not UNSET and name not in wanted):
+            if not name or (subscribed is not UNSET and name not in subscribed):
                 continue
             event = {
-                **told,
+                **custom_args,
                 "email": address,
                 "timestamp": at,
                 "event": name,
@@ -275,7 +274,7 @@ class SendGrid:
         return events
 
     def _add(self, events: list[dict[str, Any]]) -> None:
-        """Put events into the batch that goes out next."""
+        """Add events to the next batch."""
         if self._settings.event_url is None:
             return
         self._events += events
@@ -289,22 +288,22 @@ class SendGrid:
         self._flush()
 
     def _flush(self) -> None:
-        """Post a batch of events: a JSON array that ends with CRLF, which is signed as well."""
+        """Send a batch of events: a JSON array and CRLF; the signature includes the CRLF."""
         settings = self._settings
         batch, self._events = self._events[: settings.batch_size], self._events[settings.batch_size :]
         if not batch or settings.event_url is None:
             return
         payload = msgspec.json.encode(batch) + b"\r\n"
-        told = [JSON, ("user-agent", "SendGrid Event API")]
+        batch_headers = [JSON, ("user-agent", "SendGrid Event API")]
         if settings.signed:
             at = str(clock.now_us() // clock.SECOND)
             signature = self._key.sign(at.encode() + payload, ec.ECDSA(hashes.SHA256()))
-            told += [(SIGNATURE, base64.b64encode(signature).decode("ascii")), (TIMESTAMP, at)]
+            batch_headers += [(SIGNATURE, base64.b64encode(signature).decode("ascii")), (TIMESTAMP, at)]
         self._context.callbacks.send(
             Callback(
                 sender=NAME,
                 url=settings.event_url,
-                headers=told,
+                headers=batch_headers,
                 body=payload,
                 attempts=settings.attempts,
                 retry_base=settings.retry_base,
@@ -320,13 +319,13 @@ ROUTES = {
 }
 
 
-def _where(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    """What is wrong, and the field as SendGrid names one: `personalizations.0.to`."""
-    what, _, path = str(error).partition(" - at `$")
+def _text_and_field(error: msgspec.ValidationError) -> tuple[str, str | None]:
+    """Return the text of an error and its field in SendGrid's notation: `personalizations.0.to`."""
+    text, _, path = str(error).partition(" - at `$")
     field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", path.rstrip("`")).strip(".")
-    return f"{what}.", field or None
+    return f"{text}.", field or None
 
 
-def _error(call: Call, status: int, what: str, field: str | None = None, *more: tuple[str, str]) -> Answer:
-    told = {"errors": [{"message": what, "field": field, "help": None}]}
-    return finish(status, [JSON, *more], msgspec.json.encode(told), call)
+def _error(call: Call, status: int, text: str, field: str | None = None, *more: tuple[str, str]) -> Response:
+    document = {"errors": [{"message": text, "field": field, "help": None}]}
+    return finish(status, [JSON, *more], msgspec.json.encode(document), call)

@@ -1,4 +1,4 @@
-"""The body of SendGrid's mail/send, and what can be wrong with it."""
+"""The body of SendGrid's mail/send, and its validation."""
 
 import re
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-#: How far ahead a mail may be scheduled, in seconds.
+#: How far ahead an email may be scheduled, in seconds.
 FARTHEST = 72 * 3600
 #: Headers that the sender may not set (sendgrid-oai).
 RESERVED = frozenset(
@@ -31,7 +31,7 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class Mailbox(msgspec.Struct, forbid_unknown_fields=True):
-    """An address with a name."""
+    """An email address with an optional name."""
 
     email: str
     name: str | None = None
@@ -41,7 +41,7 @@ Several = Annotated[list[Mailbox], Meta(max_length=1000)]
 
 
 class Personalization(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One copy of a mail, with its recipients."""
+    """One copy of an email, with its recipients."""
 
     to: Several = []
     cc: Several = []
@@ -56,14 +56,14 @@ class Personalization(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True):
-    """One form of the text."""
+    """The content in one media type."""
 
     type: Text
     value: Text
 
 
 class Attachment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A file that goes with a mail."""
+    """A file attached to an email."""
 
     content: Text
     filename: Text
@@ -74,7 +74,7 @@ class Attachment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Asm(msgspec.Struct, forbid_unknown_fields=True):
-    """A group to unsubscribe from."""
+    """An unsubscribe group (Advanced Suppression Manager)."""
 
     group_id: int
     groups_to_display: Annotated[list[int], Meta(max_length=25)] = []
@@ -104,47 +104,47 @@ class Mail(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def find_fault(mail: Mail, now: int) -> tuple[str | None, str] | None:
-    """The first field that is wrong, and why; `now` in seconds."""
+    """Return the first field that is not valid, and the error; `now` is in seconds."""
     if not mail.personalizations:
-        return "personalizations", "At least one personalization is needed."
+        return "personalizations", "At least one personalization is required."
     if mail.from_ is None:
-        return "from.email", "A sender is needed: an object with an email."
+        return "from.email", "A sender is required: an object with an email."
     if not ADDRESS.match(mail.from_.email):
-        return "from.email", "This is not a valid address."
+        return "from.email", "The address is not valid."
     if mail.reply_to is not None and mail.reply_to_list:
-        return "reply_to", "Only one of reply_to and reply_to_list can be given."
+        return "reply_to", "reply_to and reply_to_list exclude each other."
     for at, copy in enumerate(mail.personalizations):
         fault = _fault_of_copy(copy, f"personalizations.{at}")
         if fault is not None:
             return fault
         if (copy.send_at or 0) > now + FARTHEST:
-            return f"personalizations.{at}.send_at", "A mail can be scheduled 72 hours ahead."
+            return f"personalizations.{at}.send_at", "An email can be scheduled at most 72 hours ahead."
     templated = bool(mail.template_id)
     if not templated and not mail.subject and not all(copy.subject for copy in mail.personalizations):
-        return "subject", "A subject is needed, here or in every personalization."
+        return "subject", "A subject is required, here or in every personalization."
     if not templated and not mail.content:
-        return "content", "Content is needed where there is no template_id."
+        return "content", "content is required if there is no template_id."
     types = [part.type for part in mail.content]
     order = sorted(types, key=lambda kind: {"text/plain": 0, "text/html": 1}.get(kind, 2))
     if types != order or types.count("text/plain") > 1 or types.count("text/html") > 1:
-        return "content", "text/plain comes first, then text/html, each once at most."
+        return "content", "text/plain must come first, then text/html, each at most once."
     reserved = RESERVED & {name.lower() for name in mail.headers}
     if reserved:
-        return "headers", f"{min(reserved)} is set by the server."
+        return "headers", f"{min(reserved)} is a reserved header."
     if (mail.send_at or 0) > now + FARTHEST:
-        return "send_at", "A mail can be scheduled 72 hours ahead."
+        return "send_at", "An email can be scheduled at most 72 hours ahead."
     return None
 
 
 def _fault_of_copy(copy: Personalization, field: str) -> tuple[str, str] | None:
     if not copy.to:
-        return f"{field}.to", "At least one recipient is needed."
+        return f"{field}.to", "At least one recipient is required."
     seen: set[str] = set()
     for kind, boxes in (("to", copy.to), ("cc", copy.cc), ("bcc", copy.bcc)):
         for at, box in enumerate(boxes):
             if not ADDRESS.match(box.email):
-                return f"{field}.{kind}.{at}.email", "This is not a valid address."
+                return f"{field}.{kind}.{at}.email", "The address is not valid."
             if box.email.lower() in seen:
-                return f"{field}.{kind}", "An address may stand only once among to, cc and bcc."
+                return f"{field}.{kind}", "An address may occur only once in to, cc and bcc."
             seen.add(box.email.lower())
     return None

@@ -1,4 +1,4 @@
-"""Twilio as the sink plays it: messages, accounts, status callbacks and inbound messages, all signed."""
+"""Simulates Twilio: messages, accounts, and signed callbacks for statuses and inbound messages."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ from waypost import clock
 from waypost.errors import Conflict
 from waypost.sink.callbacks import Callback
 from waypost.sink.context import Context, body, headers, pieces, read_settings
-from waypost.sink.faulty_response import Answer, json
+from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 from waypost.sink.providers.http_provider import (
     NEVER,
@@ -31,18 +31,19 @@ from waypost.sink.providers.http_provider import (
     finish,
     send_in_turn,
 )
+from waypost.sink.providers.twilio_errors import REFUSALS, error
 from waypost.sink.providers.twilio_message import count_segments, find_fault
-from waypost.sink.scenarios import Call, Reply
+from waypost.sink.scenarios import Reply
 
 NAME = "twilio"
 VERSION = "2010-04-01"
 JSON = ("content-type", "application/json")
-#: So many messages can be looked at afterwards, and so many people can have opted out.
+#: The most stored messages, and the most stored opt-outs.
 KEPT = 100_000
 PAGE = 50
 
 ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}\Z")
-#: What each step of a fate is: the status, and the error code. Steps that are not here have no word at Twilio.
+#: Status and error code by step. Twilio sends nothing for other steps.
 STATUSES: dict[str, tuple[str, int | None]] = {
     "queued": ("queued", None),
     "sent": ("sent", None),
@@ -61,63 +62,34 @@ STATUSES: dict[str, tuple[str, int | None]] = {
     "opted_out": ("failed", 21610),
     "novel": ("teleported", None),
 }
-#: Before one of these a message has been sent.
+#: Steps that Twilio reports after `sent`.
 ENDS = frozenset(step for step, (status, _) in STATUSES.items() if status in ("delivered", "undelivered"))
-#: Words that a person opts out, in and for help with, when they are all that is said (the vendor's list).
-WORDS = {
+#: Keywords for opt-out, opt-in and help; they must be the whole text (the vendor's list).
+KEYWORDS = {
     "STOP": frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"}),
     "START": frozenset({"START", "YES", "UNSTOP"}),
     "HELP": frozenset({"HELP", "INFO"}),
 }
-#: What a reply that takes nothing is answered with: status and code.
-REFUSALS: dict[Reply, tuple[int, int]] = {
-    Reply.INVALID: (400, 21211),
-    Reply.REJECTED: (400, 21408),
-    Reply.OPTED_OUT: (400, 21610),
-    Reply.THROTTLED: (429, 20429),
-    Reply.TEMPORARY: (503, 20503),
-    Reply.UNKNOWN: (500, 20500),
-}
-TELLS = {
-    20001: "A parameter is not known or has no valid value.",
-    20003: "Authenticate with the account's SID and its token, or with an API key.",
-    20404: "There is no such resource.",
-    20429: "Too many requests.",
-    20500: "Something went wrong here.",
-    20503: "Not now; try again later.",
-    21211: "The number in To is not valid.",
-    21212: "The sender in From is not valid.",
-    21266: "To and From are the same.",
-    21408: "Messages to this region are not permitted.",
-    21603: "A From or a MessagingServiceSid is needed.",
-    21604: "A To is needed.",
-    21609: "The StatusCallback is not a valid URL.",
-    21610: "This person has opted out.",
-    21617: "The body is longer than 1600 characters.",
-    21619: "A Body, a MediaUrl or a ContentSid is needed.",
-    21623: "There are more than ten MediaUrls.",
-    21703: "The Messaging Service does not exist.",
-}
 
 
 class TwilioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run can set."""
+    """The settings."""
 
-    #: The only account, and its token; any account with any token when they are not given.
+    #: The accepted account and its token. If unset, any are accepted.
     account_sid: Annotated[str, Meta(pattern=r"^AC[0-9a-fA-F]{32}\Z")] | None = None
     auth_token: Secret | None = None
-    #: What accounts say of themselves.
+    #: The status of accounts.
     status: str = "active"
-    #: Where inbound messages go, if anywhere.
+    #: The URL for inbound messages. If unset, none are sent.
     inbound_url: Url | None = None
-    #: Whether an inbound STOP comes with an OptOutType.
+    #: Whether an inbound keyword has an OptOutType.
     advanced_opt_out: bool = False
     attempts: Tries = 3
     retry_base: Wait = 0.5
 
 
 class Inbound(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A message from a person, as POST /twilio/inbound takes it."""
+    """A message from a person: the request of POST /twilio/inbound."""
 
     from_: str = msgspec.field(name="from")
     to: str
@@ -126,82 +98,82 @@ class Inbound(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Twilio:
-    """The accounts at play."""
+    """The simulated accounts."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._dice = context.scenarios.declare(NAME, ("unreachable", "carrier_blocked", "invalid", "unknown"))
         self._settings = TwilioSettings()
-        #: The token of each account that has called with it: callbacks are signed with it.
+        #: The last token used by each account; callbacks are signed with it.
         self._tokens: dict[str, str] = {}
         self._last_account = "AC" + "0" * 32
         self._messages: dict[str, dict[str, Any]] = {}
-        #: Who wants nothing more, from which sender.
+        #: Opted-out pairs of recipient and sender.
         self._opted_out: dict[tuple[str, str], None] = {}
 
     def configure(self, given: object) -> None:
-        """Take settings for this run."""
+        """Apply settings."""
         settings = read_settings(given, TwilioSettings)
         check_url(settings.inbound_url, "inbound_url")
         self._settings = settings
 
-    def put_settings(self, request: Request) -> Answer:
-        """Take settings, and show them."""
+    def put_settings(self, request: Request) -> Response:
+        """Apply settings, and return them."""
         self.configure(body(request))
         return self.get_settings(request)
 
-    def get_settings(self, request: Request) -> Answer:
-        """The settings, without the token."""
-        shown = msgspec.to_builtins(self._settings)
-        del shown["auth_token"]
-        return json(shown)
+    def get_settings(self, request: Request) -> Response:
+        """Return the settings, without the token."""
+        view = msgspec.to_builtins(self._settings)
+        del view["auth_token"]
+        return json(view)
 
-    def send(self, request: Request) -> Answer:
-        """Take a message: 201 and the resource, or what is wrong with it."""
+    def send(self, request: Request) -> Response:
+        """Accept a message: return 201 and the resource, or an error."""
         self._context.record(NAME, request)
         call = self._dice.call()
         account = self._account(request)
         if call.status is not None:
-            return _error(call, call.status, 20500)
+            return error(call, call.status, 20500)
         if account is None:
-            return _error(call, 401, 20003)
+            return error(call, 401, 20003)
         try:
             form = parse_qs(request.body.decode(), keep_blank_values=True, max_num_fields=200)
         except ValueError:
-            return _error(call, 400, 20001)
-        wrong = find_fault(form)
-        if wrong is not None:
-            return _error(call, 400, wrong)
+            return error(call, 400, 20001)
+        code = find_fault(form)
+        if code is not None:
+            return error(call, 400, code)
         to, sender = form["To"][0], form.get("From", form.get("MessagingServiceSid", [""]))[0]
         scenario = self._dice.message(to)
         if scenario.reply is Reply.ERROR:
-            return _error(call, self._dice.settings.error_status, 20500)
+            return error(call, self._dice.settings.error_status, 20500)
         if scenario.reply in REFUSALS:
-            return _error(call, *REFUSALS[scenario.reply], retry_after=self._dice.settings.retry_after)
+            return error(call, *REFUSALS[scenario.reply], retry_after=self._dice.settings.retry_after)
         if (to, sender) in self._opted_out:
-            return _error(call, 400, 21610)
-        message = self._keep(account, form)
+            return error(call, 400, 21610)
+        message = self._create(account, form)
         text, callback = form.get("Body", [""])[0], form.get("StatusCallback", [""])[0]
         self._context.sent_log.add(NAME, to, text, "", message["sid"], scenario.word)
-        # After the answer: its initial status has no callback of its own.
-        asyncio.get_running_loop().call_later(scenario.delay, self._tell, message, callback, scenario.steps)
+        # After the response: its initial status has no callback.
+        asyncio.get_running_loop().call_later(scenario.delay, self._send_statuses, message, callback, scenario.steps)
         return finish(201, [JSON], msgspec.json.encode(message), call, scenario.reply)
 
-    def get_message(self, request: Request) -> Answer:
-        """A message as it stands."""
+    def get_message(self, request: Request) -> Response:
+        """Return a message."""
         return self._show(request, self._messages.get(pieces(request)[5].removesuffix(".json")))
 
-    def list_messages(self, request: Request) -> Answer:
-        """The last messages, newest first."""
+    def list_messages(self, request: Request) -> Response:
+        """Return the last messages, newest first."""
         last = list(self._messages.values())[: -PAGE - 1 : -1]
-        shown = {"messages": last, "page": 0, "page_size": PAGE, "next_page_uri": None, "previous_page_uri": None}
-        return self._show(request, shown)
+        page = {"messages": last, "page": 0, "page_size": PAGE, "next_page_uri": None, "previous_page_uri": None}
+        return self._show(request, page)
 
-    def get_account(self, request: Request) -> Answer:
-        """An account: whether it may send is what its status says."""
+    def get_account(self, request: Request) -> Response:
+        """Return an account; its status says whether it may send."""
         account = pieces(request)[3].removesuffix(".json")
         now = formatdate(clock.now_us() / clock.SECOND)
-        shown = {
+        view = {
             "sid": account,
             "owner_account_sid": account,
             "friendly_name": "Sink",
@@ -213,29 +185,29 @@ class Twilio:
             "uri": f"/{VERSION}/Accounts/{account}.json",
             "subresource_uris": {"messages": f"/{VERSION}/Accounts/{account}/Messages.json"},
         }
-        return self._show(request, shown)
+        return self._show(request, view)
 
-    def receive(self, request: Request) -> Answer:
-        """Let a person write: posted to the inbound URL; STOP and START change who can be written to."""
-        told = read_settings(body(request), Inbound, code="invalid_inbound")
-        check_url(told.url, "url")
-        url = told.url or self._settings.inbound_url
+    def receive(self, request: Request) -> Response:
+        """Simulate a message from a person: send it to the inbound URL; STOP and START opt the person out and in."""
+        inbound = read_settings(body(request), Inbound, code="invalid_inbound")
+        check_url(inbound.url, "url")
+        url = inbound.url or self._settings.inbound_url
         if url is None:
-            raise Conflict("Say where to: PUT /twilio/settings with an inbound_url.", code="no_inbound_url")
-        return json({"MessageSid": self._write_in(told.from_, told.to, told.body, url)})
+            raise Conflict("No inbound URL. Set inbound_url with PUT /twilio/settings.", code="no_inbound_url")
+        return json({"MessageSid": self._send_inbound(inbound.from_, inbound.to, inbound.body, url)})
 
-    def _show(self, request: Request, what: dict[str, Any] | None) -> Answer:
+    def _show(self, request: Request, resource: dict[str, Any] | None) -> Response:
         call = self._dice.call()
         if call.status is not None:
-            return _error(call, call.status, 20500)
+            return error(call, call.status, 20500)
         if self._account(request) is None:
-            return _error(call, 401, 20003)
-        if what is None:
-            return _error(call, 404, 20404)
-        return finish(200, [JSON], msgspec.json.encode(what), call)
+            return error(call, 401, 20003)
+        if resource is None:
+            return error(call, 404, 20404)
+        return finish(200, [JSON], msgspec.json.encode(resource), call)
 
     def _account(self, request: Request) -> str | None:
-        """The account that calls, if it is who it says; the user is the account's SID or that of an API key."""
+        """Return the authenticated account; the user name is its SID or the SID of an API key."""
         account = pieces(request)[3].removesuffix(".json")
         pair = basic(headers(request))
         settings = self._settings
@@ -252,8 +224,8 @@ class Twilio:
         self._last_account = account
         return account
 
-    def _keep(self, account: str, form: dict[str, list[str]]) -> dict[str, Any]:
-        """A new message, as its resource shows it."""
+    def _create(self, account: str, form: dict[str, list[str]]) -> dict[str, Any]:
+        """Create a message, and return its resource."""
         sid = "SM" + secrets.token_hex(16)
         now = formatdate(clock.now_us() / clock.SECOND)
         text = form.get("Body", [""])[0]
@@ -267,7 +239,7 @@ class Twilio:
             "from": form.get("From", [None])[0],
             "body": text,
             "status": "accepted" if service else "queued",
-            # How many there are is known when a sender has been chosen.
+            # The number is unknown until the service has chosen a sender.
             "num_segments": "0" if service else str(count_segments(text)),
             "num_media": str(len(form.get("MediaUrl", []))),
             "direction": "outbound-api",
@@ -287,22 +259,22 @@ class Twilio:
         self._messages[sid] = message
         return message
 
-    def _tell(self, message: dict[str, Any], callback: str, steps: tuple[str, ...]) -> None:
-        """Let a message come to its end, and post each step to the callback that it asked for."""
+    def _send_statuses(self, message: dict[str, Any], callback: str, steps: tuple[str, ...]) -> None:
+        """Apply the steps to a message, and send each to its status callback, one after another."""
         now = formatdate(clock.now_us() / clock.SECOND)
         chain: list[Callback] = []
         for step in _with_sent(steps):
             if step == "stop":
-                # The person answers.
+                # The person replies.
                 url = self._settings.inbound_url
                 if url is not None:
-                    self._write_in(message["to"], message["from"] or message["messaging_service_sid"], "STOP", url)
+                    self._send_inbound(message["to"], message["from"] or message["messaging_service_sid"], "STOP", url)
                 continue
             status, code = STATUSES.get(step, ("", None))
             if not status:
                 continue
             message |= {"status": status, "error_code": code, "date_updated": now, "date_sent": now}
-            told = {
+            fields = {
                 "AccountSid": message["account_sid"],
                 "ApiVersion": VERSION,
                 "From": message["from"] or "+15005550006",
@@ -313,17 +285,17 @@ class Twilio:
                 "SmsStatus": status,
             }
             if message["messaging_service_sid"]:
-                told["MessagingServiceSid"] = message["messaging_service_sid"]
+                fields["MessagingServiceSid"] = message["messaging_service_sid"]
             if code is not None:
-                told["ErrorCode"] = str(code)
+                fields["ErrorCode"] = str(code)
             if callback:
-                chain.append(self._post(callback, told))
+                chain.append(self._make_callback(callback, fields))
         send_in_turn(self._context.callbacks, chain)
 
-    def _write_in(self, person: str, to: str, text: str, url: str) -> str:
-        """Post a person's message, signed; gives its SID."""
+    def _send_inbound(self, person: str, to: str, text: str, url: str) -> str:
+        """Send a person's message to a URL, signed; return its SID."""
         sid = "SM" + secrets.token_hex(16)
-        told = {
+        fields = {
             "AccountSid": self._settings.account_sid or self._last_account,
             "ApiVersion": VERSION,
             "MessageSid": sid,
@@ -339,31 +311,31 @@ class Twilio:
             "ToCountry": "US",
         }
         word = text.strip().upper()
-        meant = next((kind for kind, words in WORDS.items() if word in words), None)
-        if meant == "STOP":
+        keyword = next((kind for kind, words in KEYWORDS.items() if word in words), None)
+        if keyword == "STOP":
             if len(self._opted_out) >= KEPT:
                 del self._opted_out[next(iter(self._opted_out))]
             self._opted_out[person, to] = None
-        elif meant == "START":
+        elif keyword == "START":
             self._opted_out.pop((person, to), None)
-        if meant is not None and self._settings.advanced_opt_out:
-            told["OptOutType"] = meant
-        self._context.callbacks.send(self._post(url, told))
+        if keyword is not None and self._settings.advanced_opt_out:
+            fields["OptOutType"] = keyword
+        self._context.callbacks.send(self._make_callback(url, fields))
         return sid
 
-    def _post(self, url: str, told: dict[str, str]) -> Callback:
-        token = self._settings.auth_token or self._tokens.get(told["AccountSid"], "")
+    def _make_callback(self, url: str, fields: dict[str, str]) -> Callback:
+        token = self._settings.auth_token or self._tokens.get(fields["AccountSid"], "")
         return Callback(
             sender=NAME,
-            # What stands behind a # is signed and never sent.
+            # The fragment is signed but not sent.
             url=url.partition("#")[0],
             headers=[
                 ("content-type", "application/x-www-form-urlencoded; charset=UTF-8"),
-                ("X-Twilio-Signature", sign(token, url, told)),
+                ("X-Twilio-Signature", sign(token, url, fields)),
                 ("I-Twilio-Idempotency-Token", secrets.token_hex(16)),
                 ("user-agent", "TwilioProxy/1.1"),
             ],
-            body=urlencode(told).encode(),
+            body=urlencode(fields).encode(),
             attempts=self._settings.attempts,
             retry_base=self._settings.retry_base,
         )
@@ -380,28 +352,17 @@ ROUTES = {
 }
 
 
-def sign(token: str, url: str, told: dict[str, str]) -> str:
-    """X-Twilio-Signature: base64 of HMAC-SHA1 over the URL and every field, sorted by name."""
-    text = url + "".join(name + told[name] for name in sorted(told))
+def sign(token: str, url: str, fields: dict[str, str]) -> str:
+    """Return X-Twilio-Signature: base64 of HMAC-SHA1 over the URL and all fields, sorted by name."""
+    text = url + "".join(name + fields[name] for name in sorted(fields))
     return base64.b64encode(hmac.digest(token.encode(), text.encode(), hashlib.sha1)).decode("ascii")
 
 
 def _with_sent(steps: tuple[str, ...]) -> list[str]:
-    """The steps, with `sent` between being queued and what comes of it, whichever of them is told first."""
-    told: list[str] = []
+    """Return the steps, with `sent` inserted between `queued` and a final step, in either order."""
+    result: list[str] = []
     for step in steps:
-        if told and {told[-1], step} & ENDS and "queued" in (told[-1], step):
-            told.append("sent")
-        told.append(step)
-    return told
-
-
-def _error(call: Call, status: int, code: int, retry_after: int = 0) -> Answer:
-    told = {
-        "code": code,
-        "message": TELLS[code],
-        "more_info": f"https://www.twilio.com/docs/errors/{code}",
-        "status": status,
-    }
-    more = [("retry-after", str(retry_after))] if status == 429 and retry_after else []
-    return finish(status, [JSON, *more], msgspec.json.encode(told), call)
+        if result and {result[-1], step} & ENDS and "queued" in (result[-1], step):
+            result.append("sent")
+        result.append(step)
+    return result

@@ -1,4 +1,4 @@
-"""The fields of a message to Twilio, and what can be wrong with them."""
+"""The fields of a message to Twilio, and their validation."""
 
 import re
 
@@ -8,7 +8,7 @@ MOST_MEDIA = 10
 SERVICE = re.compile(r"MG[0-9a-fA-F]{32}\Z")
 PHONE = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 SENDER = re.compile(r"\+?[0-9]{3,15}\Z|(?=.*[A-Za-z])[A-Za-z0-9 _-]{1,11}\Z")
-#: The host of a callback has no underscore (twilio-oai).
+#: The host of a callback URL cannot contain an underscore (twilio-oai).
 CALLBACK = re.compile(r"https?://(?:[^/?#@\s]*@)?[A-Za-z0-9.:\[\]-]+(?:[/?#]\S*)?\Z")
 
 #: The fields of the Messages resource (twilio-oai).
@@ -43,7 +43,7 @@ FIELDS = frozenset(
 
 
 def find_fault(form: dict[str, list[str]]) -> int | None:
-    """The error code of the first thing that is wrong with a message."""
+    """Return Twilio's error code for the first error of a message."""
     first = {name: values[0] for name, values in form.items()}
     if not first.keys() <= FIELDS:
         return 20001
@@ -75,6 +75,6 @@ def find_fault(form: dict[str, list[str]]) -> int | None:
 
 
 def count_segments(text: str) -> int:
-    """About how many parts a text has: ASCII is taken to be GSM 03.38."""
-    whole, part = (160, 153) if text.isascii() else (70, 67)
-    return 1 if len(text) <= whole else -(-len(text) // part)
+    """Return the approximate number of segments of a text: ASCII counts as GSM 03.38."""
+    alone, joined = (160, 153) if text.isascii() else (70, 67)
+    return 1 if len(text) <= alone else -(-len(text) // joined)
