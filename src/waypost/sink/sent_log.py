@@ -53,31 +53,31 @@ class SentLog:
 
     def add(self, provider: str, address: str, body: str, mid: str, message_id: str, scenario: str) -> None:
         """Record a message that a provider accepted."""
-        log = self._logs.get(provider)
-        if log is None:
-            log = self._logs[provider] = ProviderLog(provider)
+        sent = self._logs.get(provider)
+        if sent is None:
+            sent = self._logs[provider] = ProviderLog(provider)
         self._serial += 1
-        log.seen += 1
+        sent.seen += 1
         if mid:
-            log.by_mid[mid] = log.by_mid.get(mid, 0) + 1
-        log.by_address[address] = log.by_address.get(address, 0) + 1
-        if len(log.messages) >= self._keep:
-            log.messages.popleft()
-        log.messages.append(Message(self._serial, provider, address, body, mid, message_id, scenario, clock.now_us()))
+            sent.by_mid[mid] = sent.by_mid.get(mid, 0) + 1
+        sent.by_address[address] = sent.by_address.get(address, 0) + 1
+        if len(sent.messages) >= self._keep:
+            sent.messages.popleft()
+        sent.messages.append(Message(self._serial, provider, address, body, mid, message_id, scenario, clock.now_us()))
 
     def times(self, provider: str, mid: str) -> int:
         """Return how often a provider accepted the message with this mid."""
-        log = self._logs.get(provider)
-        return 0 if log is None else log.by_mid.get(mid, 0)
+        sent = self._logs.get(provider)
+        return 0 if sent is None else sent.by_mid.get(mid, 0)
 
     def count(self, provider: str | None) -> dict[str, int]:
         """Return the number of messages, of distinct mids and addresses, and of mids that came more than once."""
         chosen = self._chosen(provider)
         return {
-            "messages": sum(log.seen for log in chosen),
-            "distinct": sum(len(log.by_mid) for log in chosen),
-            "addresses": sum(len(log.by_address) for log in chosen),
-            "repeated": sum(1 for log in chosen for times in log.by_mid.values() if times > 1),
+            "messages": sum(sent.seen for sent in chosen),
+            "distinct": sum(len(sent.by_mid) for sent in chosen),
+            "addresses": sum(len(sent.by_address) for sent in chosen),
+            "repeated": sum(1 for sent in chosen for times in sent.by_mid.values() if times > 1),
         }
 
     def page(
@@ -88,7 +88,7 @@ class SentLog:
         source = (
             chosen[0].messages
             if len(chosen) == 1
-            else sorted((message for log in chosen for message in log.messages), key=lambda message: message.serial)
+            else sorted((message for sent in chosen for message in sent.messages), key=lambda message: message.serial)
         )
         found: list[Message] = []
         for message in source:
@@ -103,7 +103,7 @@ class SentLog:
 
     def show(self, message: Message) -> dict[str, Any]:
         """Return the JSON view of a message; `count` is the number of messages to its address."""
-        log = self._logs.get(message.provider)
+        sent = self._logs.get(message.provider)
         return {
             "provider": message.provider,
             "address": message.address,
@@ -111,7 +111,7 @@ class SentLog:
             "mid": message.mid,
             "message_id": message.message_id,
             "fate": message.scenario,
-            "count": 0 if log is None else log.by_address.get(message.address, 0),
+            "count": 0 if sent is None else sent.by_address.get(message.address, 0),
             "at": clock.iso(message.at),
         }
 

@@ -10,17 +10,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.sink.hearing import ask, listening, number, sent, tell
-from waypost.sink.thread_runner import Running, running
+from tests.sink.hearing import ask, number, sent, tell
+from waypost.sink.thread_runner import Running
 
 TO = "+12025550101"
 BASIC = "Basic " + base64.b64encode(b"me:secret").decode()
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with running() as sink:
-        yield sink
 
 
 @pytest.fixture
@@ -29,12 +23,6 @@ def sink(shared):
     tell(shared, "DELETE", "/fate/gateway")
     tell(shared, "DELETE", "/sent")
     return shared
-
-
-@pytest.fixture
-def ear():
-    with listening() as made:
-        yield made
 
 
 def post(sink: Running, given: Any = None, path: str = "/gateway/send", **headers: str) -> tuple[int, Any]:

@@ -9,19 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sink.hearing import ask, number, sent, tell
-from waypost.sink.thread_runner import Running, running
+from waypost.sink.thread_runner import Running
 
 HEADERS = {
     "authorization": "Klaviyo-API-Key pk_made_up",
     "revision": "2026-07-15",
     "content-type": "application/vnd.api+json",
 }
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with running() as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from sendgrid import SendGridAPIClient
 from sendgrid.helpers.eventwebhook import EventWebhook
 from sendgrid.helpers.mail import Mail
 
-from tests.sink.hearing import Ear, Heard, ask, listening, sent, tell
+from tests.sink.hearing import Ear, Heard, ask, sent, tell
 from waypost.sink.providers.sendgrid import EVENTS, MAILBOXES
 from waypost.sink.providers.sendgrid_mail import RESERVED
-from waypost.sink.thread_runner import Running, running
+from waypost.sink.thread_runner import Running
 
 KEY = "SG.made-up.key"
 VALID: dict[str, Any] = {
@@ -28,24 +28,12 @@ VALID: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def shared():
-    with running() as sink:
-        yield sink
-
-
 @pytest.fixture
 def sink(shared):
     tell(shared, "PUT", "/sendgrid/settings", {})
     tell(shared, "DELETE", "/fate/sendgrid")
     tell(shared, "DELETE", "/sent")
     return shared
-
-
-@pytest.fixture
-def ear():
-    with listening() as made:
-        yield made
 
 
 def listen(sink: Running, ear: Ear, **more: Any) -> dict[str, Any]:

@@ -14,21 +14,15 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from tests.sink.hearing import Ear, Heard, ask, listening, number, sent, tell
+from tests.sink.hearing import Ear, Heard, ask, number, sent, tell
 from waypost.sink.providers.twilio import STATUSES, sign
 from waypost.sink.providers.twilio_errors import MESSAGES, REFUSALS
-from waypost.sink.thread_runner import Running, running
+from waypost.sink.thread_runner import Running
 
 ACCOUNT, TOKEN = "AC" + "1" * 32, "made-up-token"
 SERVICE = "MG" + "2" * 32
 TO, FROM = "+12025550101", "+12025550100"
 PATH = f"/twilio/2010-04-01/Accounts/{ACCOUNT}"
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with running() as sink:
-        yield sink
 
 
 @pytest.fixture
@@ -37,12 +31,6 @@ def sink(shared):
     tell(shared, "DELETE", "/fate/twilio")
     tell(shared, "DELETE", "/sent")
     return shared
-
-
-@pytest.fixture
-def ear():
-    with listening() as made:
-        yield made
 
 
 class Redirected(TwilioHttpClient):  # type: ignore[misc]

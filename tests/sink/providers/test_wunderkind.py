@@ -6,18 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.sink.hearing import Ear, ask, listening, number, sent, tell
+from tests.sink.hearing import Ear, ask, number, sent, tell
 from waypost.sink.providers.wunderkind import STATUSES
-from waypost.sink.thread_runner import Running, running
+from waypost.sink.thread_runner import Running
 
 PHONE = "+12025550101"
 DATA = {"profileID": "01KMADEUP", "metricName": "Birthday SMS", "flow": "Birthday SMS", "messageID": "msg_1"}
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with running() as sink:
-        yield sink
 
 
 @pytest.fixture
@@ -27,12 +21,6 @@ def sink(shared):
         tell(shared, "DELETE", f"/fate/{name}")
     tell(shared, "DELETE", "/sent")
     return shared
-
-
-@pytest.fixture
-def ear():
-    with listening() as made:
-        yield made
 
 
 def text(**changes: Any) -> dict[str, Any]:
