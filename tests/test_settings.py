@@ -119,8 +119,8 @@ def test_values_at_the_edge_are_taken(name, value, tmp_path):
         (b"host = 5", "host is 5"),
         (b"host = ['a']", "host is"),
         (b"retry_base = false", "retry_base is False"),
-        (b"prot = 80", "no setting 'prot'"),
-        (b"[server]\nport = 80", "no setting 'server'"),
+        (b"prot = 80", "Unknown setting 'prot'"),
+        (b"[server]\nport = 80", "Unknown setting 'server'"),
         (b"port =", "not valid TOML"),
         (b"host = '\xff'", "not valid TOML"),
     ],
@@ -133,5 +133,5 @@ def test_a_mistake_in_the_file_is_named_with_the_file(text, named, tmp_path):
 
 
 def test_there_is_no_setting_by_another_name(tmp_path):
-    with pytest.raises(Invalid, match="no setting 'colour'"):
+    with pytest.raises(Invalid, match="Unknown setting 'colour'"):
         load_settings({}, data=str(tmp_path), colour="red")

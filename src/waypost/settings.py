@@ -17,7 +17,7 @@ _CENTER = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What `settings.default.toml` describes, one field per key."""
+    """The settings; `settings.default.toml` describes each field."""
 
     data: str
     host: str
@@ -41,24 +41,24 @@ class Settings:
 
     @property
     def base_url(self) -> str:
-        """How the world reaches this server, without a slash at the end."""
+        """Return the public URL of this server, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def data_center_urls(self) -> dict[str, str]:
-        """The public URL of each data center by its name, without a slash at the end; `global` is always one."""
+        """Return the public URL of each data center by name, without a trailing slash; `global` always exists."""
         return {"global": self.base_url, **_read_centers(self.data_centers)}
 
     @property
     def data_dir(self) -> Path:
-        """The data directory."""
+        """Return the data directory."""
         return Path(self.data)
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
-    """The settings in force: what was given, then `WAYPOST_…` variables, then `waypost.toml`, then the defaults.
+    """Return the effective settings: `given`, then `WAYPOST_…` variables, then `waypost.toml`, then the defaults.
 
-    A value of None in `given` counts as not given. Invalid when a value cannot be read or a key is unknown.
+    None in `given` means not given. Raise Invalid for an unknown key or a value that is not valid.
     """
     values = tomllib.loads(resources.files("waypost").joinpath("settings.default.toml").read_text("utf-8"))
     settings = Settings(**values)
@@ -85,7 +85,7 @@ def _replace(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
     kinds = {field.name: type(getattr(settings, field.name)) for field in fields(Settings)}
     for name, value in values.items():
         if name not in kinds:
-            raise Invalid(f"There is no setting {name!r} (in {source}).", code="invalid_setting")
+            raise Invalid(f"Unknown setting {name!r} (in {source}).", code="invalid_setting")
         try:
             changes[name] = _read(kinds[name], value)
         except (TypeError, ValueError) as error:
@@ -97,7 +97,7 @@ def _replace(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
 
 
 def _read(kind: type, value: Any) -> Any:
-    # Text is what the environment and the command line give; a file has types, and a wrong one is a mistake.
+    # The environment and the command line give text, which is converted. A file has types, which must be correct.
     if isinstance(value, str) or type(value) is kind or (kind, type(value)) == (float, int):
         return kind(value)
     if kind is str and isinstance(value, os.PathLike):
@@ -106,10 +106,10 @@ def _read(kind: type, value: Any) -> Any:
 
 
 def _check(settings: Settings) -> Settings:
-    def refuse(name: str, want: str) -> Invalid:
-        # A URL may hold a password, which no log should show.
-        shown = "" if name.endswith("_url") else f" is {getattr(settings, name)!r}; it"
-        return Invalid(f"The setting {name}{shown} must be {want}.", code="invalid_setting")
+    def refuse(name: str, expected: str) -> Invalid:
+        # A URL may contain a password, which must not appear in a log.
+        value = "" if name.endswith("_url") else f" is {getattr(settings, name)!r}; it"
+        return Invalid(f"The setting {name}{value} must be {expected}.", code="invalid_setting")
 
     if not all(_CENTER.match(name) and _is_url(url) for name, url in _read_centers(settings.data_centers).items()):
         raise refuse("data_centers", "empty or like india=https://in.example.com, several separated by commas")
@@ -137,7 +137,7 @@ def _read_centers(text: str) -> dict[str, str]:
 
 
 def _is_url(text: str) -> bool:
-    """Whether this can be a public URL: paths are put behind it."""
+    """Return whether this can be a public URL, to which paths are appended."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)

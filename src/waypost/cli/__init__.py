@@ -14,8 +14,8 @@ from rich.console import Console
 from waypost import __version__
 from waypost.errors import Error, Invalid
 
-#: The module and the name of each command. Only the module of the command that runs is loaded: the server takes most of
-#: a second, which `waypost keys list` need not wait for.
+#: The module and the name of each command. Only the module of the command that runs is imported, because the server's
+#: modules take most of a second, which would delay commands such as `waypost keys list`.
 COMMANDS = {
     "check": "check:check",
     "connectors": "connectors:connectors",
@@ -34,16 +34,16 @@ COMMANDS = {
 
 
 class Group(click.Group):
-    """Loads the command that runs, and turns our errors into one line and an exit code: 1 for refused, 2 for misuse."""
+    """Imports the command that runs, and prints an Error in one line; exit code 2 for Invalid, 1 for all others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
+        """Return the names of all commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, loaded now."""
+        """Import and return the command of this name."""
         place = COMMANDS.get(cmd_name)
-        return None if place is None else _runs(pkgutil.resolve_name(f"{__name__}.{place}"))
+        return None if place is None else _with_event_loop(pkgutil.resolve_name(f"{__name__}.{place}"))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -63,10 +63,10 @@ def main(ctx: click.Context) -> None:
         ctx.invoke(serve)
 
 
-def _runs(command: click.Command) -> click.Command:
-    """Let the coroutine functions of a command, and of those in it, be their callbacks."""
+def _with_event_loop(command: click.Command) -> click.Command:
+    """Run the coroutine functions of a command and its subcommands in an event loop."""
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        _runs(inner)
+        _with_event_loop(inner)
     work: Callable[..., Coroutine[Any, Any, None]] | None = command.callback
     if work is None or not asyncio.iscoroutinefunction(work):
         return command

@@ -65,11 +65,11 @@ async def list_workspaces(data: str | None, as_json: bool) -> None:
     """List all workspaces."""
     async with opened(data) as (database, _):
         rows = await database.read(_workspaces)
-    shown = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, at in rows]
+    views = [{"id": public("ws", id_), "name": name, "created_at": iso(at)} for id_, name, at in rows]
     if as_json:
-        print_json({"data": shown, "next": None})
+        print_json({"data": views, "next": None})
         return
-    for row in shown:
+    for row in views:
         click.echo(f"{row['id']}  {row['created_at'][:10]}  {row['name']}")
 
 
@@ -102,11 +102,11 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
     """List the API keys of a workspace, without the keys themselves."""
     async with opened(data) as (database, _):
         rows = await database.read(_keys_of, internal("ws", workspace))
-    shown = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
+    views = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
     if as_json:
-        print_json({"data": shown, "next": None})
+        print_json({"data": views, "next": None})
         return
-    for row in shown:
+    for row in views:
         Console().print(f"{row['id']}  {row['hint']:<10} {','.join(row['scopes']):<20} {row['name']}", highlight=False)
 
 

@@ -93,7 +93,7 @@ async def check(data: str | None, as_json: bool) -> None:
     if not await sheet.step("settings", lambda: _settings(settings)):
         # Nothing else can be checked without valid settings.
         sheet.finish()
-    # Before the database is opened, which closes to others what is ours.
+    # Before the database is opened, because that corrects the permissions of its files.
     await sheet.step("files", lambda: _files(settings))
     opened: list[Database] = []
 
@@ -125,11 +125,11 @@ async def _settings(settings: Settings) -> Found:
 
 
 async def _files(settings: Settings) -> Found:
-    """Other users of the machine can read nothing in the data directory: personal data and keys are there."""
+    """Check that other users of the machine cannot read the data directory, which contains personal data and keys."""
     if found := open_to_others(settings.data_dir):
-        what = _few([str(path) for path in found])
+        paths = _few([str(path) for path in found])
         return Found(
-            f"other users of this machine may read or change {what}. "
+            f"other users of this machine may read or change {paths}. "
             "Run `chmod 700` on the folder and `chmod 600` on the files, as the user that the server runs as.",
             warning=True,
         )
@@ -166,7 +166,7 @@ async def _ledger_and_rows(tx: Tx) -> tuple[list[tuple[int, int, Balance]], list
 
 
 async def _deliveries(database: Database) -> Found:
-    """No delivery is overdue: neither one that waits for its endpoint nor one that a process holds and forgot."""
+    """Check that no delivery is overdue, whether it waits for its endpoint or a process holds it."""
     now = now_us()
     rows, unseen = await database.read(_overdue, now - OVERDUE)
     if not rows:
@@ -186,7 +186,7 @@ async def _deliveries(database: Database) -> Found:
     if lost and alive:
         raise Error(
             f"{text}. {lost} are held by dead processes, and no live process has released them. "
-            "Look for chore_failed in the logs of the live processes."
+            "Look for job_failed in the logs of the live processes."
         )
     return Found(text, warning=True)
 
@@ -235,20 +235,20 @@ async def _connections_and_wrong(tx: Tx) -> tuple[list[Row], list[str]]:
 
 
 async def _secrets(database: Database, settings: Settings) -> Found:
-    """Everything that is encrypted can be read with the keys there are."""
+    """Check that the available keys decrypt everything that is encrypted."""
     await require_secret_key(database, settings.secret_key, settings.data_dir)
     if not has_secret_key(settings.secret_key, settings.data_dir):
-        return Found("none is stored; the first start makes the key")
+        return Found("none is stored; the first start creates the key")
     encryption = open_encryption(settings.secret_key, settings.data_dir)
     seen, wrong = 0, []
-    for what, prefix, query, names, width, start in _ENCRYPTED:
+    for kind, prefix, query, names, width, start in _ENCRYPTED:
         after: Row | None = start
         while after is not None:
             rows = await database.read(_rows, query, dict(zip(names, after, strict=True)))
             for row in rows:
                 seen += 1
                 if not _decrypts(encryption, row[width:]):
-                    wrong.append(f"{what} {public(prefix, row[0])}")
+                    wrong.append(f"{kind} {public(prefix, row[0])}")
             after = tuple(rows[-1][:width]) if len(rows) == STEP else None
     if wrong:
         raise Error(
@@ -258,12 +258,12 @@ async def _secrets(database: Database, settings: Settings) -> Found:
     return Found(f"all {seen} rows can be decrypted")
 
 
-#: What is encrypted: its name, the prefix of its id, the query, the parameters that say where to go on and from where,
-#: and how many columns of the key stand in front of the secrets.
+#: The encrypted tables: name of a row, prefix of its id, query, the parameters of the page's start, the number of key
+#: columns before the encrypted ones, and the start of the first page.
 _ENCRYPTED: tuple[tuple[str, str, str, tuple[str, ...], int, Row], ...] = (
     ("connection", "con", "connections.encrypted", ("after",), 1, (-1,)),
     ("endpoint", "whk", "endpoints.encrypted", ("after",), 1, (-1,)),
-    ("a kept answer of", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
+    ("a stored response of", "ws", "idempotency.encrypted", ("workspace_id", "key"), 2, (-1, "")),
 )
 
 
@@ -284,31 +284,31 @@ async def _messages(database: Database) -> Found:
     """Check that no message is stuck with a dead process while others live; count overdue and unknown messages."""
     now = now_us()
     sending, unseen, alive, unknown = await database.read(_sending, now - OVERDUE)
-    under_way = left = stuck = overdue = 0
-    for node, count, since, long in sending:
+    live = orphaned = stuck = overdue = 0
+    for node, count, since, late in sending:
         age = unseen.get(node)
         if age is not None and age <= DEAD_AFTER:
-            under_way += count
-            overdue += long
+            live += count
+            overdue += late
         elif alive and (now - since if age is None else age) > TAKEOVER:
             stuck += count
         else:
-            left += count
+            orphaned += count
     if stuck:
         raise Error(
             f"{stuck} messages are held by dead processes, and no live process has recovered them. "
-            "Look for chore_failed in the logs of the live processes."
+            "Look for job_failed in the logs of the live processes."
         )
-    said = [f"{under_way} being sent"]
+    parts = [f"{live} being sent"]
     if overdue:
-        said.append(f"{overdue} of them for more than {OVERDUE // SECOND // 60} minutes, longer than any call takes")
-    if left:
-        said.append(
-            f"{left} were being sent when a process died: the other processes, or the next start, will recover them"
+        parts.append(f"{overdue} of them for more than {OVERDUE // SECOND // 60} minutes, longer than any call takes")
+    if orphaned:
+        parts.append(
+            f"{orphaned} were being sent when a process died: the other processes, or the next start, will recover them"
         )
     if unknown:
-        said.append(f"{unknown} with an unknown result: GET /v1/messages?status=unknown lists them")
-    return Found(", ".join(said), warning=bool(overdue or left or unknown))
+        parts.append(f"{unknown} with an unknown result: GET /v1/messages?status=unknown lists them")
+    return Found(", ".join(parts), warning=bool(overdue or orphaned or unknown))
 
 
 async def _sending(tx: Tx, before: int) -> tuple[list[Row], dict[int, int], bool, int]:

@@ -30,14 +30,14 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
     async with opened(data) as (database, _):
         own = {one.connector.name: one.connector for one in await database.read(list_own, internal("ws", workspace))}
     found = shipped() | own
-    shown = [
+    views = [
         {"name": name, "label": found[name].label, "channel": found[name].channel, "own": name in own}
         for name in sorted(found)
     ]
     if as_json:
-        print_json({"data": shown, "next": None})
+        print_json({"data": views, "next": None})
         return
-    for row in shown:
+    for row in views:
         mark = "own" if row["own"] else ""
         Console().print(f"{row['name']:<24} {row['channel']:<6} {mark:<4} {row['label']}", highlight=False)
 

@@ -78,8 +78,8 @@ async def _keys(data: Path, database: Any) -> dict[str, str]:
     """Return the keys of the demo workspace, created at the first start and stored next to its data."""
     file = data / "demo-keys.json"
     if file.exists():
-        kept: dict[str, str] = msgspec.json.decode(file.read_bytes())
-        return kept
+        stored: dict[str, str] = msgspec.json.decode(file.read_bytes())
+        return stored
     made: dict[str, str] = await database.transact(create_workspace, Ids(COMMAND_LINE), "Demo", now_us())
     file.touch(mode=0o600)
     file.write_bytes(msgspec.json.encode(made))
@@ -90,8 +90,8 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
     url = settings.base_url
     bearer = '-H "Authorization: Bearer $KEY"'
     wrong = ACCOUNT | {"project_id": "unlinked", "endpoint_url": sink}
-    wish = msgspec.json.encode({"name": "Wrong", "connector": "aws-pinpoint", "config": wrong}).decode()
-    wish = wish.replace(',"config":', ',\n    "config":').replace(',"secret_key"', ',\n    "secret_key"')
+    example = msgspec.json.encode({"name": "Wrong", "connector": "aws-pinpoint", "config": wrong}).decode()
+    example = example.replace(',"config":', ',\n    "config":').replace(',"secret_key"', ',\n    "secret_key"')
     text = f"""[bold]Waypost[/bold]    {url}        API description: {url}/openapi.json
 [bold]Sink[/bold]       {sink}        simulates webhook receivers, AWS Pinpoint and a mail server
 
@@ -110,7 +110,7 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
   curl {bearer} {url}/v1/message-counts
 [bold]Connect a project without an event stream: set-up code 2002, and how to fix it[/bold]
   curl {bearer} {url}/v1/connections \\
-    -d '{wish}'
+    -d '{example}'
 [bold]Get the set-up steps at AWS for a connection, and its minimal IAM policy[/bold]
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/setup
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/iam-policy
@@ -128,9 +128,9 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
     Console(width=120).print(Panel(text, title="waypost demo", expand=False), highlight=False, soft_wrap=True)
 
 
-def free_port(host: str, wanted: int) -> int:
-    """Return the wanted port if it is free, otherwise another free port."""
-    for port in (wanted, 0):
+def free_port(host: str, preferred: int) -> int:
+    """Return the preferred port if it is free, otherwise another free port."""
+    for port in (preferred, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

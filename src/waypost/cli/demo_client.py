@@ -21,21 +21,23 @@ class Client:
         self._basic = f"authorization: Basic {b64encode((keys['write_key'] + ':').encode()).decode()}"
         self._outbound = Outbound(parse_networks("127.0.0.0/8,::1,0.0.0.0/0"))
 
-    async def ask(self, method: str, path: str, body: object = None, *, write: bool = False) -> tuple[int | None, Any]:
+    async def request(
+        self, method: str, path: str, body: object = None, *, write: bool = False
+    ) -> tuple[int | None, Any]:
         """Send a request to the server; return the status and the body of the response."""
         return await self._send(method, self.url + path, body, [self._basic if write else self._bearer])
 
     async def get(self, path: str) -> Any:
         """Return the body of a GET request; raise Unavailable if it fails."""
-        return await self._sure(await self.ask("GET", path), path)
+        return await self._require_success(await self.request("GET", path), path)
 
-    async def need(self, method: str, path: str, body: object) -> Any:
+    async def require(self, method: str, path: str, body: object) -> Any:
         """Send a request that must succeed, and return the body; raise Unavailable if it fails."""
-        return await self._sure(await self.ask(method, path, body), path)
+        return await self._require_success(await self.request(method, path, body), path)
 
-    async def tell_sink(self, path: str, body: object) -> None:
+    async def configure_sink(self, path: str, body: object) -> None:
         """Configure the sink."""
-        await self._sure(await self._send("PUT", self.sink + path, body, []), path)
+        await self._require_success(await self._send("PUT", self.sink + path, body, []), path)
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -47,8 +49,8 @@ class Client:
         response, _ = await self._outbound.fetch(Request(url, content, headers, 5000, method, keep=READ_BODY))
         return response.status, msgspec.json.decode(response.body) if response.body else None
 
-    async def _sure(self, answer: tuple[int | None, Any], path: str) -> Any:
-        status, body = answer
+    async def _require_success(self, response: tuple[int | None, Any], path: str) -> Any:
+        status, body = response
         if status is None or status >= 300:
             raise Unavailable(f"The demo cannot be set up: {path} returned {status}: {str(body)[:300]}")
         return body

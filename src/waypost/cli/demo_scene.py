@@ -8,9 +8,9 @@ from waypost.cli.demo_client import Client
 
 RECEIVERS: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
     ("orders?body=thanks", ["event.order_*"], {"description": "A healthy receiver of orders"}),
-    ("analytics?fail_rate=0.3&seed=7", ["*"], {"description": "Fails three times in ten, and is tried again"}),
+    ("analytics?fail_rate=0.3&seed=7", ["*"], {"description": "Fails three times in ten, and is retried"}),
     ("coupons?delay=0.3", ["event.coupon_redeemed"], {"description": "A slow receiver", "concurrency": 2}),
-    ("broken?status=500", ["event.product_viewed"], {"description": "Always fails: watch it being disabled"}),
+    ("broken?status=500", ["event.product_viewed"], {"description": "Always fails, until it is disabled"}),
 )
 PINPOINT = "Pinpoint Promo"
 MAIL = "Shop mail"
@@ -70,24 +70,24 @@ async def set_scene(client: Client, mail_port: int) -> Scene:
 async def _subscribe(client: Client) -> None:
     listed = await client.get("/v1/webhooks?limit=100")
     known = {endpoint["description"]: endpoint["id"] for endpoint in listed["data"]}
-    for name, types, wish in RECEIVERS:
+    for name, types, parameters in RECEIVERS:
         url = f"{client.sink}/hook/{name}"
-        if wish["description"] in known:
-            await client.need("PATCH", f"/v1/webhooks/{known[wish['description']]}", {"url": url})
+        if parameters["description"] in known:
+            await client.require("PATCH", f"/v1/webhooks/{known[parameters['description']]}", {"url": url})
         else:
-            wish = {"url": url, "event_types": types, "owner_email": "owner@example.com", **wish}
-            await client.need("POST", "/v1/webhooks", wish)
+            parameters = {"url": url, "event_types": types, "owner_email": "owner@example.com", **parameters}
+            await client.require("POST", "/v1/webhooks", parameters)
 
 
 async def _connect_pinpoint(client: Client) -> str:
     """Return the id of the Pinpoint connection, whose receipts the sink sends back."""
     tracker = {"tracker_url": f"{client.url}/tracking/amazon-pinpoint-events"}
     # Before the set-up check of the connection, which verifies the destination of the stream.
-    await client.tell_sink("/aws", tracker)
+    await client.configure_sink("/aws", tracker)
     connection = await _connect(client, PINPOINT, "aws-pinpoint", ACCOUNT | {"endpoint_url": client.sink})
     # The sink stores nothing on disk, and the key is shown only once: each start creates a new key.
-    made = await client.need("POST", f"/v1/connections/{connection}/rotate-receipts-key", None)
-    await client.tell_sink("/aws", tracker | {"access_key": made["access_key_for_receipts"]})
+    made = await client.require("POST", f"/v1/connections/{connection}/rotate-receipts-key", None)
+    await client.configure_sink("/aws", tracker | {"access_key": made["access_key_for_receipts"]})
     return connection
 
 
@@ -96,16 +96,16 @@ async def _connect(client: Client, name: str, connector: str, config: dict[str, 
     listed = await client.get("/v1/connections?limit=200")
     known = {connection["name"]: connection["id"] for connection in listed["data"]}
     if name in known:
-        await client.need("PATCH", f"/v1/connections/{known[name]}", {"config": config})
+        await client.require("PATCH", f"/v1/connections/{known[name]}", {"config": config})
         return str(known[name])
-    made = await client.need("POST", "/v1/connections", {"name": name, "connector": connector, "config": config})
+    made = await client.require("POST", "/v1/connections", {"name": name, "connector": connector, "config": config})
     return str(made["id"])
 
 
 async def _write_templates(client: Client) -> dict[str, str]:
     listed = await client.get("/v1/templates?limit=100")
     known = {template["name"]: template["id"] for template in listed["data"]}
-    for wish in TEMPLATES:
-        if wish["name"] not in known:
-            known[wish["name"]] = (await client.need("POST", "/v1/templates", wish))["id"]
+    for parameters in TEMPLATES:
+        if parameters["name"] not in known:
+            known[parameters["name"]] = (await client.require("POST", "/v1/templates", parameters))["id"]
     return known

@@ -88,6 +88,8 @@ async def _write_to(client: Client, scene: Scene, dice: random.Random, number: i
 
 
 async def _try(client: Client, path: str, body: object, *, write: bool = False) -> None:
-    status, answer = await client.ask("POST", path, body, write=write)
+    status, response = await client.request("POST", path, body, write=write)
     if status not in (200, 202):
-        log.error("the demo was refused", action="demo_refused", path=path, status=status, body=str(answer)[:200])
+        log.error(
+            "a request of the demo failed", action="demo_refused", path=path, status=status, body=str(response)[:200]
+        )

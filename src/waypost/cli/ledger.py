@@ -1,4 +1,4 @@
-"""`waypost ledger` and `migrate`: what is owed, and the schema."""
+"""`waypost ledger` and `migrate`: show the delivery ledger, and migrate the database schema."""
 
 import click
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""`waypost openapi`: what the API offers."""
+"""`waypost openapi`: print the description of the API."""
 
 import click
 

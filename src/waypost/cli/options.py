@@ -42,7 +42,7 @@ async def opened(data: str | None) -> AsyncIterator[tuple[Database, Settings]]:
 
 
 async def open_secrets(database: Database, settings: Settings) -> Encryption:
-    """The encryption of a database; makes the key in the data directory where nothing was encrypted with another."""
+    """Return the encryption of a database; create the key in the data directory if nothing is encrypted yet."""
     await require_secret_key(database, settings.secret_key, settings.data_dir)
     return open_encryption(settings.secret_key, settings.data_dir)
 

@@ -40,7 +40,7 @@ OWN_DESCRIPTORS = 256
 #: Connections that may wait to be accepted.
 BACKLOG = 4096
 _NO_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-#: What a process without a limit counts with.
+#: The number of descriptors to assume if the process has no limit.
 MOST_DESCRIPTORS = 1 << 20
 
 
@@ -52,10 +52,10 @@ class Server(uvicorn.Server):
         self._url = url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and log the address."""
         for one in sockets or []:
             # Two processes may have bound one port; only one of them can listen on it.
-            with _listens(self.config.host, self.config.port):
+            with _explains_failure(self.config.host, self.config.port):
                 one.listen(BACKLOG)
         await super().startup(sockets)
         if self.started:
@@ -87,7 +87,7 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
         raise Conflict("--role edge requires PostgreSQL. Set WAYPOST_DATABASE_URL.", code="needs_postgres")
     set_up_logs(settings)
     tune()
-    # Before the engine starts: a server whose port is taken shall not hold deliveries even for a moment.
+    # Before the engine starts, so that a server whose port is in use never claims deliveries.
     with bound(settings.host, settings.port) as sockets:
         async with running(settings, sends=role == "all") as engine:
             server = make_server(engine, settings)
@@ -115,10 +115,10 @@ async def worker(data: str | None) -> None:
 
 @contextlib.contextmanager
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Sockets that are bound to every address of a host and do not listen yet; Unavailable when a port is taken."""
+    """Bind a socket to each address of a host, without listening; raise Unavailable if the port is in use."""
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
-        with _listens(host, port):
+        with _explains_failure(host, port):
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for number, (family, kind, protocol, _, address) in enumerate(dict.fromkeys(found), 1):
                 try:
@@ -138,7 +138,7 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 @contextlib.contextmanager
-def _listens(host: str, port: int) -> Iterator[None]:
+def _explains_failure(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -159,7 +159,7 @@ def make_server(engine: Engine, settings: Settings, limits: Limits | None = None
             host=settings.host,
             port=settings.port,
             log_config=None,
-            # It warns of every request that is not HTTP, and anybody could fill the log with such.
+            # At lower levels it logs every request that is not HTTP, so that any client could fill the log.
             log_level="error",
             access_log=False,
             loop="none",

@@ -1,1 +1,1 @@
-"""How things are kept: named SQL files, SQLite and PostgreSQL."""
+"""The storage: named SQL files, SQLite and PostgreSQL."""

@@ -1,4 +1,4 @@
-"""The data directory and its files: for the user of the process only, since they hold personal data and keys."""
+"""The data directory and its files. Only the user of the process may read them: they have personal data and keys."""
 
 import os
 import stat
@@ -8,18 +8,18 @@ from waypost.errors import Unavailable
 
 FOLDER = 0o700
 FILE = 0o600
-#: What the group and all other users may do with a file.
+#: The permissions of the group and of all other users.
 OTHERS = 0o077
-#: How the names of the files begin that Waypost puts into its data directory. `demo` is the data of `waypost demo`.
+#: Prefixes of the names of Waypost's files in the data directory. `demo` is the data of `waypost demo`.
 OURS = ("waypost.", "secret.key", "demo")
-#: The files that SQLite keeps beside a database.
-BESIDE = ("", "-wal", "-shm", "-journal")
+#: Suffixes of a SQLite database and the files beside it.
+SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make the data directory for this user only; Unavailable when it cannot be used.
+    """Create the data directory for this user only; raise Unavailable if it cannot be used.
 
-    Close one that an older version made to other users, unless it holds files that are not ours.
+    Remove the permissions of other users from a directory of an older version, unless it contains other files.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER)
@@ -30,20 +30,20 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(file: Path) -> None:
-    """Make a database file for this user only where there is none, and close one that an older version made.
+    """Create a database file for this user only, or remove the permissions of other users from an existing one.
 
-    SQLite gives the files that it makes beside the database the same permissions.
+    SQLite gives the files beside the database the same permissions.
     """
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE))
-        for suffix in BESIDE:
+        for suffix in SUFFIXES:
             close_to_others(file.with_name(file.name + suffix))
     except OSError as error:
         raise unusable(file, error) from error
 
 
 def close_to_others(file: Path) -> None:
-    """Take a file that belongs to this user away from all other users, where it exists."""
+    """Remove the permissions of other users from a file of this user, if it exists."""
     try:
         if _is_ours_and_open(file):
             file.chmod(FILE)
@@ -52,13 +52,13 @@ def close_to_others(file: Path) -> None:
 
 
 def open_to_others(folder: Path) -> list[Path]:
-    """Return what other users of the machine may read or change in the data directory, itself included."""
+    """Return the files of the data directory, and the directory itself, that other users may read or change."""
     try:
         if not folder.exists() or not _mode(folder) & OTHERS:
             return []
         files = [entry for entry in sorted(folder.iterdir()) if entry.name.startswith(OURS) and entry.is_file()]
         found = [file for file in files if _mode(file) & OTHERS]
-        # Where a folder may be entered and every file in it is closed, only the names can be read.
+        # If others may enter the folder but read no file in it, only the names of files are visible.
         return [folder, *found] if found or _mode(folder) & stat.S_IWOTH else []
     except OSError as error:
         raise unusable(folder, error) from error

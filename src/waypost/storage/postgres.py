@@ -27,8 +27,8 @@ MIGRATE_TIMEOUT_S = 3600.0
 #: How often a transaction is run again after a conflict, and the longest first pause before that.
 RETRIES = 5
 PAUSE_S = 0.01
-#: What the driver raises when a connection is lost. It raises the last one when the server ended the session between
-#: two statements: it has read the reason and not yet the end of the connection, and cannot begin a statement.
+#: The errors of the driver for a lost connection. It raises the last one if the server ended the session between two
+#: statements: the driver has read the reason, but not yet the end of the connection, and cannot start a statement.
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 #: Rows per INSERT statement.
 INSERT_ROWS = 10_000
@@ -124,11 +124,11 @@ class _Queries:
         if found is None:
             parts = _BULK.fullmatch(self.texts[query])
             if parts is None:
-                raise ValueError(f"the query {query!r} is no INSERT of :rows")
+                raise ValueError(f"the query {query!r} is not an INSERT of :rows")
             table, columns, rest = parts[1], [name.strip() for name in parts[2].split(",")], parts[3]
             types = {row[0]: row[1] for row in await connection.fetch(_COLUMN_TYPES, table)}
             arrays = ", ".join(f"${position}::{types[name]}[]" for position, name in enumerate(columns, 1))
-            found = f"INSERT INTO {table} ({parts[2]}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 our own words
+            found = f"INSERT INTO {table} ({parts[2]}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 no user input
             self._bulk[query] = found
         return found
 
@@ -164,9 +164,9 @@ class Postgres:
                 return await self._in_transaction(_BEGIN, work, *args, **kwargs)
             except _AGAIN as error:
                 if not left:
-                    words = "The database is busy with conflicting writes. Nothing was stored; retry."
-                    raise Unavailable(words, code="busy") from error
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 a pause is no secret
+                    detail = "The database is busy with conflicting writes. Nothing was stored; retry."
+                    raise Unavailable(detail, code="busy") from error
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 a pause needs no secrecy
             pause *= 2
         raise AssertionError("the last round returns or raises")
 
@@ -362,7 +362,7 @@ def _ours(error: Exception, connection: Connection, committing: bool) -> Error |
     away = state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
     away = away or isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
     if away or (isinstance(error, asyncpg.InterfaceError) and _is_gone(connection)):
-        reason = str(error) or f"no answer within {COMMAND_TIMEOUT_S:g} s"
+        reason = str(error) or f"no response within {COMMAND_TIMEOUT_S:g} s"
         if committing:
             return Unavailable(
                 f"The connection to the database was lost during a commit ({reason}). The data may have been stored. "

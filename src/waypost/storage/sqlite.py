@@ -33,7 +33,7 @@ CREATE TEMP TRIGGER IF NOT EXISTS tail_insert AFTER INSERT ON main.events WHEN n
     INSERT INTO tail_keys (message_key, event_id) VALUES (new.message_key, new.id);
 END
 """
-#: Pages in the write-ahead log from which on it is copied into the database.
+#: The pages of the write-ahead log at which it is copied into the database.
 CHECKPOINT_PAGES = 2000
 
 _AWAY = (
@@ -135,7 +135,7 @@ class SQLite:
         self._closing = False
         writer = self._connect()
         writer.set_wal_hook(self._note_log)
-        self._recall_tail(writer)
+        self._load_tail(writer)
         threads = [threading.Thread(target=self._serve, args=(writer, self._writes, True), name="waypost-writer")]
         threads += [
             threading.Thread(target=self._serve, args=(self._connect(), self._reads, False), name=f"waypost-reader-{n}")
@@ -175,7 +175,7 @@ class SQLite:
                 for name, text in fresh:
                     connection.execute(text)
                     connection.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
-            self._recall_tail(connection)
+            self._load_tail(connection)
             return [name for name, _ in fresh]
 
         return await self._submit(self._writes, job)
@@ -250,7 +250,7 @@ class SQLite:
             raise Unavailable(f"The database {self.path} cannot be opened: {error}") from error
         return connection
 
-    def _recall_tail(self, connection: apsw.Connection) -> None:
+    def _load_tail(self, connection: apsw.Connection) -> None:
         """Load the keys of events that are not in the late indexes yet, once those indexes exist."""
         if connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'late_index'").fetchone():
             connection.execute(_TAIL_TRIGGER)
@@ -274,7 +274,7 @@ class SQLite:
             try:
                 loop.call_soon_threadsafe(_resolve, future, result, failure)
             except RuntimeError:
-                # The caller's event loop is closed, so no caller waits.
+                # The event loop of the caller is closed.
                 continue
             if writes and self._log_pages > CHECKPOINT_PAGES:
                 self._shrink_log(connection)

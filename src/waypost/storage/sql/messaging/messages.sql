@@ -68,7 +68,7 @@ SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
 ) m LEFT JOIN message_contents c ON c.message_id = m.id ORDER BY m.due_at, m.id;
 
 -- name: messages.due (postgres)
--- Several processes may ask at once; each skips the rows that another one locks.
+-- Several processes may run this at once; each skips the rows that another one locks.
 SELECT m.id, m.throttle_id, m.purpose, c.content FROM (
     SELECT id, throttle_id, purpose, due_at FROM messages
     WHERE connection_id = :connection_id AND status = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :n
@@ -86,7 +86,7 @@ SELECT c.id, c.workspace_id, (
 SELECT due_at FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND due_at > :now ORDER BY due_at, id LIMIT 1;
 
 -- name: messages.bring_back (sqlite)
--- Retries that are far ahead and were written later than it is now: the clock that scheduled them was wrong.
+-- Return retries that are due far ahead and whose status is dated after the present: a wrong clock scheduled them.
 UPDATE messages SET due_at = :now, updated_at = :now WHERE id IN (
     SELECT id FROM messages WHERE status = 'queued' AND tries > 0 AND due_at > :due_after AND updated_at > :written_after
     ORDER BY due_at, id LIMIT :n
@@ -136,13 +136,13 @@ SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queue
 ORDER BY expires_at, id LIMIT :n;
 
 -- name: messages.waiting (postgres)
--- Several processes may ask at once; each skips the rows that another one locks.
+-- Several processes may run this at once; each skips the rows that another one locks.
 SELECT id FROM messages WHERE connection_id = :connection_id AND status = 'queued' AND pinned = :pinned
 ORDER BY expires_at, id LIMIT :n FOR UPDATE SKIP LOCKED;
 
 -- name: messages.stuck
--- Whether a connection that does not send has messages that may go elsewhere (`free`), that nothing will ever send (`gone`), or
--- that are past their time.
+-- Return whether a connection that does not send has messages that other connections may send (`free`), that no connection
+-- will ever send (`gone`), or that are expired.
 SELECT CASE WHEN (:free = 1 AND EXISTS (SELECT 1 FROM messages
         WHERE connection_id = :connection_id AND status = 'queued' AND pinned = 0))
     OR (:gone = 1 AND EXISTS (SELECT 1 FROM messages WHERE connection_id = :connection_id AND status = 'queued'))
@@ -191,7 +191,7 @@ SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at 
 WHERE id > :after AND id < :before ORDER BY id LIMIT :n;
 
 -- name: messages.delete
--- Delete messages, except those that somebody has queued again since they were read.
+-- Delete messages, except those that were queued again since they were read.
 DELETE FROM messages WHERE id IN @list(ids bigint) AND status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before;
 
 -- name: message_contents.delete
@@ -263,8 +263,8 @@ ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.stat
 WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
 
 -- name: consents.put
--- What is said by request is the word of now: it replaces any other, but for a STOP that came in while the request was under way.
--- One that is dated further ahead than clocks differ is no such STOP.
+-- Set a consent by request. It replaces any other, except a STOP that arrived after the request was made. An opt-out that is
+-- dated further ahead than clocks may differ is not such a STOP.
 INSERT INTO consents (workspace_id, channel, address, state, source, changed_at)
 VALUES (:workspace_id, :channel, :address, :state, :source, :now)
 ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,

@@ -1,7 +1,7 @@
--- The two indexes of events whose keys come in no order: every event would dirty a page of each, and pages are what a commit
--- costs here. So they are tables that follow behind, some thousand events at a time, in the order of their keys.
+-- The two indexes of events whose keys arrive in random order: every event would change a page of each, and the cost of a commit
+-- is its pages. So they are tables that are extended later, some thousand events at a time, in the order of their keys.
 
--- Everything up to this event is in both of them. The writer keeps the keys of what came later in memory (`tail_keys`).
+-- Both contain all events up to this one. The writer keeps the keys of later events in memory (`tail_keys`).
 CREATE TABLE late_index (
     id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
     upto bigint NOT NULL

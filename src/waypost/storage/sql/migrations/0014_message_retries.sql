@@ -1,3 +1,3 @@
--- Messages that wait for their next try, whichever connection they go through.
+-- Messages that wait for a retry, whatever their connection.
 
 CREATE INDEX messages_retries ON messages (due_at, id) WHERE status = 'queued' AND tries > 0;

@@ -20,6 +20,6 @@ JOIN deliveries d ON d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at <
 WHERE e.status = 'enabled' AND e.deleted_at IS NULL GROUP BY d.endpoint_id, d.node ORDER BY d.endpoint_id, d.node;
 
 -- name: secrets.any
--- Whether anything is stored that is encrypted: without its key it is lost.
+-- Return whether anything encrypted is stored: it is lost without its key.
 SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency)
     OR EXISTS (SELECT 1 FROM connections WHERE deleted_at IS NULL);

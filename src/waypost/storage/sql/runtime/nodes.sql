@@ -29,7 +29,7 @@ SELECT id FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint);
 SELECT count(*) FROM nodes WHERE seen_at >= @now - CAST(:within AS bigint) AND sends = 1;
 
 -- name: nodes.evict
--- Remove the nodes that have sent no heartbeat for this long at this moment: one that sent one since it was looked for stays.
+-- Remove the nodes without a heartbeat for this long. A node that sent one after nodes.dead found it stays.
 DELETE FROM nodes WHERE seen_at < @now - CAST(:unseen AS bigint) RETURNING id;
 
 -- name: nodes.clear

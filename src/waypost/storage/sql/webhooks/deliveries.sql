@@ -21,7 +21,7 @@ FROM (
 WHERE d.state = 'pending' AND d.node = :node;
 
 -- name: deliveries.settle_delivered (sqlite)
--- What was delivered: [endpoint, event]; a statement of its own, since it is nearly all and takes a third of the time.
+-- Record successful deliveries: [endpoint, event]. A separate statement, because nearly all are, and it takes a third of the time.
 UPDATE deliveries SET state = 'delivered', tries = tries + 1, attempts = attempts + 1, due_at = NULL, node = NULL,
     reason = NULL, settled_at = :now
 WHERE (endpoint_id, event_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows))
@@ -146,7 +146,7 @@ UPDATE deliveries d SET state = 'dead', due_at = NULL, node = NULL, reason = :re
 FROM owed WHERE d.endpoint_id = owed.endpoint_id AND d.event_id = owed.event_id;
 
 -- name: deliveries.stretch_pending
--- The last of the next so many pending deliveries, in the order of their index.
+-- Return the last of the next :n pending deliveries, in the order of their index.
 SELECT endpoint_id, due_at, event_id FROM deliveries
 WHERE state = 'pending' AND (endpoint_id, due_at, event_id) > (:endpoint_id, :due_at, :event_id)
 ORDER BY endpoint_id, due_at, event_id LIMIT 1 OFFSET :n;
