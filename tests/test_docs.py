@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
-from waypost.api.control.messages import MessageBatch, MessageDetail, MessageHistoryEntry
+from waypost.api.control.message_view import MessageDetail, MessageHistoryEntry
+from waypost.api.control.messages import MessageBatch
 from waypost.api.control.suppressions import Consent, Suppression
 from waypost.api.control.webhooks import WebhookCreated
 from waypost.api.edge import ingest

@@ -25,6 +25,7 @@ from waypost.api.control import (
     replays,
     suppressions,
     templates,
+    webhook_secrets,
     webhooks,
 )
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
@@ -32,7 +33,7 @@ from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.ingest import Edge
 from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.openapi import CONFIG, build_document, serve_document
-from waypost.api.problems import SECURITY_HEADERS, problem, surprise
+from waypost.api.problems import SECURITY_HEADERS, problem, unexpected_error
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.process import Engine
 from waypost.errors import Error, Invalid, NotFound
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 ROUTES = [
     *accounts.ROUTES,
     *webhooks.ROUTES,
+    *webhook_secrets.ROUTES,
     *deliveries.ROUTES,
     *replays.ROUTES,
     *events.ROUTES,
@@ -119,7 +121,7 @@ def build_control() -> Litestar:
         route_handlers=ROUTES,
         guards=[authorize],
         dependencies={"call": Provide(provide_call)},
-        exception_handlers={Error: _answer_error, HTTPException: _answer_framework, Exception: _answer_surprise},
+        exception_handlers={Error: _answer_error, HTTPException: _answer_framework, Exception: _answer_unexpected},
         openapi_config=CONFIG,
         request_max_body_size=BODY_BYTES,
         state=State(),
@@ -136,10 +138,10 @@ def describe_api() -> dict[str, Any]:
 def _respond(error: Error) -> Response[bytes]:
     status, headers, body = problem(error)
     # Guarded adds the security headers.
-    shown = {name.decode(): value.decode() for name, value in headers if (name, value) not in SECURITY_HEADERS}
-    media_type = shown.pop("content-type")
-    del shown["content-length"]
-    return Response(body, status_code=status, headers=shown, media_type=media_type)
+    own = {name.decode(): value.decode() for name, value in headers if (name, value) not in SECURITY_HEADERS}
+    media_type = own.pop("content-type")
+    del own["content-length"]
+    return Response(body, status_code=status, headers=own, media_type=media_type)
 
 
 def _answer_error(_request: Request[Any, Any, Any], error: Error) -> Response[bytes]:
@@ -155,13 +157,13 @@ def _answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> 
         )
     if error.status_code == 405:
         detail = f"{path} does not support {method}. /openapi.json lists its methods."
-        answer = _respond(Invalid(detail, code="method_not_allowed"))
-        answer.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
-        return answer
+        response = _respond(Invalid(detail, code="method_not_allowed"))
+        response.headers["allow"] = ", ".join(sorted(_methods(request.app, request.scope["path"])))
+        return response
     if error.status_code == 413:
         return _respond(messages.too_large(path))
     if error.status_code >= 500:
-        return _answer_surprise(request, error)
+        return _answer_unexpected(request, error)
     reasons = [
         f"{reason.get('key', '')}: {reason.get('message', '')}".strip(": ")
         for reason in (error.extra if isinstance(error.extra, list) else [])
@@ -179,7 +181,7 @@ def _methods(app: Litestar, path: str) -> set[str]:
     return {method for route in fitting for method in route.methods}
 
 
-def _answer_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Log an unexpected exception and return an error without its details."""
     log.error("request failed", action="request_failed", path=request.scope["path"], exc_info=error)
-    return _respond(surprise())
+    return _respond(unexpected_error())

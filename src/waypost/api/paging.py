@@ -76,9 +76,9 @@ def before(name: str, after: str | None) -> int:
 
 def page(name: str, rows: Sequence[R], limit: int, show: Callable[[R], T], key: Callable[[R], int]) -> Page[T]:
     """Return a page of up to `limit + 1` rows; the extra row means that another page follows."""
-    shown = rows[:limit]
-    following = cursor(name, key(shown[-1])) if len(rows) > limit else None
-    return Page([show(row) for row in shown], following)
+    visible = rows[:limit]
+    following = cursor(name, key(visible[-1])) if len(rows) > limit else None
+    return Page([show(row) for row in visible], following)
 
 
 async def scan(

@@ -65,6 +65,6 @@ def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     return status, headers, body
 
 
-def surprise() -> Error:
+def unexpected_error() -> Error:
     """Return the error for an unexpected exception, without its details; the log has them."""
     return Error("The server failed unexpectedly. The log of the server has the details.", code="internal")

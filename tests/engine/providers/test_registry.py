@@ -170,7 +170,7 @@ async def test_ids_of_nobody_are_asked_for_once_and_only_so_many_are_remembered(
         return await real(tx, connection_id)
 
     monkeypatch.setattr(module, "_workspace_of", watch)
-    monkeypatch.setattr(module, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(module, "MOST_CACHED", 10)
     for _ in range(3):
         assert await known.by_id(5) is None
     assert asked == [5]
@@ -191,14 +191,14 @@ async def test_ids_of_nobody_are_asked_for_once_and_only_so_many_are_remembered(
 
 async def test_keys_of_nobody_are_asked_for_once_and_only_so_many_are_remembered(database, known, monkeypatch):
     asked: list[str] = []
-    real = module._holder_of
+    real = module._connection_of_key
 
     async def watch(tx: Tx, hash_: str) -> tuple[int, int] | None:
         asked.append(hash_)
         return await real(tx, hash_)
 
-    monkeypatch.setattr(module, "_holder_of", watch)
-    monkeypatch.setattr(module, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(module, "_connection_of_key", watch)
+    monkeypatch.setattr(module, "MOST_CACHED", 10)
     made = await make(database, "one")
     await known.refresh()
     for _ in range(3):

@@ -57,13 +57,13 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 @post("/v1/keys", summary="Create an API key", opt={"body": CreateApiKey})
 async def create_key(call: NamedDependency[Call]) -> Response[ApiKeyCreated]:
     """Creates an API key and returns it. The key itself is shown only in this response."""
-    asked = await call.body(CreateApiKey)
-    if "\0" in asked.name:
+    body = await call.body(CreateApiKey)
+    if "\0" in body.name:
         raise Invalid("The name cannot contain the character U+0000. Remove it.", code="invalid_name")
-    scopes = check_scopes([scope.value for scope in asked.scopes])
+    scopes = check_scopes([scope.value for scope in body.scopes])
 
     async def work(tx: Tx) -> ApiKeyCreated:
-        record = await workspaces.create_key(tx, call.engine.ids, call.workspace_id, asked.name, scopes, call.now)
+        record = await workspaces.create_key(tx, call.engine.ids, call.workspace_id, body.name, scopes, call.now)
         return ApiKeyCreated(key=record["key"], **_fields(record))
 
     return await call.perform(201, work)

@@ -63,13 +63,13 @@ async def list_profiles(
 ) -> Page[Profile]:
     """Returns all profiles, newest first. With an identifier, returns the matching profile or an empty list."""
     given = {"user_id": user_id, "anonymous_id": anonymous_id, "email": email, "phone": phone}
-    wanted = [(kind, value) for kind, value in given.items() if value is not None]
-    if len(wanted) > 1:
+    identifiers = [(kind, value) for kind, value in given.items() if value is not None]
+    if len(identifiers) > 1:
         raise Invalid(
             "The query has several identifiers. Give only one of user_id, anonymous_id, email and phone.",
             code="several_identifiers",
         )
-    identifier = _normalize(*wanted[0]) if wanted else None
+    identifier = _normalize(*identifiers[0]) if identifiers else None
 
     async def work(tx: Tx) -> Page[Profile]:
         if identifier is None:
@@ -79,9 +79,9 @@ async def list_profiles(
         else:
             kind, value = identifier
             records = await tx.records("profiles.find", workspace_id=call.workspace_id, kind=kind, value=value)
-        shown = {profile.id: profile for profile in await _profile_views(tx, records[:limit])}
+        views = {profile.id: profile for profile in await _profile_views(tx, records[:limit])}
         return page(
-            "profiles", records, limit, lambda record: shown[public("pro", record["id"])], lambda record: record["id"]
+            "profiles", records, limit, lambda record: views[public("pro", record["id"])], lambda record: record["id"]
         )
 
     return await call.read(work)

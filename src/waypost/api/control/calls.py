@@ -73,8 +73,8 @@ class Call:
         async def answer(tx: Tx) -> Answer:
             return Answer(status, _encode(await work(tx)))
 
-        engine, asked = self.engine, await self.idempotency_key()
-        done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, asked, self.now, answer)
+        engine, key = self.engine, await self.idempotency_key()
+        done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, key, self.now, answer)
         return self.respond(done)
 
     async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
@@ -83,9 +83,9 @@ class Call:
         async def answer() -> Answer:
             return Answer(status, _encode(await work()))
 
-        engine, asked = self.engine, await self.idempotency_key()
+        engine, key = self.engine, await self.idempotency_key()
         done = await idempotency.perform_outside(
-            engine.database, engine.encryption, self.workspace_id, asked, self.now, answer
+            engine.database, engine.encryption, self.workspace_id, key, self.now, answer
         )
         return self.respond(done)
 
@@ -117,7 +117,7 @@ def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozen
     The numbers in the `unchecked` fields may be too large for a receiver: the caller checks them.
     """
     try:
-        # Strict: "5" is not a number, and an unknown field is a mistake that the client should learn of.
+        # Strict: "5" is not a number, and an unknown field is an error of the client.
         decoded = msgspec.json.decode(body or b"{}", type=type_)
     except msgspec.ValidationError as error:
         if _FLOAT in str(error) and (whole := _whole_numbers(body)) != body:
@@ -125,7 +125,7 @@ def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozen
         raise invalid_body(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body is not valid JSON in UTF-8: {error}.", code="invalid_json") from error
-    # Whatever is kept of it is delivered to others later, who may read strictly.
+    # Stored values are sent to receivers later, whose JSON readers may be strict.
     if unchecked:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         body = b",".join(bytes(value) for name, value in fields.items() if name not in unchecked)

@@ -134,11 +134,13 @@ async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Re
     engine = call.engine
 
     async def work() -> SetupCheck:
-        account = await _find(call, id)
-        tracker_url = engine.connections.tracker_url(account.data_center)
-        report = await connection_records.prove(engine.outbound, account.usable, account.config, tracker_url, call.now)
+        connection = await _find(call, id)
+        tracker_url = engine.connections.tracker_url(connection.data_center)
+        report = await connection_records.run_setup_check(
+            engine.outbound, connection.usable, connection.config, tracker_url, call.now
+        )
         if report is not None:
-            await engine.database.transact(_settle, call, account, report)
+            await engine.database.transact(_apply, call, connection, report)
         return check_view(report, call.now)
 
     response = await call.perform_outside(200, work)
@@ -146,9 +148,9 @@ async def check_connection(call: NamedDependency[Call], id: FromPath[str]) -> Re
     return response
 
 
-async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report) -> None:
-    await connection_records.settle_check(
-        tx, call.engine.encryption, call.workspace_id, account.id, account.version, report, call.now
+async def _apply(tx: Tx, call: Call, connection: ConnectionRecord, report: Report) -> None:
+    await connection_records.apply_check(
+        tx, call.engine.encryption, call.workspace_id, connection.id, connection.version, report, call.now
     )
 
 
@@ -157,14 +159,14 @@ async def _settle(tx: Tx, call: Call, account: ConnectionRecord, report: Report)
 )
 async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestMessageResult]:
     """Sends one message immediately, whatever the connection's status, and returns the request and the response."""
-    asked = await call.body(SendTestMessage)
+    body = await call.body(SendTestMessage)
     engine = call.engine
 
     async def work() -> TestMessageResult:
         connection = await engine.connections.find(call.workspace_id, connection_id(id))
-        message = _outgoing(call, connection, asked)
-        trial = await engine.client.send_test(connection, message, call.now)
-        verdict, request, response = trial.verdict, trial.request, trial.response
+        message = _outgoing(call, connection, body)
+        result = await engine.client.send_test(connection, message, call.now)
+        verdict, request, response = result.verdict, result.request, result.response
         failed = None if verdict.code is None else describe(verdict.code)
         return TestMessageResult(
             message_id=public("msg", message.id),
@@ -181,26 +183,26 @@ async def test_connection(call: NamedDependency[Call], id: FromPath[str]) -> Res
                 provider_message_id=verdict.provider_message_id,
                 retry_after=None if verdict.retry_after is None else verdict.retry_after / SECOND,
             ),
-            timings=trial.timings,
-            error=trial.error,
+            timings=result.timings,
+            error=result.error,
         )
 
     return await call.perform_outside(200, work)
 
 
-def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Outgoing:
+def _outgoing(call: Call, connection: Connection, body: SendTestMessage) -> Outgoing:
     """Return the message to send; raise Invalid if its address or content is missing."""
-    address, _ = find_address(connection.channel, asked.to, None)
+    address, _ = find_address(connection.channel, body.to, None)
     content = Content(
-        text=asked.text,
-        media_urls=asked.media_urls,
-        subject=asked.subject,
-        preheader=asked.preheader,
-        html=asked.html,
-        sender=asked.sender,
-        reply_to=asked.reply_to,
-        metric=asked.metric,
-        properties=asked.properties,
+        text=body.text,
+        media_urls=body.media_urls,
+        subject=body.subject,
+        preheader=body.preheader,
+        html=body.html,
+        sender=body.sender,
+        reply_to=body.reply_to,
+        metric=body.metric,
+        properties=body.properties,
         recipient=describe_recipient(connection.channel, address, None),
     )
     check_content(connection.channel, content)
@@ -211,7 +213,7 @@ def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Out
         channel=connection.channel,
         address=address,
         content=content,
-        purpose=asked.purpose,
+        purpose=body.purpose,
         test=True,
         created_at=call.now,
         expires_at=call.now + connection.validity_s * SECOND,
@@ -221,27 +223,27 @@ def _outgoing(call: Call, connection: Connection, asked: SendTestMessage) -> Out
 @get("/v1/connections/{id:str}/iam-policy", summary="Get the IAM policy of an AWS connection")
 async def get_connection_iam_policy(call: NamedDependency[Call], id: FromPath[str]) -> dict[str, Any]:
     """Returns the minimal IAM policy for this connection, with its region, account and project where known."""
-    account = await _find(call, id)
-    account_id = account.report.account_id if account.report else None
-    return iam_policy(account.connector_name, account.config, account_id)
+    connection = await _find(call, id)
+    account_id = connection.report.account_id if connection.report else None
+    return iam_policy(connection.connector_name, connection.config, account_id)
 
 
 @get("/v1/connections/{id:str}/setup", summary="Get the set-up steps of a connection")
 async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -> ConnectionSetup:
     """Returns the steps to do at the provider, in order, with the URLs for this connection's receipts."""
-    account = await _find(call, id)
-    connections, connector = call.engine.connections, account.usable
-    chosen = account.data_center
+    connection = await _find(call, id)
+    connections, connector = call.engine.connections, connection.usable
+    chosen = connection.data_center
     tracker_url = connections.tracker_url(chosen)
-    callback_url = connections.receipts_url(account.id, chosen)
+    callback_url = connections.receipts_url(connection.id, chosen)
     firehose = uses_firehose(connector)
     centers = {
-        name: connections.tracker_url(name) if firehose else connections.receipts_url(account.id, name)
+        name: connections.tracker_url(name) if firehose else connections.receipts_url(connection.id, name)
         for name in connections.data_centers
     }
-    steps = setup_steps(connector.name, account.config, tracker_url, centers if len(centers) > 1 else None)
+    steps = setup_steps(connector.name, connection.config, tracker_url, centers if len(centers) > 1 else None)
     context = {
-        "config": {name: value for name, value in account.config.items() if name not in connector.secrets},
+        "config": {name: value for name, value in connection.config.items() if name not in connector.secrets},
         "tracker_url": tracker_url,
         "receipts_url": callback_url,
         "callback_url": callback_url,

@@ -115,7 +115,7 @@ def mask(secret: Any) -> str | None:
 
 
 def check_view(report: Report | None, checked_at: int | None) -> SetupCheck:
-    """A report as it is shown."""
+    """Return the API view of a report."""
     if report is None:
         return SetupCheck(ok=None, result="none", checked_at=None)
     deciding = report.failure or report.unverified
@@ -146,47 +146,49 @@ def check_view(report: Report | None, checked_at: int | None) -> SetupCheck:
     )
 
 
-def connection_view(connections: ConnectionRegistry, account: ConnectionRecord) -> Connection:
-    """A connection as it is shown: without any secret."""
-    return Connection(**_fields(connections, account))
+def connection_view(connections: ConnectionRegistry, connection: ConnectionRecord) -> Connection:
+    """Return the API view of a connection; it contains no secrets."""
+    return Connection(**_fields(connections, connection))
 
 
-def created_view(connections: ConnectionRegistry, account: ConnectionRecord, key: str) -> ConnectionCreated:
-    """The same with the key for its receipts, this once."""
-    return ConnectionCreated(access_key_for_receipts=key, **_fields(connections, account))
+def created_view(connections: ConnectionRegistry, connection: ConnectionRecord, key: str) -> ConnectionCreated:
+    """Return the API view of a connection with its new access key for receipts."""
+    return ConnectionCreated(access_key_for_receipts=key, **_fields(connections, connection))
 
 
-def _fields(connections: ConnectionRegistry, account: ConnectionRecord) -> dict[str, Any]:
-    connector = account.connector
+def _fields(connections: ConnectionRegistry, connection: ConnectionRecord) -> dict[str, Any]:
+    connector = connection.connector
     hidden = connector.secrets if connector else frozenset()
     return {
-        "id": public("con", account.id),
-        "name": account.name,
-        "connector": account.connector_name,
-        "channel": account.channel,
-        "status": account.status,
-        "status_reason": account.status_reason,
-        "status_at": _when(account.status_at),
-        "health": "failing" if connections.failing(account.id) else "ok",
-        "config": {name: value for name, value in account.config.items() if name not in hidden},
-        "secrets": {name: mask(value) for name, value in account.config.items() if name in hidden},
-        "position": account.position,
-        "per_second": account.per_second,
-        "concurrency": account.concurrency,
-        "validity": account.validity_s,
+        "id": public("con", connection.id),
+        "name": connection.name,
+        "connector": connection.connector_name,
+        "channel": connection.channel,
+        "status": connection.status,
+        "status_reason": connection.status_reason,
+        "status_at": _when(connection.status_at),
+        "health": "failing" if connections.failing(connection.id) else "ok",
+        "config": {name: value for name, value in connection.config.items() if name not in hidden},
+        "secrets": {name: mask(value) for name, value in connection.config.items() if name in hidden},
+        "position": connection.position,
+        "per_second": connection.per_second,
+        "concurrency": connection.concurrency,
+        "validity": connection.validity_s,
         "limits": ConnectionLimits(
-            per_second=account.per_second or (connector.per_second if connector else None),
-            concurrency=account.concurrency or (connector.concurrency if connector else None),
-            validity=account.validity_s or (connector.validity_s if connector else None),
+            per_second=connection.per_second or (connector.per_second if connector else None),
+            concurrency=connection.concurrency or (connector.concurrency if connector else None),
+            validity=connection.validity_s or (connector.validity_s if connector else None),
         ),
-        "data_center": account.data_center or GLOBAL,
-        "check": check_view(account.report, account.checked_at) if account.report else None,
-        "callback_url": connections.receipts_url(account.id, account.data_center),
-        "tracker_url": connections.tracker_url(account.data_center) if connector and uses_firehose(connector) else None,
-        "last_error": account.last_error,
-        "last_error_at": _when(account.last_error_at),
-        "created_at": iso(account.created_at),
-        "updated_at": iso(account.updated_at),
+        "data_center": connection.data_center or GLOBAL,
+        "check": check_view(connection.report, connection.checked_at) if connection.report else None,
+        "callback_url": connections.receipts_url(connection.id, connection.data_center),
+        "tracker_url": connections.tracker_url(connection.data_center)
+        if connector and uses_firehose(connector)
+        else None,
+        "last_error": connection.last_error,
+        "last_error_at": _when(connection.last_error_at),
+        "created_at": iso(connection.created_at),
+        "updated_at": iso(connection.updated_at),
     }
 
 

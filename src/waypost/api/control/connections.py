@@ -101,50 +101,50 @@ class OrderConnections(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     ]
 
 
-async def create_checked(call: Call, asked: CreateConnection) -> Response[ConnectionCreated]:
+async def create_checked(call: Call, body: CreateConnection) -> Response[ConnectionCreated]:
     """Check a new connection with its provider, store it, and return the response."""
     engine = call.engine
-    repeated = await call.idempotency_key()
-    # Before the check: a repeat gets the first response, whatever the provider answers now.
-    known = await idempotency.stored_response(engine.database, engine.encryption, call.workspace_id, repeated)
+    key = await call.idempotency_key()
+    # Before the check: a repeat gets the first response, whatever the provider responds now.
+    known = await idempotency.stored_response(engine.database, engine.encryption, call.workspace_id, key)
     if known is not None:
         return call.respond(known)
-    connector = await call.read(find_connector, call.workspace_id, asked.connector)
+    connector = await call.read(find_connector, call.workspace_id, body.connector)
     draft = connection_records.check_draft(
         ConnectionDraft(
-            name=asked.name,
-            config=asked.config,
-            position=asked.position,
-            per_second=asked.per_second,
-            concurrency=asked.concurrency,
-            validity_s=asked.validity,
-            data_center=asked.data_center,
+            name=body.name,
+            config=body.config,
+            position=body.position,
+            per_second=body.per_second,
+            concurrency=body.concurrency,
+            validity_s=body.validity,
+            data_center=body.data_center,
         ),
         connector,
         engine.connections.data_centers,
     )
     await call.read(connection_records.check_name, call.workspace_id, draft.name)
-    report = await prove(call, connector, draft, asked.skip_check)
-    key = connection_records.make_receipts_key()
+    report = await run_setup_check(call, connector, draft, body.skip_check)
+    receipts_key = connection_records.make_receipts_key()
 
     async def work(tx: Tx) -> ConnectionCreated:
-        account = await connection_records.create_connection(
-            tx, engine.ids, engine.encryption, call.workspace_id, connector, draft, key, report, call.now
+        connection = await connection_records.create_connection(
+            tx, engine.ids, engine.encryption, call.workspace_id, connector, draft, receipts_key, report, call.now
         )
-        return created_view(engine.connections, account, key)
+        return created_view(engine.connections, connection, receipts_key)
 
     response = await call.perform(201, work)
     await call.refresh()
     return response
 
 
-async def prove(call: Call, connector: Connector, draft: ConnectionDraft, skip: bool) -> Report | None:
+async def run_setup_check(call: Call, connector: Connector, draft: ConnectionDraft, skip: bool) -> Report | None:
     """Run the set-up check of a draft and return the report; raise Invalid if it failed, unless `skip` is set."""
     engine = call.engine
     tracker_url = engine.connections.tracker_url(draft.data_center)
-    report = await connection_records.prove(engine.outbound, connector, draft.config, tracker_url, call.now)
+    report = await connection_records.run_setup_check(engine.outbound, connector, draft.config, tracker_url, call.now)
     if not skip:
-        connection_records.require(connector, report)
+        connection_records.require_passed(connector, report)
     return report
 
 
@@ -168,8 +168,8 @@ async def list_connections(call: NamedDependency[Call], limit: Limit = 50, after
         "connections",
         found,
         limit,
-        lambda account: connection_view(call.engine.connections, account),
-        lambda account: account.id,
+        lambda connection: connection_view(call.engine.connections, connection),
+        lambda connection: connection.id,
     )
 
 
@@ -185,47 +185,47 @@ async def get_connection(call: NamedDependency[Call], id: FromPath[str]) -> Conn
 @patch("/v1/connections/{id:str}", summary="Update a connection", opt={"body": UpdateConnection})
 async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> Response[Connection]:
     """Updates the given fields. New credentials are checked first; if they are valid, a paused connection resumes."""
-    asked = await call.body(UpdateConnection)
+    body = await call.body(UpdateConnection)
     engine = call.engine
-    given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
+    given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     skip, config = given.pop("skip_check"), given.pop("config", {})
     if "validity" in given:
         given["validity_s"] = given.pop("validity")
 
-    def merge(account: ConnectionRecord) -> ConnectionDraft:
+    def merge(connection: ConnectionRecord) -> ConnectionDraft:
         values = {
-            name: given.get(name, getattr(account, name))
+            name: given.get(name, getattr(connection, name))
             for name in ConnectionDraft.__struct_fields__
             if name != "config"
         }
         if "data_center" not in given and values["data_center"] not in engine.connections.data_centers:
             # The data center was removed from the settings: other fields can still be updated.
             values["data_center"] = None
-        draft = ConnectionDraft(config=connection_records.merge_config(account, config), **values)
-        return connection_records.check_draft(draft, account.usable, engine.connections.data_centers)
+        draft = ConnectionDraft(config=connection_records.merge_config(connection, config), **values)
+        return connection_records.check_draft(draft, connection.usable, engine.connections.data_centers)
 
-    def differs(account: ConnectionRecord, draft: ConnectionDraft) -> bool:
+    def differs(connection: ConnectionRecord, draft: ConnectionDraft) -> bool:
         center_url = engine.connections.center_url
-        return draft.config != account.config or center_url(draft.data_center) != center_url(account.data_center)
+        return draft.config != connection.config or center_url(draft.data_center) != center_url(connection.data_center)
 
-    account = await call.read(
+    connection = await call.read(
         connection_records.find_connection, engine.encryption, call.workspace_id, connection_id(id)
     )
-    draft = merge(account)
-    report, renewed = None, differs(account, draft)
+    draft = merge(connection)
+    report, renewed = None, differs(connection, draft)
     if renewed:
-        report = await prove(call, account.usable, draft, skip)
+        report = await run_setup_check(call, connection.usable, draft, skip)
 
     async def work(tx: Tx) -> Connection:
-        # Nobody replaces the definition of the connector between here and the end of the transaction.
+        # This locks the connector's definition until the end of the transaction.
         await tx.run("configurations.touch", area="providers", workspace_id=call.workspace_id)
-        present = await connection_records.find_connection(tx, engine.encryption, call.workspace_id, account.id)
-        wanted = merge(present)
-        if renewed and (wanted.config, wanted.data_center) != (draft.config, draft.data_center):
-            raise connection_records.changed_meanwhile()
-        mended = renewed and (report is None or connection_records.passed(report))
+        present = await connection_records.find_connection(tx, engine.encryption, call.workspace_id, connection.id)
+        merged = merge(present)
+        if renewed and (merged.config, merged.data_center) != (draft.config, draft.data_center):
+            raise connection_records.conflicting_change()
+        fixed = renewed and (report is None or connection_records.passed(report))
         changed = await connection_records.change_connection(
-            tx, engine.encryption, present, wanted, report, call.now, fixed=mended
+            tx, engine.encryption, present, merged, report, call.now, fixed=fixed
         )
         return connection_view(engine.connections, changed)
 
@@ -280,14 +280,14 @@ async def disable_connection(call: NamedDependency[Call], id: FromPath[str]) -> 
 )
 async def order_connections(call: NamedDependency[Call]) -> Response[Page[Connection]]:
     """Sets the order. The first enabled connection gets the messages; the next ones get those it did not accept."""
-    asked = await call.body(OrderConnections)
-    ids = [connection_id(id_) for id_ in asked.connections]
+    body = await call.body(OrderConnections)
+    ids = [connection_id(id_) for id_ in body.connections]
 
     async def work(tx: Tx) -> Page[Connection]:
         found = await connection_records.order_connections(
-            tx, call.engine.encryption, call.workspace_id, asked.channel, ids, call.now
+            tx, call.engine.encryption, call.workspace_id, body.channel, ids, call.now
         )
-        return Page([connection_view(call.engine.connections, account) for account in found])
+        return Page([connection_view(call.engine.connections, connection) for connection in found])
 
     response = await call.perform(200, work)
     await call.refresh()
@@ -303,10 +303,10 @@ async def rotate_receipts_key(call: NamedDependency[Call], id: FromPath[str]) ->
     engine, key = call.engine, connection_records.make_receipts_key()
 
     async def work(tx: Tx) -> ConnectionCreated:
-        account = await connection_records.rotate_receipts_key(
+        connection = await connection_records.rotate_receipts_key(
             tx, engine.encryption, call.workspace_id, connection_id(id), key, call.now
         )
-        return created_view(engine.connections, account, key)
+        return created_view(engine.connections, connection, key)
 
     response = await call.perform(200, work)
     await call.refresh()

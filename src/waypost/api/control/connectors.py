@@ -125,14 +125,14 @@ async def create_connector(call: NamedDependency[Call]) -> Response[Any]:
     """
     if "connector" in await call.body(dict[str, Any]):
         return await create_checked(call, await call.body(CreateConnection))
-    asked = await call.body(CreateConnector)
-    name = own_connectors.read_definition(asked.definition).name
+    body = await call.body(CreateConnector)
+    name = own_connectors.read_definition(body.definition).name
     known = await call.read(own_connectors.find_own, call.workspace_id, name)
 
     async def work(tx: Tx) -> ConnectorDetail:
         engine = call.engine
         saved = await own_connectors.save_definition(
-            tx, engine.ids, engine.encryption, call.workspace_id, asked.definition, call.now
+            tx, engine.ids, engine.encryption, call.workspace_id, body.definition, call.now
         )
         return _detail_view(saved)
 

@@ -205,9 +205,9 @@ async def _list_pending(tx: Tx, endpoint_id: int, limit: int, after: str | None)
     rows = await tx.rows(
         "deliveries.list_pending", endpoint_id=endpoint_id, due_at=due_at, event_id=event_id, n=limit + 1
     )
-    shown = rows[:limit]
-    following = cursor("deliveries.pending", shown[-1][5], shown[-1][1]) if len(rows) > limit else None
-    return Page([_delivery(row) for row in shown], following)
+    visible = rows[:limit]
+    following = cursor("deliveries.pending", visible[-1][5], visible[-1][1]) if len(rows) > limit else None
+    return Page([_delivery(row) for row in visible], following)
 
 
 def _delivery(row: Row) -> Delivery:
@@ -249,29 +249,29 @@ async def retry_delivery(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 @post("/v1/webhooks/{id:str}/test", status_code=200, summary="Send a test event", opt={"body": SendTestEvent})
 async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[TestEventResult]:
     """Sends an example event to the endpoint, even if it is disabled. Nothing is recorded or retried."""
-    asked = await call.body(SendTestEvent)
+    body = await call.body(SendTestEvent)
     engine = call.engine
 
     async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, EventType]:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
-        return webhook, await probe.choose_type(tx, webhook, asked.event_type)
+        return webhook, await probe.choose_type(tx, webhook, body.event_type)
 
     async def work() -> TestEventResult:
         webhook, entry = await call.read(choose)
-        trial = await probe.send_probe(engine.outbound, webhook, entry, call.now)
-        response = trial.response
+        result = await probe.send_probe(engine.outbound, webhook, entry, call.now)
+        response = result.response
         return TestEventResult(
             TestEventRequest(
                 "POST",
-                trial.url,
-                {name: mask(value) if name.lower() in trial.custom else value for name, value in trial.headers},
-                trial.body.decode(),
+                result.url,
+                {name: mask(value) if name.lower() in result.custom else value for name, value in result.headers},
+                result.body.decode(),
             ),
             None
             if response.status is None
             else TestEventResponse(response.status, joined(response.headers), **readable(response.body)),
-            trial.error,
-            trial.timings,
+            result.error,
+            result.timings,
         )
 
     return await call.perform_outside(200, work)

@@ -111,12 +111,12 @@ async def list_event_types(call: NamedDependency[Call], limit: Limit = 50, after
     found: list[EventType] = list(SYSTEM_TYPES[int(start) :])[: limit + 1]
     rows = await call.read(_types, call.workspace_id, str(last), limit + 1 - len(found))
     found += [tracked_type(metric, type_) for type_, metric in rows]
-    shown = found[:limit]
+    visible = found[:limit]
     following = None
     if len(found) > limit:
         seen = min(int(start) + limit, len(SYSTEM_TYPES))
-        following = cursor("event_types", seen, shown[-1].type if shown[-1].metric is not None else "")
-    return Page(shown, following)
+        following = cursor("event_types", seen, visible[-1].type if visible[-1].metric is not None else "")
+    return Page(visible, following)
 
 
 async def _event(tx: Tx, workspace_id: int, id_: int) -> Row | None:

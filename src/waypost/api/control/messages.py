@@ -12,16 +12,15 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, read_json, read_key
+from waypost.api.control.message_view import Message, MessageDetail, message_detail_view, message_view
 from waypost.api.edge.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
 from waypost.api.paging import After, Limit, Page, before, page, scan
-from waypost.api.problems import surprise
-from waypost.clock import id_time, iso, now_us
+from waypost.api.problems import unexpected_error
+from waypost.clock import now_us
 from waypost.domain.accounts.api_keys import Scope
-from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import MessageRequest
-from waypost.domain.messaging.status import HistoryEntry
-from waypost.domain.values.ids import internal, public
+from waypost.domain.values.ids import internal
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.messaging.acceptance import MOST, BatchLine, MessageAccepted, Refusal
 from waypost.engine.process import Engine
@@ -34,9 +33,6 @@ from waypost.storage.database import Tx
 BATCH_BYTES = 8_000_000
 
 log = structlog.get_logger()
-
-_content = msgspec.json.Decoder(dict[str, Any])
-_notes = msgspec.json.Decoder(list[HistoryEntry])
 
 
 class MessageBatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -72,65 +68,12 @@ class MessageBatchAccepted(msgspec.Struct, omit_defaults=True):
     throttle_id: str | None = None
 
 
-class MessageHistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One entry of the history of a message."""
-
-    status: str | None
-    at: str
-    code: int | None = None
-    reason: str | None = None
-    provider_code: str | None = None
-    detail: str | None = None
-    connection_id: str | None = None
-    #: True if the entry did not change the status: it was late, or contradicts an earlier one.
-    noted: bool = False
-
-
-class Message(msgspec.Struct, kw_only=True):
-    """A message with its status and history."""
-
-    id: str
-    channel: str
-    to: str
-    status: str
-    code: int | None
-    #: The name of `code`, and a description of the failure.
-    failure: str | None
-    reason: str | None
-    provider_code: str | None
-    provider_message_id: str | None
-    connection_id: str
-    profile_id: str | None
-    template_id: str | None
-    template_version: int | None
-    campaign: str | None
-    purpose: str
-    metadata: dict[str, Any]
-    test: bool
-    tries: int
-    parts: int | None
-    price: float | None
-    currency: str | None
-    carrier: str | None
-    created_at: str
-    updated_at: str
-    due_at: str | None
-    expires_at: str
-    history: list[MessageHistoryEntry]
-
-
-class MessageDetail(Message, kw_only=True):
-    """A message with its content."""
-
-    content: dict[str, Any] | None
-
-
 @post("/v1/messages", summary="Send a message", status_code=202, opt={"body": MessageRequest, **NAMES})
 async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]:
     """Queues a message to an address or a profile, with a template or with its own content."""
     # `MessageRoute` serves this path without the framework; this handler documents it, and a test compares the two.
-    wanted, asked = await call.body(MessageRequest), await call.idempotency_key()
-    return call.respond(await accept_message(call.engine, call.workspace_id, wanted, asked, call.now))
+    request, key = await call.body(MessageRequest), await call.idempotency_key()
+    return call.respond(await accept_message(call.engine, call.workspace_id, request, key, call.now))
 
 
 @post(
@@ -142,20 +85,20 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
 )
 async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBatchAccepted]:
     """Queues up to 1000 messages, each accepted or rejected on its own; `data` has one result per message, in order."""
-    batch, wanted = await _read_batch(call)
+    batch, requests = await _read_batch(call)
     if batch.defaults is not None:
         common = {name: value for name, value in msgspec.structs.asdict(batch.defaults).items() if value is not None}
-        wanted = [_with(one, common) if isinstance(one, MessageRequest) else one for one in wanted]
-    asked = await call.idempotency_key()
+        requests = [_with(one, common) if isinstance(one, MessageRequest) else one for one in requests]
+    key = await call.idempotency_key()
     submitted = call.engine.messages.submit_many(
         call.workspace_id,
-        wanted,
-        asked,
+        requests,
+        key,
         call.now,
         per_second=batch.throttle,
         skip_duplicates=batch.skip_duplicates,
     )
-    return call.respond(await _answered(call.engine, call.workspace_id, asked, submitted))
+    return call.respond(await _first_response(call.engine, call.workspace_id, key, submitted))
 
 
 async def _read_batch(call: Call) -> tuple[MessageBatch | _RawBatch, list[MessageRequest | Refusal]]:
@@ -168,35 +111,35 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _RawBatch, list[Messag
             raise
     # A number that is too large refuses its message only.
     items = await call.body(_RawBatch, unchecked=frozenset({"messages"}))
-    wanted: list[MessageRequest | Refusal] = []
+    requests: list[MessageRequest | Refusal] = []
     for raw in items.messages:
         try:
-            wanted.append(read_json(bytes(raw), MessageRequest))
+            requests.append(read_json(bytes(raw), MessageRequest))
         except Invalid as error:
-            wanted.append(Refusal(error.code, error.detail))
-    return items, wanted
+            requests.append(Refusal(error.code, error.detail))
+    return items, requests
 
 
 async def accept_message(
-    engine: Engine, workspace_id: int, wanted: MessageRequest, asked: IdempotencyKey | None, now: int
+    engine: Engine, workspace_id: int, request: MessageRequest, key: IdempotencyKey | None, now: int
 ) -> Answer:
     """Accept one message and return the response."""
-    submitted = engine.messages.submit_one(workspace_id, wanted, asked, now)
-    return await _answered(engine, workspace_id, asked, submitted)
+    submitted = engine.messages.submit_one(workspace_id, request, key, now)
+    return await _first_response(engine, workspace_id, key, submitted)
 
 
-async def _answered(
-    engine: Engine, workspace_id: int, asked: IdempotencyKey | None, submitted: Awaitable[Answer]
+async def _first_response(
+    engine: Engine, workspace_id: int, key: IdempotencyKey | None, submitted: Awaitable[Answer]
 ) -> Answer:
-    """Return the response to a submission.
+    """Return the response to a request for messages.
 
-    A repeat of an accepted submission gets the first response, even if it would be rejected now: a client that is told
-    otherwise would send the message another way, and the person would get it twice.
+    A repeat of an accepted request gets the first response, even if it would be rejected now: after an error, the
+    client would send the message another way, and the person would get it twice.
     """
     try:
         return await submitted
     except (Invalid, NotFound, Conflict):
-        known = await idempotency.stored_response(engine.database, engine.encryption, workspace_id, asked)
+        known = await idempotency.stored_response(engine.database, engine.encryption, workspace_id, key)
         if known is None:
             raise
         return known
@@ -220,7 +163,7 @@ class MessageRoute:
             await refuse(send, error, b"")
         except Exception as error:
             log.error("request failed", action="request_failed", path=self.PATH, exc_info=error)
-            await refuse(send, surprise(), b"")
+            await refuse(send, unexpected_error(), b"")
 
     async def _accept(self, scope: HttpScope, receive: Receive) -> Answer:
         authorization = key = None
@@ -245,9 +188,9 @@ class MessageRoute:
             body = await read_body(receive, b"", BODY_BYTES)
         except TooLarge as error:
             raise too_large(self.PATH) from error
-        wanted = read_json(body, MessageRequest)
-        asked = None if key is None else read_key(key, self.PATH, query, body)
-        return await accept_message(self._engine, caller.workspace_id, wanted, asked, now)
+        request = read_json(body, MessageRequest)
+        idempotency_key = None if key is None else read_key(key, self.PATH, query, body)
+        return await accept_message(self._engine, caller.workspace_id, request, idempotency_key, now)
 
 
 def too_large(path: str) -> TooLarge:
@@ -297,7 +240,7 @@ async def list_messages(
         raise Invalid("`to` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
     first = before("messages", after)
     place = {"workspace_id": call.workspace_id, "since": 0}
-    wanted = {
+    filters = {
         "status": status or "",
         "connection_id": internal("con", connection_id) if connection_id else 0,
         "profile_id": internal("pro", profile_id) if profile_id else 0,
@@ -305,20 +248,20 @@ async def list_messages(
     }
 
     async def work(tx: Tx) -> Page[Message]:
-        if not any(wanted.values()):
+        if not any(filters.values()):
             rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
-        if status == Status.UNKNOWN and not any(value for name, value in wanted.items() if name != "status"):
+            return page("messages", rows, limit, message_view, lambda row: int(row["id"]))
+        if status == Status.UNKNOWN and not any(value for name, value in filters.items() if name != "status"):
             # An operator must review these however old they are: they have their own index.
             rows = await tx.records("messages.list_unknown", n=limit + 1, before=first, **place)
-            return page("messages", rows, limit, _message_view, lambda row: int(row["id"]))
+            return page("messages", rows, limit, message_view, lambda row: int(row["id"]))
         return await scan(
             "messages",
             limit,
             first,
-            partial(tx.records, "messages.stretch", **place, **wanted),
+            partial(tx.records, "messages.stretch", **place, **filters),
             partial(tx.row, "messages.stretch_end", **place),
-            _message_view,
+            message_view,
             lambda row: int(row["id"]),
         )
 
@@ -355,59 +298,7 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
         raise NotFound(
             "No message with this id exists in this workspace. Messages are deleted after the retention period."
         )
-    record = records[0]
-    content = record["content"]
-    return MessageDetail(
-        **msgspec.structs.asdict(_message_view(record)),
-        content=_content.decode(content) if content is not None else None,
-    )
-
-
-def _message_view(record: dict[str, Any]) -> Message:
-    code = record["code"]
-    failed = describe(code) if code is not None else None
-    return Message(
-        id=public("msg", record["id"]),
-        channel=record["channel"],
-        to=record["address"],
-        status=record["status"],
-        code=code,
-        failure=failed.name if failed is not None else None,
-        reason=record["reason"],
-        provider_code=record["provider_code"],
-        provider_message_id=record["provider_message_id"],
-        connection_id=public("con", record["connection_id"]),
-        profile_id=None if record["profile_id"] is None else public("pro", record["profile_id"]),
-        template_id=public("tpl", record["template_id"]) if record["template_id"] else None,
-        template_version=record["template_version"] or None,
-        campaign=record["campaign"] or None,
-        purpose=record["purpose"],
-        metadata=_content.decode(record["metadata"]),
-        test=bool(record["test"]),
-        tries=record["tries"],
-        parts=record["parts"],
-        price=None if record["price_micros"] is None else record["price_micros"] / 1_000_000,
-        currency=record["currency"],
-        carrier=record["carrier"],
-        created_at=iso(id_time(record["id"])),
-        updated_at=iso(record["updated_at"]),
-        due_at=None if record["due_at"] is None else iso(record["due_at"]),
-        expires_at=iso(record["expires_at"]),
-        history=[_history_view(note) for note in _notes.decode(f"[{record['history']}]")],
-    )
-
-
-def _history_view(note: HistoryEntry) -> MessageHistoryEntry:
-    return MessageHistoryEntry(
-        status=note.status.value if note.status is not None else None,
-        at=iso(note.at),
-        code=note.code,
-        reason=note.reason,
-        provider_code=note.provider_code,
-        detail=note.detail,
-        connection_id=None if note.connection is None else public("con", note.connection),
-        noted=note.noted,
-    )
+    return message_detail_view(records[0])
 
 
 ROUTES = [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message]

@@ -19,7 +19,7 @@ from waypost.engine.webhooks import deliveries, endpoints
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
-Wish = Literal["dead", "missed", "delivered", "undelivered", "all"]
+States = Literal["dead", "missed", "delivered", "undelivered", "all"]
 _MEANING: dict[str, tuple[str, ...]] = {"undelivered": deliveries.UNDELIVERED, "all": deliveries.EVERYTHING}
 _strings = msgspec.json.Decoder(list[str])
 
@@ -35,7 +35,7 @@ class StartReplay(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
     until: Annotated[str | None, Meta(description="ISO 8601; by default now.")] = None
     state: Annotated[
-        Wish | list[Wish],
+        States | list[States],
         Meta(
             description="`missed` events have no delivery yet; `undelivered` is `dead` and `missed`, `all` every state."
         ),
@@ -80,11 +80,11 @@ def _replay_view(record: dict[str, Any]) -> Replay:
     )
 
 
-def _states(wish: Wish | list[Wish]) -> tuple[str, ...]:
-    wanted = {state for one in ([wish] if isinstance(wish, str) else wish) for state in _MEANING.get(one, (one,))}
-    if not wanted:
+def _states(given: States | list[States]) -> tuple[str, ...]:
+    states = {state for one in ([given] if isinstance(given, str) else given) for state in _MEANING.get(one, (one,))}
+    if not states:
         raise Invalid("`state` is an empty list. Give at least one state, or omit the field.", code="invalid_state")
-    return tuple(state for state in deliveries.EVERYTHING if state in wanted)
+    return tuple(state for state in deliveries.EVERYTHING if state in states)
 
 
 @post("/v1/webhooks/{id:str}/replay", status_code=202, summary="Start a replay", opt={"body": StartReplay})
@@ -93,12 +93,12 @@ async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respon
 
     A replay of a disabled endpoint waits until the endpoint is enabled.
     """
-    asked = await call.body(StartReplay)
+    body = await call.body(StartReplay)
     engine = call.engine
-    states = _states(asked.state)
-    types = check_patterns(asked.types) if asked.types else ()
-    since = None if asked.since is None else max(parse_time(asked.since), 0)
-    until = call.now if asked.until is None else min(parse_time(asked.until), call.now)
+    states = _states(body.state)
+    types = check_patterns(body.types) if body.types else ()
+    since = None if body.since is None else max(parse_time(body.since), 0)
+    until = call.now if body.until is None else min(parse_time(body.until), call.now)
 
     async def work(tx: Tx) -> Replay:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
@@ -108,8 +108,8 @@ async def start_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respon
             raise Invalid(detail, code="missing_since")
         if first >= until:
             raise Invalid("`since` must be before `until` and before now.", code="invalid_period")
-        wanted = deliveries.ReplayRange(first, until, states, types)
-        replay_id = await deliveries.start_replay(tx, engine.ids, webhook, wanted, call.now)
+        period = deliveries.ReplayRange(first, until, states, types)
+        replay_id = await deliveries.start_replay(tx, engine.ids, webhook, period, call.now)
         return _replay_view(await deliveries.find_replay(tx, call.workspace_id, replay_id))
 
     return await call.perform(202, work)

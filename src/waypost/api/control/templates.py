@@ -197,10 +197,10 @@ def _given(fields: TemplateContent) -> dict[str, Any]:
     }
 
 
-def _variants(asked: list[TemplateVariantInput] | None, fields: TemplateContent | None) -> list[Variant]:
+def _variants(body: list[TemplateVariantInput] | None, fields: TemplateContent | None) -> list[Variant]:
     """Return the variants of a request: those of its list, or one made of its fields."""
     given = _given(fields) if fields is not None else {}
-    if asked is None:
+    if body is None:
         return [Variant(content=TemplateSource(**given))]
     if given:
         raise Invalid(
@@ -209,16 +209,15 @@ def _variants(asked: list[TemplateVariantInput] | None, fields: TemplateContent 
             field=next(iter(given)),
         )
     return [
-        Variant(name=one.name.strip(), weight=one.weight, content=TemplateSource(**_given(one.content)))
-        for one in asked
+        Variant(name=one.name.strip(), weight=one.weight, content=TemplateSource(**_given(one.content))) for one in body
     ]
 
 
-def _changed(template: templates.Template, asked: UpdateTemplate) -> list[Variant]:
+def _changed(template: templates.Template, body: UpdateTemplate) -> list[Variant]:
     """Return the variants of a template after an update."""
-    if asked.variants is not UNSET:
-        return _variants(asked.variants, asked)
-    given = _given(asked)
+    if body.variants is not UNSET:
+        return _variants(body.variants, body)
+    given = _given(body)
     if not given:
         return template.variants
     if len(template.variants) > 1:
@@ -235,15 +234,15 @@ def _changed(template: templates.Template, asked: UpdateTemplate) -> list[Varian
 @post("/v1/templates", summary="Create a template", opt={"body": CreateTemplate})
 async def create_template(call: NamedDependency[Call]) -> Response[Template]:
     """Creates a template. The content is checked; an error names the field, line and column."""
-    asked = await call.body(CreateTemplate)
-    name = templates.check_name(asked.name)
-    variants = _variants(asked.variants, asked)
-    await _check(asked.channel, variants)
+    body = await call.body(CreateTemplate)
+    name = templates.check_name(body.name)
+    variants = _variants(body.variants, body)
+    await _check(body.channel, variants)
 
     async def work(tx: Tx) -> Template:
         return _template_view(
             await templates.create_template(
-                tx, call.engine.ids, call.workspace_id, name, asked.channel, variants, call.now
+                tx, call.engine.ids, call.workspace_id, name, body.channel, variants, call.now
             )
         )
 
@@ -266,10 +265,10 @@ async def get_template(call: NamedDependency[Call], id: FromPath[str], version: 
 @patch("/v1/templates/{id:str}", summary="Update a template", opt={"body": UpdateTemplate})
 async def update_template(call: NamedDependency[Call], id: FromPath[str]) -> Response[Template]:
     """Updates a template. A change of the content creates a new version, which later messages use."""
-    asked = await call.body(UpdateTemplate)
+    body = await call.body(UpdateTemplate)
     was = await call.read(templates.find_template, call.workspace_id, template_id(id))
-    name = was.name if asked.name is UNSET else templates.check_name(asked.name)
-    variants = _changed(was, asked)
+    name = was.name if body.name is UNSET else templates.check_name(body.name)
+    variants = _changed(was, body)
     await _check(was.channel, variants)
 
     async def work(tx: Tx) -> Template:
@@ -292,9 +291,9 @@ async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> Non
 )
 async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> TemplatePreview:
     """Renders a template for a person and an event, and lists undefined variables. Nothing is sent."""
-    asked = await call.body(PreviewTemplate)
+    body = await call.body(PreviewTemplate)
     template = await call.read(templates.find_template, call.workspace_id, template_id(id))
-    return await _preview(call, asked, template.channel, template.variants)
+    return await _preview(call, body, template.channel, template.variants)
 
 
 @post(
@@ -305,8 +304,8 @@ async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> Te
 )
 async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
     """Renders content that is not saved as a template, and lists undefined variables. Nothing is sent."""
-    asked = await call.body(PreviewContent)
-    return await _preview(call, asked, asked.channel, _variants(asked.variants, asked.content))
+    body = await call.body(PreviewContent)
+    return await _preview(call, body, body.channel, _variants(body.variants, body.content))
 
 
 async def _check(channel: str, variants: list[Variant]) -> CompiledTemplate:
@@ -315,21 +314,21 @@ async def _check(channel: str, variants: list[Variant]) -> CompiledTemplate:
     return await templates.compile_aside(size, lambda: check_template(channel, variants))
 
 
-async def _preview(call: Call, asked: PreviewTemplate, channel: str, variants: list[Variant]) -> TemplatePreview:
+async def _preview(call: Call, body: PreviewTemplate, channel: str, variants: list[Variant]) -> TemplatePreview:
     for one, other in (("profile_id", "person"), ("event_id", "event")):
-        if getattr(asked, one) is not None and getattr(asked, other) is not None:
+        if getattr(body, one) is not None and getattr(body, other) is not None:
             raise Invalid(
                 f"The body has both {one} and {other}. Give only one of them.", code="conflicting_fields", field=one
             )
     compiled = await _check(channel, variants)
 
-    profile_id = None if asked.profile_id is None else internal("pro", asked.profile_id)
-    event_id = None if asked.event_id is None else internal("evt", asked.event_id)
+    profile_id = None if body.profile_id is None else internal("pro", body.profile_id)
+    event_id = None if body.event_id is None else internal("evt", body.event_id)
     seen = await call.read(templates.load_seen, call.workspace_id, profile_id, event_id)
-    context = context_of(asked.person or seen.person, asked.event or seen.event, seen.organization, asked.variables)
-    choice = asked.profile_id or 0.0
-    made = compiled.preview(context, choice=choice, variant=asked.variant, now=call.now)
-    if asked.strict and made.undefined:
+    context = context_of(body.person or seen.person, body.event or seen.event, seen.organization, body.variables)
+    choice = body.profile_id or 0.0
+    made = compiled.preview(context, choice=choice, variant=body.variant, now=call.now)
+    if body.strict and made.undefined:
         raise undefined_variables(made.undefined)
     return TemplatePreview(variant=made.variant, content=made.content, undefined=made.undefined, sms=made.sms)
 

@@ -1,4 +1,4 @@
-"""Webhook endpoints: create, list, get, update, delete, enable, disable, and their signing secrets."""
+"""Webhook endpoints: create, list, get, update, delete, enable, disable."""
 
 from typing import Annotated, Any
 
@@ -8,16 +8,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import SECRET, Call
+from waypost.api.control.calls import Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.masking import shown_part
 from waypost.domain.webhooks.ledger import Balance
-from waypost.domain.webhooks.signing import public_key
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.engine.webhooks.endpoints import Draft, WebhookRecord
-from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
 EventTypes = Annotated[
@@ -147,43 +145,6 @@ class EnableWebhook(msgspec.Struct, forbid_unknown_fields=True):
     replay: bool = False
 
 
-class PreviousSecret(msgspec.Struct):
-    """A rotated secret that still signs until it expires."""
-
-    secret: str
-    expires_at: str | None
-
-
-class SigningSecret(msgspec.Struct):
-    """The signing secret of an endpoint."""
-
-    secret: str
-    previous: list[PreviousSecret]
-
-
-class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
-    """Options for rotating a secret."""
-
-    overlap: Annotated[
-        int, Meta(description="Seconds for which the old secret also signs.", ge=0, le=endpoints.LONGEST_OVERLAP_S)
-    ] = 86_400
-    #: The new secret; generated if it is not given.
-    secret: str | None = None
-
-
-class SecretRotated(msgspec.Struct):
-    """The new secret, and when the previous one expires."""
-
-    secret: str
-    previous_expires_at: str | None
-
-
-class PublicKey(msgspec.Struct):
-    """The public key that verifies `v1a` signatures."""
-
-    public_key: str
-
-
 def webhook_id(text: str) -> int:
     """Return the internal id for an endpoint id from the API."""
     return internal("whk", text)
@@ -232,28 +193,28 @@ async def _show(tx: Tx, webhook: WebhookRecord) -> Webhook:
 @post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": CreateWebhook})
 async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated]:
     """Creates an endpoint and returns it with its signing secret."""
-    asked = await call.body(CreateWebhook)
+    body = await call.body(CreateWebhook)
     engine = call.engine
     draft = endpoints.check_draft(
         Draft(
-            url=asked.url,
-            event_types=tuple(asked.event_types),
-            description=asked.description,
-            headers=asked.headers,
-            filter=asked.filter,
-            rate_limit=asked.rate_limit,
-            concurrency=asked.concurrency,
-            timeout_ms=round(asked.timeout * 1000),
-            format=asked.format,
-            owner_email=asked.owner_email,
+            url=body.url,
+            event_types=tuple(body.event_types),
+            description=body.description,
+            headers=body.headers,
+            filter=body.filter,
+            rate_limit=body.rate_limit,
+            concurrency=body.concurrency,
+            timeout_ms=round(body.timeout * 1000),
+            format=body.format,
+            owner_email=body.owner_email,
         ),
         engine.networks,
     )
-    secret = endpoints.make_secret(asked.signature, None)
+    secret = endpoints.make_secret(body.signature, None)
 
     async def work(tx: Tx) -> WebhookCreated:
         webhook = await endpoints.create_webhook(
-            tx, engine.ids, engine.encryption, call.workspace_id, draft, asked.signature, secret, call.now
+            tx, engine.ids, engine.encryption, call.workspace_id, draft, body.signature, secret, call.now
         )
         return WebhookCreated(secret=secret, **_fields(webhook, Balance()))
 
@@ -295,9 +256,9 @@ async def get_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Webhook
 
 
 async def _update(call: Call, id: str) -> Response[Webhook]:
-    asked = await call.body(UpdateWebhook)
+    body = await call.body(UpdateWebhook)
     engine = call.engine
-    given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
+    given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     if "timeout" in given:
         given["timeout_ms"] = round(given.pop("timeout") * 1000)
     if "event_types" in given:
@@ -344,7 +305,7 @@ async def delete_webhook(call: NamedDependency[Call], id: FromPath[str]) -> None
 @post("/v1/webhooks/{id:str}/enable", status_code=200, summary="Enable a webhook endpoint", opt={"body": EnableWebhook})
 async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[WebhookEnabled]:
     """Resumes deliveries. The response says which events were not delivered, and how to replay them."""
-    asked = await call.body(EnableWebhook)
+    body = await call.body(EnableWebhook)
     engine = call.engine
 
     async def work(tx: Tx) -> WebhookEnabled:
@@ -353,12 +314,12 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         totals = (await endpoints.count_deliveries(tx, call.workspace_id, [was.id]))[was.id]
         since = await deliveries.missing_since(tx, was)
         replay_id = None
-        if asked.replay and since is not None:
-            wanted = deliveries.ReplayRange(since, call.now, deliveries.UNDELIVERED)
-            replay_id = public("rpl", await deliveries.start_replay(tx, engine.ids, was, wanted, call.now))
-        offer = None if since is None else SuggestedReplay(iso(since), list(deliveries.UNDELIVERED))
+        if body.replay and since is not None:
+            period = deliveries.ReplayRange(since, call.now, deliveries.UNDELIVERED)
+            replay_id = public("rpl", await deliveries.start_replay(tx, engine.ids, was, period, call.now))
+        suggested = None if since is None else SuggestedReplay(iso(since), list(deliveries.UNDELIVERED))
         return WebhookEnabled(
-            undelivered=UndeliveredSummary(totals.dead, totals.pending, when(was.disabled_at), offer),
+            undelivered=UndeliveredSummary(totals.dead, totals.pending, when(was.disabled_at), suggested),
             replay_id=replay_id,
             **_fields(webhook, totals),
         )
@@ -385,56 +346,6 @@ async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Res
     return response
 
 
-@get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt=SECRET)
-async def get_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
-    """Returns the signing secret, and previous ones that still sign. Requires an API key with the scope `manage`."""
-    webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
-    present, *older = webhook.secrets
-    return SigningSecret(
-        present.text,
-        [PreviousSecret(old.text, when(old.expires_at)) for old in older if (old.expires_at or 0) > call.now],
-    )
-
-
-@post(
-    "/v1/webhooks/{id:str}/secret/rotate",
-    status_code=200,
-    summary="Rotate the signing secret",
-    opt={"body": RotateSecret},
-)
-async def rotate_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[SecretRotated]:
-    """Starts to sign with a new secret. For the overlap the old secret also signs, so either one verifies."""
-    asked = await call.body(RotateSecret)
-    engine = call.engine
-
-    async def work(tx: Tx) -> SecretRotated:
-        webhook = await endpoints.rotate_secret(
-            tx, engine.encryption, call.workspace_id, webhook_id(id), asked.secret, asked.overlap, call.now
-        )
-        present, *older = webhook.secrets
-        return SecretRotated(present.text, when(older[0].expires_at) if older else None)
-
-    response = await call.perform(200, work)
-    await call.refresh()
-    return response
-
-
-@get(
-    "/v1/webhooks/{id:str}/public-key",
-    summary="Get the public key of a v1a endpoint",
-    opt={"statuses": {"409"}},
-)
-async def get_webhook_public_key(call: NamedDependency[Call], id: FromPath[str]) -> PublicKey:
-    """Returns the public key that verifies `v1a` signatures. Endpoints with `v1` signatures have none."""
-    webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
-    if webhook.signature != "v1a":
-        raise Conflict(
-            "This endpoint uses v1 signatures, which have no public key. Create an endpoint with `signature` v1a.",
-            code="no_public_key",
-        )
-    return PublicKey(public_key(webhook.secrets[0].text))
-
-
 ROUTES = [
     create_webhook,
     list_webhooks,
@@ -444,7 +355,4 @@ ROUTES = [
     delete_webhook,
     enable_webhook,
     disable_webhook,
-    get_webhook_secret,
-    rotate_webhook_secret,
-    get_webhook_public_key,
 ]

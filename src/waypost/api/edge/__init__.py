@@ -1,1 +1,1 @@
-"""The hot inbound routes as raw ASGI: events and receipts."""
+"""The inbound routes with the most traffic, as raw ASGI: events and receipts."""

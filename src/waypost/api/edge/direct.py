@@ -1,7 +1,7 @@
-"""Requests that are answered without ASGI: a small body, no waiting but for the commit, one response known beforehand.
+"""Requests that are served without ASGI: with a small body, no wait except for the commit, and a constant response.
 
-ASGI costs a task, an event, a scope and four coroutines a request, a third of what it costs to take in one event. The
-protocol asks a `DirectRoute` first; whatever that does not take goes through ASGI, and so do all errors.
+ASGI takes a task, an event, a scope and four coroutines per request: a third of the cost of accepting one event. The
+protocol calls a `DirectRoute` first. Requests that it does not take, and all errors, go through ASGI.
 """
 
 import asyncio
@@ -11,33 +11,33 @@ from waypost.api.edge.asgi import App, Headers
 
 
 class DirectRoute(Protocol):
-    """What takes requests from the protocol directly."""
+    """A route that takes requests from the protocol, without ASGI."""
 
-    #: The paths that it takes, as they stand in the request line, each with the name that `take` is given.
+    #: Its paths, as in the request line, each with the `kind` for `take`.
     paths: dict[bytes, str]
     #: The largest body.
     most_bytes: int
-    #: The response to all that was taken: its headers and its body.
+    #: The headers and the body of the response to each request that it took.
     response: tuple[Headers, bytes]
 
     def take(self, kind: str, headers: Headers, body: bytes) -> "asyncio.Future[None] | None":
-        """Take a POST; the future is done when it may be answered. None leaves the request to the ASGI app."""
+        """Take a POST; the response is sent when the future is done. Return None to leave the request to ASGI."""
         ...
 
     def refusal(self, error: BaseException) -> App:
-        """The ASGI app that answers when the future has failed."""
+        """Return the ASGI app that responds if the future has failed."""
         ...
 
 
-class _Unwatched:
-    """Stands for the event of a cycle that nobody waits for."""
+class _NoEvent:
+    """Replaces the event of a cycle that no coroutine waits for."""
 
     def set(self) -> None:
-        """Nobody waits."""
+        """Do nothing."""
 
 
 class DirectCycle:
-    """One request and its response; the protocol sees it as it sees uvicorn's RequestResponseCycle."""
+    """One request and its response, with the attributes of uvicorn's RequestResponseCycle that the protocol uses."""
 
     __slots__ = (
         "body",
@@ -50,7 +50,7 @@ class DirectCycle:
         "scope",
     )
 
-    message_event = _Unwatched()
+    message_event = _NoEvent()
 
     def __init__(self, kind: str, scope: Any, keep_alive: bool) -> None:
         self.kind = kind

@@ -78,7 +78,7 @@ class ConnectionRegistry:
 
 
 class _Refused(Exception):
-    """Raised inside the parser; the response follows when the parser hands it back."""
+    """Raised inside the parser; the response is sent when the parser passes it on."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -86,7 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     group: ConnectionRegistry
     direct: DirectRoute | None = None
-    #: The head of the direct response, made from the headers that the server gives every response (with the date).
+    #: The head of the direct response, and the default headers of the server (with the date) that it was built from.
     _direct_head: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,16 +102,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_began = 0.0
         self._error: Error | None = None
         #: Whether further data from the client is ignored.
-        self._deaf = False
+        self._ignoring = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count the connection; refuse it when there are too many."""
+        """Add the connection to the registry; refuse it if there are too many."""
         super().connection_made(transport)
         self.address = _network(self.client[0]) if self.client else ""
         reason = self.group.add(self)
         self.deadline = self.group.now + self.group.limits.head_s
         if reason is not None:
-            self._deaf = True
+            self._ignoring = True
             self._write(Unavailable(reason, code="connection_limit"))
             transport.close()
             self.deadline = self.group.now + self.group.limits.close_s
@@ -123,7 +123,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received data while the headers are within the limits."""
-        if self._deaf:
+        if self._ignoring:
             return
         if not self._receiving:
             self._head_bytes = len(data)
@@ -135,9 +135,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(_head_too_large(limits))
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a client that closes its side once its request is complete; close for any other."""
+        """Respond to a client that closes its side after a complete request; otherwise close the connection."""
         cycle: RequestResponseCycle | None = self.cycle
-        if self._deaf or self._receiving or cycle is None or cycle.response_complete:
+        if self._ignoring or self._receiving or cycle is None or cycle.response_complete:
             return False
         cycle.keep_alive = False
         return True
@@ -220,7 +220,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def expire(self) -> None:
         """Close a connection whose client exceeded a time limit."""
         group = self.group
-        if self.unread_deadline <= group.now or self._deaf or self.transport.is_closing():
+        if self.unread_deadline <= group.now or self._ignoring or self.transport.is_closing():
             self.transport.abort()
         elif self.flow.read_paused:
             # The server has paused reading: the client cannot continue.
@@ -235,7 +235,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.deadline = group.now + group.limits.close_s
 
     def _begin_direct(self, route: DirectRoute) -> bool:
-        """Whether a request can do without ASGI, by its headers; begins it then."""
+        """Start a request without ASGI if its headers allow it; return whether they do."""
         kind = route.paths.get(self.url)
         if kind is None or self.expect_100_continue or self.flow.write_paused:
             return False
@@ -257,14 +257,14 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def _take_direct(self, cycle: DirectCycle) -> None:
-        """Hand a whole request to the route, or to ASGI when the route does not take it."""
+        """Pass a complete request to the route, or to ASGI if the route does not take it."""
         if cycle.disconnected or self.direct is None:
             return
         future = self.direct.take(cycle.kind, self.headers, cycle.body)
         if future is not None:
             future.add_done_callback(lambda future: self._answer_direct(cycle, future))
             return
-        # Nothing was said of it yet: it begins anew.
+        # Nothing was sent to the client yet: start the request again.
         cycle.response_complete = True
         HttpToolsProtocol.on_headers_complete(self)
         if not cycle.keep_alive:
@@ -292,7 +292,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _refuse_direct(self, cycle: DirectCycle, route: DirectRoute, future: "asyncio.Future[None]") -> None:
-        """Have ASGI answer a request that was taken and could not be kept."""
+        """Let ASGI respond to a request that the route took and could not store."""
         error = (None if future.cancelled() else future.exception()) or asyncio.CancelledError()
         scope = cycle.scope | {"method": "POST", "path": "", "raw_path": b"", "query_string": b""}
         again = RequestResponseCycle(
@@ -323,9 +323,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: Error) -> None:
         """Send an error and close the connection, without losing the response to a request in progress."""
-        if self._deaf or self.transport.is_closing():
+        if self._ignoring or self.transport.is_closing():
             return
-        self._deaf = True
+        self._ignoring = True
         cycle: RequestResponseCycle | None = self.cycle
         in_body = self._receiving and not self._in_head
         if cycle is not None and not cycle.response_complete:
@@ -366,7 +366,7 @@ _HEADERS = (
 
 
 def limited(limits: Limits, direct: DirectRoute | None = None) -> type[LimitedProtocol]:
-    """The protocol of one server, which counts its connections; `direct` takes the requests that need no ASGI."""
+    """Return the protocol of one server with these limits; `direct` takes requests that need no ASGI."""
     return type("ServerProtocol", (LimitedProtocol,), {"group": ConnectionRegistry(limits), "direct": direct})
 
 

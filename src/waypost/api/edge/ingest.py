@@ -46,9 +46,9 @@ _SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
 
 
 class DirectEvents:
-    """Takes single events from the protocol, as long as nothing is wrong with them and their key is known.
+    """Takes single events from the protocol if they are valid and their key is cached.
 
-    Whatever it does not take comes to `Edge` through ASGI, which says what is wrong.
+    `Edge` gets all others through ASGI, and sends the errors.
     """
 
     def __init__(self, keyring: Keyring, journal: Journal) -> None:
@@ -73,14 +73,14 @@ class DirectEvents:
             message_id = message.message_id or _fallback_id()
             return self._journal.append([read_entry(message, kind, caller.workspace_id, now_us(), message_id)])
         except Exception:
-            # Nothing was handed in: the same happens again in ASGI, which answers it.
+            # Nothing was queued. ASGI gets the same request, and sends the error.
             return None
 
     def refusal(self, error: BaseException) -> App:
-        """The answer to an event that could not be kept."""
+        """Return the ASGI app that responds to an event that could not be stored."""
 
         async def answer_refusal(_scope: HttpScope, _receive: Receive, send: Send) -> None:
-            await refuse(send, _not_kept(error), _METHODS, _CORS[:1])
+            await refuse(send, _not_stored(error), _METHODS, _CORS[:1])
 
         return answer_refusal
 
@@ -176,8 +176,8 @@ class Edge:
         if entries:
             await self._keep(entries)
         if rejected:
-            told = _encode({"success": True, "accepted": len(entries), "rejected": rejected})
-            await answer(send, 200, [*json_headers(len(told)), _CORS[0]], told)
+            result = _encode({"success": True, "accepted": len(entries), "rejected": rejected})
+            await answer(send, 200, [*json_headers(len(result)), _CORS[0]], result)
             return
         await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
 
@@ -191,7 +191,7 @@ class Edge:
         try:
             await self._journal.append(entries)
         except Exception as error:
-            raise _not_kept(error) from (None if isinstance(error, Error) else error)
+            raise _not_stored(error) from (None if isinstance(error, Error) else error)
 
 
 def _refusal(error: Error, caller: Caller | None) -> Error:
@@ -199,10 +199,10 @@ def _refusal(error: Error, caller: Caller | None) -> Error:
     return Unauthorized() if caller is None else error
 
 
-def _not_kept(error: BaseException) -> Error:
-    """Why the journal did not keep an event.
+def _not_stored(error: BaseException) -> Error:
+    """Return the error for an event that the journal did not store.
 
-    The error is shared by all who waited for the batch; each gets a copy with a traceback of its own.
+    All requests of the batch share the original; each raises a copy with its own traceback.
     """
     if isinstance(error, Error):
         return type(error)(error.detail, code=error.code)

@@ -8,7 +8,7 @@ import structlog
 
 from waypost.api.edge import asgi
 from waypost.api.edge.asgi import JSON, Budget, HttpScope, Receive, Send, refuse
-from waypost.api.problems import SECURITY_HEADERS, problem, surprise
+from waypost.api.problems import SECURITY_HEADERS, problem, unexpected_error
 from waypost.clock import now_us
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import Quarantined
@@ -106,7 +106,7 @@ class ReceiptRoutes:
             status, message = problem(error)[0], error.detail
         except Exception as error:
             log.error("request failed", action="request_failed", path=TRACKER, exc_info=error)
-            status, message = 500, surprise().detail
+            status, message = 500, unexpected_error().detail
         # Firehose reads up to 8192 characters of it.
         answer = _StreamAnswer(request_id, now_us() // 1000, message[:2000] if message else None)
         await _answer(send, status, _encode(answer), JSON)
@@ -120,11 +120,7 @@ class ReceiptRoutes:
             await refuse(send, error, b"POST")
         except Exception as error:
             log.error("request failed", action="request_failed", path=CALLBACKS, exc_info=error)
-            await refuse(
-                send,
-                Error("The server failed unexpectedly. The log of the server has the details.", code="internal"),
-                b"POST",
-            )
+            await refuse(send, unexpected_error(), b"POST")
 
     async def _find(self, headers: dict[str, str], query: str) -> tuple[int, int]:
         """Return the workspace and the connection of the access key; raise Unauthorized if no key is valid."""
@@ -153,15 +149,15 @@ class ReceiptRoutes:
                 named = await self._take_stream(data, headers, connection.id, connection.workspace_id)
                 return _encode(_StreamAnswer(request_id or named, now_us() // 1000))
             path, now = _raw_path(scope), now_us()
-            posted = CallbackRequest(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
-            if not is_genuine(connection.connector, connection.config, posted, now):
+            request = CallbackRequest(headers=headers, path=path, query=query, body=data, bases=self._bases(connection))
+            if not is_genuine(connection.connector, connection.config, request, now):
                 await self._require_key(connection, headers, query)
             notification = read_notification(data)
             if notification is not None:
                 if not await self._take_notification(notification):
                     return b'{"accepted":0}'
-                posted = msgspec.structs.replace(posted, body=notification.message.encode(), headers=_OF_JSON)
-            count = await self._keep(_callback_slices(connection, posted, now))
+                request = msgspec.structs.replace(request, body=notification.message.encode(), headers=_OF_JSON)
+            count = await self._keep(_callback_slices(connection, request, now))
         return _EMPTY_TWIML if scheme == "twilio" else b'{"accepted":%d}' % count
 
     async def _connection(self, name: str) -> Connection | None:
@@ -181,8 +177,8 @@ class ReceiptRoutes:
 
     def _bases(self, connection: Connection) -> tuple[str, ...]:
         """Return the base URLs of this server: the one given to the provider, and the one of the settings."""
-        told = self._engine.connections.callback_url(connection).partition(CALLBACKS)[0]
-        return tuple(dict.fromkeys(base for base in (told, self._engine.settings.base_url) if base))
+        registered = self._engine.connections.callback_url(connection).partition(CALLBACKS)[0]
+        return tuple(dict.fromkeys(base for base in (registered, self._engine.settings.base_url) if base))
 
     async def _take_stream(self, body: bytes, headers: dict[str, str], connection_id: int, workspace_id: int) -> str:
         """Record what AWS sends: a Firehose request, an EventBridge event, or an SNS message.
@@ -217,8 +213,8 @@ class ReceiptRoutes:
             page = confirmation(notification)
             if page is None:
                 raise Invalid("The SubscribeURL is not a URL of Amazon SNS. The subscription was not confirmed.")
-            asked = Request(page.url, b"", [], _CONFIRM_MS, method="GET")
-            response, _ = await self._engine.outbound.fetch(asked)
+            request = Request(page.url, b"", [], _CONFIRM_MS, method="GET")
+            response, _ = await self._engine.outbound.fetch(request)
             if response.status is None or not 200 <= response.status < 300:
                 raise Unavailable(
                     "Amazon SNS did not accept the confirmation of the subscription. Request the confirmation again."
@@ -254,10 +250,10 @@ class ReceiptRoutes:
         return count
 
 
-def _callback_slices(connection: Connection, posted: CallbackRequest, now: int) -> Iterator[Found]:
+def _callback_slices(connection: Connection, request: CallbackRequest, now: int) -> Iterator[Found]:
     """Yield the receipts in a verified callback, in slices."""
     connector = connection.connector
-    records = read_body(connector, posted)
+    records = read_body(connector, request)
     for start in range(0, len(records), SLICE_CALLBACKS):
         part = records[start : start + SLICE_CALLBACKS]
         yield read_callbacks(connector, part, connection.workspace_id, connection.id, now)

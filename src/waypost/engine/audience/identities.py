@@ -17,11 +17,11 @@ _traits = msgspec.json.Decoder(Traits)
 
 async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -> list[int]:
     """Resolve entries to profiles, write the changes of profiles and identifiers, and return the profile ids."""
-    wanted: dict[IdentityKey, None] = {}
+    keys: dict[IdentityKey, None] = {}
     for entry in entries:
         for kind, value in entry.identifiers:
-            wanted[(entry.workspace_id, kind, value)] = None
-    found = await tx.row("identities.find", wanted=_encode(list(wanted)).decode()) or ("[]",)
+            keys[(entry.workspace_id, kind, value)] = None
+    found = await tx.row("identities.find", wanted=_encode(list(keys)).decode()) or ("[]",)
     claims = {
         (workspace_id, kind, value): IdentityClaim(profile_id, claimed_at)
         for workspace_id, kind, value, profile_id, claimed_at in _claims.decode(found[0])
@@ -41,8 +41,8 @@ async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -
                 known=bool(has_user),
                 merged_into=merged_into,
             )
-        # Another process may have merged profiles or moved identifiers before the lock. It cannot any more.
-        again = await tx.row("identities.moved", wanted=_encode(list(wanted)).decode())
+        # Another process may have merged profiles or moved identifiers before the lock; it no longer can.
+        again = await tx.row("identities.moved", wanted=_encode(list(keys)).decode())
         if again is not None and again[0] != found[0]:
             raise Conflict("Another request for the same profiles is in progress. Retry.")
     resolver = Resolver(claims, profiles, lambda: ids.one(now))
@@ -64,6 +64,6 @@ async def _write(tx: Tx, resolver: Resolver, known: set[IdentityKey], now: int) 
     await tx.insert("identities.insert", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k not in known])
     await tx.insert("identities.reclaim", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k in known])
     if resolver.merged:
-        gone = sorted({loser for loser, _ in resolver.merged})
-        await tx.run("profiles.follow", ids=gone)
-        await tx.run("identities.move", ids=gone)
+        merged = sorted({profile_id for profile_id, _ in resolver.merged})
+        await tx.run("profiles.follow", ids=merged)
+        await tx.run("identities.move", ids=merged)

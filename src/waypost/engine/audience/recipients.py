@@ -44,8 +44,8 @@ async def load_recipients(
 ) -> Recipients:
     """Load recipients by profile, or by channel and address, with a few queries for all."""
     addresses: dict[tuple[str, str], tuple[str, str]] = {}
-    for wanted, text in named:
-        for channel in KINDS if wanted is None else (wanted,):
+    for only, text in named:
+        for channel in KINDS if only is None else (only,):
             if (place := place_of(channel, text)) is not None:
                 addresses.setdefault((channel, place[1]), place)
     found = {}
@@ -63,17 +63,17 @@ async def _people(tx: Tx, workspace_id: int, ids: set[int]) -> dict[int, Recipie
     """Load profiles by id; a merged profile is replaced by the one that it was merged into."""
     people: dict[int, Recipient] = {}
     merged: dict[int, int] = {}
-    wanted = set(ids)
-    while wanted:
-        rows = await tx.rows("profiles.many", workspace_id=workspace_id, ids=sorted(wanted))
-        wanted = set()
+    missing = set(ids)
+    while missing:
+        rows = await tx.rows("profiles.many", workspace_id=workspace_id, ids=sorted(missing))
+        missing = set()
         for id_, into, traits in rows:
             if into is None:
                 people[id_] = Recipient(id_, current(_traits.decode(traits)), {})
             else:
                 merged[id_] = into
                 if into not in people and into not in merged:
-                    wanted.add(into)
+                    missing.add(into)
     if people:
         for id_, kind, value in await tx.rows("identities.of_many", ids=sorted(people)):
             if kind != "anonymous_id":
@@ -91,8 +91,12 @@ def find_address(channel: str, to: str | None, person: Recipient | None) -> tupl
     if to is not None:
         place = place_of(channel, to)
         if place is None and channel == "sms":
-            what = "a phone number with its country code, such as +12025550101"
-            raise Invalid(f"{to[:80]!r} is not {what}.", code="invalid_number", field="to")
+            raise Invalid(
+                f"{to[:80]!r} is not a phone number with its country code, such as +12025550101.",
+                code="invalid_number",
+                field="to",
+            )
+
         if place is None:
             raise Invalid(f"{to[:80]!r} is not an address.", code="invalid_address", field="to")
         if channel == "email":

@@ -1,4 +1,4 @@
-"""Connections to providers as their owners manage them: made, checked, changed, ordered, switched, deleted."""
+"""Manage connections to providers: create, check, change, order, enable, disable, delete."""
 
 import secrets
 from collections.abc import Mapping
@@ -13,32 +13,39 @@ from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.masking import Masker
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import find_connector
-from waypost.engine.providers.registry import GLOBAL, absent, complete, move_connection, open_config, receipts_key_hash
+from waypost.engine.providers.registry import (
+    GLOBAL,
+    complete,
+    move_connection,
+    no_such_connection,
+    open_config,
+    receipts_key_hash,
+)
 from waypost.engine.providers.setup import check_setup
 from waypost.engine.runtime.encryption import Encryption
 from waypost.errors import Conflict, Error, Invalid, NotFound
 from waypost.storage.database import Tx
 
-#: Connections that a workspace may have.
+#: The most connections of a workspace.
 MOST_CONNECTIONS = 200
 LONGEST_NAME = 100
 KEY_BYTES = 32
-#: The checks of set-ups without which messages go out and nobody hears of their fate.
-VITAL_CHECKS = frozenset({"pinpoint", "end_user_messaging"})
+#: The set-up checks of connectors whose receipts depend on the set-up at the provider.
+RECEIPT_CHECKS = frozenset({"pinpoint", "end_user_messaging"})
 
 _encode = msgspec.json.Encoder().encode
 _report = msgspec.json.Decoder(Report)
 
 
 class ConnectionDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner of a connection decides about it."""
+    """The settings of a connection."""
 
     name: str
-    #: Every field of the connector, secrets in the clear.
+    #: Every field of the connector, with secrets decrypted.
     config: dict[str, Any]
-    #: None: behind all others of its channel.
+    #: None: after all others of its channel.
     position: int | None = None
-    #: None, here and below: what the connector says.
+    #: None, here and below: the value of the connector.
     per_second: float | None = None
     concurrency: int | None = None
     validity_s: int | None = None
@@ -46,11 +53,11 @@ class ConnectionDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionRecord(ConnectionDraft, frozen=True, kw_only=True):
-    """A connection with everything that is known of it."""
+    """A connection as stored, with its connector."""
 
     id: int
     workspace_id: int
-    #: None when its definition is gone or cannot be read any more.
+    #: None if its definition is missing or no longer valid.
     connector: Connector | None
     connector_name: str
     channel: str
@@ -67,59 +74,62 @@ class ConnectionRecord(ConnectionDraft, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> Connector:
-        """The connector; Conflict when there is none."""
+        """Return the connector; raise Conflict if there is none."""
         if self.connector is None:
             raise Conflict(
-                f"The connector {self.connector_name!r} of this connection is gone or cannot be read; add it again "
-                "with POST /v1/connectors.",
+                f"The definition of the connector {self.connector_name!r} is missing or not valid. Add it again with "
+                "POST /v1/connectors.",
                 code="connector_missing",
             )
         return self.connector
 
 
 def check_draft(draft: ConnectionDraft, connector: Connector, data_centers: Mapping[str, str]) -> ConnectionDraft:
-    """The draft as it is kept; Invalid with the first thing that is wrong with it."""
+    """Return the draft in its stored form; raise Invalid for the first field that is not valid."""
     name = draft.name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Invalid(
-            f"The name of a connection has 1 to {LONGEST_NAME} characters that can be seen.",
+            f"The name of a connection must have 1 to {LONGEST_NAME} printable characters.",
             code="invalid_name",
             field="name",
         )
     if draft.data_center is not None and draft.data_center not in data_centers:
         raise Invalid(
-            f"There is no data center {draft.data_center[:40]!r}; there are {', '.join(data_centers)}.",
+            f"Unknown data center {draft.data_center[:40]!r}. Allowed are {', '.join(data_centers)}.",
             code="unknown_data_center",
             field="data_center",
         )
     return msgspec.structs.replace(draft, name=name, config=check_config(connector, draft.config))
 
 
-def merge_config(account: ConnectionRecord, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with what is given put in: what is left out stays, null takes a value back."""
-    return complete(account.usable, account.config) | dict(given)
+def merge_config(connection: ConnectionRecord, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the given fields replaced; null removes a value."""
+    return complete(connection.usable, connection.config) | dict(given)
 
 
 def make_receipts_key() -> str:
-    """A new key for receipts, as Firehose takes it."""
+    """Return a new access key for receipts, in a form that Firehose accepts."""
     return f"wpr_{secrets.token_urlsafe(KEY_BYTES)}"
 
 
-async def prove(
+async def run_setup_check(
     outbound: Outbound, connector: Connector, config: dict[str, Any], tracker_url: str, now: int
 ) -> Report | None:
-    """What the connector's set-up checks find, without any secret; None when it has none. It may take a minute."""
+    """Run the set-up checks of a connector, which may take a minute; return None if it has none.
+
+    The report contains no secrets.
+    """
     if not connector.checks:
         return None
     report = await check_setup(outbound, connector, config, tracker_url, now)
     return _redact(report, Masker(secret_values(connector, config)))
 
 
-def require(connector: Connector, report: Report | None) -> None:
-    """Nothing when a connection may be stored; Invalid with the step that stopped it otherwise.
+def require_passed(connector: Connector, report: Report | None) -> None:
+    """Raise Invalid, with the step that decided it, unless a connection with this report may be stored.
 
-    `setup_check_failed` says that it would not work, `setup_not_verified` that nobody could tell; the latter only of
-    connectors whose receipts depend on what is set up at the provider. Of others the first message tells.
+    The code is `setup_check_failed` if a check failed, and `setup_not_verified` if the set-up could not be verified.
+    The latter applies only to connectors with RECEIPT_CHECKS; with others, the first message shows whether it works.
     """
     if report is None:
         return
@@ -127,10 +137,10 @@ def require(connector: Connector, report: Report | None) -> None:
         number = f"Set-up code {check.setup_code}: " if check.setup_code else ""
         detail = f"{number}{check.meaning or check.detail or check.name} Nothing was stored."
         raise Invalid(detail, code="setup_check_failed", **_extra(check))
-    if VITAL_CHECKS.intersection(connector.checks) and (check := report.unverified) is not None:
+    if RECEIPT_CHECKS.intersection(connector.checks) and (check := report.unverified) is not None:
         raise Invalid(
-            f"The set-up could not be checked ({check.call}: {check.detail}). That says nothing against it. Try again, "
-            "or send `skip_check: true` to store the connection as it is. Nothing was stored.",
+            f"The set-up could not be verified ({check.call}: {check.detail}). It may be correct. Retry, or send "
+            "`skip_check: true` to store the connection without a check. Nothing was stored.",
             code="setup_not_verified",
             **_extra(check),
         )
@@ -158,16 +168,16 @@ async def create_connection(
     report: Report | None,
     now: int,
 ) -> ConnectionRecord:
-    """A new connection, enabled, for a checked draft; what the set-up check found is kept with it.
+    """Create an enabled connection from a checked draft, and store the report with it.
 
-    Conflict (code `connector_changed`) when the connector is no longer the one that the draft was checked against.
+    Raises Conflict (code `connector_changed`) if the connector has changed since the draft was checked.
     """
-    # First of all, so that of two at the same time the second one sees the first.
+    # First, so that the second of two concurrent transactions sees the changes of the first.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     if await find_connector(tx, workspace_id, connector.name) != connector:
         raise Conflict(
             f"The definition of the connector {connector.name!r} changed while the connection was being checked. "
-            "Nothing was stored; send the connection again.",
+            "Nothing was stored. Send the request again.",
             code="connector_changed",
         )
     await check_name(tx, workspace_id, draft.name)
@@ -186,104 +196,103 @@ async def create_connection(
         now=now,
         **_columns(msgspec.structs.replace(draft, position=position), connector, encryption),
     )
-    await keep_report(tx, workspace_id, id_, report, now)
+    await store_report(tx, workspace_id, id_, report, now)
     return await find_connection(tx, encryption, workspace_id, id_)
 
 
-def changed_meanwhile() -> Conflict:
-    """The error for a change that was checked against what is no longer so."""
+def conflicting_change() -> Conflict:
+    """Return the error for an update of a connection that another request has changed during the check."""
     return Conflict(
-        "Somebody changed this connection while the change was being checked; look at it and send yours again.",
+        "Another request changed this connection while the update was being checked. Get it and update it again.",
         code="connection_changed",
     )
 
 
 async def check_name(tx: Tx, workspace_id: int, name: str, own_id: int | None = None) -> None:
-    """Nothing when a connection may have this name, and there is room for a new one; Conflict otherwise."""
+    """Raise Conflict if the name is in use, or if a new connection would exceed the limit."""
     names = await tx.rows("connections.names", workspace_id=workspace_id)
     if own_id is None and len(names) >= MOST_CONNECTIONS:
         raise Conflict(
-            f"A workspace has at most {MOST_CONNECTIONS} connections; delete one first.", code="too_many_connections"
+            f"A workspace can have at most {MOST_CONNECTIONS} connections. Delete one first.",
+            code="too_many_connections",
         )
     if any(id_ != own_id and known == name for id_, known in names):
-        raise Conflict(
-            f"There is a connection named {name!r} already; people tell them apart by their names.", code="name_taken"
-        )
+        raise Conflict(f"A connection named {name!r} already exists. Choose another name.", code="name_taken")
 
 
 async def find_connection(tx: Tx, encryption: Encryption, workspace_id: int, id_: int) -> ConnectionRecord:
-    """A connection of a workspace; NotFound for any other."""
+    """Return a connection of a workspace; raise NotFound for any other id."""
     records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
     if not records:
-        raise absent()
-    return (await _open_accounts(tx, encryption, workspace_id, records))[0]
+        raise no_such_connection()
+    return (await _read_records(tx, encryption, workspace_id, records))[0]
 
 
 async def list_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, before: int, n: int
 ) -> list[ConnectionRecord]:
-    """Connections, newest first."""
+    """Return a page of connections, newest first."""
     records = await tx.records("connections.list", workspace_id=workspace_id, before=before, n=n)
-    return await _open_accounts(tx, encryption, workspace_id, records)
+    return await _read_records(tx, encryption, workspace_id, records)
 
 
 async def change_connection(
     tx: Tx,
     encryption: Encryption,
-    account: ConnectionRecord,
+    connection: ConnectionRecord,
     draft: ConnectionDraft,
     report: Report | None,
     now: int,
     *,
     fixed: bool,
 ) -> ConnectionRecord:
-    """The connection as a checked draft has it; one that is paused goes on where it is fixed."""
-    await tx.run("configurations.touch", area="providers", workspace_id=account.workspace_id)
-    await check_name(tx, account.workspace_id, draft.name, account.id)
-    values = _columns(draft, account.usable, encryption)
-    await tx.run("connections.change", workspace_id=account.workspace_id, id=account.id, now=now, **values)
-    await keep_report(tx, account.workspace_id, account.id, report, now)
-    if fixed and account.status == "paused":
-        await move_connection(tx, account.workspace_id, account.id, "enabled", now)
-    return await find_connection(tx, encryption, account.workspace_id, account.id)
+    """Apply a checked draft to a connection, and return it; with `fixed`, a paused connection is enabled."""
+    await tx.run("configurations.touch", area="providers", workspace_id=connection.workspace_id)
+    await check_name(tx, connection.workspace_id, draft.name, connection.id)
+    values = _columns(draft, connection.usable, encryption)
+    await tx.run("connections.change", workspace_id=connection.workspace_id, id=connection.id, now=now, **values)
+    await store_report(tx, connection.workspace_id, connection.id, report, now)
+    if fixed and connection.status == "paused":
+        await move_connection(tx, connection.workspace_id, connection.id, "enabled", now)
+    return await find_connection(tx, encryption, connection.workspace_id, connection.id)
 
 
-async def keep_report(tx: Tx, workspace_id: int, id_: int, report: Report | None, now: int) -> None:
-    """Keep what a set-up check found, if there was one."""
+async def store_report(tx: Tx, workspace_id: int, id_: int, report: Report | None, now: int) -> None:
+    """Store the report of a set-up check, if there is one."""
     if report is not None:
         text = _encode(report).decode()
         await tx.run("connections.set_check", workspace_id=workspace_id, id=id_, report=text, now=now)
 
 
-async def settle_check(
+async def apply_check(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, version: int, report: Report, now: int
 ) -> ConnectionRecord:
-    """The connection with what a check found; one that is paused and was found sound goes on.
+    """Store the report of a check, and enable a paused connection that passed; return the connection.
 
-    Does nothing to a connection that was changed since the version that was checked.
+    A connection that has changed since the checked version stays as it is.
     """
-    account = await find_connection(tx, encryption, workspace_id, id_)
-    if account.version != version:
-        return account
-    await keep_report(tx, workspace_id, id_, report, now)
-    if passed(report) and account.status == "paused":
+    connection = await find_connection(tx, encryption, workspace_id, id_)
+    if connection.version != version:
+        return connection
+    await store_report(tx, workspace_id, id_, report, now)
+    if passed(report) and connection.status == "paused":
         await move_connection(tx, workspace_id, id_, "enabled", now, version=version)
     return await find_connection(tx, encryption, workspace_id, id_)
 
 
 def passed(report: Report | None) -> bool:
-    """Whether a check found the set-up to be sound."""
+    """Return whether a check passed, perhaps with warnings."""
     return report is not None and report.result in (Result.OK, Result.WARNING)
 
 
 async def switch_connection(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, enabled: bool, now: int
 ) -> ConnectionRecord:
-    """The connection, enabled or disabled by its owner; nothing changes when it is so already."""
-    account = await find_connection(tx, encryption, workspace_id, id_)
+    """Enable or disable a connection by request of its owner, and return it."""
+    connection = await find_connection(tx, encryption, workspace_id, id_)
     if enabled:
-        # Without a connector, or something that it needs, every message would fail.
-        check_config(account.usable, account.config)
+        # Without a connector or a required field, every message would fail.
+        check_config(connection.usable, connection.config)
         await move_connection(tx, workspace_id, id_, "enabled", now)
     else:
         await move_connection(tx, workspace_id, id_, "disabled", now, reason="by_owner")
@@ -291,22 +300,22 @@ async def switch_connection(
 
 
 async def delete_connection(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
-    """Delete a connection and its secrets; what is queued for it goes to others of its channel, or fails."""
+    """Delete a connection and its secrets. Its queued messages move to other connections of the channel, or fail."""
     if not await tx.run("connections.delete", workspace_id=workspace_id, id=id_, now=now):
-        raise absent()
+        raise no_such_connection()
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
 
 
 async def rotate_receipts_key(
     tx: Tx, encryption: Encryption, workspace_id: int, id_: int, key: str, now: int
 ) -> ConnectionRecord:
-    """The connection with a new key for receipts; the one before it ends at once."""
+    """Replace the access key for receipts, and return the connection; the old key becomes invalid immediately."""
     changed = await tx.run(
         "connections.set_key", workspace_id=workspace_id, id=id_, hash=receipts_key_hash(key), now=now
     )
     if not changed:
-        raise absent()
-    # What others remember of keys is forgotten with their connections.
+        raise no_such_connection()
+    # Other processes drop their cached keys when they reload the connections.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     return await find_connection(tx, encryption, workspace_id, id_)
 
@@ -314,7 +323,7 @@ async def rotate_receipts_key(
 async def order_connections(
     tx: Tx, encryption: Encryption, workspace_id: int, channel: str, ids: list[int], now: int
 ) -> list[ConnectionRecord]:
-    """The connections of a channel in their new order: those named, then the others as they were."""
+    """Order the connections of a channel: the given ones first, then the others as before; return all of them."""
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     present = {
         id_: position
@@ -322,8 +331,8 @@ async def order_connections(
     }
     if unknown := [id_ for id_ in ids if id_ not in present]:
         raise NotFound(
-            f"{len(unknown)} of these are no connections for {channel} in this workspace; GET /v1/connections lists "
-            "them.",
+            f"{len(unknown)} of these ids are not {channel} connections of this workspace. GET /v1/connections lists "
+            "all connections.",
             code="unknown_connection",
         )
     named = dict.fromkeys(ids)
@@ -334,7 +343,7 @@ async def order_connections(
     return [await find_connection(tx, encryption, workspace_id, id_) for id_ in order]
 
 
-async def _open_accounts(
+async def _read_records(
     tx: Tx, encryption: Encryption, workspace_id: int, records: list[dict[str, Any]]
 ) -> list[ConnectionRecord]:
     connectors: dict[str, Connector | None] = {}
@@ -342,12 +351,12 @@ async def _open_accounts(
         try:
             connectors[name] = await find_connector(tx, workspace_id, name)
         except Error:
-            # Shown as it is, so that somebody can do something about it.
+            # The connection is returned without a connector, so that its owner can correct it.
             connectors[name] = None
-    return [_open_account(record, connectors[record["connector"]], encryption) for record in records]
+    return [_read_record(record, connectors[record["connector"]], encryption) for record in records]
 
 
-def _open_account(record: dict[str, Any], connector: Connector | None, encryption: Encryption) -> ConnectionRecord:
+def _read_record(record: dict[str, Any], connector: Connector | None, encryption: Encryption) -> ConnectionRecord:
     config = open_config(record, encryption)
     return ConnectionRecord(
         **{name: record[name] for name in _PLAIN},
@@ -365,7 +374,7 @@ def _read_report(text: str | None) -> Report | None:
     try:
         return None if text is None else _report.decode(text)
     except msgspec.DecodeError:
-        # Another version of Waypost wrote it; the next check says it anew.
+        # Written by another version of Waypost; the next check replaces it.
         return None
 
 
@@ -386,10 +395,10 @@ def _columns(draft: ConnectionDraft, connector: Connector, encryption: Encryptio
 
 
 def _redact(report: Report, masker: Masker) -> Report:
-    """Return the report without the secrets that a provider may repeat in its words."""
+    """Return the report without the secrets that a provider may repeat in its texts."""
 
-    def mask(words: str | None) -> str | None:
-        return words and masker.mask(words)
+    def mask(text: str | None) -> str | None:
+        return text and masker.mask(text)
 
     checks = tuple(
         msgspec.structs.replace(check, detail=mask(check.detail), error=mask(check.error)) for check in report.checks

@@ -40,5 +40,6 @@ async def find_connector(tx: Tx, workspace_id: int, name: str) -> Connector:
     if (found := shipped().get(name)) is not None:
         return found
     raise NotFound(
-        f"There is no connector {name[:64]!r}; GET /v1/connectors lists those there are.", code="unknown_connector"
+        f"The connector {name[:64]!r} does not exist. GET /v1/connectors lists all connectors.",
+        code="unknown_connector",
     )

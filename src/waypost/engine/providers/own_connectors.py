@@ -1,4 +1,4 @@
-"""Connectors that a workspace added itself: kept as the TOML that describes them."""
+"""Manage the connectors that workspaces add, which are stored as TOML."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ from waypost.storage.database import Tx
 
 log = structlog.get_logger()
 
-#: Why a connection is paused that lacks what a new definition of its connector needs.
+#: The reason of a connection that is paused because it lacks a field required by a new definition of its connector.
 REDEFINED = "definition_changed"
-#: Connectors that a workspace may add.
+#: The most connectors that a workspace can add.
 MOST_CONNECTORS = 100
 
 
@@ -33,34 +33,35 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_definition(definition: str) -> Connector:
-    """The connector that a workspace wants to add; Invalid (code `invalid_connector`) with line and reason."""
+    """Parse the definition of a connector to add; raise Invalid (code `invalid_connector`) with line and reason."""
     return parse_own_connector(definition, "the definition")
 
 
 async def save_definition(
     tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, definition: str, now: int
 ) -> Own:
-    """The connector, added or put in the place of the workspace's own one of the same name.
+    """Add a connector, or replace the workspace's own connector of the same name; return it.
 
-    The connections that are made with it use the new definition at once; one that lacks something that it needs is
-    paused, and one that was paused for this reason and has all again resumes. Conflict when there are too many (code
-    `too_many_connectors`), or when connections exist and the channel is another (code `connector_in_use`).
+    Its connections use the new definition immediately. A connection that lacks a required field is paused; one that was
+    paused for this reason and now has all fields is enabled. Raises Conflict if there are too many connectors (code
+    `too_many_connectors`), or if connections exist and the channel would change (code `connector_in_use`).
     """
     connector = read_definition(definition)
     name = connector.name
-    # First of all, so that a connection which is made at the same time is either seen here, or sees the definition.
+    # First, so that a concurrent transaction that creates a connection is visible here, or sees the new definition.
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
         counted = await tx.row("connectors.count", workspace_id=workspace_id)
         if counted is not None and counted[0] >= MOST_CONNECTORS:
             raise Conflict(
-                f"A workspace adds at most {MOST_CONNECTORS} connectors; delete one first.", code="too_many_connectors"
+                f"A workspace can add at most {MOST_CONNECTORS} connectors. Delete one first.",
+                code="too_many_connectors",
             )
     used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
     if any(channel != connector.channel for channel, _ in used):
         raise Conflict(
-            f"Connections are made with {name!r} for the channel {used[0][0]!r}; give this one another name.",
+            f"Connections use {name!r} for the channel {used[0][0]!r}. Give this connector another name.",
             code="connector_in_use",
         )
     await tx.run("connectors.put", workspace_id=workspace_id, name=name, definition=definition, now=now)
@@ -70,20 +71,22 @@ async def save_definition(
 
 
 async def list_own(tx: Tx, workspace_id: int) -> list[Own]:
-    """The connectors that the workspace added, by name; one that this version cannot read is logged and left out."""
+    """Return the workspace's own connectors by name; definitions that are not valid in this version are logged."""
     found = []
     for name, definition, created_at, updated_at in await tx.rows("connectors.list", workspace_id=workspace_id):
         try:
             connector = read_own(definition, name)
         except Invalid as error:
-            log.warning("a connector cannot be read", action="connector_unreadable", name=name, error=error.detail)
+            log.warning(
+                "a connector definition is not valid", action="connector_unreadable", name=name, error=error.detail
+            )
             continue
         found.append(Own(connector=connector, definition=definition, created_at=created_at, updated_at=updated_at))
     return found
 
 
 async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
-    """The workspace's own connector of this name, if it has one."""
+    """Return the workspace's own connector of this name, or None."""
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
         return None
@@ -91,19 +94,21 @@ async def find_own(tx: Tx, workspace_id: int, name: str) -> Own | None:
 
 
 async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, name: str, now: int) -> None:
-    """Forget one of the workspace's own.
+    """Delete one of the workspace's own connectors.
 
-    NotFound (code `unknown_connector`) when it has none of this name. Conflict (code `connector_in_use`) while
-    connections are made with it, unless the connector of the same name that comes with Waypost takes its place.
+    Raises NotFound (code `unknown_connector`) if it does not exist, and Conflict (code `connector_in_use`) if it has
+    connections, unless a built-in connector of the same name replaces it.
     """
     await tx.run("configurations.touch", area="providers", workspace_id=workspace_id)
     row = await tx.row("connectors.get", workspace_id=workspace_id, name=name)
     if row is None:
-        raise NotFound(f"This workspace did not add a connector {name[:64]!r}.", code="unknown_connector")
+        raise NotFound(
+            f"The connector {name[:64]!r} is not one of this workspace's own connectors.", code="unknown_connector"
+        )
     used = await tx.rows("connectors.connections", workspace_id=workspace_id, name=name)
     if used and name not in shipped():
         count = sum(number for _, number in used)
-        raise Conflict(f"{count} connections are made with {name!r}; delete them first.", code="connector_in_use")
+        raise Conflict(f"{count} connections use {name!r}. Delete them first.", code="connector_in_use")
     await tx.run("connectors.delete", workspace_id=workspace_id, name=name)
     if used:
         await _adopt(tx, ids, encryption, workspace_id, shipped()[name], now)
@@ -111,25 +116,25 @@ async def delete_definition(tx: Tx, ids: Ids, encryption: Encryption, workspace_
 
 
 async def _adopt(tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, connector: Connector, now: int) -> None:
-    """Pause the connections that lack what a connector needs from now on; resume those that have all again."""
-    lacking: dict[str, list[dict[str, Any]]] = {}
-    whole: list[int] = []
+    """Pause the connections that lack a required field of a new definition; enable those that now have all fields."""
+    incomplete: dict[str, list[dict[str, Any]]] = {}
+    complete_again: list[int] = []
     for record in await tx.records("connections.of_connector", workspace_id=workspace_id, name=connector.name):
         try:
             check_config(connector, complete(connector, open_config(record, encryption)))
         except Invalid as error:
             if record["status"] == "enabled":
-                lacking.setdefault(error.detail, []).append(record)
+                incomplete.setdefault(error.detail, []).append(record)
         else:
             if record["status"] == "paused" and record["status_reason"] in (REDEFINED, UNREADABLE):
-                whole.append(record["id"])
-    # One statement for each thing that is missing, however many connections lack it.
-    for detail, records in lacking.items():
+                complete_again.append(record["id"])
+    # One statement per missing field, however many connections lack it.
+    for detail, records in incomplete.items():
         await _move(tx, workspace_id, [record["id"] for record in records], "paused", REDEFINED, detail, now)
         rows = [paused_notice(ids.one(now), record, detail, now, cause="redefined") for record in records]
         await tx.insert("notices.add", rows)
-    if whole:
-        await _move(tx, workspace_id, whole, "enabled", None, None, now)
+    if complete_again:
+        await _move(tx, workspace_id, complete_again, "enabled", None, None, now)
 
 
 async def _move(

@@ -1,8 +1,8 @@
-"""Connections as the engine uses them: read once, kept in memory, and paused when somebody has to mend them.
+"""The connections that a process sends through: loaded into memory, and paused until an operator corrects them.
 
    ┌── refused by its provider ──▶ paused ──────────┐
    │                                 │              │
-enabled ◀── mended: enabled, ────────┘              │
+enabled ◀── corrected: enabled, ─────┘              │
  │   ▲      new credentials, a passed check         │ by its owner
  │   └──── enabled by its owner ── disabled ◀───────┤
  └──────────────────────────────────────────────────┘
@@ -29,21 +29,21 @@ from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
-#: The data center that is always there: this server's public URL, unless the setting says another.
+#: The data center that always exists: the public URL of this server, unless the settings define another.
 GLOBAL = "global"
 TRACKER_PATH = "/tracking/amazon-pinpoint-events"
-#: Why a connection is paused whose connector is gone or cannot be read.
+#: The reason of a connection that is paused because the definition of its connector is missing or not valid.
 UNREADABLE = "definition_unreadable"
-#: From where a connection may come to a status.
+#: The statuses from which a connection can change to a status.
 SOURCES = {
     "enabled": ("paused", "disabled"),
     "paused": ("enabled",),
     "disabled": ("enabled", "paused"),
 }
-#: For so long it is remembered whose a key for receipts is, or that it is nobody's; likewise ids that are not there.
-REMEMBERED = 5 * SECOND
-#: Keys and ids that are remembered at most.
-MOST_REMEMBERED = 10_000
+#: How long look-ups of receipt keys and of unknown ids are cached, misses included.
+CACHED = 5 * SECOND
+#: The most keys, and the most ids, that are cached.
+MOST_CACHED = 10_000
 #: Firehose's own limit for access keys.
 LONGEST_KEY = 4096
 LONGEST_ERROR = 500
@@ -56,12 +56,12 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
     version: int
     connections: dict[int, Connection]
-    #: The enabled ones of each channel, in the order in which they are tried.
+    #: The enabled connections of each channel, in the order in which they are tried.
     order: dict[str, list[Connection]]
 
 
 class ConnectionRegistry:
-    """All connections but deleted ones, in memory; what changes elsewhere is known after the next `refresh`."""
+    """All connections except deleted ones, in memory. `refresh` loads the changes of other processes."""
 
     def __init__(self, database: Database, encryption: Encryption, data_centers: Mapping[str, str]) -> None:
         self._database = database
@@ -70,20 +70,17 @@ class ConnectionRegistry:
         self.data_centers = dict(data_centers)
         self._snapshots: dict[int, _Snapshot] = {}
         self._by_number: dict[int, Connection] = {}
-        #: By digest of a key: whose it is, and until when that is believed.
+        #: By digest of a key: its workspace and connection, and until when they are cached.
         self._keys: dict[str, tuple[tuple[int, int] | None, int]] = {}
-        #: Ids that are nobody's, and until when that is believed.
+        #: Unknown ids, and until when they are cached.
         self._absent: dict[int, int] = {}
-        #: Enabled connections whose connector cannot be read: their workspace and version, and why.
+        #: Enabled connections without a valid connector: workspace, version and error.
         self._unreadable: dict[int, tuple[int, int, str]] = {}
-        #: How those fare that this process sends through.
+        #: The circuit breakers of the connections that this process sends through.
         self._health: dict[int, CircuitBreaker] = {}
 
     async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
-        """Read again the connections of workspaces that changed, of all workspaces when none are given.
-
-        One small query when nothing changed.
-        """
+        """Reload the connections of these workspaces, or of all, that have changed; a small query if none has."""
         given = None if workspaces is None else list(workspaces)
         for id_, snapshot in (await self._database.read(self._load, given)).items():
             before = self._snapshots.get(id_)
@@ -98,45 +95,45 @@ class ConnectionRegistry:
             self._absent.clear()
 
     async def pause_unreadable(self, ids: Ids, now: int) -> None:
-        """Pause the connections whose connector cannot be read, and say so to whoever runs them."""
-        for id_, (workspace_id, version, words) in list(self._unreadable.items()):
+        """Pause the connections without a valid connector, and notify their operators."""
+        for id_, (workspace_id, version, error) in list(self._unreadable.items()):
             await self._database.transact(
-                pause_connection, workspace_id, id_, version, UNREADABLE, words, ids.one(now), now, cause="unreadable"
+                pause_connection, workspace_id, id_, version, UNREADABLE, error, ids.one(now), now, cause="unreadable"
             )
             self._unreadable.pop(id_, None)
 
     async def load_all(self) -> None:
-        """Read the connections of every workspace; at the start, so that a wrong secret key is found out then."""
+        """Load the connections of all workspaces. Called at the start, so that a wrong secret key is detected then."""
         await self.refresh()
 
     def get(self, workspace_id: int, connection_id: int) -> Connection | None:
-        """A connection of this workspace."""
+        """Return a loaded connection of this workspace, or None."""
         found = self._by_number.get(connection_id)
         return found if found is not None and found.workspace_id == workspace_id else None
 
     def by_number(self, connection_id: int) -> Connection | None:
-        """A connection of any workspace."""
+        """Return a loaded connection of any workspace, or None."""
         return self._by_number.get(connection_id)
 
     def same_account(self, one: int, other: int) -> bool:
-        """Whether two connections belong to the same account at a provider, in the same workspace."""
+        """Return whether two connections belong to the same account at a provider, in the same workspace."""
         first, second = self._by_number.get(one), self._by_number.get(other)
         return first is not None and second is not None and same_account(first, second)
 
     def for_channel(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The enabled connections of a channel in the order in which they are tried; not to be changed."""
+        """Return the enabled connections of a channel in the order in which they are tried. Do not modify the list."""
         snapshot = self._snapshots.get(workspace_id)
         return snapshot.order.get(channel, []) if snapshot else []
 
     def note(self, connection: Connection, verdicts: list[Verdict], now: int, base_s: float) -> None:
-        """Take note of what a call came to; a connection that takes nothing, again and again, is spared for a while."""
+        """Record the result of a call in the circuit breaker of its connection."""
         if connection.id not in self._by_number:
-            # It was deleted while the call was under way: nothing is sent through it any more.
+            # The connection was deleted during the call.
             return
         health = self._health.setdefault(connection.id, CircuitBreaker())
         if note(health, failure_of(verdicts), now, base_s):
             log.warning(
-                "a connection takes nothing",
+                "calls through a connection fail repeatedly",
                 action="connection_failing",
                 connection=public("con", connection.id),
                 reason=health.reason,
@@ -144,20 +141,20 @@ class ConnectionRegistry:
             )
 
     def health(self, connection_id: int) -> CircuitBreaker:
-        """How a connection fares, as far as this process has seen."""
+        """Return the circuit breaker of a connection in this process."""
         return self._health.get(connection_id) or CircuitBreaker()
 
     def failing(self, connection_id: int) -> bool:
-        """Whether a connection took nothing lately, so that another one should be used where there is one."""
+        """Return whether the circuit of a connection is open, so that another one should be used if possible."""
         return self.health(connection_id).failing(now_us())
 
     def preferred(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The enabled connections of a channel, those that fail last."""
+        """Return the enabled connections of a channel, with failing ones at the end."""
         order = self.for_channel(workspace_id, channel)
         return sorted(order, key=lambda connection: self.failing(connection.id))
 
     def paused(self, workspace_id: int, channel: str) -> list[Connection]:
-        """The connections of a channel that somebody has to mend, in their order."""
+        """Return the paused connections of a channel in their order."""
         found = [
             connection
             for connection in self._by_number.values()
@@ -166,18 +163,18 @@ class ConnectionRegistry:
         return sorted(found, key=lambda connection: (connection.position, connection.id))
 
     def all(self) -> list[Connection]:
-        """Every connection of every workspace."""
+        """Return the connections of all workspaces."""
         return list(self._by_number.values())
 
     async def find(self, workspace_id: int, connection_id: int) -> Connection:
-        """A connection of this workspace, even one that was made a moment ago elsewhere; NotFound for any other."""
+        """Return a connection of this workspace, even one just created elsewhere; raise NotFound for an unknown id."""
         found = await self.by_id(connection_id)
         if found is None or found.workspace_id != workspace_id:
-            raise absent()
+            raise no_such_connection()
         return found
 
     async def by_id(self, connection_id: int) -> Connection | None:
-        """A connection of any workspace; strangers may ask for ids that never were."""
+        """Return a connection of any workspace, or None. Unknown ids are cached, because clients may send any id."""
         if (found := self._by_number.get(connection_id)) is not None:
             return found
         now = now_us()
@@ -186,40 +183,40 @@ class ConnectionRegistry:
         workspace_id = await self._database.read(_workspace_of, connection_id)
         if workspace_id is not None:
             await self.refresh([workspace_id])
-        elif len(self._absent) >= MOST_REMEMBERED:
+        elif len(self._absent) >= MOST_CACHED:
             self._absent.clear()
         if (found := self._by_number.get(connection_id)) is None:
-            self._absent[connection_id] = now + REMEMBERED
+            self._absent[connection_id] = now + CACHED
         return found
 
     async def by_receipts_key(self, key: str) -> tuple[int, int] | None:
-        """The workspace and the connection that a key for receipts belongs to."""
+        """Return the workspace and the connection of an access key for receipts, or None."""
         if not key or len(key) > LONGEST_KEY:
             return None
         hash_, now = receipts_key_hash(key), now_us()
         known = self._keys.get(hash_)
         if known is not None and known[1] > now:
             return known[0]
-        found = await self._database.read(_holder_of, hash_)
-        if len(self._keys) >= MOST_REMEMBERED:
+        found = await self._database.read(_connection_of_key, hash_)
+        if len(self._keys) >= MOST_CACHED:
             self._keys.clear()
-        self._keys[hash_] = (found, now + REMEMBERED)
+        self._keys[hash_] = (found, now + CACHED)
         return found
 
     def center_url(self, data_center: str | None) -> str:
-        """The public URL of a data center; of the global one where none is named, or one that is not there any more."""
+        """Return the public URL of a data center; that of the global one if it is None or no longer exists."""
         return self.data_centers.get(data_center or GLOBAL) or self.data_centers[GLOBAL]
 
     def tracker_url(self, data_center: str | None) -> str:
-        """Where Firehose sends the receipts of connections with this data center."""
+        """Return the URL to which Firehose sends the receipts of connections with this data center."""
         return self.center_url(data_center) + TRACKER_PATH
 
     def callback_url(self, connection: Connection) -> str:
-        """Where a connection's provider sends its receipts, unless it is AWS."""
+        """Return the URL to which the provider of a connection sends receipts, except AWS."""
         return self.receipts_url(connection.id, connection.data_center)
 
     def receipts_url(self, connection_id: int, data_center: str | None) -> str:
-        """The same for a connection by its id."""
+        """Return the callback URL for the id and the data center of a connection."""
         return f"{self.center_url(data_center)}/receipts/{public('con', connection_id)}"
 
     async def _load(self, tx: Tx, workspaces: list[int] | None) -> dict[int, _Snapshot]:
@@ -235,7 +232,7 @@ class ConnectionRegistry:
         for record in await tx.records("connections.of_workspaces", ids=list(stale)):
             workspace_id, id_ = record["workspace_id"], record["id"]
             before = self.get(workspace_id, id_)
-            # Opening secrets is slow; a connection that did not change is not opened again.
+            # Decryption is slow, so the secrets of an unchanged connection are not decrypted again.
             if before is None or before.version != record["version"]:
                 try:
                     connector = await find_connector(tx, workspace_id, record["connector"])
@@ -263,11 +260,10 @@ def _order(connections: dict[int, Connection]) -> dict[str, list[Connection]]:
 
 
 def failure_of(verdicts: list[Verdict]) -> tuple[str | None, str | None] | None:
-    """Why a call failed, as reason and detail; None when it did not.
+    """Return reason and detail of a failed call, or None if it did not fail.
 
-    It failed when all of its messages were surely not taken, or the provider answered with an error of its own (5xx):
-    in an outage the rest of the queue must not become `unknown` as well. A provider that refuses a number, or does not
-    answer, is there.
+    A call failed if the provider certainly accepted none of its messages, or responded with 5xx: during an outage the
+    rest of the queue must not become `unknown` as well. A refused number, or a missing response, is not an outage.
     """
     if not all(verdict.outcome is SendOutcome.RETRY or _is_outage(verdict) for verdict in verdicts):
         return None
@@ -279,25 +275,25 @@ def _is_outage(verdict: Verdict) -> bool:
 
 
 def receipts_key_hash(key: str) -> str:
-    """What is kept of a key for receipts. It is random and long, so a plain digest cannot be turned back."""
+    """Return the stored digest of an access key for receipts. The key is long and random, so a digest needs no salt."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def absent() -> NotFound:
-    """The error for a connection that is not there, or is somebody else's."""
+def no_such_connection() -> NotFound:
+    """Return the error for a connection that does not exist in the workspace."""
     return NotFound(
-        "There is no such connection in this workspace; GET /v1/connections lists those there are.",
+        "The connection does not exist in this workspace. GET /v1/connections lists all connections.",
         code="unknown_connection",
     )
 
 
 def open_config(record: dict[str, Any], encryption: Encryption) -> dict[str, Any]:
-    """The fields in a row of `connections`, secrets in the clear."""
+    """Return the configuration in a row of `connections`, with secrets decrypted."""
     return _object.decode(record["config"]) | _object.decode(encryption.decrypt(record["secrets"]))
 
 
 def complete(connector: Connector, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field of a connector with what is given for it; a definition may have got fields since that was checked."""
+    """Return the value of every field of a connector; its definition may have got new fields since the last check."""
     empty: dict[str, Any] = {"text": "", "choice": "", "boolean": False, "number": None}
     return {
         field.name: given[field.name]
@@ -318,7 +314,7 @@ def _open(record: dict[str, Any], connector: Connector, encryption: Encryption) 
         config=complete(connector, open_config(record, encryption)),
         status=record["status"],
         position=record["position"],
-        # The connector's limit is what providers grant at first; whoever was granted more says so.
+        # The connector has the initial limit of the provider; a connection can have a higher one.
         per_second=record["per_second"] or connector.per_second,
         concurrency=record["concurrency"] or connector.concurrency,
         validity_s=record["validity_s"] or connector.validity_s,
@@ -338,9 +334,9 @@ async def move_connection(
     error: str | None = None,
     version: int | None = None,
 ) -> bool:
-    """Bring a connection to a status; whether it came to it now.
+    """Change the status of a connection; return whether it changed.
 
-    With a version, only the connection at that version moves.
+    With a version, change it only if the connection still has that version.
     """
     moved = await tx.run(
         "connections.move",
@@ -364,23 +360,23 @@ async def pause_connection(
     id_: int,
     version: int,
     reason: str,
-    words: str,
+    detail: str,
     notice_id: int,
     now: int,
     *,
     cause: str = "refused",
 ) -> bool:
-    """Pause a connection that cannot be sent through, and say so to whoever runs it; whether it was enabled until now.
+    """Pause a connection that cannot send, and notify its operators; return whether it was enabled before.
 
-    Does nothing when it was changed since the version that was sent with: it may be mended already.
+    A connection that has changed since this version is not paused: it may be corrected already.
     """
-    words = words[:LONGEST_ERROR].replace("\0", "")
+    detail = detail[:LONGEST_ERROR].replace("\0", "")
     moved = await move_connection(
-        tx, workspace_id, id_, "paused", now, reason=reason[:64], error=words, version=version
+        tx, workspace_id, id_, "paused", now, reason=reason[:64], error=detail, version=version
     )
     if moved:
         records = await tx.records("connections.get", workspace_id=workspace_id, id=id_)
-        await tx.insert("notices.add", [paused_notice(notice_id, records[0], words, now, cause=cause)])
+        await tx.insert("notices.add", [paused_notice(notice_id, records[0], detail, now, cause=cause)])
     return moved
 
 
@@ -389,6 +385,6 @@ async def _workspace_of(tx: Tx, connection_id: int) -> int | None:
     return None if row is None else int(row[0])
 
 
-async def _holder_of(tx: Tx, hash_: str) -> tuple[int, int] | None:
+async def _connection_of_key(tx: Tx, hash_: str) -> tuple[int, int] | None:
     row = await tx.row("connections.by_key", hash=hash_)
     return None if row is None else (int(row[0]), int(row[1]))

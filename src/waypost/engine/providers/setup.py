@@ -1,4 +1,4 @@
-"""Asks providers whether a connection is set up so that messages go out and receipts come back."""
+"""Check with the provider that a connection can send messages and gets receipts."""
 
 import asyncio
 import base64
@@ -38,18 +38,18 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request
 from waypost.engine.providers.drivers import aws
 
-#: Tries of one call, the first included, where it came to nothing that says anything.
+#: The most tries of one call whose result is temporary.
 TRIES = 3
-#: The pause before the second try; it doubles before the third.
+#: Seconds before the second try; doubled before the third.
 PAUSE_S = 0.4
-#: Pages of a thousand names that are asked for at most.
+#: The most pages of a thousand stream names that are read.
 MOST_PAGES = 20
-#: Event destinations of a configuration set, which AWS limits to five.
+#: The most event destinations of a configuration set (the limit of AWS).
 MOST_STREAMS = 5
 
 
-class _Inquiry(msgspec.Struct):
-    """What the steps of one check need and find out."""
+class _Run(msgspec.Struct):
+    """One run of the checks: its inputs and its results so far."""
 
     outbound: Outbound
     connector: Connector
@@ -60,15 +60,15 @@ class _Inquiry(msgspec.Struct):
     checks: list[Check] = []
     stream: DeliveryStream | None = None
 
-    async def ask(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> CallResult:
-        """What a call to AWS comes to, tried again where that may change."""
+    async def call(self, target: aws.Target, body: dict[str, Any] | None = None, *path: str) -> CallResult:
+        """Call AWS and return the result; retry if it is temporary."""
         caller = self.tracker_url
-        return await self.patiently(
+        return await self.retry(
             lambda: aws.call(self.outbound, target, self.config, self.now, body, *path, caller=caller)
         )
 
     async def fetch(self, url: str, authorization: str) -> CallResult:
-        """What a GET with this Authorization header comes to, tried again where that may change."""
+        """Send a GET with this Authorization header and return the result; retry if it is temporary."""
         lines = [f"Authorization: {authorization}", "Accept: application/json", aws.NO_CONTENT_TYPE]
         request = Request(url, b"", lines, aws.CALL_TIMEOUT_MS, method="GET", keep=READ_BODY)
 
@@ -76,10 +76,10 @@ class _Inquiry(msgspec.Struct):
             response, _ = await self.outbound.fetch(request)
             return aws.read_answer(response)
 
-        return await self.patiently(get)
+        return await self.retry(get)
 
-    async def patiently(self, make: Callable[[], Awaitable[CallResult]]) -> CallResult:
-        """The first answer that says something, or the last one."""
+    async def retry(self, make: Callable[[], Awaitable[CallResult]]) -> CallResult:
+        """Return the first result that is not temporary, or the last one."""
         called = await make()
         for number in range(TRIES - 1):
             if not is_temporary(called):
@@ -98,64 +98,64 @@ async def check_setup(
     *,
     pause_s: float = PAUSE_S,
 ) -> Report:
-    """Every step of the connector's checks, in order, up to the first that did not pass.
+    """Run the checks of a connector in order, up to the first failure, and report every step.
 
-    `config` has every field of the connector, secrets in the clear; `tracker_url` is where Firehose has to send. Raises
-    nothing for anything that a provider does, and Unavailable when this process is being stopped.
+    `config` has every field of the connector, with secrets decrypted; `tracker_url` is the required destination of
+    Firehose. No response of a provider raises an error; raises Unavailable if this process is shutting down.
     """
-    inquiry = _Inquiry(outbound, connector, config, tracker_url, now, pause_s)
+    run = _Run(outbound, connector, config, tracker_url, now, pause_s)
     for name in connector.checks:
         steps = _STEPS.get(name)
         if steps is None:
-            inquiry.checks.append(unverified(name, "", f"this version of Waypost knows no check named {name!r}"))
+            run.checks.append(unverified(name, "", f"this version of Waypost has no check named {name!r}"))
             break
-        inquiry.checks.extend(await steps(inquiry))
-        if not all(check.ok for check in inquiry.checks):
+        run.checks.extend(await steps(run))
+        if not all(check.ok for check in run.checks):
             break
-    stream = inquiry.stream
+    stream = run.stream
     return Report(
-        checks=tuple(inquiry.checks),
+        checks=tuple(run.checks),
         account_id=stream.account_id if stream else None,
         stream=stream.name if stream else None,
     )
 
 
-async def _check_pinpoint(inquiry: _Inquiry) -> list[Check]:
+async def _check_pinpoint(run: _Run) -> list[Check]:
     call = aws.GET_EVENT_STREAM.name
-    bad = _check_region(PINPOINT, inquiry.config, call)
+    bad = _check_region(PINPOINT, run.config, call)
     if bad is not None:
         return [bad]
-    region, project = inquiry.config["region"], str(inquiry.config["project_id"])
-    called = await inquiry.ask(aws.GET_EVENT_STREAM, None, project)
+    region, project = run.config["region"], str(run.config["project_id"])
+    called = await run.call(aws.GET_EVENT_STREAM, None, project)
     if called.status == 404:
-        app = await inquiry.ask(aws.GET_APP, None, project)
+        app = await run.call(aws.GET_APP, None, project)
         return [judge_missing_stream(app, call, aws.GET_APP.name)]
     found = judge_event_stream(called, region, call)
     if isinstance(found, Check):
         return [found]
-    inquiry.stream = found
-    return [passed("event_stream", call, f"linked to {found.name}"), *await _check_stream(inquiry, PINPOINT, found)]
+    run.stream = found
+    return [passed("event_stream", call, f"linked to {found.name}"), *await _check_stream(run, PINPOINT, found)]
 
 
-async def _check_end_user_messaging(inquiry: _Inquiry) -> list[Check]:
+async def _check_end_user_messaging(run: _Run) -> list[Check]:
     call = aws.DESCRIBE_CONFIGURATION_SETS.name
-    bad = _check_region(END_USER_MESSAGING, inquiry.config, call)
+    bad = _check_region(END_USER_MESSAGING, run.config, call)
     if bad is not None:
         return [bad]
-    wanted = str(inquiry.config.get("configuration_set") or "")
-    if not wanted:
-        detail = "no configuration set is given; without one AWS sends no receipts at all"
+    expected = str(run.config.get("configuration_set") or "")
+    if not expected:
+        detail = "no configuration set is given; without one AWS sends no receipts"
         return [failed(END_USER_MESSAGING, 2002, "configuration_set", call, detail)]
-    called = await inquiry.ask(aws.DESCRIBE_CONFIGURATION_SETS, {"ConfigurationSetNames": [wanted]})
-    found = judge_configuration_set(called, wanted, inquiry.config["region"], call)
+    called = await run.call(aws.DESCRIBE_CONFIGURATION_SETS, {"ConfigurationSetNames": [expected]})
+    found = judge_configuration_set(called, expected, run.config["region"], call)
     if isinstance(found, Check):
         return [found]
     first: list[Check] = []
-    # One destination that brings its events here is enough; others may serve others.
+    # One destination that sends its events here is enough; the others may have other purposes.
     for stream, check in found[:MOST_STREAMS]:
-        checks = [check, *await _check_stream(inquiry, END_USER_MESSAGING, stream)]
+        checks = [check, *await _check_stream(run, END_USER_MESSAGING, stream)]
         if not first or all(step.ok for step in checks):
-            first, inquiry.stream = checks, stream
+            first, run.stream = checks, stream
         if all(step.ok for step in checks):
             break
     return first
@@ -165,31 +165,31 @@ def _check_region(source: ReceiptSource, config: dict[str, Any], call: str) -> C
     region = str(config.get("region") or "")
     if aws.well_formed(region):
         return None
-    detail = f"{region[:60]!r} is not the name of an AWS region; one looks like us-east-1"
+    detail = f"{region[:60]!r} is not the name of an AWS region, such as us-east-1"
     return failed(source, 2001, "region", call, detail, "InvalidRegionError")
 
 
-async def _check_stream(inquiry: _Inquiry, source: ReceiptSource, stream: DeliveryStream) -> list[Check]:
-    """The steps from a stream's name to the URL that it sends to."""
+async def _check_stream(run: _Run, source: ReceiptSource, stream: DeliveryStream) -> list[Check]:
+    """Check a stream, from its existence to the URL to which it sends."""
     call = aws.DESCRIBE_STREAM.name
-    called = await inquiry.ask(aws.DESCRIBE_STREAM, {"DeliveryStreamName": stream.name})
+    called = await run.call(aws.DESCRIBE_STREAM, {"DeliveryStreamName": stream.name})
     if is_denied(called):
-        return [await _look_in_list(inquiry, source, stream, called)]
+        return [await _find_in_list(run, source, stream, called)]
     found = judge_stream(source, called, stream, call)
     if isinstance(found, Check):
         return [found]
-    return [passed("stream", call), *judge_description(source, found, inquiry.tracker_url, call)]
+    return [passed("stream", call), *judge_description(source, found, run.tracker_url, call)]
 
 
-async def _look_in_list(inquiry: _Inquiry, source: ReceiptSource, stream: DeliveryStream, refusal: CallResult) -> Check:
-    """Whether a stream that may not be described is there at all."""
+async def _find_in_list(run: _Run, source: ReceiptSource, stream: DeliveryStream, refusal: CallResult) -> Check:
+    """Check by the list of streams whether a stream exists that the credentials cannot describe."""
     names: list[str] = []
     complete = False
     for _ in range(MOST_PAGES):
-        asked: dict[str, Any] = {"Limit": 1000}
+        body: dict[str, Any] = {"Limit": 1000}
         if names:
-            asked["ExclusiveStartDeliveryStreamName"] = names[-1]
-        called = await inquiry.ask(aws.LIST_STREAMS, asked)
+            body["ExclusiveStartDeliveryStreamName"] = names[-1]
+        called = await run.call(aws.LIST_STREAMS, body)
         page = (called.body or {}).get("DeliveryStreamNames") if succeeded(called) else None
         if not isinstance(page, list):
             break
@@ -201,53 +201,53 @@ async def _look_in_list(inquiry: _Inquiry, source: ReceiptSource, stream: Delive
     return judge_listing(source, stream, names, complete, refusal, aws.DESCRIBE_STREAM.name, aws.LIST_STREAMS.name)
 
 
-async def _check_sendgrid(inquiry: _Inquiry) -> list[Check]:
+async def _check_sendgrid(run: _Run) -> list[Check]:
     call = "GET /v3/scopes"
-    called = await inquiry.fetch(f"{_own_url(inquiry)}/v3/scopes", f"Bearer {inquiry.config.get('api_key', '')}")
+    called = await run.fetch(f"{_own_url(run)}/v3/scopes", f"Bearer {run.config.get('api_key', '')}")
     if called.status in (401, 403):
         steps = (
-            "Make an API key with the right to send mail in SendGrid under Settings > API Keys, and enter it here.",
+            "Create an API key with the permission Mail Send in SendGrid under Settings > API Keys, and enter it here.",
         )
-        return [refused("key", call, "SendGrid does not know this API key, or it was revoked.", steps, called)]
+        return [refused("key", call, "SendGrid refuses this API key: it is not valid or was revoked.", steps, called)]
     scopes = (called.body or {}).get("scopes")
     if not succeeded(called) or not isinstance(scopes, list):
         return [unverified("key", call, describe_call(called), called.error)]
     if "mail.send" not in scopes:
-        steps = ("Give the API key full access to Mail Send, or make one that has it.",)
-        return [passed("key", call), refused("mail_send", call, "The API key may not send mail.", steps)]
+        steps = ("Give the API key full access to Mail Send, or create one that has it.",)
+        return [passed("key", call), refused("mail_send", call, "The API key cannot send email.", steps)]
     return [passed("key", call), passed("mail_send", call)]
 
 
-async def _check_twilio(inquiry: _Inquiry) -> list[Check]:
-    config = inquiry.config
+async def _check_twilio(run: _Run) -> list[Check]:
+    config = run.config
     sid, key = str(config.get("account_sid") or ""), str(config.get("api_key") or "")
     if key:
-        return await _check_twilio_key(inquiry, sid, key)
+        return await _check_twilio_key(run, sid, key)
     call = "GET /2010-04-01/Accounts/{sid}.json"
     path = f"/2010-04-01/Accounts/{quote(sid, safe='')}.json"
-    called = await inquiry.fetch(f"{_own_url(inquiry)}{path}", _basic(sid, config.get("auth_token")))
+    called = await run.fetch(f"{_own_url(run)}{path}", _basic(sid, config.get("auth_token")))
     if called.status in (401, 403, 404):
         steps = ("Copy the Account SID and the Auth Token from the Twilio Console, and enter both here.",)
-        return [refused("account", call, "Twilio does not know this account, or refuses its token.", steps, called)]
+        return [refused("account", call, "Twilio refuses this account or its token.", steps, called)]
     if not succeeded(called) or called.body is None:
         return [unverified("account", call, describe_call(called), called.error)]
     status = str(called.body.get("status") or "active")[:60]
     if status != "active":
-        steps = ("Open the Twilio Console and see why the account is not active.",)
+        steps = ("Find out in the Twilio Console why the account is not active.",)
         return [passed("account", call), refused("status", call, f"The Twilio account is {status}.", steps)]
     return [passed("account", call), passed("status", call)]
 
 
-async def _check_twilio_key(inquiry: _Inquiry, sid: str, key: str) -> list[Check]:
-    """An API key may not look at the account; whether Twilio knows it shows at any other thing it asks for."""
+async def _check_twilio_key(run: _Run, sid: str, key: str) -> list[Check]:
+    """Check an API key with a list of messages, because API keys cannot read the account."""
     call = "GET /2010-04-01/Accounts/{sid}/Messages.json"
     path = f"/2010-04-01/Accounts/{quote(sid, safe='')}/Messages.json?PageSize=1"
-    called = await inquiry.fetch(f"{_own_url(inquiry)}{path}", _basic(key, inquiry.config.get("api_secret")))
+    called = await run.fetch(f"{_own_url(run)}{path}", _basic(key, run.config.get("api_secret")))
     if called.status in (401, 404):
-        steps = ("Make an API key in the Twilio Console, and enter its SID, its secret and the Account SID here.",)
-        return [refused("key", call, "Twilio does not know this API key, or not for this account.", steps, called)]
+        steps = ("Create an API key in the Twilio Console, and enter its SID, its secret and the Account SID here.",)
+        return [refused("key", call, "Twilio refuses this API key for this account.", steps, called)]
     if not succeeded(called):
-        # A restricted key may send and still not read.
+        # A restricted key can send messages without the permission to read them.
         return [unverified("key", call, describe_call(called), called.error)]
     return [passed("key", call)]
 
@@ -256,19 +256,19 @@ def _basic(user: str, password: object) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
 
 
-def _own_url(inquiry: _Inquiry) -> str:
-    """The URL that the connection's calls go to, without a slash at its end."""
-    connector = inquiry.connector
-    own = inquiry.config.get(connector.base_url_field) if connector.base_url_field else None
+def _own_url(run: _Run) -> str:
+    """Return the base URL of the connection's calls, without a trailing slash."""
+    connector = run.connector
+    own = run.config.get(connector.base_url_field) if connector.base_url_field else None
     return str(own or connector.base_url).rstrip("/")
 
 
-_STEPS: dict[str, Callable[[_Inquiry], Awaitable[list[Check]]]] = {
+_STEPS: dict[str, Callable[[_Run], Awaitable[list[Check]]]] = {
     "pinpoint": _check_pinpoint,
     "end_user_messaging": _check_end_user_messaging,
     "sendgrid": _check_sendgrid,
     "twilio": _check_twilio,
 }
 
-#: The names of checks that connectors can ask for.
+#: The names of checks that connectors can use.
 CHECKS = frozenset(_STEPS)

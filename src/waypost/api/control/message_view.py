@@ -1,0 +1,123 @@
+"""The API views of messages and their history."""
+
+from typing import Any
+
+import msgspec
+
+from waypost.clock import id_time, iso
+from waypost.domain.messaging.failure_codes import describe
+from waypost.domain.messaging.status import HistoryEntry
+from waypost.domain.values.ids import public
+
+_content = msgspec.json.Decoder(dict[str, Any])
+_history = msgspec.json.Decoder(list[HistoryEntry])
+
+
+class MessageHistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One entry of the history of a message."""
+
+    status: str | None
+    at: str
+    code: int | None = None
+    reason: str | None = None
+    provider_code: str | None = None
+    detail: str | None = None
+    connection_id: str | None = None
+    #: True if the entry did not change the status: it was late, or contradicts an earlier one.
+    noted: bool = False
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A message with its status and history."""
+
+    id: str
+    channel: str
+    to: str
+    status: str
+    code: int | None
+    #: The name of `code`, and a description of the failure.
+    failure: str | None
+    reason: str | None
+    provider_code: str | None
+    provider_message_id: str | None
+    connection_id: str
+    profile_id: str | None
+    template_id: str | None
+    template_version: int | None
+    campaign: str | None
+    purpose: str
+    metadata: dict[str, Any]
+    test: bool
+    tries: int
+    parts: int | None
+    price: float | None
+    currency: str | None
+    carrier: str | None
+    created_at: str
+    updated_at: str
+    due_at: str | None
+    expires_at: str
+    history: list[MessageHistoryEntry]
+
+
+class MessageDetail(Message, kw_only=True):
+    """A message with its content."""
+
+    content: dict[str, Any] | None
+
+
+def message_detail_view(record: dict[str, Any]) -> MessageDetail:
+    """Return the API view of a row of `messages.get`, with the content."""
+    content = record["content"]
+    return MessageDetail(
+        **msgspec.structs.asdict(message_view(record)),
+        content=_content.decode(content) if content is not None else None,
+    )
+
+
+def message_view(record: dict[str, Any]) -> Message:
+    """Return the API view of a row of `messages`, without the content."""
+    code = record["code"]
+    failed = describe(code) if code is not None else None
+    return Message(
+        id=public("msg", record["id"]),
+        channel=record["channel"],
+        to=record["address"],
+        status=record["status"],
+        code=code,
+        failure=failed.name if failed is not None else None,
+        reason=record["reason"],
+        provider_code=record["provider_code"],
+        provider_message_id=record["provider_message_id"],
+        connection_id=public("con", record["connection_id"]),
+        profile_id=None if record["profile_id"] is None else public("pro", record["profile_id"]),
+        template_id=public("tpl", record["template_id"]) if record["template_id"] else None,
+        template_version=record["template_version"] or None,
+        campaign=record["campaign"] or None,
+        purpose=record["purpose"],
+        metadata=_content.decode(record["metadata"]),
+        test=bool(record["test"]),
+        tries=record["tries"],
+        parts=record["parts"],
+        price=None if record["price_micros"] is None else record["price_micros"] / 1_000_000,
+        currency=record["currency"],
+        carrier=record["carrier"],
+        created_at=iso(id_time(record["id"])),
+        updated_at=iso(record["updated_at"]),
+        due_at=None if record["due_at"] is None else iso(record["due_at"]),
+        expires_at=iso(record["expires_at"]),
+        history=[_history_view(entry) for entry in _history.decode(f"[{record['history']}]")],
+    )
+
+
+def _history_view(entry: HistoryEntry) -> MessageHistoryEntry:
+    return MessageHistoryEntry(
+        status=entry.status.value if entry.status is not None else None,
+        at=iso(entry.at),
+        code=entry.code,
+        reason=entry.reason,
+        provider_code=entry.provider_code,
+        detail=entry.detail,
+        connection_id=None if entry.connection is None else public("con", entry.connection),
+        noted=entry.noted,
+    )
