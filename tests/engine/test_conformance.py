@@ -9,7 +9,7 @@ from tests.engine.conftest import LOOPBACK, Outside
 from waypost.clock import now_us
 from waypost.domain.messaging.message import Content, Outgoing
 from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.connector import check_config
+from waypost.domain.providers.connection_config import check_config
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.connectors import shipped

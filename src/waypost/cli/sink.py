@@ -18,7 +18,7 @@ from waypost.sink.server import serve as serve_sink
 @click.option("--smtp-port", type=int, help="Accept email over SMTP on this port.")
 @click.option("--tracker-url", metavar="URL", help="The URL to which the simulated AWS sends receipts.")
 @click.option("--access-key", metavar="KEY", help="The access key that it sends there.")
-@click.option("--fate", "fates", metavar="PROVIDER=JSON", multiple=True, help="The results of a provider's messages.")
+@click.option("--fate", "scenarios", metavar="PROVIDER=JSON", multiple=True, help="Results of a provider's messages.")
 @click.option("--settings", metavar="PROVIDER=JSON", multiple=True, help="The settings of a provider.")
 async def sink(
     host: str,
@@ -26,7 +26,7 @@ async def sink(
     smtp_port: int | None,
     tracker_url: str | None,
     access_key: str | None,
-    fates: tuple[str, ...],
+    scenarios: tuple[str, ...],
     settings: tuple[str, ...],
 ) -> None:
     """Simulate webhook receivers with faults, and message providers. GET /received lists what arrived."""
@@ -40,7 +40,7 @@ async def sink(
         if value is not None:
             chosen["aws"] = {**chosen.get("aws", {}), name: value}
     work = asyncio.create_task(
-        serve_sink(host, port, smtp_port, ready, settings=chosen, scenarios=_read(fates, "--fate"))
+        serve_sink(host, port, smtp_port, ready, settings=chosen, scenarios=_read(scenarios, "--fate"))
     )
     on_stop(work.cancel)
     try:

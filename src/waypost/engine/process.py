@@ -44,22 +44,22 @@ from waypost.storage.database import Database, Tx
 
 log = structlog.get_logger()
 
-#: Seconds that requests under way may take to end at a shutdown, beyond the longest timeout of an endpoint.
+#: Seconds that requests in flight may take at a shutdown, more than the longest timeout of an endpoint.
 DRAIN_S = 35.0
-#: How often retries are looked for that a wrong clock put off.
+#: Seconds between two searches for retries that a wrong clock scheduled too late.
 CLOCK_S = 60.0
-#: How often everything past its time is deleted.
+#: Seconds between two deletions of rows past their retention.
 PRUNE_S = HOUR / SECOND / 4
 
 
 class Engine:
-    """Everything that happens in one process, over one database."""
+    """All parts of one process: its areas, its runtime and its jobs, on one database."""
 
     def __init__(self, database: Database, settings: Settings, *, sends: bool = True) -> None:
         self.database = database
         self.settings = settings
         self._sends = sends
-        # In proportion to the retries, so that tests and demos that shrink those are not held up by pauses.
+        # Pauses are proportional to the retry delays, so that tests and demos with short delays do not wait for them.
         retry_s = settings.retry_base / 80
         # Runtime and network.
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
@@ -69,7 +69,7 @@ class Engine:
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
         self.webhooks_due, self.deferred_due = Alarm(), Alarm()
-        # What areas know and send with.
+        # Snapshots, and the clients that areas send with.
         self.dispatcher = Dispatcher(
             self.outbound,
             report=self.journal.report,
@@ -103,10 +103,10 @@ class Engine:
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the database and start the loops; Unavailable when its schema is not this version's."""
+        """Register the process and start its loops; raise Unavailable if migrations are pending."""
         if pending := await self.database.pending_migrations():
-            raise Unavailable(f"The database lacks migrations: {', '.join(pending)}. Run `waypost migrate`.")
-        # Read at the start, not at the first event: a wrong secret key has to be found out before anything is accepted.
+            raise Unavailable(f"The database has pending migrations: {', '.join(pending)}. Run `waypost migrate`.")
+        # At the start, not at the first event, so that a wrong secret key is detected before an event is accepted.
         await self.endpoints.refresh(await self.database.read(_workspaces))
         await self.connections.refresh()
         await self.node.join()
@@ -136,11 +136,11 @@ class Engine:
         return jobs
 
     async def heartbeat(self) -> float:
-        """Say that this process lives, see how many do, and take over what dead ones held."""
+        """Send a heartbeat, count the live nodes, and release what dead nodes held."""
         number = self.ids.node
         await self.node.beat()
         if self.ids.node != number:
-            # What this process held under its old number is held by others now.
+            # Other nodes hold now what this process held under its old number.
             self.dispatcher.forget()
         self.dispatcher.share = self.sender.share = await self.node.count_live()
         if await self.node.evict_expired():
@@ -157,7 +157,7 @@ class Engine:
         return 0.0 if await self.database.maintain() else POLL_S
 
     async def _check_clock(self) -> float:
-        # By the database's clock: a process whose own clock is behind takes every retry for one that is put off.
+        # By the database's clock: to a process whose own clock is behind, every retry seems to be scheduled too late.
         now = await self.database.read(_database_clock)
         deliveries = await self.database.transact(bring_back, self.settings.retry_base, now)
         messages = await self.database.transact(bring_back_retries, now)
@@ -211,17 +211,17 @@ class Engine:
 
     @property
     def running(self) -> bool:
-        """Whether what is accepted now will be recorded."""
+        """Return whether the recorder runs, so that accepted items will be recorded."""
         return self._recording is not None and not self._recording.done()
 
     async def stop(self) -> None:
-        """Finish what is under way, give back what is not, and let go. Nothing that was accepted depends on it."""
+        """Finish requests in flight, release all other work, and stop. Durability does not depend on it."""
         await self.scheduler.stop()
         self.dispatcher.drain()
         end = time.monotonic() + DRAIN_S
         await self.sender.stop(DRAIN_S)
         while self.dispatcher.in_flight and time.monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # the count falls on another thread, which tells no event loop
+            await asyncio.sleep(0.02)  # another thread decreases the count and cannot wake the event loop
         await self.outbound.stop()
         self.journal.close()
         if self._recording is not None:
@@ -229,8 +229,8 @@ class Engine:
         try:
             await self.node.leave()
         except Unavailable as error:
-            # Whoever starts next takes over what is still held.
-            log.warning("could not say goodbye", action="leave_failed", error=error.detail)
+            # The next process that starts releases what this one still holds.
+            log.warning("could not remove the node", action="leave_failed", error=error.detail)
         log.info("engine stopped", action="engine_stopped")
 
 

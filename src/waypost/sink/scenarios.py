@@ -302,7 +302,7 @@ def read_settings(given: object) -> ScenarioSettings:
         raise Invalid(f"The settings are not valid: {error}.", code="invalid_fate") from error
     unknown = settings.mix.keys() - SCENARIOS.keys()
     if unknown:
-        raise Invalid(f"Unknown fate {min(unknown)[:80]!r}; allowed are {', '.join(SCENARIOS)}.", code="invalid_fate")
+        raise Invalid(f"Unknown result {min(unknown)[:80]!r}; allowed are {', '.join(SCENARIOS)}.", code="invalid_fate")
     if settings.mix and not sum(settings.mix.values()):
         raise Invalid("All weights of `mix` are 0. Give at least one a positive weight.", code="invalid_fate")
     if settings.throttle_rate + settings.temporary_rate + settings.refuse_rate > 1:

@@ -5,7 +5,7 @@ import pytest
 from tests.api.calling import make_webhook, ok, refused, settled, track
 from waypost.api import paging
 from waypost.clock import iso, now_us
-from waypost.domain.events.segment import parse_time
+from waypost.domain.values.times import parse_time
 
 
 async def test_an_event_is_shown_as_it_was_sent(client):

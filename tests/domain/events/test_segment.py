@@ -19,14 +19,13 @@ from waypost.domain.events.segment import (
     Entry,
     SegmentMessage,
     metric_type,
-    normal_email,
-    normal_phone,
-    parse_time,
     read_batch,
     read_entry,
     read_message,
     reason_of,
 )
+from waypost.domain.values.contacts import normal_email, normal_phone
+from waypost.domain.values.times import parse_time
 from waypost.errors import Error, Invalid, TooLarge
 
 NOW = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z

@@ -21,16 +21,9 @@ from twilio.request_validator import RequestValidator
 from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.receipt import Quarantined
-from waypost.domain.providers.callbacks import (
-    CallbackRequest,
-    SubscriptionConfirmation,
-    confirmation,
-    given_keys,
-    is_genuine,
-    read_body,
-    read_callbacks,
-    read_notification,
-)
+from waypost.domain.providers.aws.sns import SubscriptionConfirmation, confirmation, read_notification
+from waypost.domain.providers.callback_verification import CallbackRequest, given_keys, is_genuine
+from waypost.domain.providers.callbacks import read_body, read_callbacks
 from waypost.domain.providers.connector import Callback, Connector, UnknownStatus, Verification
 from waypost.domain.providers.definition import parse_connector
 from waypost.domain.values.ids import public

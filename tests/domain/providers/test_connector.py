@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.domain.providers.body_template import holds_broken_json
+from waypost.domain.providers.connection_config import check_config
 from waypost.domain.providers.connector import (
     Auth,
     Callback,
@@ -23,7 +24,6 @@ from waypost.domain.providers.connector import (
     UnknownStatus,
     ValueLocation,
     Verification,
-    check_config,
 )
 from waypost.domain.providers.definition import parse_own_connector, read_stored_connector
 from waypost.domain.templates.liquid.expressions import Unbuildable, compile_text, compile_value

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.domain.messaging.message import Content, Outgoing
-from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.connection_config import check_config
+from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.providers.request import UnsignedRequest, build_request, split_path
 from waypost.domain.templates.liquid.expressions import Unbuildable

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from waypost.clock import DAY, SECOND
 from waypost.domain.messaging.message import SendOutcome, Verdict
-from waypost.domain.providers.connector import check_config
+from waypost.domain.providers.connection_config import check_config
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.providers.responses import ProviderResponse, judge
 from waypost.engine.providers.connectors import shipped

@@ -14,7 +14,8 @@ from tests.engine.conftest import LOOPBACK, Outside, listening
 from waypost.clock import now_us
 from waypost.domain.messaging.message import Content, Outgoing, SendOutcome
 from waypost.domain.providers.connection import Connection
-from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.connection_config import check_config
+from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.net.outbound import Outbound

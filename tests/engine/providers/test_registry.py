@@ -8,7 +8,7 @@ import pytest
 
 from waypost.clock import Ids, now_us
 from waypost.domain.messaging.message import SendOutcome, Verdict
-from waypost.domain.providers.connector import check_config
+from waypost.domain.providers.connection_config import check_config
 from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.masking import Masker

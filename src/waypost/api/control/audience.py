@@ -12,7 +12,7 @@ from waypost.api.control.events import Event, event_view
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.audience.profiles import Traits, current
-from waypost.domain.events.segment import normal_email, normal_phone
+from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import internal, public
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx

@@ -144,15 +144,15 @@ def invalid_body(error: msgspec.ValidationError) -> Invalid:
 def _whole_numbers(body: bytes) -> bytes:
     """Return the body with 5.0 written as 5: JSON Schema calls both integers, and some clients write all numbers so."""
 
-    def mended(value: Any) -> Any:
+    def converted(value: Any) -> Any:
         if isinstance(value, float):
             return int(value) if value.is_integer() and abs(value) <= _EXACT else value
         if isinstance(value, dict):
-            return {name: mended(inner) for name, inner in value.items()}
-        return [mended(inner) for inner in value] if isinstance(value, list) else value
+            return {name: converted(inner) for name, inner in value.items()}
+        return [converted(inner) for inner in value] if isinstance(value, list) else value
 
     try:
-        return _encode(mended(msgspec.json.decode(body)))
+        return _encode(converted(msgspec.json.decode(body)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
 

@@ -12,8 +12,8 @@ from waypost.api.control.calls import Call
 from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position, scan
 from waypost.clock import id_time, iso
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, tracked_type
-from waypost.domain.events.segment import parse_time
 from waypost.domain.values.ids import internal, public
+from waypost.domain.values.times import parse_time
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 

@@ -12,8 +12,8 @@ from waypost.api.control.calls import Call
 from waypost.api.control.webhooks import webhook_id
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
-from waypost.domain.events.segment import parse_time
 from waypost.domain.values.ids import internal, public
+from waypost.domain.values.times import parse_time
 from waypost.domain.webhooks.endpoint import check_patterns
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.errors import Invalid

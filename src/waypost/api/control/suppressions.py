@@ -12,9 +12,10 @@ from msgspec import Meta
 from waypost.api.control.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
-from waypost.domain.events.segment import normal_email, normal_phone, parse_time
 from waypost.domain.messaging.receipt import CLOCKS_DIFFER
+from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
+from waypost.domain.values.times import parse_time
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Row, Tx
 

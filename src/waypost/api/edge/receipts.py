@@ -13,18 +13,9 @@ from waypost.clock import now_us
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.providers.aws import firehose
-from waypost.domain.providers.callbacks import (
-    BATCH_BYTES,
-    BODY_BYTES,
-    CallbackRequest,
-    SnsNotification,
-    confirmation,
-    given_keys,
-    is_genuine,
-    read_body,
-    read_callbacks,
-    read_notification,
-)
+from waypost.domain.providers.aws.sns import SnsNotification, confirmation, read_notification
+from waypost.domain.providers.callback_verification import CallbackRequest, given_keys, is_genuine
+from waypost.domain.providers.callbacks import BATCH_BYTES, BODY_BYTES, read_body, read_callbacks
 from waypost.domain.providers.connection import Connection
 from waypost.domain.values.ids import internal
 from waypost.engine.net.request import Request

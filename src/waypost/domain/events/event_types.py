@@ -82,7 +82,7 @@ _STATUSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         {"reason": "interrupted"},
     ),
 )
-_DEEDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+_ENGAGEMENTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("opened", "A person opened an email.", {"ip": "192.0.2.1", "machine": False}),
     ("clicked", "A person followed a link in an email.", {"url": "https://example.com/spring"}),
     ("complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
@@ -171,13 +171,13 @@ SYSTEM_TYPES = (
     ),
     *(
         _entry(
-            f"message.{what}",
+            f"message.{engagement}",
             None,
             words,
             {"connection_id": _TEXT, "properties": _OBJECT | {"description": "Other properties from the provider."}},
             {"message": _EXAMPLE | {"status": "delivered"}, "connection_id": _CONNECTION, "properties": properties},
         )
-        for what, words, properties in _DEEDS
+        for engagement, words, properties in _ENGAGEMENTS
     ),
     _entry(
         "message.received",

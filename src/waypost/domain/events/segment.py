@@ -3,16 +3,16 @@
 import hashlib
 import re
 import unicodedata
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
-import phonenumbers
 from msgspec import UNSET, Raw, UnsetType
 
-from waypost.domain.values.json_numbers import LARGEST, check_numbers
+from waypost.domain.values.contacts import normal_email, normal_phone
+from waypost.domain.values.json_numbers import check_numbers
+from waypost.domain.values.times import check_time, parse_time
 from waypost.errors import Error, Invalid, TooLarge
 
 #: Limits that Segment documents for its HTTP tracking API.
@@ -38,11 +38,6 @@ TYPES = {
 
 Identifier = tuple[str, str]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-#: The range of `datetime`, the years 1 to 9999, in microseconds.
-_EARLIEST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = {b"{"[0]: 1, b"["[0]: 1, b"}"[0]: -1, b"]"[0]: -1}
@@ -120,9 +115,6 @@ class Entry(msgspec.Struct):
     data: bytes
 
 
-#: A plus sign, digits, and the usual separators between them.
-_PHONE = re.compile(r"\s*[+\uff0b][\d\s().\-\u2010-\u2015\u2060/]+")
-
 _encoder = msgspec.json.Encoder()
 _message = msgspec.json.Decoder(SegmentMessage)
 _batch = msgspec.json.Decoder(SegmentBatch)
@@ -165,10 +157,10 @@ def _decode(decoder: msgspec.json.Decoder[_Read], body: bytes) -> _Read:
     except msgspec.DecodeError:
         # JavaScript sends half a surrogate pair where a program cut an emoji in two. It becomes U+FFFD, as in every
         # encoder of UTF-8; any other error remains.
-        mended = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
-        if mended == body:
+        repaired = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
+        if repaired == body:
             raise
-        return decoder.decode(mended)
+        return decoder.decode(repaired)
 
 
 def _depth(body: bytes) -> int:
@@ -270,67 +262,6 @@ def metric_type(metric: str) -> str:
     return f"event.{slug[:_SLUG_CHARACTERS]}_{digest}" if slug else f"event.x{digest}"
 
 
-def parse_time(value: str | float) -> int:
-    """Return microseconds since 1970 for an ISO 8601 text, or for a number of seconds or milliseconds since 1970.
-
-    Raise Invalid (code `invalid_time`) for anything else.
-    """
-    if isinstance(value, int) and abs(value) > LARGEST:
-        # Python may refuse to convert a larger number to text.
-        raise Invalid("The time is a number that does not fit in 64 bits.", code="invalid_time")
-    try:
-        if isinstance(value, str) and value.isdigit() and len(value) > 8:
-            # A date has no more digits; `fromisoformat` would read some of these as a date.
-            value = int(value[:20])
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            result = (moment - _EPOCH) // _MICROSECOND
-        else:
-            # As milliseconds, smaller numbers lie before 1973; as seconds, larger ones lie after 5138.
-            result = int(value * 1_000) if abs(value) >= 1e11 else int(value * 1_000_000)
-    except (ValueError, OverflowError) as error:
-        raise Invalid(f"{str(value)[:60]!r} is not an ISO-8601 time.", code="invalid_time") from error
-    return _check_time(result, value)
-
-
-def _check_time(at: int, value: str | float) -> int:
-    if not _EARLIEST <= at <= _LATEST:
-        raise Invalid(f"{str(value)[:60]!r} gives a time outside the years 1 to 9999.", code="invalid_time")
-    return at
-
-
-def normal_email(value: object) -> str | None:
-    """Return an email address normalised for comparison, or None if it is not one."""
-    if not isinstance(value, str):
-        return None
-    text = value.strip().lower()
-    name, at, host = text.rpartition("@")
-    if not (at and name and "." in host) or len(text) > 320 or _CONTROL.search(text) or " " in text:
-        return None
-    return text
-
-
-@lru_cache(maxsize=10_000)
-def _normal_phone(text: str) -> str | None:
-    if not _PHONE.fullmatch(text):
-        # The library would read letters as phone keys and drop extensions, and so might reach another person.
-        return None
-    try:
-        number = phonenumbers.parse(text, None)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(number):
-        return None
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-
-
-def normal_phone(value: object) -> str | None:
-    """Return a phone number as E.164, or None if it has no country code or is not a possible number."""
-    return _normal_phone(value) if isinstance(value, str) and len(value) <= 64 else None
-
-
 def reason_of(error: Error, index: int, message_id: str | None) -> dict[str, Any]:
     """Return how the response reports one invalid event of a batch."""
     return {"index": index, "message_id": message_id, "code": error.code, "detail": error.detail}
@@ -407,4 +338,4 @@ def _occurred_at(message: SegmentMessage, received_at: int, sent_at: str | float
     stated_at = parse_time(stated)
     if sent_at is None:
         return stated_at
-    return _check_time(received_at - (parse_time(sent_at) - stated_at), stated)
+    return check_time(received_at - (parse_time(sent_at) - stated_at), stated)

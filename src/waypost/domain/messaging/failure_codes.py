@@ -36,8 +36,8 @@ FAILURE_CODES: dict[int, FailureCode] = {
         (
             INSUFFICIENT_CREDITS,
             "Insufficient credits",
-            "The account at the provider has used up the credit or the spending limit that was set for it. Raise it, "
-            "then send the message again to those who did not get it.",
+            "The account at the provider has used up its credit or its spending limit. Raise it, then send the message "
+            "again to the recipients who did not get it.",
         ),
         (INVALID_NUMBER, "Invalid mobile number", "The phone number is not valid."),
         (
@@ -45,7 +45,7 @@ FAILURE_CODES: dict[int, FailureCode] = {
             "User registered for NDNC",
             "The number is on a national do-not-call list, so that promotional messages do not reach it.",
         ),
-        (EXPIRED, "Message expired", "The message was not delivered within the time that it was worth sending."),
+        (EXPIRED, "Message expired", "The message was not delivered within its validity period."),
         (
             UNDELIVERED,
             "Undelivered",
@@ -60,15 +60,15 @@ FAILURE_CODES: dict[int, FailureCode] = {
         (
             THROTTLED,
             "Throttling error",
-            "More was sent than the provider takes in the time, and it still refused after retries. Pinpoint takes "
-            "240,000 messages a minute; set a throttle for sends that would go faster.",
+            "The messages exceeded the rate limit of the provider, and it still refused this one after retries. "
+            "Pinpoint accepts 240,000 messages a minute; set a throttle for faster sends.",
         ),
         (
             DUPLICATE,
             "Duplicate",
-            "The same message came more than once for the same person; only the first one is delivered.",
+            "The same message was sent to the same person more than once; only the first one is delivered.",
         ),
-        (OTHER, "Other failures", "Something unknown or uncommon kept the message from being delivered."),
+        (OTHER, "Other failures", "The message was not delivered for an unknown or uncommon reason."),
     )
 }
 
@@ -84,7 +84,7 @@ class Meaning(msgspec.Struct, frozen=True):
     suppress: str | None = None
 
 
-_UNDER_WAY = Meaning(None)
+_IN_PROGRESS = Meaning(None)
 _SENT = Meaning(Status.SENT)
 _DELIVERED = Meaning(Status.DELIVERED)
 _OPTED_OUT = Meaning(None, suppress="opted_out")
@@ -99,8 +99,8 @@ def _failed(code: int, reason: str, suppress: str | None = None) -> Meaning:
 #: By the `record_status` of Pinpoint, which is also the event type of End User Messaging after `TEXT_` or `MEDIA_`. The
 #: names are those of AWS; Waypost assigns the codes.
 WORDS: dict[str, Meaning] = {
-    "QUEUED": _UNDER_WAY,
-    "PENDING": _UNDER_WAY,
+    "QUEUED": _IN_PROGRESS,
+    "PENDING": _IN_PROGRESS,
     "SENT": _SENT,
     "SUCCESSFUL": _SENT,
     "DELIVERED": _DELIVERED,
@@ -126,7 +126,7 @@ _FURTHER: dict[str, Meaning] = {
     "MEDIA_FILE_SIZE_EXCEEDED": _failed(OTHER, "media_too_large"),
     "RCS_READ": _DELIVERED,
     "RCS_FAILED": _failed(OTHER, "failed"),
-    "RCS_FALLEN_BACK_TO_SMS": _UNDER_WAY,
+    "RCS_FALLEN_BACK_TO_SMS": _IN_PROGRESS,
 }
 _EVENT_TYPES = {family + word: meaning for family in FAMILIES for word, meaning in WORDS.items()} | _FURTHER
 _BLOCKED = frozenset({"BLOCKED", *(family + "BLOCKED" for family in FAMILIES)})
@@ -154,7 +154,7 @@ def read_pinpoint_event(
 ) -> Meaning | None:
     """Return what a Pinpoint event (`_SMS.…`) means, or None if it is not about the delivery of a text message."""
     if event_type == "_SMS.BUFFERED":
-        return _UNDER_WAY
+        return _IN_PROGRESS
     if event_type == "_SMS.OPTOUT":
         return _OPTED_OUT
     if not event_type.startswith("_SMS."):

@@ -2,10 +2,10 @@
 
 The transitions between statuses (`transition` in status.py applies them):
 
-queued ──claimed──▶ sending ──taken by the provider──▶ sent ──▶ delivered
-  │  ▲                │ │ └──fate not known──▶ unknown ──▶ sent, delivered, failed (by a receipt)
-  │  └──surely not────┘ │                         └──repeated by hand──▶ queued
-  │     taken           └──refused──▶ failed ──late receipt──▶ delivered
+queued ──claimed──▶ sending ──accepted by the provider──▶ sent ──▶ delivered
+  │  ▲                │ │ └──result unknown──▶ unknown ──▶ sent, delivered, failed (by a receipt)
+  │  └──certainly not─┘ │                         └──resent by a user──▶ queued
+  │     accepted        └──rejected──▶ failed ──late receipt──▶ delivered
   ├──held──▶ queued          sent ──▶ failed
   └──▶ skipped, failed (expired)
 """

@@ -11,19 +11,19 @@ from waypost.domain.messaging.message import Receipt
 from waypost.domain.values.ids import internal
 from waypost.errors import NotFound
 
-#: Bytes that are kept of a record that cannot be read.
+#: The bytes that are stored of a record that cannot be parsed.
 QUARANTINED_BYTES = 64 * 1024
-#: Characters that are kept of an error text, of an id, and of an inbound text.
+#: The characters that are stored of an error text, of an id, and of an inbound text.
 WORDS, ID, TEXT = 500, 256, 10_000
 #: The largest `properties` as JSON.
 PROPERTIES_BYTES = 16 * 1024
-#: Every reader of JSON holds integers below this exactly.
+#: Every JSON reader represents integers below this exactly.
 _LARGEST = 1 << 53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: What the clock of a provider may be ahead by, in microseconds.
+#: How far ahead the clock of a provider may be, in microseconds.
 CLOCKS_DIFFER = 60 * SECOND
-#: The end of the year 9999, the last that can be shown.
+#: The end of the year 9999, the last that ISO 8601 texts have.
 _LATEST = 253_402_300_800_000_000 - 1
 _SCALES = {"s": 1_000_000, "ms": 1000, "us": 1}
 _CONTROL = re.compile(r"[\x00\ud800-\udfff]")
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Quarantined(msgspec.Struct, kw_only=True):
-    """A provider record that Waypost cannot read, kept for inspection."""
+    """A provider record that Waypost cannot parse, stored for inspection."""
 
     workspace_id: int
     connection_id: int
@@ -41,7 +41,7 @@ class Quarantined(msgspec.Struct, kw_only=True):
 
 
 def quarantine(workspace_id: int, connection_id: int, reason: str, body: bytes) -> Quarantined:
-    """Return the quarantined record of a body that cannot be read, cut to QUARANTINED_BYTES."""
+    """Return the quarantined record of a body that cannot be parsed, cut to QUARANTINED_BYTES."""
     return Quarantined(
         workspace_id=workspace_id,
         connection_id=connection_id,
@@ -61,19 +61,19 @@ def read_message_id(text: Any) -> int | None:
 
 
 def read_moment(value: Any, unit: str, now: int) -> int:
-    """Return when something happened, in microseconds, for what came in at `now`.
+    """Return the time of a report that arrived at `now`, in microseconds.
 
-    A provider's clock may say anything. What is no moment is `now`, and so is what lies further ahead of it than two
-    clocks differ: else a word of a person from the future would be their last one.
+    `now` replaces a value that is not a time, and a time further ahead than two clocks may differ: otherwise an opt-in
+    or opt-out dated in the future would override all later ones.
     """
     at = parse_moment(value, unit)
     return now if at is None or at > now + CLOCKS_DIFFER else at
 
 
 def parse_moment(value: Any, unit: str) -> int | None:
-    """Return the microseconds of a moment between 1970 and 9999; None for anything else.
+    """Return a time between 1970 and 9999 in microseconds; None for anything else.
 
-    `unit` is s, ms, us or iso (where a number is told by its size).
+    `unit` is s, ms, us or iso; with iso, the size of a number decides its unit.
     """
     number = read_number(value)
     if number is not None:
@@ -142,7 +142,7 @@ def clean_receipt(receipt: Receipt) -> Receipt:
     if receipt.receipt_id is not None and _unfit(receipt.receipt_id):
         receipt.receipt_id = None
     if receipt.properties:
-        receipt.properties = _tidy_properties(receipt.properties)
+        receipt.properties = _limit_properties(receipt.properties)
     return receipt
 
 
@@ -150,12 +150,12 @@ def _unfit(text: str) -> bool:
     return not 0 < len(text) <= ID or _CONTROL.search(text) is not None
 
 
-def _tidy_properties(properties: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+def _limit_properties(properties: dict[str, Any]) -> dict[str, Any]:
+    fitting: dict[str, Any] = {}
     for name, value in list(properties.items())[:50]:
         if isinstance(value, str):
             value = clean(value, 2048)
         elif not isinstance(value, int | float | bool):
             continue
-        kept[clean(name, 100)] = value
-    return kept if len(_encode(kept)) <= PROPERTIES_BYTES else {}
+        fitting[clean(name, 100)] = value
+    return fitting if len(_encode(fitting)) <= PROPERTIES_BYTES else {}

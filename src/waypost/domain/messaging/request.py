@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from waypost.clock import DAY
-from waypost.domain.events.segment import parse_time
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.mime import check_address, check_header, check_mail_headers, parse_sender
+from waypost.domain.values.times import parse_time
 from waypost.errors import Error, Invalid
 
 #: How far ahead a message may be scheduled.

@@ -14,7 +14,7 @@ UCS2 = "UCS-2"
 #: By encoding: the units (septets, or UTF-16 units) of a single part, and of each part of a longer message, whose
 #: concatenation header takes the rest.
 ROOM = {GSM7: (160, 153), UCS2: (70, 67)}
-#: At most so many of the characters that force UCS-2 are listed.
+#: The most characters that force UCS-2 in the list of them.
 MOST_NAMED = 20
 
 _SEPTETS = dict.fromkeys(BASIC, 1) | dict.fromkeys(EXTENDED, 2)

@@ -20,7 +20,7 @@ RANK = {
     Status.DELIVERED: 5,
     Status.SKIPPED: 6,
 }
-#: The longest history, in characters. Limits what a provider adds that repeats the same receipts.
+#: The longest history in characters, because a provider may repeat the same receipts.
 LONGEST_HISTORY = 8000
 #: The longest wait before a retry, in seconds.
 LONGEST_RETRY_S = 300.0
@@ -69,9 +69,9 @@ class HistoryEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
     provider_code: str | None = None
     detail: str | None = None
     connection: int | None = None
-    #: Of a repeat by hand: what the provider called the tries before it.
+    #: For a resend by a user: the provider's id of the tries before it.
     provider_message_id: str | None = None
-    #: Set when it moved nothing: it came too late, or says nothing new.
+    #: Whether it did not change the status: it was late, or contradicts an earlier one.
     noted: bool = False
 
 
@@ -91,9 +91,9 @@ class Transition(msgspec.Struct, kw_only=True):
     connection_id: int | None = None
     #: For a message that is being sent: the process that sends it.
     node: int | None = None
-    #: Whether a user repeats a message that failed or is unknown.
+    #: Whether a user resends a message that failed or is unknown.
     by_hand: bool = False
-    #: It tells of a try before the last repeat by hand: only an arrival ends the repeat.
+    #: Whether it is about a try before the last resend: then only `delivered` changes the status.
     earlier_try: bool = False
     parts: int | None = None
     price_micros: int | None = None
@@ -241,25 +241,25 @@ def retry_delay(tries: int, base_s: float, chance: float) -> int:
 
 
 def is_of_earlier_try(state: MessageState, receipt: Receipt, history: list[HistoryEntry]) -> bool:
-    """Return whether a receipt tells of a try before the last repeat of its message by hand.
+    """Return whether a receipt is about a try before the last resend of its message by a user.
 
-    It does when it has the provider's id of such a try, when the repeat was not tried yet, or when it is dated before
-    the repeat. Providers that take a try of the same message for the same keep its id: then the date decides.
+    It is if it has the provider's id of such a try, if the resent message was not tried yet, or if it is dated before
+    the resend. A provider that deduplicates messages returns the same id for both tries: then the date decides.
     """
-    repeats = [index for index, line in enumerate(history) if line.reason == "by_hand" and not line.noted]
-    if not repeats:
+    resends = [index for index, entry in enumerate(history) if entry.reason == "by_hand" and not entry.noted]
+    if not resends:
         return False
-    if not any(line.status is Status.SENDING for line in history[repeats[-1] :]):
+    if not any(entry.status is Status.SENDING for entry in history[resends[-1] :]):
         return True
-    name = receipt.provider_message_id
-    if name is not None and name in {history[index].provider_message_id for index in repeats}:
-        # Until the repeat has an answer, the message has the name that its earlier try had.
-        if name != state.provider_message_id or state.status in (Status.SENDING, Status.UNKNOWN):
+    provider_id = receipt.provider_message_id
+    if provider_id is not None and provider_id in {history[index].provider_message_id for index in resends}:
+        # Until the resend gets a response, the message has the provider's id of the earlier try.
+        if provider_id != state.provider_message_id or state.status in (Status.SENDING, Status.UNKNOWN):
             return True
-    elif name is not None and name == state.provider_message_id:
+    elif provider_id is not None and provider_id == state.provider_message_id:
         return False
-    # Many providers date in whole seconds.
-    return receipt.occurred_at < history[repeats[-1]].at // SECOND * SECOND
+    # Many providers send times in whole seconds.
+    return receipt.occurred_at < history[resends[-1]].at // SECOND * SECOND
 
 
 def from_receipt(receipt: Receipt) -> Transition:

@@ -9,17 +9,8 @@ import msgspec
 from waypost.domain.messaging.failure_codes import FAILURE_CODES
 from waypost.domain.messaging.message import SendOutcome, Status
 from waypost.domain.providers.body_template import ENCODINGS, JSON_IN_TEXT, BodyError, expressions, holds_broken_json
-from waypost.domain.providers.connector import (
-    STATUSES,
-    Auth,
-    Connector,
-    ErrorRule,
-    ResponseRule,
-    ValueLocation,
-    Verification,
-    check_value,
-    is_header_name,
-)
+from waypost.domain.providers.connection_config import STATUSES, check_value, is_header_name
+from waypost.domain.providers.connector import Auth, Connector, ErrorRule, ResponseRule, ValueLocation, Verification
 from waypost.domain.templates.liquid.expressions import NotLiquid, check_expression, config_names, is_expression
 from waypost.domain.values import toml_text
 from waypost.domain.values.patterns import BadPattern, compile_pattern

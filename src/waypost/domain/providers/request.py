@@ -13,7 +13,8 @@ import msgspec
 from waypost.clock import SECOND, iso
 from waypost.domain.messaging.message import Outgoing
 from waypost.domain.providers import body_template
-from waypost.domain.providers.connector import Connector, check_base, read_headers
+from waypost.domain.providers.connection_config import check_base, read_headers
+from waypost.domain.providers.connector import Connector
 from waypost.domain.templates.liquid.expressions import Context, Unbuildable, as_text, compile_text
 from waypost.domain.values.ids import public
 
@@ -148,8 +149,8 @@ def base_url(connector: Connector, config: Mapping[str, Any]) -> str:
 def _url(connector: Connector, context: Context, query: list[tuple[str, str]]) -> str:
     parts = urlsplit(base_url(connector, context["config"]))
     path = parts.path.rstrip("/") + _path(connector.path, context) if connector.path else parts.path or "/"
-    asked = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return urlunsplit((parts.scheme, parts.netloc, path, asked, ""))
+    whole_query = "&".join(part for part in (parts.query, urlencode(query)) if part)
+    return urlunsplit((parts.scheme, parts.netloc, path, whole_query, ""))
 
 
 @lru_cache(maxsize=1024)

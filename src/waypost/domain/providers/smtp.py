@@ -16,7 +16,7 @@ KEPT_TEXT = 2000
 #: The reply codes, by their bytes.
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|\Z)")
-#: What would end a command, its line or the angle brackets around an address.
+#: Characters that would end a command, its line or the angle brackets around an address.
 _FORBIDDEN_IN_COMMAND = re.compile(r"[\x00-\x20\x7f<>]")
 
 
@@ -152,5 +152,5 @@ def dot_stuff(mail: bytes, *, canonical: bool = False) -> bytes:
 
 
 def is_allowed_in_command(address: str) -> bool:
-    """Whether an address can stand in a command: nothing in it ends the command, the line or the angle brackets."""
+    """Return whether a command can contain an address: it must not end the command, the line or the angle brackets."""
     return _FORBIDDEN_IN_COMMAND.search(address) is None

@@ -17,19 +17,19 @@ class Bucket(msgspec.Struct):
     filled_at: int
 
 
-def take_tokens(bucket: Bucket, wanted: int, now: int) -> tuple[int, int]:
-    """Take up to `wanted` whole tokens, in place. Return how many, and the microseconds until the next one.
+def take_tokens(bucket: Bucket, requested: int, now: int) -> tuple[int, int]:
+    """Take up to `requested` whole tokens, in place. Return how many, and the microseconds until the next one.
 
-    One clock must fill a bucket.
+    All calls for a bucket must pass the time of the same clock.
     """
-    # A clock that was set back adds no tokens, and goes on from there.
+    # A clock that was set back adds no tokens; the bucket fills from the new time on.
     passed = max(now - bucket.filled_at, 0) / SECOND
     room = max(bucket.per_second * BURST_S, 1.0)
     bucket.tokens = min(bucket.tokens + passed * bucket.per_second, room)
     bucket.filled_at = now
-    granted = min(int(bucket.tokens), wanted)
+    granted = min(int(bucket.tokens), requested)
     bucket.tokens -= granted
-    if granted == wanted:
+    if granted == requested:
         return granted, 0
     missing = 1.0 - (bucket.tokens - int(bucket.tokens))
     return granted, int(missing / bucket.per_second * SECOND) + 1

@@ -2,8 +2,8 @@
 
 pending ──2xx──▶ delivered ──replay──▶ pending
    │ ▲
-   │ └── failed, tries left; or retried by hand (from dead)
-   └──────▶ dead: tries used up, 410 Gone, endpoint deleted, event expired
+   │ └── failed, tries left; or retried by a user (from dead)
+   └──────▶ dead: no tries left, 410 Gone, endpoint deleted, event expired
 """
 
 from enum import StrEnum
@@ -21,7 +21,7 @@ SLOW_DOWN = frozenset({429, 502, 503, 504})
 LONGEST_STRETCH = 5 * MINUTE
 #: The longest pause of a whole lane that a Retry-After sets, in microseconds.
 LONGEST_ASKED = HOUR
-#: Bytes that are kept of the body of a response.
+#: The bytes that are stored of the body of a response.
 KEPT_BODY = 4096
 
 
@@ -29,8 +29,8 @@ class State(StrEnum):
     """The state of a delivery."""
 
     PENDING = "pending"  #: It waits for its first try or for the next one.
-    DELIVERED = "delivered"  #: The endpoint answered 2xx.
-    DEAD = "dead"  #: Waypost gave it up; it stays listed and can be replayed.
+    DELIVERED = "delivered"  #: The endpoint responded with 2xx.
+    DEAD = "dead"  #: Waypost gave up; it stays listed and can be replayed.
 
 
 class AttemptOutcome(StrEnum):
@@ -55,7 +55,7 @@ _DELIVERED = DeliveryDecision(State.DELIVERED, None)
 
 
 def judge(status: int | None) -> AttemptOutcome:
-    """What an answer's status means; None is no answer at all."""
+    """Return the outcome of an attempt by the status of the response; None means that there was none."""
     if status is not None and 200 <= status < 300:
         return AttemptOutcome.DELIVERED
     return AttemptOutcome.GONE if status == 410 else AttemptOutcome.FAILED
@@ -86,9 +86,9 @@ def delay(tries: int, retry_base: float, chance: float) -> int:
 
 
 def schedule(retry_base: float) -> int:
-    """How long the retries of one delivery are spread over, in microseconds: a day, for a base of 80 seconds.
+    """Return the time from the first to the last retry of a delivery, in microseconds: a day for a base of 80 seconds.
 
-    An endpoint that took nothing for so long is given up, however few of a delivery's tries it came to. It gets a
-    minute where tests and demos shrink the base.
+    An endpoint whose attempts all fail for this long is disabled, however few tries each delivery had. The minimum is a
+    minute, for the short bases of tests and demos.
     """
     return max(int(DAY * retry_base / 80), MINUTE)

@@ -1,4 +1,4 @@
-"""What people have to be told: kept in the transaction that caused it, mailed when there is a mail server."""
+"""Operator notifications: stored in the transaction that causes them, and mailed if a mail server is configured."""
 
 import asyncio
 import socket
@@ -21,27 +21,27 @@ from waypost.storage.database import Database, Row, Tx
 
 log = structlog.get_logger()
 
-#: Tries to hand a notice to the mail server, each wait twice as long as the one before, from a minute on.
+#: The most tries to mail a notice. The first wait between two is a minute; each further one is twice as long.
 TRIES = 10
-#: While a mail is being handed over, nobody else takes it for so long.
+#: How long a notice is reserved for the process that mails it.
 LEASE = 2 * MINUTE
 MAIL_TIMEOUT_MS = 60_000
 LONGEST_ERROR = 500
 _REASONS = {
-    "exhausted": "a webhook was tried 11 times and never answered with 2xx",
-    "gone": "it answered 410 Gone, which asks for no more webhooks",
+    "exhausted": "none of 11 attempts to deliver a webhook got a 2xx response",
+    "gone": "it responded with 410 Gone, which asks for no more webhooks",
 }
 
 
 def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str, now: int) -> Row:
-    """The row of a notice that tells an endpoint's owner that it was disabled, and what to do."""
+    """Return the row of a notice to the owner of a disabled endpoint, which says why and what to do."""
     name = public("whk", endpoint["id"])
     body = (
         f"Your webhook endpoint {name} ({endpoint['description'] or 'no description'})\n{endpoint['url']}\n"
         f"was disabled because {_REASONS.get(reason, reason)}.\n\nThe last error was:\n{error}\n\n"
-        "Nothing is lost: what was not delivered stays listed, with every event that came meanwhile.\n"
+        "Nothing is lost: undelivered events, and those that occur meanwhile, can be replayed.\n"
         f"When the receiver works again, enable the endpoint (POST /v1/webhooks/{name}/enable) and\n"
-        f"replay what is missing (POST /v1/webhooks/{name}/replay).\n"
+        f"replay the missing events (POST /v1/webhooks/{name}/replay).\n"
     )
     subject = f"Webhook endpoint {name} was disabled"
     recipient = endpoint["owner_email"]
@@ -62,27 +62,27 @@ def disabled_notice(id_: int, endpoint: dict[str, Any], reason: str, error: str,
     )
 
 
-#: Why a connection was paused, as far as a notice says it before the error itself.
+#: Why a connection was paused; in a notice, the error follows.
 _CAUSES = {
-    "refused": "its provider refuses it\nfor a reason that somebody has to mend. The provider said:",
-    "redefined": "the new definition of its connector\nneeds what the connection does not have:",
-    "unreadable": "the definition of its connector\nis gone or cannot be read; add it again with POST /v1/connectors:",
+    "refused": "its provider refuses it\nfor a reason that an operator must correct. The provider's error:",
+    "redefined": "the new definition of its connector\nrequires a field that the connection lacks:",
+    "unreadable": "the definition of its connector\nis missing or not valid. Add it again with POST /v1/connectors:",
 }
 
 
 def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *, cause: str = "refused") -> Row:
-    """The row of a notice that says that a connection was paused, and what to do. It is shown, not mailed.
+    """Return the row of a notice of a paused connection, which says why and what to do. It is shown, not mailed.
 
-    `cause`: one of `refused` (by its provider), `redefined` and `unreadable` (its connector's definition).
+    `cause` is `refused` (by its provider), `redefined` or `unreadable` (the definition of its connector).
     """
     name = public("con", connection["id"])
     body = (
         f"The connection {connection['name']!r} ({name}, {connection['connector']}) was paused because "
         f"{_CAUSES[cause]}\n{error}\n\n"
-        "No message is lost: what waits for this connection goes on waiting for as long as it may, and other\n"
-        "connections of the channel take what they can.\n"
-        f"Mend the cause, then check the connection (POST /v1/connections/{name}/check), change its credentials\n"
-        f"(PATCH /v1/connections/{name}) or enable it (POST /v1/connections/{name}/enable).\n"
+        "No message is lost: messages wait for this connection until they expire, and other connections of the\n"
+        "channel send those that they can.\n"
+        f"Correct the cause. Then check the connection (POST /v1/connections/{name}/check), change its\n"
+        f"credentials (PATCH /v1/connections/{name}) or enable it (POST /v1/connections/{name}/enable).\n"
     )
     subject = f"The connection {connection['name']!r} was paused"
     reason = "notices of connections are shown, not mailed"
@@ -91,10 +91,10 @@ def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *,
 
 
 async def send_notices(database: Database, settings: Settings, now: int) -> int:
-    """Mail what is due; gives back how many notices were handled. Without a mail server they are logged and shown."""
+    """Mail due notices; return how many were handled. Without a mail server they are logged and shown."""
     rows = await database.read(_due)
     for id_, recipient, subject, body, tries in rows:
-        # Those before it may have taken their time, and a lease runs from now.
+        # The notices before it may have taken long, and a lease starts now.
         now = max(now, now_us())
         if not await database.transact(_claim, id_):
             continue
@@ -117,23 +117,23 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
 
 
 async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> str | None:
-    """Hand one mail to the server of an `smtp://` or `smtps://` URL; return why it was not taken, or None.
+    """Send one email through the server of an `smtp://` or `smtps://` URL; return why it was not accepted, or None.
 
-    The server is the operator's own choice: it may have any address, and no proxy stands before it. `name` is what
-    the Message-ID begins with.
+    The operator chose the server: it may have any address, and is not reached through the egress proxy. `name` is the
+    start of the Message-ID.
     """
-    relays = SmtpPool(_connect, find_authorities())
+    pool = SmtpPool(_connect, find_authorities())
     try:
         request = _mail_request(smtp_url, recipient, content, name, now)
-        response, _ = await relays.send(request)
+        response, _ = await pool.send(request)
     except (Invalid, ValueError) as error:
         return str(error)[:LONGEST_ERROR]
     finally:
-        relays.close()
+        pool.close()
     if response.status == 250 and response.stage == SmtpStage.MESSAGE:
         return None
-    words = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
-    return f"{response.stage}: {words}"[:LONGEST_ERROR]
+    reply = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
+    return f"{response.stage}: {reply}"[:LONGEST_ERROR]
 
 
 def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> Request:
@@ -145,13 +145,13 @@ def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, no
     message_id = f"{name}@{sender.rpartition('@')[2]}"
     mail = build_mail(content, to=to, sender=content.sender, message_id=message_id, now=now)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    # A password is never said in the clear; a notice alone may be.
+    # A password is never sent without TLS; a notice may be.
     tls = "required" if username else "opportunistic"
     return Request(url, mail, [], MAIL_TIMEOUT_MS, envelope=Envelope(sender, (to,), username, password, tls))
 
 
 async def _connect(url: str, timeout_ms: int) -> socket.socket:
-    """Connect to the host and port of a URL; Unreached when there is no connection."""
+    """Connect to the host and port of a URL; raise Unreached if this fails."""
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     try:
         found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)

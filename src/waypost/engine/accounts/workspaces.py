@@ -85,7 +85,7 @@ async def require_workspace(tx: Tx, workspace_id: int) -> None:
     """Raise NotFound unless the workspace exists."""
     if await tx.row("workspaces.get", id=workspace_id) is None:
         raise NotFound(
-            f"There is no workspace {public('ws', workspace_id)}. `waypost workspaces list` shows the workspaces.",
+            f"The workspace {public('ws', workspace_id)} does not exist. `waypost workspaces list` lists all of them.",
             code="no_such_workspace",
         )
 
@@ -124,7 +124,7 @@ async def delete_key(tx: Tx, workspace_id: int, key_id: int) -> None:
     if left is not None and left[0] == 0:
         raise Conflict("This is the last key that may manage the workspace; create another one first.", code="last_key")
     if not await tx.run("keys.delete", workspace_id=workspace_id, id=key_id):
-        raise NotFound("There is no such key in this workspace.")
+        raise NotFound("The key does not exist in this workspace.")
 
 
 async def _find(tx: Tx, digest: str) -> tuple[Any, ...] | None:

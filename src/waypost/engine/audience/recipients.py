@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from waypost.domain.audience.profiles import Traits, current
-from waypost.domain.events.segment import normal_email, normal_phone
 from waypost.domain.messaging.receipt import clean
 from waypost.domain.messaging.request import LONGEST_ADDRESS, check_mail_address
+from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.errors import Invalid
 from waypost.storage.database import Tx

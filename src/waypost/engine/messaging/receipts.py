@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 
-from waypost.domain.events.segment import message_key, normal_email, normal_phone
+from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.message_events import engaged, received
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
+from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount, find_earlier, match
 from waypost.engine.messaging.transitions import Transitions

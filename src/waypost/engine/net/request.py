@@ -43,7 +43,7 @@ _PHASES = (
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """The envelope of a mail, and login and TLS for its server; `Request.url` names the server."""
+    """The envelope of an email, and login and TLS for its server; the server is in `Request.url`."""
 
     #: The address that bounces go to; "" for none.
     sender: str
@@ -118,7 +118,7 @@ def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=1024)
 def is_status_line(line: bytes) -> bool:
-    """Whether a status line has a status of three digits; libcurl reads the first three of longer ones."""
+    """Return whether a status line has a status of three digits; libcurl reads the first three of longer ones."""
     return _STATUS_LINE.fullmatch(line) is not None
 
 

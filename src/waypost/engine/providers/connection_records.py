@@ -8,7 +8,8 @@ import msgspec
 
 from waypost.clock import Ids
 from waypost.domain.providers.connection import secret_values
-from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.connection_config import check_config
+from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.setup_checks import Check, Report, Result
 from waypost.domain.values.masking import Masker
 from waypost.engine.net.outbound import Outbound

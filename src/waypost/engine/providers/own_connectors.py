@@ -6,7 +6,8 @@ import msgspec
 import structlog
 
 from waypost.clock import Ids
-from waypost.domain.providers.connector import Connector, check_config
+from waypost.domain.providers.connection_config import check_config
+from waypost.domain.providers.connector import Connector
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.engine.accounts.notices import paused_notice
 from waypost.engine.providers.connectors import read_own, shipped

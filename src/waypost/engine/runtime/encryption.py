@@ -86,7 +86,7 @@ async def require_secret_key(database: Database, secret_key: str, data: Path) ->
 
 
 def has_secret_key(secret_key: str, data: Path) -> bool:
-    """Whether a key exists; if not, the next start creates one."""
+    """Return whether a key exists; if not, the next start creates one."""
     return bool(secret_key) or _read_key(data / KEY_FILE) is not None
 
 

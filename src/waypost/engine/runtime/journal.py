@@ -54,7 +54,7 @@ class Journal:
         self.waiting = 0
         self._reported: list[Any] = []
         self._arrived = asyncio.Event()
-        self._told = False
+        self._notified = False
         self._ripe = False
         self._ripening: asyncio.TimerHandle | None = None
         self._closed = False
@@ -82,19 +82,19 @@ class Journal:
         """Queue the result of what has already happened, from any thread. It is never refused, and no caller waits."""
         self._reported.append(item)
         if not linger:
-            self._tell(self._ripen)
-        elif not self._told:
-            self._told = True
-            self._tell(self._linger)
+            self._call_in_loop(self._ripen)
+        elif not self._notified:
+            self._notified = True
+            self._call_in_loop(self._linger)
 
     async def next_batch(self) -> Batch:
         """Return the next batch; an empty one when the journal is closed and nothing is left."""
         while True:
             # Reset before the check, so that an item reported meanwhile wakes this loop again.
-            self._told = False
+            self._notified = False
             if self._groups or self._closed or (self._ripe and self._reported):
                 break
-            # An earlier batch may have taken what was ripe.
+            # An earlier batch may have taken the ripe items.
             self._ripe = False
             self._arrived.clear()
             await self._arrived.wait()
@@ -147,7 +147,7 @@ class Journal:
         self._ripe = bool(self._reported)
         self._arrived.set()
 
-    def _tell(self, call: Callable[[], None]) -> None:
+    def _call_in_loop(self, call: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:

@@ -1,4 +1,4 @@
-"""Everything that is encrypted, encrypted anew under the first key, so that the other keys can be thrown away."""
+"""Key rotation: re-encrypt everything with the first key, so that the other keys can be removed."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,16 +12,16 @@ STEP = 200
 
 
 class Reencrypted(msgspec.Struct):
-    """How many rows hold secrets, and how many of them were encrypted anew."""
+    """How many rows have secrets, and how many of them were re-encrypted."""
 
     seen: int = 0
     changed: int = 0
 
 
 async def reencrypt_all(database: Database, encryption: Encryption) -> Reencrypted:
-    """Encrypt under the first key whatever is under another one; servers may run meanwhile, and it may be run again.
+    """Re-encrypt with the first key everything that another key encrypted. Servers may run meanwhile; can be repeated.
 
-    Unavailable (code `wrong_secret_key`) when something is under none of the keys.
+    Raises Unavailable (code `wrong_secret_key`) if none of the keys decrypts a row.
     """
     done = Reencrypted()
     for step, start in _STEPS:
@@ -35,10 +35,10 @@ async def reencrypt_all(database: Database, encryption: Encryption) -> Reencrypt
 
 async def _reencrypt_connections(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
     rows, changed = await tx.rows("connections.encrypted", after=after[0], n=STEP), 0
-    for id_, sealed in rows:
-        if (fresh := encryption.reencrypt(sealed)) != sealed:
-            # Whoever changed it meanwhile did so under the first key.
-            changed += await tx.run("connections.reencrypt", id=id_, before=sealed, after=fresh)
+    for id_, encrypted in rows:
+        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
+            # A row that has changed meanwhile was encrypted with the first key.
+            changed += await tx.run("connections.reencrypt", id=id_, before=encrypted, after=fresh)
     return _next(rows, 1), len(rows), changed
 
 
@@ -58,19 +58,19 @@ async def _reencrypt_endpoints(tx: Tx, encryption: Encryption, after: Row) -> tu
     return _next(rows, 1), len(rows), changed
 
 
-async def _reencrypt_answers(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    """The answers that are kept for requests that come again: they hold secrets too."""
+async def _reencrypt_responses(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+    """Re-encrypt the responses stored for idempotency keys; they contain secrets too."""
     rows, changed = await tx.rows("idempotency.encrypted", workspace_id=after[0], key=after[1], n=STEP), 0
-    for workspace_id, key, sealed in rows:
-        if (fresh := encryption.reencrypt(sealed)) != sealed:
+    for workspace_id, key, encrypted in rows:
+        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
             changed += await tx.run(
-                "idempotency.reencrypt", workspace_id=workspace_id, key=key, before=sealed, after=fresh
+                "idempotency.reencrypt", workspace_id=workspace_id, key=key, before=encrypted, after=fresh
             )
     return _next(rows, 2), len(rows), changed
 
 
 def _next(rows: list[Row], width: int) -> Row | None:
-    """After which key the next step begins; None when there is none."""
+    """Return the key after which the next step starts, or None after the last step."""
     return tuple(rows[-1][:width]) if len(rows) == STEP else None
 
 
@@ -78,5 +78,5 @@ _Step = Callable[[Tx, Encryption, Row], Awaitable[tuple[Row | None, int, int]]]
 _STEPS: tuple[tuple[_Step, Row], ...] = (
     (_reencrypt_connections, (-1,)),
     (_reencrypt_endpoints, (-1,)),
-    (_reencrypt_answers, (-1, "")),
+    (_reencrypt_responses, (-1, "")),
 )

@@ -1,4 +1,4 @@
-"""The processes that work on one database: each has a number, and one that is not seen for a while is dead."""
+"""The processes that share a database. Each has a number; one without a heartbeat for a while is evicted."""
 
 import secrets
 import socket
@@ -13,61 +13,60 @@ from waypost.storage.database import Database, Tx
 log = structlog.get_logger()
 
 BEAT_S = 2.0
-#: Not seen for so long, by the database's clock, is dead: what it held is taken over.
+#: A node without a heartbeat for this long, by the database's clock, is dead: other nodes release what it held.
 DEAD_AFTER = 10 * SECOND
-#: Node 0 is the command line, which makes few rows and holds nothing.
+#: Node 0 is the command line, which creates few rows and holds nothing.
 COMMAND_LINE = 0
 
-#: Frees, in a transaction, what nodes held that are gone; None stands for every node but this one.
+#: Releases, in a transaction, what evicted nodes held; None stands for every node but this one.
 Orphan = Callable[[Tx, list[int] | None], Awaitable[None]]
 
 
 class Node:
-    """This process's number in a database, and the watch over the others."""
+    """The registration of this process in a database, and the eviction of others."""
 
     def __init__(self, database: Database, ids: Ids, orphan: Orphan, *, sends: bool = True) -> None:
         self._database = database
-        #: Frees what nodes held that are gone.
         self._orphan = orphan
         self._ids = ids
         self._sends = sends
         self._token = secrets.token_hex(16)
 
     async def join(self) -> None:
-        """Take a number. SQLite belongs to one process: whatever another one held there, it held when it died."""
+        """Register under a free number. On SQLite, the only process, release everything that earlier ones held."""
         alone = self._database.dialect == "sqlite"
         if alone:
-            # Ids go on rising even if the clock was set back since the last event.
+            # Ids keep increasing even if the clock was set back since the last event.
             self._ids.start_after(await self._database.read(_newest))
         self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, self._orphan)
 
     async def beat(self) -> None:
-        """Say that this process lives; takes a new number when it was declared dead meanwhile."""
+        """Send a heartbeat; register under a new number if another node has evicted this one."""
         old = self._ids.node
         if await self._database.transact(_beat, old, self._token):
             return
         await self.join()
-        # What it recorded under the old number since it was declared dead is held by nobody, and nobody else looks.
-        await self._database.transact(_leave_behind, old, self._orphan)
+        # Release what this process recorded under the old number after the eviction: no other node looks for it.
+        await self._database.transact(_release_old, old, self._orphan)
         log.error(
-            "this process was declared dead and starts again under a new number",
+            "this process was evicted and continues under a new number",
             action="node_rejoined",
             node=self._ids.node,
             before=old,
         )
 
     async def count_live(self) -> int:
-        """How many living processes send."""
+        """Return the number of live nodes that send, at least 1."""
         return max(1, await self._database.read(_count, DEAD_AFTER))
 
     async def evict_expired(self) -> bool:
-        """Take over what dead processes held; whether there were any."""
+        """Evict dead nodes and release what they held; return whether there were any."""
         if self._database.dialect == "sqlite" or not await self._database.read(_dead, DEAD_AFTER):
             return False
         return await self._database.transact(_evict, DEAD_AFTER, self._orphan)
 
     async def leave(self) -> None:
-        """Give the number back, and whatever is still held with it."""
+        """Remove this node and release everything that it still holds."""
         await self._database.transact(_leave, self._ids.node, self._token, self._orphan)
 
 
@@ -78,13 +77,13 @@ async def _newest(tx: Tx) -> int:
 
 async def _join(tx: Tx, token: str, sends: bool, alone: bool, orphan: Orphan) -> int:
     rows = await tx.rows("nodes.list")
-    taken = {row[0] for row in rows}
-    # A number of chance where there are others: one that was declared dead and does not know it yet shall not meet its
-    # own number again. The only process keeps to few numbers, so that what it counts stays in few rows.
+    used = {row[0] for row in rows}
+    # Random if there may be other nodes, so that an evicted node that does not know it yet cannot get its own number
+    # again. The only process of a SQLite database uses the lowest number, so that its counters stay in few rows.
     start = 0 if alone else secrets.randbelow(NODES - 1)
-    number = next((n for n in ((start + step) % (NODES - 1) + 1 for step in range(NODES - 1)) if n not in taken), None)
+    number = next((n for n in ((start + step) % (NODES - 1) + 1 for step in range(NODES - 1)) if n not in used), None)
     if number is None:
-        raise Unavailable("Too many processes share this database already. Stop one of them.")
+        raise Unavailable("Too many processes share this database. Stop one of them.")
     if alone:
         await orphan(tx, None)
         await tx.run("nodes.clear")
@@ -106,12 +105,12 @@ async def _dead(tx: Tx, unseen: int) -> list[int]:
 
 
 async def _evict(tx: Tx, unseen: int, orphan: Orphan) -> bool:
-    # One that says in this moment that it lives keeps what it holds; those that are gone hold nothing from now on.
+    # A node that sends a heartbeat before this statement keeps what it holds.
     ids = [row[0] for row in await tx.rows("nodes.evict", unseen=unseen)]
     if not ids:
         return False
     await orphan(tx, ids)
-    log.warning("took over from dead processes", action="nodes_evicted", nodes=ids)
+    log.warning("released what dead processes held", action="nodes_evicted", nodes=ids)
     return True
 
 
@@ -120,7 +119,7 @@ async def _leave(tx: Tx, node: int, token: str, orphan: Orphan) -> None:
         await orphan(tx, [node])
 
 
-async def _leave_behind(tx: Tx, node: int, orphan: Orphan) -> None:
-    """Give up what is held under a number that this process had, unless another one has taken the number."""
+async def _release_old(tx: Tx, node: int, orphan: Orphan) -> None:
+    """Release what is held under the old number of this process, unless another node has the number now."""
     if node not in {row[0] for row in await tx.rows("nodes.list")}:
         await orphan(tx, [node])

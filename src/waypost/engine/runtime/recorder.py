@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: Seconds before results are recorded again after the store was away.
+#: Seconds before results are recorded again after the database was unavailable.
 PAUSE_S = 0.5
 #: Tries to record results at a shutdown while the database is unavailable.
 LAST_TRIES = 8
@@ -130,7 +130,7 @@ class Recorder:
             self.wake_deferred()
 
     async def _fail(self, batch: Batch, error: Error) -> None:
-        """The database is unavailable: fail the callers, and queue the reported items again."""
+        """Fail the callers of a batch while the database is unavailable, and queue its reported items again."""
         settle_futures(batch, error)
         if not batch.reported:
             return
@@ -145,7 +145,7 @@ class Recorder:
         await asyncio.sleep(PAUSE_S)
 
     async def _split(self, batch: Batch, error: Exception) -> None:
-        """One item of the batch cannot be recorded: record each part alone, so that the others succeed."""
+        """Record each part of a batch alone, because one item cannot be recorded: the others succeed."""
         parts = [Batch([group]) for group in batch.groups] + [Batch([], [item]) for item in batch.reported]
         if len(parts) > 1:
             for part in parts:

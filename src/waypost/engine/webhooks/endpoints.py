@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import SECOND, Ids
-from waypost.domain.events.segment import normal_email
+from waypost.domain.values.contacts import normal_email
 from waypost.domain.values.egress_guard import Networks, check_url
 from waypost.domain.webhooks.endpoint import Secret, check_headers, check_patterns
 from waypost.domain.webhooks.filter import compile_filter

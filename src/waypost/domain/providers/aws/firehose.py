@@ -31,7 +31,7 @@ from waypost.errors import Invalid
 BODY_BYTES = 64 * 1024 * 1024
 #: The most nested wrappers, and the most objects in one record, that are read.
 DEEPEST, MOST = 4, 10_000
-#: After so many unreadable pieces the rest of a record is not read.
+#: The most pieces of a record that cannot be parsed; then the rest of it is not read.
 _MOST_BROKEN = 20
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

@@ -151,10 +151,10 @@ def _linked(source: ReceiptSource, arn: object, region: str, name: str, call: st
 
 def _missing_events(types: object) -> list[str] | None:
     """Return the text events that a destination leaves out, or None if it receives none at all."""
-    taken = {one for one in types if isinstance(one, str)} if isinstance(types, list) else set()
-    if taken & {"ALL", "TEXT_ALL"}:
+    selected = {one for one in types if isinstance(one, str)} if isinstance(types, list) else set()
+    if selected & {"ALL", "TEXT_ALL"}:
         return []
-    return sorted(TEXT_EVENTS - taken) if TEXT_EVENTS & taken else None
+    return sorted(TEXT_EVENTS - selected) if TEXT_EVENTS & selected else None
 
 
 def _events_check(missing: list[str], stream: DeliveryStream, name: str, call: str) -> Check:
@@ -284,8 +284,8 @@ def _place(url: str) -> tuple[object, ...] | None:
     if usual is None or not host:
         return None
     # A fragment is never sent, a missing path is sent as "/", and a question mark is sent even with an empty query.
-    asked = "?" in url.partition("#")[0]
-    return parts.scheme, parts.username, parts.password, host, port or usual, parts.path or "/", parts.query, asked
+    has_query = "?" in url.partition("#")[0]
+    return parts.scheme, parts.username, parts.password, host, port or usual, parts.path or "/", parts.query, has_query
 
 
 def _url(endpoint: Mapping[str, Any]) -> str:
