@@ -1,4 +1,4 @@
-"""What every test stands on: a clean environment, and no silent skip in CI."""
+"""Set-up of all tests: a clean environment, and no silent skips in CI."""
 
 import os
 from collections.abc import Generator
@@ -7,18 +7,18 @@ import hypothesis
 import pytest
 import structlog
 
-# A developer's own settings must not change what a test sees.
+# A developer's own settings must not affect the tests.
 for variable in [name for name in os.environ if name.startswith("WAYPOST_")]:
     del os.environ[variable]
 
-# A busy machine makes an example slow, never wrong. CI says the same of the same code every time; who looks for new
-# examples is whoever runs the tests at their desk.
+# A busy machine makes an example slow, not wrong. In CI the examples are the same for the same code; developers get
+# new ones at each run.
 hypothesis.settings.register_profile(
     "waypost", deadline=None, print_blob=True, derandomize=os.environ.get("CI") == "true"
 )
 hypothesis.settings.load_profile("waypost")
 
-# By default, a logged traceback shows every local variable: one takes longer than most tests.
+# By default, a logged traceback shows every local variable, which takes longer than most tests.
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,
@@ -29,7 +29,7 @@ structlog.configure(
 
 
 def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turn a skip into a failure where CI=true: there, a missing service is a broken set-up."""
+    """Turn a skip into a failure if CI=true: there, a missing service is an error of the set-up."""
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"

@@ -17,7 +17,7 @@ from tests.acceptance.programs import WAYPOST, eventually, free_port
 
 
 def import_everything() -> int:
-    """Import every module of Waypost; return how many there are."""
+    """Import every module of Waypost; return their number."""
     names = [module.name for module in pkgutil.walk_packages(waypost.__path__, "waypost.")]
     for name in names:
         if not name.endswith(".__main__"):

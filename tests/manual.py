@@ -38,25 +38,25 @@ LANGUAGES = {".py": "python", ".mjs": "js", ".service": "ini"}
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation, with those at the root of the project."""
+    """Return every page of the documentation, including those at the root of the project."""
     return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *EXAMPLES.glob("*.md")])
 
 
 @functools.cache
 def make(name: str) -> str:
-    """The block of this name as the program has it now."""
+    """Return the current text of a block."""
     maker, _, about = name.partition(" ")
     return MAKERS[maker](about) if about else MAKERS[maker]()
 
 
 def renewed(text: str) -> str:
-    """A page with all its blocks made again."""
+    """Return a page with all its blocks renewed."""
     return BLOCK.sub(lambda found: f"<!-- generated: {found['name']} -->\n{make(found['name'])}<!-- end -->", text)
 
 
 @functools.cache
 def routes() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Method, path, scope and OpenAPI operation of every route."""
+    """Return method, path, scope and OpenAPI operation of every route."""
     app = build_control()
     scopes: dict[tuple[str, str], str] = {}
     for route in app.routes:
@@ -73,13 +73,13 @@ def routes() -> list[tuple[str, str, str, dict[str, Any]]]:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def make_routes(tag: str) -> str:
-    """The routes of one tag."""
+    """Return the routes of one tag."""
     rows = []
     for method, path, scope, operation in routes():
         if operation["tags"] == [tag]:
@@ -99,7 +99,7 @@ def schemas_of_bodies() -> dict[str, Any]:
 
 
 def make_fields(name: str) -> str:
-    """The fields of a body."""
+    """Return the fields of a body."""
     schemas = schemas_of_bodies()
     rows = []
     for field, schema in schemas[name]["properties"].items():
@@ -132,7 +132,7 @@ def _said(schema: dict[str, Any]) -> str:
 
 
 def make_settings() -> str:
-    """Every setting, from the file that is their default."""
+    """Return every setting, from the file with the defaults."""
     text = (ROOT / "src/waypost/settings.default.toml").read_text("utf-8")
     defaults = tomllib.loads(text)
     rows, said = [], ""
@@ -150,7 +150,7 @@ def make_settings() -> str:
 
 
 def commands(group: click.Group = main, name: str = "waypost") -> dict[str, click.Command]:
-    """Every command by its full name."""
+    """Return every command by its full name."""
     found: dict[str, click.Command] = {name: group}
     context = click.Context(group)
     for word in sorted(group.list_commands(context)):
@@ -164,7 +164,7 @@ def commands(group: click.Group = main, name: str = "waypost") -> dict[str, clic
 
 
 def make_commands() -> str:
-    """The help of every command."""
+    """Return the help of every command."""
     parts = []
     for name, command in commands().items():
         *groups, last = name.split()
@@ -179,7 +179,7 @@ def make_commands() -> str:
 
 
 def make_metrics() -> str:
-    """Every metric of `/metrics`, with its kind and its help."""
+    """Return every metric of `/metrics`, with its kind and its help."""
 
     async def collect() -> list[Any]:
         with tempfile.TemporaryDirectory(prefix="waypost-docs-") as folder:
@@ -202,19 +202,19 @@ def make_metrics() -> str:
 
 
 def make_event_types() -> str:
-    """The types that Waypost names itself."""
+    """Return the types of Waypost itself."""
     rows = [[f"`{entry.type}`", entry.description] for entry in SYSTEM_TYPES]
     return table(["type", "what"], rows)
 
 
 def make_event_example(type_: str) -> str:
-    """The example of a type, as it is in the catalogue."""
+    """Return the example of an event type."""
     example = next(entry.example for entry in SYSTEM_TYPES if entry.type == type_)
     return f"```json\n{msgspec.json.format(msgspec.json.encode(example), indent=2).decode()}\n```\n"
 
 
 def make_retries() -> str:
-    """The delays between the tries of a delivery."""
+    """Return the delays between the tries of a delivery."""
     base, rows, total = load_settings({}).retry_base, [], 0
     for number in range(1, RETRIES + 1):
         seconds = delay(number, base, 0.5) // 1_000_000
@@ -235,12 +235,12 @@ def _span(seconds: int) -> str:
 
 
 def make_reserved_headers() -> str:
-    """The headers that an endpoint's own headers may not replace."""
+    """Return the headers that the custom headers of an endpoint cannot replace."""
     return ", ".join(f"`{name}`" for name in sorted(RESERVED_HEADERS)) + "\n"
 
 
 def make_addresses() -> str:
-    """What user-given URLs may not reach."""
+    """Return the addresses that user-supplied URLs may not reach."""
     found: dict[str, list[str]] = {}
     listed = [(str(network), reason) for network, reason in FORBIDDEN_IPV4]
     listed += [(str(network), reason) for network, reason in FORBIDDEN_IPV6]
@@ -250,7 +250,7 @@ def make_addresses() -> str:
 
 
 def make_example(name: str) -> str:
-    """A runnable sample, as it stands in `examples`."""
+    """Return a runnable example from `examples`."""
     file = EXAMPLES / name
     return f"```{LANGUAGES[file.suffix]}\n{file.read_text('utf-8')}```\n"
 
@@ -271,7 +271,7 @@ MAKERS: dict[str, Callable[..., str]] = {
 
 
 def regenerate() -> None:
-    """Write every block of every page again."""
+    """Renew every block of every page."""
     for page in pages():
         before = page.read_text("utf-8")
         after = renewed(before)

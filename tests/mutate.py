@@ -30,13 +30,13 @@ import coverage
 
 #: What is mutated: packages or modules below src/waypost.
 TARGETS = ["domain/messaging", "engine/runtime", "engine/messaging", "engine/webhooks"]
-#: The tests that may notice.
+#: The tests that may detect a mutant.
 TESTS = ["tests/domain", "tests/engine", "tests/storage", "tests/nodes", "tests/api"]
-#: The least share of mutants that the tests have to kill.
+#: The least share of mutants that the tests must kill.
 BAR = 0.8
-#: Tests of so many seconds run for a mutant, the quickest first.
+#: The most seconds of tests that run for a mutant, the quickest first.
 BUDGET_S = 45.0
-#: A test that hangs fails after so long.
+#: Seconds after which a hanging test fails.
 HANGS_S = 30
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """What a single mutant is called on the command line."""
+        """Return the name of a mutant for the command line."""
         return f"{self.module}:{self.line}:{self.column}:{self.kind}"
 
     def apply(self, source: bytes) -> bytes:
@@ -95,7 +95,7 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
 
 
 def _code_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """The nodes of a body: neither annotations nor the functions in it, which come by themselves."""
+    """Yield the nodes of a body, without annotations and nested functions."""
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop()
@@ -107,7 +107,7 @@ def _code_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.A
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
-    """The changes that a node allows: what is replaced, the kind of the change, the new text."""
+    """Yield the changes of a node: what is replaced, the kind of the change, the new text."""
     match node:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             yield node, "turn", f"({ast.unparse(left)} {TURNED[type(op)]} {ast.unparse(right)})"
@@ -135,7 +135,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
 
 
 def sample(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """Return so many mutants of a module, every kind in turn; the same ones every time."""
+    """Return this many mutants of a module, of all kinds in turn; the same ones every time."""
     kinds: dict[str, list[Mutant]] = defaultdict(list)
     for mutant in sorted(found, key=lambda m: hashlib.sha256(f"{seed} {m.name}".encode()).digest()):
         kinds[mutant.kind].append(mutant)
@@ -145,7 +145,7 @@ def sample(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
 
 @dataclass(frozen=True)
 class Recipients:
-    """What the tests say without any change: which ones reach a line, and how long each takes."""
+    """The result of the tests without a change: which ones reach a line, and how long each takes."""
 
     tests: dict[str, dict[int, set[str]]]
     seconds: dict[str, float]
@@ -165,14 +165,14 @@ class Recipients:
 
 
 class Tree:
-    """A copy of the tree, in which one mutant at a time is tried."""
+    """A copy of the tree, in which one mutant at a time is run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "tree"
         shutil.copytree(ROOT, self.folder, ignore=LEFT_OUT)
 
     def path(self, module: str) -> Path:
-        """The file of a module."""
+        """Return the file of a module."""
         return self.folder / SOURCE / module
 
     def run(self, *arguments: str, within: float) -> tuple[int | None, str]:
@@ -197,7 +197,7 @@ class Tree:
         return process.returncode, printed
 
     def reach(self, tests: list[str], modules: list[str]) -> Recipients:
-        """Run the tests without a change, and see which lines each of them reaches."""
+        """Run the tests without a change, and record which lines each of them reaches."""
         options = ["-n", "2", "--dist", "worksteal", "-rfE", "--cov=waypost", "--cov-context=test", "--cov-report="]
         code, printed = self.run(*tests, *options, "--durations=0", "--durations-min=0.001", within=3600)
         if code not in (0, 1):
@@ -221,7 +221,7 @@ class Tree:
         return Recipients(reached, seconds)
 
     def test(self, mutant: Mutant, reach: Recipients, budget: float) -> str:
-        """Return what became of a mutant, in one line that begins with the verdict."""
+        """Return the result of a mutant in one line, which starts with the verdict."""
         tests, reaching = reach.choose(mutant, budget)
         if not tests:
             return "survived: no test reaches it"
@@ -240,7 +240,7 @@ class Tree:
         failed = FAILED.findall(printed)
         if code != 1 or not failed:
             return "no verdict: " + ("not ended in time" if code is None else printed.strip().rpartition("\n")[2][:200])
-        # A failure counts only when the change is its reason.
+        # A failure counts only if the change is its cause.
         if self.run(failed[0], within=within)[0] != 0:
             return f"no verdict: without the change, {failed[0]} fails as well"
         return f"killed: {failed[0]}"
@@ -291,7 +291,7 @@ def report(verdicts: dict[Mutant, str]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Try the mutants; return 0 when enough of them were killed."""
+    """Run the mutants; return 0 if enough of them were killed."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", nargs="*", help="packages, modules, or single mutants by name (default: TARGETS)")
     parser.add_argument("--count", type=int, default=12, help="mutants of each module (default 12)")

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-#: Rights that are dropped to where tests run as root, which PostgreSQL refuses to.
+#: The user whose rights replace those of root, as which PostgreSQL refuses to run.
 NOBODY = "nobody"
 #: From linux/prctl.h.
 PR_SET_PDEATHSIG = 1
 
 
 class PostgresServer:
-    """A PostgreSQL of our own on a Unix socket, which can be stopped, killed and started again."""
+    """A PostgreSQL on a Unix socket that can be stopped, killed and restarted."""
 
     def __init__(self, folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
         self.folder = folder
@@ -33,12 +33,12 @@ class PostgresServer:
         self._run("initdb", "--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres", "--no-sync")
 
     def url(self, database: str = "postgres") -> str:
-        """What WAYPOST_DATABASE_URL is set to for one of its databases."""
+        """Return WAYPOST_DATABASE_URL for one of its databases."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def start(self, *settings: str) -> None:
-        """Start it and wait until it takes connections. Settings are `name=value`."""
-        # Nothing here has to outlive the machine, and a killed server loses nothing to a running one.
+        """Start it, and wait until it accepts connections. Settings are `name=value`."""
+        # Data need not survive a crash of the machine, and killing the server loses nothing that was committed.
         given = ["fsync=off", "max_connections=60", "shared_buffers=64MB", *settings]
         words = [str(self._binaries / "postgres"), "-D", self._data, "-k", str(self.folder), "-h", ""]
         words += [word for setting in given for word in ("-c", setting)]
@@ -52,14 +52,14 @@ class PostgresServer:
                 raise RuntimeError(f"PostgreSQL ended at once:\n{(self.folder / 'log').read_text()}")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it; SIGINT disconnects everybody and tidies up."""
+        """Stop it; SIGINT disconnects all clients."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
 
     def crash(self) -> None:
-        """Kill it as if the machine had died; what was committed is there after the next start."""
+        """Kill it as in a crash of the machine; committed data are there after the next start."""
         self.stop(signal.SIGQUIT)
 
     @property
@@ -110,13 +110,13 @@ def postgres_server(*settings: str) -> Iterator[PostgresServer]:
 
 
 def _end_with_parent() -> None:
-    """Have Linux stop this process when the tests are killed and cannot tidy up."""
+    """Have Linux stop this process if the tests are killed and cannot clean up."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _copy(package: Path, target: Path) -> Path:
-    """The server and the libraries that it finds beside its package, where any user can read them."""
+    """Return the server with the libraries beside its package, where any user can read them."""
     server = Path(package.name) / "pginstall18"
     shutil.copytree(package.parent / server, target / server, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")

@@ -1,4 +1,4 @@
-"""The map of the code, enforced: imports point down, and nothing is hidden."""
+"""The structure of the code, enforced: imports point down, and none is hidden."""
 
 import ast
 import collections
@@ -53,7 +53,7 @@ BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core",
 BANNED_PARTS = re.compile("manager|helper|util", re.IGNORECASE)
 LONGEST = 500
 
-# A domain function is given what it needs to know; it never goes and looks.
+# A domain function gets everything it needs as arguments.
 IMPURE = {
     "apsw",
     "asyncio",
@@ -75,7 +75,7 @@ WALL_CLOCK = re.compile(r"(^|\.)(time\.time(_ns)?|datetime\.(now|utcnow|today)|d
 STOPWATCH = re.compile(r"(^|\.)time\.(monotonic|perf_counter)(_ns)?$")
 MAY_MEASURE = {"clock", "engine", "sink", "cli"}
 
-# Words a statement begins with, so that a sentence or an HTTP method that begins alike is left alone.
+# The first words of a statement, so that a sentence or an HTTP method with the same first word does not match.
 SQL = re.compile(
     r"""\s*( SELECT\s
            | select\s.+\sfrom\s
@@ -111,7 +111,7 @@ def is_class(node: ast.AST) -> TypeGuard[ast.ClassDef]:
 
 
 def imported(name: str, tree: ast.AST) -> list[str]:
-    """Full names of everything a module imports, imports made only for types included."""
+    """Return the full names of everything that a module imports, also only for types."""
     here = name.split(".") if FILES[name].name == "__init__.py" else name.split(".")[:-1]
     found = []
     for node in ast.walk(tree):
@@ -125,13 +125,13 @@ def imported(name: str, tree: ast.AST) -> list[str]:
 
 
 def ours(name: str) -> set[str]:
-    """The modules of Waypost that a module imports."""
+    """Return the modules of Waypost that a module imports."""
     names = [n.removeprefix("waypost.") for n in imported(name, parse(FILES[name])) if n.startswith("waypost.")]
     return {n if n in FILES else n.rpartition(".")[0] for n in names} & FILES.keys() - {name}
 
 
 def mentioned(name: str) -> list[str]:
-    """Every dotted name a module imports or writes out."""
+    """Return every dotted name that a module imports or mentions."""
     tree = parse(FILES[name])
     return imported(name, tree) + [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
 

@@ -1,4 +1,4 @@
-"""The benchmark itself: the bare program and the load generator agree on every event."""
+"""The benchmark: the bare program and the load generator agree on every event."""
 
 import asyncio
 import math
@@ -48,7 +48,7 @@ def test_every_event_posted_to_the_bare_program_is_stored_and_delivered():
 def test_a_post_that_the_program_refuses_stops_the_run():
     async def post():
         async with load.receivers() as receivers, bare(receivers.ports[0], core=None) as target:
-            # The bare program knows no batches and answers 404.
+            # The bare program has no batches and responds with 404.
             await load.run(receivers, total=10, batch=5, connections=1, port=target.program.port, write_key="k")
 
     with pytest.raises(RuntimeError, match="requests failed, the first: 404"):
@@ -72,7 +72,7 @@ def test_a_receiver_that_hangs_takes_the_request_and_never_answers():
             request = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
             writer.write(request)
             answer = asyncio.create_task(reader.read(1))
-            # Another receiver of the same loop answers several requests meanwhile.
+            # Another receiver of the same loop responds to several requests meanwhile.
             healthy, to_healthy = await asyncio.open_connection("127.0.0.1", receivers.ports[1])
             for _ in range(5):
                 to_healthy.write(request)

@@ -1,4 +1,4 @@
-"""Times and the ids made from them."""
+"""Times, and the ids generated from them."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from waypost.clock import ID_EPOCH, NODES, SECOND, Ids, first_id, id_time, iso, now_us
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-moments = st.datetimes(timezones=st.just(UTC))  # the years 1 to 9999
+moments = st.datetimes(timezones=st.just(UTC))  # The years 1 to 9999.
 times = st.integers(ID_EPOCH, ID_EPOCH + (1 << 50))
 
 
@@ -23,7 +23,7 @@ def test_now_is_in_microseconds():
 def test_a_moment_is_shown_as_datetime_would(moment):
     at = (moment - EPOCH) // timedelta(microseconds=1)
     shown = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    # Twice, since the second is remembered.
+    # Twice, because the second is cached.
     assert iso(at) == iso(at) == shown
 
 

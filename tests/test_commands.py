@@ -1,4 +1,4 @@
-"""The command line loads the command that runs, and no other."""
+"""The command line imports only the module of the command that runs."""
 
 import subprocess
 import sys

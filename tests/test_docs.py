@@ -1,4 +1,4 @@
-"""The manual is complete and true: links lead somewhere, blocks are current, nothing of the program is left out."""
+"""The manual is complete and correct: links work, blocks are current, and every part of the program is described."""
 
 import ast
 import functools
@@ -45,7 +45,7 @@ def read(name: str) -> str:
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
-    """The rows of every table whose head begins with this word, cell by cell."""
+    """Return the rows of every table whose head starts with this word, cell by cell."""
     found, inside = [], False
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -58,19 +58,19 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def named(text: str, heading: str) -> set[str]:
-    """The names in the first column of such tables."""
+    """Return the names in the first column of such tables."""
     return {name for row in rows(text, heading) for name in NAMED.findall(row[0])}
 
 
 def section(text: str, title: str) -> str:
-    """What stands under a heading, up to the next one of its kind."""
+    """Return the text under a heading, up to the next one of its level."""
     marks = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
     assert marks, f"there is no heading {title!r}"
     return re.split(rf"^{marks[1]} ", text[marks.end() :], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a page's headings make on GitHub."""
+    """Return the anchors that GitHub makes of a page's headings."""
     found = set()
     for title in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
@@ -194,7 +194,7 @@ def test_what_is_generated_is_there(page: str, block: str):
 
 @functools.cache
 def raised() -> dict[str, set[str]]:
-    """Every error code that the program can give, and the kinds of error that carry it."""
+    """Return every error code of the program, with the kinds of error that have it."""
     found: dict[str, set[str]] = defaultdict(set)
     for tree in trees.values():
         for node in ast.walk(tree):
@@ -227,12 +227,12 @@ def test_error_codes_have_the_status_that_is_told():
 def test_every_metric_that_is_named_exists():
     made = set(re.findall(r"`(waypost_\w+)`", make_metrics()))
     for path in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
-        # A provider calls a field of ours so.
+        # A provider uses this name for one of our fields.
         named_here = set(re.findall(r"\bwaypost_[a-z_]+", path.read_text("utf-8"))) - {"waypost_id"}
         assert named_here <= made, path
 
 
-#: What a line of the log calls by its id.
+#: What a log line names by its id.
 WITH_IDS = {"endpoint", "connection", "workspace", "event", "profile", "notice", "key", "delivery", "webhook"}
 
 
@@ -331,7 +331,7 @@ def test_every_error_of_an_attempt_is_explained():
 
 
 def checks(table: str) -> list[set[str]]:
-    """The values that the CHECKs of a table allow."""
+    """Return the values that the CHECKs of a table allow."""
     found = []
     for _, text in load_migrations("sqlite"):
         for body in re.findall(rf"CREATE TABLE {table} \((.*?)^\)", text, re.DOTALL | re.MULTILINE):
@@ -353,7 +353,7 @@ def checks(table: str) -> list[set[str]]:
 def test_every_state_is_drawn(title: str, table: str):
     text = section(read("explanation/states.md"), title)
     told = named(text, "state")
-    # A later check may be about some of them.
+    # A later check may concern some of them.
     first, *others = checks(table)
     assert first == told
     assert all(other < told for other in others)
@@ -384,7 +384,7 @@ def test_every_example_is_shown_and_listed():
 
 
 def test_shell_blocks_are_run_or_say_that_they_are_not():
-    """`make bench` and the like take long; only these may stand outside the pages whose commands are run."""
+    """`make bench` and similar commands take long; only these may be outside the pages whose commands run."""
     run = {page.name for page in [*(DOCS / "howto").glob("*.md"), *(DOCS / "tutorial").glob("*.md")]}
     outside = [page.name for page in pages() if "```sh\n" in page.read_text("utf-8") and page.name not in run]
     assert set(outside) <= {"README.md", "speed.md"}

@@ -1,4 +1,4 @@
-"""Mutation testing: which changes are made, and that a module with a change is the module but for that change."""
+"""Mutation testing: which changes are made, and that a mutant differs from the module only by its change."""
 
 import ast
 
@@ -8,7 +8,7 @@ from tests.mutate import ROOT, SOURCE, TARGETS, Mutant, Recipients, modules_of, 
 
 
 def changes(body):
-    """Every changed form of a function's body."""
+    """Return every changed form of a function's body."""
     source = f"def f(self):\n    {body}\n"
     return {
         mutant.apply(source.encode()).decode().removeprefix("def f(self):\n    ").rstrip()

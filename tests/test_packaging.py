@@ -1,4 +1,4 @@
-"""What is shipped: one version everywhere, pinned libraries, and nothing of the machine it was made on."""
+"""What is shipped: one version everywhere, pinned libraries, and no traces of the development machine."""
 
 import ast
 import re
@@ -26,18 +26,18 @@ LEFT_BEHIND = {
 
 
 def pins(file: str) -> dict[str, str]:
-    """Library names and versions of a lock file."""
+    """Return library names and versions of a lock file."""
     return {name: version for name, version, _ in PINNED.findall((ROOT / file).read_text("utf-8"))}
 
 
 def wanted(file: str) -> set[str]:
-    """Library names of a requirements file."""
+    """Return library names of a requirements file."""
     lines = (ROOT / file).read_text("utf-8").splitlines()
     return {line.strip().lower() for line in lines if re.match(r"\w", line)}
 
 
 def shipped() -> list[Path]:
-    """Every file that is, or would be, committed."""
+    """Return every file that is, or would be, committed."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listing.returncode:
@@ -81,7 +81,7 @@ def needed(file: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_locks_are_complete(name):
-    """The set-up resolves nothing (--no-deps): a library that the lock leaves out would be missing."""
+    """The set-up resolves nothing (--no-deps): a library missing from the lock would not be installed."""
     assert needed(f"{name}.in") <= pins(f"{name}.lock").keys()
 
 
@@ -96,7 +96,7 @@ def test_the_set_up_installs_the_lock_and_resolves_nothing():
 
 
 def test_every_library_that_is_imported_is_asked_for():
-    """None may be there only because another library brought it along."""
+    """No library may be present only because another one requires it."""
     roots = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

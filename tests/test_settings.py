@@ -1,4 +1,4 @@
-"""Settings: where each value comes from, and that a wrong one is named."""
+"""Settings: the source of each value, and errors that name a wrong one."""
 
 import re
 import tomllib
@@ -45,7 +45,7 @@ def test_what_is_nearer_wins(data):
     assert (settings.log_format, settings.port) == ("console", 1)
     assert (settings.host, settings.log_level) == ("environment", "error")
     assert settings.data_dir == data
-    # The file is looked for where the command line says.
+    # The file is in the directory that the command line names.
     elsewhere = load_settings(environ, data=data / "elsewhere")
     assert (elsewhere.port, elsewhere.data_dir) == (8080, data / "elsewhere")
 

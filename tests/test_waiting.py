@@ -42,7 +42,7 @@ def _names_sleep(node: ast.AST) -> bool:
 
 
 def _timed_wait(node: ast.expr) -> bool:
-    """Whether this statement waits for a limited time and does not look whether the time is over."""
+    """Return whether this statement waits for a limited time without checking whether the time is over."""
     node = node.value if isinstance(node, ast.Await) else node
     if not isinstance(node, ast.Call):
         return False

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: How long a check rests before it is asked again.
+#: Seconds between two checks.
 STEP_S = 0.01
 
 

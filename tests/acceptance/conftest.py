@@ -1,4 +1,4 @@
-"""Fixtures of the acceptance tests: a sink beside the test, and servers as processes."""
+"""Fixtures of the acceptance tests: a sink in the test process, and servers as processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from waypost.sink import thread_runner
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here starts real processes."""
+    """Mark all tests here as acceptance tests: they start real processes."""
     for item in items:
         if "acceptance" in item.path.parts:
             item.add_marker(pytest.mark.acceptance)
@@ -18,13 +18,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def sink() -> Iterator[thread_runner.Running]:
-    """A sink that takes webhooks and mail."""
+    """A sink that accepts webhooks and email."""
     with thread_runner.running(smtp=True) as running:
         yield running
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server on SQLite with quick retries."""
+    """A server on SQLite with short retry delays."""
     with serving(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"}) as running:
         yield running

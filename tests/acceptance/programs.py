@@ -1,4 +1,4 @@
-"""Real processes for the acceptance tests: a server that can be killed and started again, and a plain HTTP client."""
+"""Real processes for the acceptance tests: a server that can be killed and restarted, and a plain HTTP client."""
 
 import base64
 import functools
@@ -30,7 +30,7 @@ _PORTS = itertools.count(10_000 + os.getpid() % 200 * 100)
 
 
 def free_port() -> int:
-    """A port that nobody has now, and that this process has not given to anybody before."""
+    """Return a free port that this process has not returned before."""
     for port in _PORTS:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 class Client:
-    """One keep-alive connection to a server that may be away; an answer of None means there was none."""
+    """A keep-alive connection to a server that may be down; None stands for no response."""
 
     def __init__(self, port: int, authorization: str = "") -> None:
         self.port = port
@@ -53,7 +53,7 @@ class Client:
     def send(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, dict[str, str]] | None:
-        """Status, decoded body and headers of the answer."""
+        """Return status, decoded body and headers of the response."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {
             "content-type": "application/json",
@@ -79,14 +79,14 @@ class Client:
             self._connection.close()
 
     def get(self, path: str) -> Any:
-        """The body of a GET that must succeed."""
+        """Return the body of a GET that must succeed."""
         found = self.send("GET", path)
         assert found is not None, f"no answer to GET {path}"
         assert found[0] == 200, found
         return found[1]
 
     def pages(self, path: str) -> list[dict[str, Any]]:
-        """Everything that a list holds."""
+        """Return all items of a list, page by page."""
         found: list[dict[str, Any]] = []
         after = ""
         while True:
@@ -97,7 +97,7 @@ class Client:
             after = f"&after={page['next']}"
 
     def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
-        """The body of a POST that must have this status."""
+        """Return the body of a POST that must have this status."""
         found = self.send("POST", path, body)
         assert found is not None, f"no answer to POST {path}"
         assert found[0] == status, found
@@ -117,11 +117,11 @@ class Server:
         self.log = data / f"{command}.log"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command over the same data."""
+        """Run another command on the same data directory."""
         return self.run_alone(*arguments, "--data", str(self.data))
 
     def run_alone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that needs no data."""
+        """Run a command that needs no data directory."""
         return subprocess.run(
             [WAYPOST, *arguments],
             env=self._environment(),
@@ -132,7 +132,7 @@ class Server:
         )
 
     def init(self) -> None:
-        """Make the first workspace."""
+        """Create the first workspace."""
         done = self.run("init", "--json")
         assert done.returncode == 0, done.stderr
         self.keys = json.loads(done.stdout)
@@ -150,39 +150,39 @@ class Server:
             eventually(self._ready, what=f"ready; log: {self.log.read_text()[-2000:]}")
 
     def kill(self) -> None:
-        """End the process without a word."""
+        """Kill the process."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> int:
-        """Ask the process to end; gives back its exit code."""
+        """Stop the process with a signal; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Return whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def api(self) -> Client:
-        """A client that may do everything."""
+        """Return a client with the API key."""
         return Client(self.port, f"Bearer {self.keys['api_key']}")
 
     def tracker(self) -> Client:
-        """A client that sends events, as a Segment SDK does."""
+        """Return a client that sends events as a Segment SDK does."""
         basic = base64.b64encode(f"{self.keys['write_key']}:".encode()).decode()
         return Client(self.port, f"Basic {basic}")
 
     def balanced(self) -> dict[str, int]:
-        """The ledger, which must balance."""
+        """Return the ledger, which must balance."""
         ledger: dict[str, int] = self.api().get("/v1/ledger")
         assert ledger["accepted"] == ledger["delivered"] + ledger["pending"] + ledger["dead"], ledger
         return ledger
 
     def settled(self, within: float = PATIENCE) -> dict[str, int]:
-        """The ledger once nothing is pending any more."""
+        """Return the ledger once nothing is pending."""
 
         def check() -> dict[str, int] | None:
             ledger = self.balanced()
@@ -203,7 +203,7 @@ class Server:
 
 @contextmanager
 def serving(data: Path, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    """A server with a workspace, stopped at the end if it still lives."""
+    """A server with a workspace; stopped at the end if it still runs."""
     server = Server(data, environment)
     server.init()
     server.start()
@@ -215,7 +215,7 @@ def serving(data: Path, environment: dict[str, str] | None = None) -> Iterator[S
 
 
 class Load:
-    """Clients that post events as fast as they are answered, and know which were accepted."""
+    """Clients that send events as fast as they get responses, and record which were accepted."""
 
     def __init__(self, server: Server, *, clients: int = 8, metric: str = "Order Shipped") -> None:
         self.server = server
@@ -236,7 +236,7 @@ class Load:
             thread.join(60)
 
     def wait_for(self, more: int) -> None:
-        """Return when so many more events were accepted."""
+        """Return when this many more events were accepted."""
         goal = len(self.accepted) + more
         eventually(lambda: len(self.accepted) >= goal, what=f"{goal} events accepted, {len(self.accepted)} were")
 
@@ -252,11 +252,11 @@ class Load:
                 "messageId": message_id,
                 "properties": {"number": count},
             }
-            # As an SDK does: the same event again, until it is accepted.
+            # As an SDK does: send the same event again until it is accepted.
             eventually(functools.partial(self._accept, client, message_id, body), what="accepted")
 
     def _accept(self, client: Client, message_id: str, body: dict[str, Any]) -> bool:
-        """Post an event; whether nothing is left to do for it."""
+        """Send an event; return whether it needs no retry."""
         answer = client.send("POST", "/v1/track", body)
         if answer is not None and answer[0] == 200:
             self.accepted.add(message_id)
@@ -266,10 +266,10 @@ class Load:
 
 
 def delivered_ids(received: list[dict[str, Any]]) -> list[str]:
-    """The message ids of what a sink received, repeats included."""
+    """Return the message ids that a sink received, repeats included."""
     return [json.loads(request["body"])["data"]["message_id"] for request in received]
 
 
 def all_received(sink: str, name: str) -> list[dict[str, Any]]:
-    """Everything that a sink has received under a name."""
+    """Return everything that a sink received under a name."""
     return Client(int(sink.rpartition(":")[2])).pages(f"/received?name={name}")

@@ -1,4 +1,4 @@
-"""`waypost check` finds out what is wrong with connections, secrets and messages, and says what only needs a look."""
+"""`waypost check` reports errors in connections, secrets and messages, and warns of what needs a review."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ MINUTE = 60_000_000
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that sent a text and was stopped in good order."""
+    """A server that sent an SMS and was stopped normally."""
     with thread_runner.running() as sink:
         server = Server(tmp_path_factory.mktemp("data"))
         server.init()
@@ -42,14 +42,14 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def look(server: Server) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The exit code of a check, and what each step found."""
+    """Return the exit code of a check, and the result of each step."""
     done = server.run("check", "--json")
     return done.returncode, {part["check"]: part for part in json.loads(done.stdout)["checks"]}
 
 
 @pytest.fixture
 def changed(stopped: Server) -> Iterator[Callable[..., None]]:
-    """Changes the database of the stopped server, and puts everything back afterwards."""
+    """Changes the database of the stopped server, and restores it afterwards."""
     file = stopped.data / "waypost.db"
 
     def run(statement: str, values: tuple[Any, ...] = ()) -> None:
@@ -109,7 +109,7 @@ def test_unknown_messages_are_a_warning(stopped: Server, changed: Callable[..., 
 @pytest.mark.parametrize(
     ("seen", "others_live", "code", "said"),
     [
-        # Seen in the future, so that the check may take its time.
+        # Dated in the future, so that the check may take long.
         (-MINUTE * 5, False, 0, "1 being sent"),
         (MINUTE * 5, False, 0, "1 were being sent when a process died"),
         (MINUTE // 2, True, 0, "1 were being sent when a process died"),
@@ -188,7 +188,7 @@ def test_overdue_deliveries_of_a_dead_process_are_an_error(stopped: Server, chan
 
 
 def _owe(server: Server, changed: Callable[..., None], due_at: int) -> None:
-    """A delivery that a process holds which is not there any more, and its place in the ledger."""
+    """Insert a delivery held by a process that does not exist, with its place in the ledger."""
     database = apsw.Connection(str(server.data / "waypost.db"))
     ((sealed,),) = database.execute("SELECT secrets FROM connections LIMIT 1").fetchall()
     database.close()

@@ -1,4 +1,4 @@
-"""Connectors from files, by the command line."""
+"""Connectors are added from files by the command line."""
 
 import json
 import re

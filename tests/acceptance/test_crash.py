@@ -1,4 +1,4 @@
-"""`kill -9` at any moment loses nothing that was accepted, and needs no repair."""
+"""`kill -9` at any time loses nothing that was accepted, and needs no repair."""
 
 import json
 import random
@@ -43,7 +43,7 @@ def test_killed_again_and_again_under_load(tmp_path: Path, sink: thread_runner.R
         if name == "orders":
             for request in received:
                 verifier.verify(request["body"], request["headers"])
-    # An event that was recorded but never answered was sent again under the same id: it counts once.
+    # An event that was recorded without a response was sent again with the same id: it counts once.
     assert ledger["accepted"] == 2 * len(set(delivered_ids(all_received(sink.url, "orders"))))
     assert server.stop() == 0
     checked = server.run("check", "--json")
@@ -88,7 +88,7 @@ def test_sigterm_drains(tmp_path: Path, sink: thread_runner.Running) -> None:
 
 
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, sink: thread_runner.Running) -> None:
-    """Files of the process may not grow past a few megabytes, which the store meets as a full disk."""
+    """Limit the file size of the process to a few megabytes, which is like a full disk to the storage."""
     room = 6 * 1024 * 1024
     server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"})
     server.init()

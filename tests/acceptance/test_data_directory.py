@@ -1,4 +1,4 @@
-"""The data directory: closed to others, usable or one clear line, and never with a key that fits nothing."""
+"""The data directory is closed to other users; an unusable one gives a one-line error; a missing key is detected."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COMMANDS = [("serve",), ("init",), ("check",), ("migrate",), ("ledger",), ("keys
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Iterator[Server]:
-    """A server with a webhook, stopped in good order."""
+    """A server with a webhook, stopped normally."""
     with thread_runner.running() as sink:
         server = Server(tmp_path / "data")
         server.data.mkdir(mode=0o755)
@@ -35,7 +35,7 @@ def stopped(tmp_path: Path) -> Iterator[Server]:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """The permissions of a folder and of what Waypost put into it."""
+    """Return the permissions of a folder and of Waypost's files in it."""
     found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir() if file.suffix != ".log"}
     return {".": stat.S_IMODE(folder.stat().st_mode)} | found
 

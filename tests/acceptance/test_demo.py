@@ -1,4 +1,4 @@
-"""`make run`: the demo starts, shows what to try, delivers, sends, disables what is broken, and survives a kill."""
+"""`make run`: the demo starts, prints examples, delivers, sends, disables the broken endpoint, and survives a kill."""
 
 import json
 import re
@@ -20,18 +20,18 @@ def start(data: Path, port: int, sink_port: int) -> "subprocess.Popen[bytes]":
 
 
 def some_messages(api: Client, status: str) -> list[dict[str, Any]]:
-    """Messages that stand so."""
+    """Return the messages with this status."""
     found: list[dict[str, Any]] = api.get(f"/v1/messages?status={status}&limit=1000")["data"]
     return found
 
 
 def newest(api: Client) -> str:
-    """The id of the last message."""
+    """Return the id of the last message."""
     return str(api.get("/v1/messages?limit=1")["data"][0]["id"])
 
 
 def try_the_panel(text: str) -> None:
-    """Every curl of the welcome works; the wrong project is refused with its set-up code."""
+    """All printed curl commands work; the wrong project is refused with its set-up code."""
     if shutil.which("curl") is None:
         pytest.skip("THE DEMO'S COMMANDS ARE NOT RUN: curl is missing")
     inside = "\n".join(line.strip("│╭╮╰╯─").rstrip() for line in text.splitlines())
@@ -75,7 +75,7 @@ def test_the_demo(tmp_path: Path) -> None:
         try_the_panel(text)
         process.send_signal(signal.SIGKILL)
         process.wait(30)
-        # Other ports: the connections are led to where the sink listens now.
+        # Other ports: the connections are updated to the new port of the sink.
         sink_port = free_port()
         process = start(data, port, sink_port)
         eventually(lambda: (api.send("GET", "/readyz") or [0])[0] == 200, what="the demo again")

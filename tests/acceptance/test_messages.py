@@ -1,4 +1,4 @@
-"""Messages through real processes: out by Pinpoint, receipts back by Firehose, killed in the middle."""
+"""Messages through real processes: sent through Pinpoint, receipts from Firehose, killed in between."""
 
 import base64
 import functools
@@ -25,7 +25,7 @@ SETTLED = {"delivered", "failed", "skipped", "unknown"}
 
 
 def connect(server: Server, sink: thread_runner.Running) -> dict[str, Any]:
-    """A Pinpoint connection to the sink, whose receipts come back."""
+    """Create a Pinpoint connection to the sink, which sends receipts back."""
     outside = Client(sink.port)
     tracker = f"http://127.0.0.1:{server.port}/tracking/amazon-pinpoint-events"
     outside.send("PUT", "/aws", {"tracker_url": tracker})
@@ -36,17 +36,17 @@ def connect(server: Server, sink: thread_runner.Running) -> dict[str, Any]:
 
 
 def number(n: int) -> str:
-    """A phone number that the sink has no special fate for."""
+    """Return a phone number without a fixed scenario."""
     return f"+1202{2_000_000 + n * 10 + 5}"
 
 
 def all_messages(server: Server) -> dict[str, dict[str, Any]]:
-    """Every message by its id."""
+    """Return all messages by id."""
     return {message["id"]: message for message in server.api().pages("/v1/messages")}
 
 
 def taken(sink: thread_runner.Running) -> list[dict[str, Any]]:
-    """Every message that the provider took."""
+    """Return all messages that the provider accepted."""
     return Client(sink.port).pages("/sent?provider=pinpoint")
 
 
@@ -80,7 +80,7 @@ def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: thread
 
 
 class Sending:
-    """Clients that ask for messages one by one, each repeated under its key until it is accepted."""
+    """Clients that request messages one by one, each repeated with its key until it is accepted."""
 
     def __init__(self, server: Server, clients: int = 4, lanes_from: int = 0) -> None:
         self.server = server
@@ -101,7 +101,7 @@ class Sending:
             thread.join(60)
 
     def wait_for(self, more: int) -> None:
-        """Return when so many more were accepted."""
+        """Return when this many more messages were accepted."""
         goal = len(self.accepted) + more
         eventually(lambda: len(self.accepted) >= goal, what=f"{goal} messages accepted")
 
@@ -116,7 +116,7 @@ class Sending:
                 count += 1
 
     def _accept(self, client: Client, body: dict[str, Any]) -> str:
-        """Ask for a message; says why asking again is of no use, and nothing when it is."""
+        """Request a message; return the reason why a retry is useless, or None."""
         answer = client.send("POST", "/v1/messages", body, {"idempotency-key": body["to"]})
         if answer is not None and answer[0] == 202:
             self.accepted[body["to"]] = answer[1]["id"]
@@ -125,7 +125,7 @@ class Sending:
 
 
 def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]]) -> None:
-    """Nobody got two, and of everybody it is known what became of them, or that it is not."""
+    """No person got two messages, and the result of every message is known or `unknown`."""
     addresses = [message["address"] for message in sent]
     assert len(addresses) == len(set(addresses)), "somebody got two"
     reached = set(addresses)
@@ -133,9 +133,9 @@ def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]])
         if message["status"] in ("sent", "delivered"):
             assert message["to"] in reached
         else:
-            # What a kill met on its way is unknown, and stays so: it may have been sent, or not.
+            # A message that was being sent at a kill is unknown, and stays so: it may have been sent.
             assert (message["status"], message["reason"]) == ("unknown", "interrupted"), message
-    # One message for each number that was asked for: a repeated request made no second one.
+    # One message per requested number: a repeated request created no second one.
     assert len({message["to"] for message in messages.values()}) == len(messages)
 
 
@@ -147,7 +147,7 @@ def test_killed_in_the_middle_of_sends_nobody_gets_two_and_nothing_vanishes(
     server.init()
     server.start()
     connect(server, sink)
-    # Answers take a while, so that a kill meets calls on the wire.
+    # Responses take a while, so that a kill meets calls in flight.
     Client(sink.port).send("PUT", "/fate/pinpoint", {"latency": 0.05})
     with Sending(server) as sending:
         for _ in range(6):
@@ -208,14 +208,14 @@ def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
         for server in (first, second):
             server.start()
         connect(second, sink)
-        # No receipt tells what became of what the dead one had on the wire.
+        # No receipt reports the result of calls that the dead process had in flight.
         Client(sink.port).send("PUT", "/fate/pinpoint", {"latency": 0.1, "receipts": False})
         with Sending(first, clients=3) as one, Sending(second, clients=3, lanes_from=3) as other:
             one.wait_for(100)
             other.wait_for(100)
             first.kill()
             other.wait_for(50)
-            # Whoever asked the dead one asks the other one now, under the same keys.
+            # The clients of the dead process now use the other one, with the same keys.
             one.server = second
             one.wait_for(50)
 
@@ -223,7 +223,7 @@ def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
             messages = all_messages(second)
             return messages if {message["status"] for message in messages.values()} <= {"sent", "unknown"} else None
 
-        # The dead one's are given up when it was not seen for ten seconds.
+        # The dead process is evicted after ten seconds without a heartbeat.
         messages = eventually(settled, what="every message settled")
         assert {*one.accepted.values(), *other.accepted.values()} <= messages.keys()
         check_fates(messages, taken(sink))
@@ -238,7 +238,7 @@ def test_of_two_processes_on_one_database_one_is_killed_in_the_middle_of_sends(
 
 
 def came_to(server: Server, id_: str, status: str) -> dict[str, Any]:
-    """The message once it stands so."""
+    """Return the message once it has this status."""
 
     def check() -> dict[str, Any] | None:
         message: dict[str, Any] = server.api().get(f"/v1/messages/{id_}")
@@ -263,7 +263,7 @@ def test_signed_callbacks_of_twilio(server: Server, sink: thread_runner.Running)
     # To a phone that is off.
     failed = came_to(server, send("+12025550002"), "failed")
     assert (failed["code"], failed["reason"], failed["provider_code"]) == (2009, "unreachable", "30003")
-    # Somebody who is not Twilio says that something arrived.
+    # A client other than Twilio reports a delivery.
     forged = Client(server.port).send(
         "POST",
         f"/receipts/{made['id']}",
@@ -298,7 +298,7 @@ def test_signed_events_of_sendgrid(server: Server, sink: thread_runner.Running) 
     came_to(server, ids["open"], "delivered")
     bounced, blocked = (came_to(server, ids[name], "failed") for name in ("bounce", "blocked"))
     assert (bounced["reason"], blocked["reason"]) == ("bounced", "blocked")
-    # A block is no bounce: the address itself is fine.
+    # A block is not a bounce: the address itself is valid.
     suppressed = api.get("/v1/suppressions")["data"]
     assert [(row["address"], row["reason"]) for row in suppressed] == [("bounce@example.com", "bounced")]
     opened = eventually(lambda: api.get("/v1/events?type=message.opened")["data"], what="opened")

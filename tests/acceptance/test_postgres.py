@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL: any of them, and the database itself, may die under load."""
+"""Several processes on one PostgreSQL: each of them, and the database itself, may die under load."""
 
 import base64
 import os
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that may be killed."""
+    """A PostgreSQL that tests may kill."""
     with postgres_server() as server:
         yield server
 
 
 @pytest.fixture
 def two(tmp_path: Path, postgres: PostgresServer) -> Iterator[tuple[Server, Server]]:
-    """Two servers on one database, as on two machines: each with a data directory of its own."""
+    """Two servers on one database, each with its own data directory, as on two machines."""
     environment = {
         "WAYPOST_DATABASE_URL": postgres.url(),
         "WAYPOST_RETRY_BASE": "0.02",

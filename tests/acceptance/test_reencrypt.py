@@ -1,4 +1,4 @@
-"""The key of all secrets, rotated from the command line: once everything is sealed anew, the old one can go."""
+"""Rotation of the secret key by the command line: after the re-encryption the old key can be removed."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ def reencrypt(data: Path, keys: str, *options: str) -> subprocess.CompletedProce
 
 
 async def fill(data: Path) -> None:
-    """A connection whose secrets are sealed with the old key."""
+    """Create a connection whose secrets are encrypted with the old key."""
     database, ids, encryption = SQLite(data / "waypost.db"), Ids(1), open_encryption(OLD, data)
     await database.migrate()
     await database.transact(workspaces.create_workspace, ids, "first", now_us())

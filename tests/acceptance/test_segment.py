@@ -1,4 +1,4 @@
-"""Real Segment clients post events, as their users would have them do."""
+"""Real Segment clients send events as their users do."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The official Segment library for Node.js posts events, while the server is killed under it."""
+"""The official Segment library for Node.js sends events while the server is killed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent / "node"
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Node.js program with its library installed from the lock file."""
+    """Return the Node.js program with its library installed from the lock file."""
     folder = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json", "send.mjs"):
         shutil.copy(HERE / name, folder / name)

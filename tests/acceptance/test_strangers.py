@@ -1,4 +1,4 @@
-"""Strangers stay out: addresses that webhooks may not reach, keys that may not do this, bodies that mean harm."""
+"""Protection against untrusted clients: forbidden addresses of webhooks, keys without the scope, malicious bodies."""
 
 import gzip
 import socket
@@ -61,7 +61,7 @@ SPELLINGS = [
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may reach public addresses only."""
+    """A server that may reach only public addresses."""
     with serving(
         tmp_path_factory.mktemp("closed"), {"WAYPOST_ALLOW_PRIVATE": "", "WAYPOST_RETRY_BASE": "0.01"}
     ) as running:
@@ -79,7 +79,7 @@ def test_no_spelling_of_a_private_address_is_taken(closed: Server, url: str) -> 
 
 
 def test_a_name_that_leads_home_is_refused_when_connecting(closed: Server, sink: thread_runner.Running) -> None:
-    """What a name leads to is looked up once, for the connection that is then made, and judged there."""
+    """A name is resolved once, for the connection itself, and the resolved address is checked."""
     name = socket.gethostname()
     leads_to = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
     assert all(address.startswith(("127.", "10.", "172.", "192.168.", "::1", "fe80", "fd")) for address in leads_to), (

@@ -1,4 +1,4 @@
-"""The commands of the tutorial and the guides are run as they stand there, against real processes."""
+"""The commands of the tutorial and the guides run unchanged against real processes."""
 
 import os
 import re
@@ -19,18 +19,18 @@ GUIDES = [page for page in sorted((ROOT / "docs" / "howto").glob("*.md")) if COM
 
 
 def commands(page: Path, ports: dict[str, int]) -> str:
-    """All commands of a page as one script, with ports of our own. Blocks marked `not-run` are left out."""
+    """Return all commands of a page as one script, with other ports. Blocks marked `not-run` are left out."""
     if shutil.which("curl") is None:
         pytest.skip("THE TUTORIAL AND THE GUIDES ARE NOT RUN: curl is missing")
     script = "\n".join(COMMANDS.findall(page.read_text("utf-8")))
     if shutil.which("sqlite3") is None:
-        # The guide that uses it shows another way beside it.
+        # The guide that uses it also shows an alternative.
         script = re.sub(r"^sqlite3 .*$", "", script, flags=re.MULTILINE)
     return re.sub(r"\b80[89]\d\b", lambda found: str(ports.setdefault(found[0], free_port())), script)
 
 
 def run(script: str, folder: Path, environment: dict[str, str], timeout: float = 110) -> str:
-    """What a script prints; fails when one of its commands does."""
+    """Return the output of a script; fail if one of its commands fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     folder.joinpath("examples").symlink_to(ROOT / "examples")
@@ -94,7 +94,7 @@ def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, thread_runner.
     server, sink = world
     environment = prepare(server, sink, page.stem)
     script = commands(page, {"8080": server.port, "8090": sink.port})
-    # Nothing is sent to strangers, and each guide has a receiver of its own.
+    # Nothing is sent outside, and each guide has its own receiver.
     script = script.replace("https://example.com/waypost", f"{sink.url}/hook/example")
     script = script.replace("name=orders", f"name={page.stem}")
     said = run(script, tmp_path, environment)
@@ -103,7 +103,7 @@ def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, thread_runner.
 
 
 def prepare(server: Server, sink: thread_runner.Running, name: str) -> dict[str, str]:
-    """What the guides take for granted: a running server, an endpoint that got an event, a connection, a message."""
+    """Create what the guides presuppose: an endpoint that got an event, a connection, a message."""
     api = server.api()
     wish = {"url": f"{sink.url}/hook/{name}", "event_types": ["event.*"], "description": name}
     made = api.post("/v1/webhooks", wish, status=201)
@@ -122,14 +122,14 @@ def prepare(server: Server, sink: thread_runner.Running, name: str) -> dict[str,
 
 
 def prepare_messages(server: Server, sink: thread_runner.Running, name: str) -> dict[str, str]:
-    """A connection to a Twilio that the sink plays, a template, a person, and a message whose fate is unknown."""
+    """Create a connection to the simulated Twilio, a template, a profile, and a message with an unknown result."""
     api = server.api()
     config = {"account_sid": "AC" + "1" * 32, "auth_token": "made-up", "from": "+12025550100"}
     wish = {"name": f"Twilio {name}", "connector": "twilio", "config": config | {"host": f"{sink.url}/twilio"}}
     connection = api.post("/v1/connections", wish, status=201)["id"]
     template = {"name": name, "channel": "sms", "text": "Order {{ order_id }} is on its way."}
     server.tracker().post("/v1/identify", {"userId": "ada", "traits": {"name": "Ada", "phone": "+12025550101"}})
-    # The sink takes it and breaks the connection instead of answering.
+    # The sink accepts it and closes the connection without a response.
     lost = {"channel": "sms", "to": "+12025550014", "text": "Hi", "connection_id": connection}
     message = api.post("/v1/messages", lost, status=202)["id"]
     eventually(lambda: api.get(f"/v1/messages/{message}")["status"] == "unknown", what="an unknown message")

@@ -1,4 +1,4 @@
-"""How the tests of the API call it."""
+"""Shared by the tests of the API: calls and their checks."""
 
 import functools
 from collections.abc import Awaitable
@@ -15,7 +15,7 @@ from waypost.engine.process import Engine
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """Keys of one workspace, and one of another that may do everything there."""
+    """The keys of one workspace, and a key of another workspace with all scopes."""
 
     manage: str
     read: str
@@ -39,14 +39,14 @@ def bearer(key: str) -> dict[str, str]:
 
 
 async def ok(answer: Awaitable[httpx.Response], status: int = 200) -> Any:
-    """The JSON of an answer that has to have this status."""
+    """Return the JSON of a response that must have this status."""
     response = await answer
     assert response.status_code == status, response.text
     return response.json()
 
 
 async def refused(answer: Awaitable[httpx.Response], status: int, code: str) -> dict[str, Any]:
-    """The problem document of an answer that has to be this problem."""
+    """Return the problem document of a response that must have this code."""
     response = await answer
     assert response.headers["content-type"] == "application/problem+json", response.text
     problem: dict[str, Any] = response.json()
@@ -63,12 +63,12 @@ async def track(client: httpx.AsyncClient, count: int = 1, **fields: Any) -> Non
 
 
 async def make_webhook(client: httpx.AsyncClient, url: str, **fields: Any) -> Any:
-    """A new endpoint."""
+    """Create an endpoint."""
     return await ok(client.post("/v1/webhooks", json={"url": url, "event_types": ["*"]} | fields), 201)
 
 
 async def settled(client: httpx.AsyncClient, webhook: Any, **counts: int) -> Any:
-    """The endpoint, once its ledger says this."""
+    """Return the endpoint once its ledger has these counts."""
 
     async def look() -> Any:
         found = await ok(client.get(f"/v1/webhooks/{webhook['id']}"))

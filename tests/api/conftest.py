@@ -1,4 +1,4 @@
-"""A whole engine on a temporary SQLite file behind the app, keys of two workspaces, and a sink to send to."""
+"""An engine on a temporary SQLite file behind the app, with keys of two workspaces and a sink."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ async def keys(engine: Engine) -> Keys:
 
 @pytest.fixture
 async def client(engine: Engine, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
-    """Calls the app with the key that may do everything in the first workspace."""
+    """Calls the app with the key that has all scopes in the first workspace."""
     transport = httpx.ASGITransport(app=serve(engine))
     async with httpx.AsyncClient(transport=transport, base_url="http://waypost", headers=bearer(keys.manage)) as found:
         yield found
@@ -56,5 +56,5 @@ def sink() -> Iterator[Running]:
 
 @pytest.fixture
 def hook(sink: Running, request: pytest.FixtureRequest) -> str:
-    """A receiver of this test's own."""
+    """A receiver for one test."""
     return f"{sink.url}/hook/{abs(hash(request.node.nodeid))}"

@@ -1,4 +1,4 @@
-"""Every route of the control API: nobody without a key, nothing without the scope, nothing of another workspace."""
+"""Every route of the control API refuses requests without a key, without the scope, and for other workspaces."""
 
 import json
 import re
@@ -32,9 +32,9 @@ status = "2xx"
 outcome = "accepted"
 """
 each_operation = pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
-#: The provider that the sink plays refuses every message to this number.
+#: The simulated provider refuses every message to this number.
 FAILS = "+12025550007"
-#: Bodies where an empty object is not enough; `{connections}` stands for the id of the connection that there is.
+#: Bodies for routes where an empty object is not valid; `{connections}` stands for the id of the connection.
 BODIES: dict[str, dict[str, Any]] = {
     "create_connection": {
         "name": "Mail",
@@ -59,7 +59,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 async def world(client, hook, sink):
-    """One of everything, and the path of it."""
+    """Create one resource of each kind; return their paths."""
     webhook = await make_webhook(client, hook, signature="v1a")
     await track(client)
     await settled(client, webhook, delivered=1)
@@ -102,7 +102,7 @@ async def world(client, hook, sink):
 
 
 def place(method, path, world):
-    """The path of something that there is."""
+    """Return the path of an existing resource."""
     if (method, path) in (("delete", "/v1/suppressions"), ("get", "/v1/consents")):
         return f"{path}?channel=sms&address=%2B12025550198"
     if path.endswith("/resend"):
@@ -111,7 +111,7 @@ def place(method, path, world):
 
 
 def body_of(operation, world):
-    """What a request has to say."""
+    """Return the body of a request."""
     text = json.dumps(BODIES.get(operation["operationId"]))
     return json.loads(text.replace("{connections}", world["connections"]))
 

@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document: none is answered with a 5xx, every answer is one that the document names."""
+"""Requests generated from the OpenAPI document never get a 5xx, and every response is one that the document has."""
 
 import asyncio
 import itertools
@@ -37,7 +37,7 @@ from waypost.engine.process import Engine
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
 
-#: What no schema can say: a request with one of these codes has the right shape, and is refused for its meaning.
+#: Codes of errors that a schema cannot express: the request has the right shape, and is refused for its meaning.
 MEANING = frozenset(
     {
         "conflicting_fields",
@@ -75,7 +75,7 @@ MEANING = frozenset(
     }
 )
 
-#: Of so many cases one is tried.
+#: One of this many cases is run.
 SHARE = 3
 
 load_all_checks()
@@ -85,7 +85,7 @@ SCHEMA = schemathesis.openapi.from_dict(
         projects=ProjectsConfig(
             default=ProjectConfig(
                 generation=GenerationConfig(deterministic=True, with_security_parameters=False),
-                # Of methods that a path does not take, two stand for all.
+                # For unsupported methods of a path, two stand for all.
                 phases=PhasesConfig(coverage=CoveragePhaseConfig(unexpected_methods={"OPTIONS", "TRACE"})),
                 checks=ChecksConfig(
                     negative_data_rejection=NegativeDataRejectionConfig(
@@ -99,12 +99,12 @@ SCHEMA = schemathesis.openapi.from_dict(
 
 
 class Served(msgspec.Struct):
-    """A server with a workspace in it."""
+    """A server with a workspace."""
 
     url: str
     key: str
     numbers: Any = msgspec.field(default_factory=itertools.count)
-    #: Things that were made for an operation.
+    #: The resources created for an operation.
     ids: dict[str, str] = {}
 
     def make(self, path: str, body: dict[str, Any]) -> str:
@@ -116,7 +116,7 @@ class Served(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server on a free port and a thread of its own."""
+    """Run a server on a free port, on its own thread."""
     folder = tmp_path_factory.mktemp("fuzz")
     ready, stop, found = threading.Event(), asyncio.Event(), list[Any]()
 
@@ -150,7 +150,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     thread.join()
 
 
-#: Things that paths name, made for each operation.
+#: The resources that paths name, created for each operation.
 MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "webhooks": ("/v1/webhooks", {"url": "http://127.0.0.1:9/", "event_types": ["*"], "headers": {"X-Own": "value"}}),
     "templates": ("/v1/templates", {"name": "Hi", "channel": "sms", "text": "Hi"}),
@@ -168,20 +168,20 @@ MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @schemathesis.check
 def valid_is_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
-    """What the document calls valid is accepted, or refused for what it means."""
+    """Requests that the document calls valid are accepted, or refused for their meaning."""
     if response.status_code == 400 and response.json()["code"] in MEANING:
         return None
     return bool(positive_data_acceptance(ctx, response, case))
 
 
 def left_out(case: Any) -> bool:
-    """Whether a case of the many that stand for every rule of a schema is left out, always the same ones."""
+    """Return whether to skip one of the many cases per rule of a schema; always the same ones."""
     said = (case.operation.label, case.path_parameters, case.query, case.headers, case.body)
     return case.meta.phase.name == TestPhase.COVERAGE and bool(zlib.crc32(repr(said).encode()) % SHARE)
 
 
 def fill(case: Any, served: Served) -> None:
-    """Put the id of a real thing into the path, and make an Idempotency-Key a new one."""
+    """Put the id of an existing resource into the path, and use a new Idempotency-Key."""
     modes = {place: part.mode for place, part in case.meta.components.items()}
     kind = (case.path + "//").split("/")[2]
     if kind in MAKERS and modes.get(ParameterLocation.PATH) == GenerationMode.POSITIVE:

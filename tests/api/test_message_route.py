@@ -1,4 +1,4 @@
-"""The raw route for one message answers as the route in the framework that it is described by."""
+"""The raw route for one message gives the same responses as the framework's route that describes it."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ GOOD = {"channel": "sms", "to": PROBE, "text": "Hi", "send_at": LATER}
 
 @pytest.fixture
 async def framed(engine: Engine, keys: Keys) -> AsyncIterator[Api]:
-    """The control API without its raw routes."""
+    """Return the control API without its raw routes."""
     control = build_control()
     control.state.engine, control.state.keyring = engine, Keyring(engine.database)
     transport = httpx.ASGITransport(app=Guarded(control, {}))
@@ -39,7 +39,7 @@ async def gateway(client: Api, sink: Running) -> None:
 
 
 def seen(answer: httpx.Response) -> tuple[Any, ...]:
-    """What of an answer has to be the same."""
+    """Return the parts of a response that must be equal."""
     return answer.status_code, sorted(answer.headers.items()), re.sub(r"msg_[0-9a-f]{16}", "msg", answer.text)
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what there is."""
+"""The OpenAPI document describes all routes."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_schemas_are_json_schema_and_say_what_they_are(name):
 
 
 def test_schemas_have_the_names_of_resources():
-    """A client is generated from them: no module paths, and no forms that only the program knows."""
+    """Clients are generated from the names: they have no module paths and no internal terms."""
     names = list(DOCUMENT["components"]["schemas"])
     assert [name for name in names if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
     assert [name for name in names if re.search(r"Shown|Given|Asked|Whole|PageOf|Wanted|^New", name)] == []

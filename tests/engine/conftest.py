@@ -27,25 +27,25 @@ from waypost.sink.thread_runner import Running, running
 from waypost.storage.database import Tx
 from waypost.storage.sqlite import SQLite
 
-#: Every endpoint of these tests signs with it.
+#: All endpoints of these tests sign with it.
 SECRET = encode_secret(bytes(range(32)))
 LOOPBACK = "127.0.0.0/8"
 
 
 class Outside:
-    """What a test asks of the sink."""
+    """The sink, as the tests control it."""
 
     def __init__(self, sink: Running) -> None:
         self.port = sink.port
         self.smtp_port = sink.smtp_port
 
     def hook(self, name: str, **options: Any) -> str:
-        """The URL of a receiver that behaves like this."""
+        """Return the URL of a receiver with this behaviour."""
         query = urlencode({key: int(value) if value is True else value for key, value in options.items()})
         return f"http://127.0.0.1:{self.port}/hook/{name}" + (f"?{query}" if query else "")
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One request to the sink's own routes."""
+        """Send one request to the sink's own routes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
@@ -57,23 +57,23 @@ class Outside:
         return told
 
     def behave(self, name: str, **options: Any) -> None:
-        """What a name does from now on."""
+        """Set the behaviour of a name."""
         self.ask("PUT", f"/behaviour/{name}", options)
 
     def script(self, name: str, *steps: dict[str, Any]) -> None:
-        """What the next requests for a name get."""
+        """Set the behaviours of the next requests for a name."""
         self.ask("POST", f"/script/{name}", list(steps))
 
     def count(self, name: str) -> int:
-        """How many requests came."""
+        """Return the number of received requests."""
         return int(self.ask("GET", f"/received/count?name={name}")["count"])
 
     def distinct(self, name: str) -> int:
-        """How many different webhook-ids came."""
+        """Return the number of distinct webhook-ids."""
         return int(self.ask("GET", f"/received/count?name={name}")["distinct"])
 
     def received(self, name: str) -> list[dict[str, Any]]:
-        """Everything that came, oldest first."""
+        """Return all received requests, oldest first."""
         found: list[dict[str, Any]] = []
         after: str | None = "0"
         while after is not None:
@@ -84,14 +84,14 @@ class Outside:
 
 
 class World:
-    """An engine at work, with what a test does to it and asks of it."""
+    """A running engine, as the tests control it."""
 
     def __init__(self, engine: Engine, database: SQLite) -> None:
         self.engine = engine
         self.database = database
 
     async def endpoint(self, url: str, *, workspace: int = 1, types: tuple[str, ...] = ("*",), **changes: Any) -> int:
-        """A new endpoint's id."""
+        """Create an endpoint; return its id."""
         engine = self.engine
         values: dict[str, Any] = {
             "id": engine.ids.one(now_us()),
@@ -115,15 +115,15 @@ class World:
         return int(values["id"])
 
     async def change(self, query: str, *, workspace: int = 1, **values: Any) -> int:
-        """Change an endpoint by a named query, as the API does it."""
+        """Change an endpoint by a named query, as the API does."""
         return await self.database.transact(_change, query, workspace, values)
 
     async def ask(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """The rows of a named query."""
+        """Return the rows of a named query."""
         return await self.database.read(_ask, query, values)
 
     def entries(self, count: int, *, workspace: int = 1, event: str = "Thing Done", name: str = "m") -> list[Entry]:
-        """So many events, each of a message id of its own."""
+        """Return this many events, each with its own message id."""
         now = now_us()
         return [
             read_entry(
@@ -147,30 +147,30 @@ class World:
         ]
 
     async def post(self, count: int, **kind: Any) -> None:
-        """Record so many events."""
+        """Record this many events."""
         await self.engine.journal.append(self.entries(count, **kind))
 
     async def record(self, endpoint_id: int) -> dict[str, Any]:
-        """An endpoint's row."""
+        """Return the row of an endpoint."""
         return (await self.ask("endpoints.by_ids", ids=[endpoint_id]))[0]
 
     async def balance(self, endpoint_id: int) -> Balance:
-        """An endpoint's ledger."""
+        """Return the ledger of an endpoint."""
         counted = await self.database.read(_counted)
         return counted.get(endpoint_id, Balance())
 
     async def settled(self, endpoint_id: int) -> Balance | None:
-        """An endpoint's ledger once nothing is pending."""
+        """Return the ledger of an endpoint once nothing is pending."""
         balance = await self.balance(endpoint_id)
         return balance if balance.accepted and not balance.pending else None
 
     async def check_ledger(self) -> None:
-        """Fail when the ledger does not add up or the rows contradict it."""
+        """Fail if the ledger does not balance or contradicts the rows."""
         counted, rows = await self.database.read(_counted_and_rows)
         assert disagreements(counted, rows, {}) == []
 
     async def deliveries(self, endpoint_id: int) -> list[dict[str, Any]]:
-        """An endpoint's deliveries, newest first."""
+        """Return the deliveries of an endpoint, newest first."""
         return await self.ask("deliveries.list", endpoint_id=endpoint_id, before=1 << 62, n=100_000)
 
 
@@ -197,7 +197,7 @@ async def _ask(tx: Tx, query: str, values: dict[str, Any]) -> list[dict[str, Any
 
 
 async def open_world(data: Path, **settings: Any) -> World:
-    """A started engine over the SQLite file in a folder."""
+    """Start an engine on the SQLite file in a folder."""
     given = {"data": str(data), "allow_private": LOOPBACK, "retry_base": 0.002} | settings
     chosen = load_settings({}, **given)
     database = SQLite(data / "waypost.db")
@@ -212,13 +212,13 @@ async def open_world(data: Path, **settings: Any) -> World:
 
 
 async def close_world(world: World) -> None:
-    """Stop an engine in good order."""
+    """Stop an engine normally."""
     await world.engine.stop()
     await world.database.close()
 
 
 async def abandon_world(world: World) -> None:
-    """Leave an engine as `kill -9` would: nothing is finished, settled or given back."""
+    """Abandon an engine as `kill -9` would: nothing is finished, settled or released."""
     engine = world.engine
     for task in [*engine.scheduler._tasks, engine._recording]:
         if task is not None:
@@ -229,21 +229,21 @@ async def abandon_world(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def outside() -> Iterator[Outside]:
-    """The sink; names are a test's own."""
+    """The sink; each test uses its own names."""
     with running(smtp=True) as sink:
         yield Outside(sink)
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """An engine at work that may reach the sink."""
+    """A running engine that may reach the sink."""
     opened = await open_world(tmp_path)
     yield opened
     await close_world(opened)
 
 
 async def send_all(outbound: Outbound, requests: list[Request], at_once: int = 1000) -> list[Response]:
-    """Send requests, so many at a time, on the thread itself as the dispatcher does, and give back the answers."""
+    """Send requests, several at a time, on the thread itself as the dispatcher does; return the responses."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     answers: list[Response | None] = [None] * len(requests)
@@ -274,7 +274,7 @@ async def send_all(outbound: Outbound, requests: list[Request], at_once: int = 1
 
 @contextlib.asynccontextmanager
 async def listening(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) -> AsyncIterator[int]:
-    """A server of the test's own on a free port."""
+    """Run a server for one test on a free port."""
     writers: set[asyncio.StreamWriter] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A mail server for tests: it replies at every step as the test says, and keeps the mails that it accepts."""
+"""A mail server for tests: the test sets its reply at every step, and it stores the emails that it accepts."""
 
 import asyncio
 import base64
@@ -15,29 +15,29 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-#: Steps that do not answer.
+#: Steps without a reply.
 HANG = "hang"
 CLOSE = "close"
-#: For DATA: read the mail, then do not answer.
+#: For DATA: read the email, then do not reply.
 HANG_AFTER = "hang after"
 CLOSE_AFTER = "close after"
 
 
 @dataclass
 class MailServer:
-    """What it offers, what it says, and what it has heard."""
+    """The configuration of a server, and what it received."""
 
     offers: tuple[str, ...] = ("PIPELINING", "SIZE 10000000", "SMTPUTF8")
     tls: ssl.SSLContext | None = None
     #: TLS from the start.
     at_once: bool = False
     user: tuple[str, str] | None = None
-    #: Replies by verb (`EHLO`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `MESSAGE` …) that come once each, before the usual ones.
+    #: Replies by verb (`EHLO`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `MESSAGE` …), each sent once before the default ones.
     replies: dict[str, list[str]] = field(default_factory=dict)
-    #: Replies to recipients that always get them.
+    #: Replies for recipients that always get them.
     refused: dict[str, str] = field(default_factory=dict)
     greeting: str = "220 mail.test ready"
-    #: After so many mails the server closes the connection, by 421 or without a word.
+    #: The number of emails after which the server closes the connection, with a 421 or silently.
     close_after: int = 0
     goodbye: str = "421 4.7.0 too many mails in one go"
     mails: list[tuple[str, list[str], bytes]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class MailServer:
 
 
 class Session:
-    """One conversation."""
+    """One session."""
 
     def __init__(self, server: MailServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server, self.reader, self.writer = server, reader, writer
@@ -74,7 +74,7 @@ class Session:
         self.secure = server.at_once
 
     async def run(self) -> None:
-        """Talk until one side leaves."""
+        """Run the session until one side closes it."""
         if not await self.say(self.next_reply("GREETING") or self.server.greeting):
             return
         while line := await self.reader.readline():
@@ -100,12 +100,12 @@ class Session:
                 return
 
     def next_reply(self, verb: str) -> str:
-        """What was ordered for this step."""
+        """Return the configured reply for this step."""
         waiting = self.server.replies.get(verb)
         return waiting.pop(0) if waiting else ""
 
     async def usual_reply(self, verb: str, text: str) -> str:
-        """What any server says."""
+        """Return the default reply."""
         if verb == "EHLO":
             offers = [offer for offer in self.server.offers if offer != "STARTTLS" or not self.secure]
             return "\r\n".join(["250-mail.test", *(f"250-{offer}" for offer in offers), "250 HELP"])
@@ -133,7 +133,7 @@ class Session:
         return "221 bye" if verb == "QUIT" else "250 ok"
 
     async def log_in(self, text: str) -> str:
-        """AUTH PLAIN and AUTH LOGIN."""
+        """Process AUTH PLAIN and AUTH LOGIN."""
         words = text.split()
         if words[1].upper() == "PLAIN":
             _, user, password = base64.b64decode(words[2]).decode().split("\0")
@@ -146,7 +146,7 @@ class Session:
         return "235 2.7.0 welcome" if (user, password) == self.server.user else "535 5.7.8 no"
 
     async def read_mail(self) -> bytes:
-        """The mail, its dots undone."""
+        """Read the email, and remove the added dots."""
         lines = []
         while (line := await self.reader.readline()) != b".\r\n":
             if not line:
@@ -155,12 +155,12 @@ class Session:
         return b"".join(lines)
 
     def take(self, mail: bytes) -> str:
-        """Keep a mail."""
+        """Store an email."""
         self.server.mails.append((self.sender or "", self.recipients, mail))
         return f"250 2.0.0 queued as {len(self.server.mails)}"
 
     async def say(self, reply: str) -> bool:
-        """Whether the conversation goes on."""
+        """Return whether the session continues."""
         if reply in (HANG, HANG_AFTER):
             await self.reader.read()
             return False
@@ -173,7 +173,7 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def mail_server(server: MailServer) -> AsyncIterator[str]:
-    """The URL of a running server."""
+    """Return the URL of a running server."""
     listener = await asyncio.start_server(
         server.serve, "127.0.0.1", 0, ssl=server.tls if server.at_once else None, limit=1 << 24
     )
@@ -190,7 +190,7 @@ async def mail_server(server: MailServer) -> AsyncIterator[str]:
 
 
 def make_certificate(folder: Path) -> ssl.SSLContext:
-    """A server's context for 127.0.0.1; its certificate, which is its own authority, is `folder / "ca.pem"`."""
+    """Return a TLS context for 127.0.0.1; its self-signed certificate is `folder / "ca.pem"`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])
     now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

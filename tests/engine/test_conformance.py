@@ -94,7 +94,7 @@ def message(name: str, address: str) -> Outgoing:
 
 
 def test_every_provider_is_here():
-    # The one that is missing has no provider of its own.
+    # The missing connector has no provider of its own in the sink.
     assert set(CONFIGS) | {"http"} == set(shipped())
 
 
@@ -103,7 +103,7 @@ async def test_a_message_is_taken(client: ProviderClient, outside: Outside, name
     address = "+447700900123" if shipped()[name].channel == "sms" else "ines@example.test"
     trial = await client.send_test(connection(name, outside), message(name, address), now_us())
     assert trial.verdict.outcome == "accepted", trial
-    # Klaviyo answers with nothing at all.
+    # Klaviyo responds without a body.
     assert bool(trial.verdict.provider_message_id) == (name != "klaviyo")
     for field in shipped()[name].fields:
         if field.secret:
@@ -158,7 +158,7 @@ async def test_a_number_with_a_fate_gets_its_verdict(
         ("klaviyo", "malformed", REFUSED),
         ("klaviyo", "throttled", THROTTLED),
         ("klaviyo", "temporary", LATER),
-        # An event is known by its id, so that it can be sent once more.
+        # An event is deduplicated by its id, so it can be sent again.
         ("klaviyo", "unknown_failure", LATER),
         ("klaviyo", "lost_answer", ("retry", 9988, "no_answer", None)),
     ],

@@ -21,7 +21,7 @@ from waypost.storage.database import Tx
 
 
 def more_than(outside: Outside, name: str, count: int) -> bool:
-    """Whether more requests than these came."""
+    """Return whether more requests than these arrived."""
     return outside.count(name) > count
 
 
@@ -31,7 +31,7 @@ async def test_nothing_is_lost_by_a_crash(tmp_path, outside: Outside):
     world = await open_world(tmp_path)
     id_ = await world.endpoint(outside.hook("crash"), concurrency=10)
     for turn in range(5):
-        # More than a lane holds, some on the wire, some queued, some only in the database.
+        # More than a lane holds: some in flight, some queued, some only in the database.
         await asyncio.gather(*(world.post(300, name=f"m{turn}-{n}") for n in range(3)))
         accepted += 900
         await eventually(functools.partial(more_than, outside, "crash", turn * 20))
@@ -64,14 +64,14 @@ async def test_stopping_finishes_what_is_under_way_and_keeps_the_rest(tmp_path, 
     world = await open_world(tmp_path)
     try:
         assert (await eventually(lambda: world.settled(id_))).delivered == 1500
-        # Nothing that had been delivered was delivered again.
+        # No delivered webhook was delivered again.
         assert outside.count("stopped") == 1500
     finally:
         await close_world(world)
 
 
 async def limit_pages(world: World, pages: int) -> int:
-    """Let the database file grow to so many pages, as if the disk were full then; 0 gives back how many it has."""
+    """Limit the database file to this many pages, like a full disk; 0 returns the present number."""
 
     def job(connection: apsw.Connection) -> int:
         if pages:
@@ -89,7 +89,7 @@ async def test_a_full_disk_refuses_what_is_new_and_loses_nothing_old(world: Worl
     await world.post(200)
     await limit_pages(world, await limit_pages(world, 0))
     refused = 0
-    # Free space inside the file is used up first.
+    # SQLite uses the free space inside the file first.
     for turn in range(30):
         try:
             await world.post(100, name=f"full{turn}")
@@ -106,7 +106,7 @@ async def test_a_full_disk_refuses_what_is_new_and_loses_nothing_old(world: Worl
     await world.post(10, name="space")
     balance = await eventually(lambda: world.settled(id_))
     assert (balance.accepted, balance.delivered) == (accepted + 10, accepted + 10)
-    # What had been sent while nothing could be recorded was not sent again.
+    # Webhooks that were sent while nothing could be recorded were not sent again.
     assert outside.count("full") == outside.distinct("full") == balance.delivered
     await world.check_ledger()
 
@@ -135,14 +135,14 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away(tmp_path, outside
 async def test_a_poison_entry_fails_alone(world: World, outside: Outside):
     id_ = await world.endpoint(outside.hook("poison"))
     entries = world.entries(21)
-    # The store knows no such kind of identifier.
+    # The storage refuses this kind of identifier.
     entries[10] = msgspec.structs.replace(entries[10], identifiers=(("horoscope", "virgo"),))
     append = world.engine.journal.append
     results = await asyncio.gather(*(append([entry]) for entry in entries), return_exceptions=True)
     assert [number for number, result in enumerate(results) if result is not None] == [10]
     assert isinstance(results[10], Error)
     assert (await eventually(lambda: world.settled(id_))).delivered == 20
-    # The recorder goes on.
+    # The recorder continues.
     await world.post(5, name="later")
     assert (await eventually(lambda: world.settled(id_))).delivered == 25
     await world.check_ledger()
@@ -175,7 +175,7 @@ async def test_too_much_waiting_is_refused(tmp_path):
 
 
 async def test_the_journal_gives_no_empty_batch_and_misses_none():
-    # An empty batch means the end; a report that nobody is told of would wait until something else happens.
+    # An empty batch means the end; a report that wakes nothing would wait until something else happens.
     journal = Journal(100)
     reported = 0
     taken = 0
@@ -207,7 +207,7 @@ async def test_the_journal_gives_no_empty_batch_and_misses_none():
 
 
 def attempt_of(endpoint_id: int, event_id: int, **changes: Any) -> Attempt:
-    """An attempt that was received well, unless told otherwise."""
+    """Return a successful attempt, with changes."""
     now = now_us()
     values: dict[str, Any] = {
         "endpoint_id": endpoint_id,
@@ -226,7 +226,7 @@ def attempt_of(endpoint_id: int, event_id: int, **changes: Any) -> Attempt:
 
 
 async def test_an_attempt_of_what_is_not_held_counts_once(world: World, outside: Outside):
-    # After a takeover two attempts of one delivery can end in the same batch, or one that somebody else has settled.
+    # After an eviction, two attempts of one delivery can end in the same batch, or one that another node has settled.
     id_ = await world.endpoint(outside.hook("twice", delay=0.5), concurrency=1)
     await world.post(2)
     await eventually(lambda: outside.count("twice") == 1)
@@ -255,7 +255,7 @@ async def test_a_stale_410_does_not_disable_what_was_mended(world: World, outsid
 
 
 async def unseen(tx: Tx, node: int, age: int) -> None:
-    """Make a process one that nobody has seen for so long."""
+    """Let the last heartbeat of a process be this long ago."""
     tx._connection.execute("UPDATE nodes SET seen_at = seen_at - ? WHERE id = ?", (age, node))  # type: ignore[attr-defined]
 
 
@@ -263,11 +263,11 @@ async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Out
     ids = world.engine.ids
     own = ids.node
     id_ = await world.endpoint(outside.hook("takeover"))
-    # It is known to answer, so that it may have ten requests at once.
+    # The endpoint has responded before, so it may have ten requests at once.
     await world.post(20)
     await eventually(lambda: outside.count("takeover") == 20)
     await world.engine.scheduler.stop()
-    # What another process holds when it dies.
+    # The deliveries that another process holds when it dies.
     await world.change("nodes.add", id=77, token="other", host="elsewhere", sends=1)
     await world.database.transact(unseen, 77, MINUTE)
     await world.change("nodes.add", id=78, token="alive", host="elsewhere", sends=1)
@@ -285,7 +285,7 @@ async def test_a_dead_nodes_deliveries_are_taken_over(world: World, outside: Out
     engine.scheduler.start(engine._jobs())
     balance = await eventually(lambda: world.settled(id_))
     assert balance.delivered == 30
-    # The requests of the dead one end late, and change nothing any more.
+    # The requests of the dead process end late, and change nothing.
     await eventually(lambda: not world.engine.dispatcher.in_flight)
     assert (await world.balance(id_)).delivered == 30
     assert (await world.record(id_))["status"] == "enabled"
@@ -298,7 +298,7 @@ async def test_a_process_that_was_declared_dead_starts_again(world: World, outsi
     id_ = await world.endpoint(outside.hook("rejoin", delay=0.2), concurrency=2)
     await world.post(20)
     await eventually(lambda: outside.count("rejoin") >= 2)
-    # Somebody else buried it and took its number for itself.
+    # Another node evicted it and took over its number.
     await world.database.transact(nodes._evict, -MINUTE, world.engine.recorder.orphan)
     await world.change("nodes.add", id=first, token="somebody else", host="elsewhere", sends=1)
     await world.engine.heartbeat()

@@ -28,21 +28,21 @@ async def outbound() -> AsyncIterator[Outbound]:
 async def fetch(
     outbound: Outbound, url: str, body: bytes = BODY, timeout_ms: int = 5000, **changes: object
 ) -> Response:
-    """The answer to one request."""
+    """Return the response to one request."""
     request = Request(url, body, ["content-type: application/json"], timeout_ms, **changes)  # type: ignore[arg-type]
     response, _ = await asyncio.wait_for(outbound.fetch(request), 20)
     return response
 
 
 class Provider:
-    """A server that keeps what arrives, and answers, closes or falls silent as it is told."""
+    """A server that stores requests, and responds, closes or stays silent as configured."""
 
     def __init__(self) -> None:
         self.arrived: list[tuple[str, bytes]] = []
         self.heads: list[dict[str, str]] = []
         self.connections = 0
         self.open: set[asyncio.StreamWriter] = set()
-        #: For the requests to come, by turns: answer, close, reset or hang; then answer.
+        #: For the next requests: respond, close, reset or hang; afterwards respond.
         self.plan: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ class Provider:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection by RST instead of FIN."""
+    """Close a connection with RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -90,16 +90,16 @@ async def test_a_request_that_a_used_connection_swallowed(outbound, step, method
         arrived = [entry for entry in provider.arrived if entry == (f"{method} / HTTP/1.1", body)]
         assert len(arrived) == len(provider.arrived)
         if once:
-            # It came a single time and nobody knows what became of it.
+            # It arrived once, and its result is unknown.
             assert len(arrived) == 2
             assert response.status is None
             assert response.sent
             assert (response.error or "").startswith(("connection_lost: ", "empty_answer: ")), response.error
         else:
-            # libcurl sent it again without being asked.
+            # libcurl repeated it by itself.
             assert len(arrived) == 3
             assert response.status == 200
-        # The same handle works for what comes next.
+        # The same handle works for the next request.
         assert (await fetch(outbound, url, body, method=method, once=once)).status == 200
 
 
@@ -110,7 +110,7 @@ async def test_what_may_be_sent_once_is_sent_without_questions(outbound):
             for once in (True, False, True):
                 response = await fetch(outbound, f"http://127.0.0.1:{port}/", body, once=once)
                 assert (response.status, response.body, response.error, response.sent) == (200, b"ok", None, True)
-    # No `Expect: 100-continue`, no chunks: just the body and its length, whatever was sent with the handle before.
+    # No `Expect: 100-continue`, no chunks: only the body and its length, whatever the handle sent before.
     assert [len(body) for _, body in provider.arrived] == [
         size for size in (0, 1, len(BODY), 65_536, 65_537, 3_000_000) for _ in range(3)
     ]
@@ -141,7 +141,7 @@ async def test_a_connection_that_was_closed_while_idle_costs_nothing(outbound, p
             if pause == "seen":
                 await eventually(lambda: not provider.open)
             else:
-                # The end of the connection is on its way before the next request is.
+                # The end of the connection is sent before the next request.
                 await asyncio.sleep(0)
 
 
@@ -162,13 +162,13 @@ async def test_a_private_connection_that_was_closed_while_idle_costs_nothing(tmp
                 for writer in list(provider.open):
                     writer.close() if number % 3 == 1 else writer.transport.abort()
                 await eventually(lambda: not provider.open)
-        # Two closed for each that was used a second time.
+        # Two were closed for each that was reused.
         assert provider.connections == 20
         for step in ("close", "reset"):
             provider.plan = [step]
             response = await fetch(client, url, once=once)
             arrived = len(provider.arrived)
-            # Otherwise libcurl sends it again after some of the errors of TLS, and not after others.
+            # Otherwise libcurl repeats it after some TLS errors, and not after others.
             assert response.sent
             assert response.status is None or not once
             assert (await fetch(client, url, once=once)).status == 200
@@ -180,7 +180,7 @@ async def test_a_private_connection_that_was_closed_while_idle_costs_nothing(tmp
 
 
 async def test_a_repeated_request_that_finds_nobody_was_sent_all_the_same(outbound):
-    # The first try arrives on a used connection; libcurl's own second try cannot connect.
+    # The first try arrives on a reused connection; libcurl's own second try cannot connect.
     arrived = 0
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -210,7 +210,7 @@ async def test_a_repeated_request_that_finds_nobody_was_sent_all_the_same(outbou
 
 @contextlib.contextmanager
 def deaf() -> Iterator[int]:
-    """A port whose queue of connections is full, so that nobody who comes is let in."""
+    """Return a port whose backlog is full, so that no client can connect."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)

@@ -1,4 +1,4 @@
-"""Two nodes on one PostgreSQL, in one process, with the sink as the world outside."""
+"""Two nodes on one PostgreSQL, in one process, with the sink as receivers and providers."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ KEY = base64.b64encode(b"k" * 32).decode()
 
 
 class Node(World):
-    """One of the nodes, with what a test does to it and asks of it."""
+    """One of the nodes, as the tests control it."""
 
     database: Any
 
@@ -40,7 +40,7 @@ class Node(World):
         return await jobs[name]()
 
     async def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a statement that the program has no name for."""
+        """Return the rows of an unnamed statement."""
 
         async def work(tx: Tx) -> list[tuple[Any, ...]]:
             connection = tx._connection  # type: ignore[attr-defined]
@@ -50,10 +50,10 @@ class Node(World):
         return found
 
     async def emit(self, count: int, *, at: int | None = None) -> list[int]:
-        """Record so many events, as at a moment, with their deliveries held by this node; it is not told of them."""
+        """Record this many events at a time, with their deliveries held by this node, which does not know of them."""
 
         async def work(tx: Tx) -> list[int]:
-            # Ids of a moment in the past need a source that has not given later ones.
+            # Ids of a past time need a generator that has not generated later ones.
             unit = Unit(Ids(self.engine.ids.node) if at else self.engine.ids, at or now_us())
             events = some_events(count)
             unit.emit(events)
@@ -64,13 +64,13 @@ class Node(World):
         return found
 
     async def owed(self, count: int) -> list[int]:
-        """The same with deliveries that no node holds."""
+        """Do the same with deliveries that no node holds."""
         found = await self.emit(count)
         await self.sql("UPDATE deliveries SET node = NULL WHERE event_id = ANY($1)", found)
         return found
 
     async def die(self) -> None:
-        """Leave as `kill -9` would: nothing is finished, settled or given back."""
+        """Abandon the node as `kill -9` would: nothing is finished, settled or released."""
         engine = self.engine
         engine.sender._draining = engine.dispatcher._draining = True
         tasks = [*engine.scheduler._tasks, engine._recording, *engine.sender._claiming.values(), *engine.sender._calls]
@@ -82,13 +82,13 @@ class Node(World):
         await self.database.close()
 
     async def unseen(self, node: int, by: int = MINUTE) -> None:
-        """Nobody has seen this node for so long."""
+        """Let the last heartbeat of this node be this long ago."""
         await self.sql("UPDATE nodes SET seen_at = seen_at - $1 WHERE id = $2", by, node)
 
 
 @contextlib.asynccontextmanager
 async def frozen(node: Node) -> AsyncIterator[None]:
-    """Stop a node as a paused machine would: neither its database nor its outbound thread gets anything done."""
+    """Stop a node as on a paused machine: neither its database nor its outbound thread proceeds."""
     thaw, thawed = threading.Event(), asyncio.Event()
     acquire = node.database._acquire
 
@@ -110,7 +110,7 @@ async def frozen(node: Node) -> AsyncIterator[None]:
 
 
 def some_events(count: int) -> list[Event]:
-    """Events of the first workspace that are not recorded yet."""
+    """Return events of the first workspace that are not recorded yet."""
     return [
         Event(
             workspace_id=1,
@@ -125,7 +125,7 @@ def some_events(count: int) -> list[Event]:
 
 
 def steps(history: list[dict[str, Any]]) -> list[str]:
-    """The statuses that a message came to, in order; news of the same status is none."""
+    """Return the statuses of a message in order, without repeats."""
     found = [line["status"] for line in history if not line.get("noted")]
     return [status for status, before in zip(found, [None, *found], strict=False) if status != before]
 
@@ -140,7 +140,7 @@ class Pair:
         self.post, self.other_post = Post(one, outside), Post(other, outside)
 
     async def both(self, name: str, times: int = 3) -> None:
-        """Run a job on both nodes at once, again and again, and never in step."""
+        """Run a job on both nodes at once, repeatedly and never in step."""
 
         async def again(node: Node, yields: int) -> None:
             for turn in range(times):
@@ -151,19 +151,19 @@ class Pair:
         await asyncio.gather(again(self.one, 0), again(self.other, 3))
 
     async def endpoint(self, name: str, **changes: Any) -> int:
-        """A new endpoint at the sink, known to both."""
+        """Create an endpoint at the sink, known to both."""
         id_ = await self.one.endpoint(self.outside.hook(name), types=("event.thing_done",), **changes)
         await self.other.engine.endpoints.refresh([1])
         return id_
 
     async def connect(self, connector: str = "aws-pinpoint", **changes: Any) -> int:
-        """A new connection to the sink, known to both."""
+        """Create a connection to the sink, known to both."""
         id_ = await self.post.connect(connector, **changes)
         await self.other.engine.connections.refresh([1])
         return id_
 
     async def check(self) -> None:
-        """Fail when the ledger or the counts of messages contradict what they count."""
+        """Fail if the ledger or the counts of messages contradict the rows."""
         await self.one.check_ledger()
         told: Counter[str] = Counter()
         for (history,) in await self.one.sql("SELECT history FROM messages"):
@@ -173,7 +173,7 @@ class Pair:
 
 
 async def open_node(url: str, data: Path, *, sends: bool = True, **settings: Any) -> Node:
-    """A started engine over a PostgreSQL that others use, too."""
+    """Start an engine on a PostgreSQL that others use too."""
     given = {"allow_private": "127.0.0.0/8", "retry_base": 0.8} | settings
     database = Postgres(url)
     engine = Engine(database, load_settings({}, data=str(data), database_url=url, secret_key=KEY, **given), sends=sends)
@@ -189,7 +189,7 @@ async def open_pair(
     other: Callable[[Awaitable[Node]], Awaitable[Node]] | None = None,
     **settings: Any,
 ) -> Pair:
-    """Two nodes; the first made the workspace. `other` says how the second one is opened, when it is not like it."""
+    """Two nodes; the first created the workspace. `other` opens the second one, if it differs."""
     one = await open_node(url, data, **settings)
     await one.change("workspaces.add", workspace=1, id=1, name="test", now=now_us())
     opening = open_node(url, data, **settings)
@@ -197,7 +197,7 @@ async def open_pair(
 
 
 async def close_pair(pair: Pair) -> None:
-    """Stop both, but for one that died."""
+    """Stop both, except a dead one."""
     for node in pair.nodes:
         if not node.database._closed:
             await node.engine.stop()
@@ -206,7 +206,7 @@ async def close_pair(pair: Pair) -> None:
 
 @pytest.fixture
 def sunk() -> Iterator[Outside]:
-    """A sink of the test's own: fates are set for all messages of a provider."""
+    """A sink for one test: scenarios are set for all messages of a provider."""
     with running(smtp=True) as sink:
         yield Outside(sink)
 
@@ -226,7 +226,7 @@ async def still(
 
 @pytest.fixture
 async def pair(postgres_url: str, tmp_path: Path, sunk: Outside) -> AsyncIterator[Pair]:
-    """Two nodes at work."""
+    """Two running nodes."""
     pair = await open_pair(postgres_url, tmp_path, sunk)
     yield pair
     await close_pair(pair)

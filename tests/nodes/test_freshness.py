@@ -1,4 +1,4 @@
-"""What one node changes the other knows; what is deleted leaves nothing behind; what is accepted is sent at once."""
+"""Changes of one node reach the other; deleted rows leave nothing behind; accepted items are sent immediately."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def change_url(world: World, endpoint_id: int, url: str) -> None:
-    """Change an endpoint's URL as its owner does."""
+    """Change the URL of an endpoint as its owner does."""
     await world.database.transact(_set_url, endpoint_id, url)
 
 
@@ -40,7 +40,7 @@ async def test_an_endpoint_that_changed_is_known_with_the_next_event_and_the_nex
     await still.one.owed(5)
 
     async def claimed() -> bool:
-        # The first run finds that the endpoint is another one by now, and reads it again.
+        # The first run finds that the endpoint has changed, and reloads it.
         await still.other.run("claim")
         return still.outside.count("last") == 5
 
@@ -69,7 +69,7 @@ async def test_a_connection_that_one_node_paused_stops_the_other_and_goes_on_whe
 
     await eventually(paused)
     await still.other.run("refresh")
-    # The first node may have taken the message once more before it was told of its own pause.
+    # The first node may have claimed the message once more before it learnt of its own pause.
     await still.post.drained()
     calls = len(still.post.calls())
     second = await still.other_post.send(number(2))
@@ -138,7 +138,7 @@ async def test_what_is_accepted_is_sent_without_any_job(still: Pair):
     await still.post.reached(sent=1)
     await eventually(lambda: still.outside.count("woken") == 5)
     assert still.one.engine.webhooks_due._due_at is None
-    # A retry sets the alarm of the job that claims it, and what spills over sets it at once.
+    # A retry sets the alarm of the job that claims it; spilled deliveries set it to now.
     still.outside.script("woken", {"status": 500})
     await still.one.post(1)
     await eventually(lambda: still.one.engine.webhooks_due._due_at is not None)
@@ -163,7 +163,7 @@ async def test_what_a_node_accepts_that_does_not_send_the_other_one_sends(
         await pair.post.reached(sent=10)
         assert silent.engine.dispatcher.held == 0
         assert not silent.engine.sender._lanes
-        # It takes no share of what the others may send.
+        # It has no share of the limits.
         await eventually(lambda: pair.one.engine.sender.share == pair.other.engine.sender.share == 2)
     finally:
         await silent.engine.stop()

@@ -1,4 +1,4 @@
-"""Every job of an engine, run by two nodes at once over work for that job: nothing is done twice, nothing is lost."""
+"""Every job of an engine, run by two nodes at once on its work: nothing is done twice, nothing is lost."""
 
 import functools
 from collections import Counter
@@ -29,7 +29,7 @@ CASES: dict[str, Case] = {}
 
 
 def case(name: str) -> Callable[[Case], Case]:
-    """Say which job a case is about."""
+    """Mark the job that a case is about."""
 
     def keep(function: Case) -> Case:
         CASES[name] = function
@@ -50,7 +50,7 @@ async def test_two_nodes_run_a_job_at_once(still: Pair, name: str):
 
 
 async def drained(pair: Pair) -> None:
-    """Nothing is on the wire, and everything that came back is recorded."""
+    """Wait until nothing is in flight and all results are recorded."""
     for node in pair.nodes:
         await eventually(functools.partial(is_drained, node))
 
@@ -62,13 +62,13 @@ def is_drained(node: Node) -> bool:
 
 
 async def history(pair: Pair) -> Counter[tuple[str, ...]]:
-    """How many messages have come which way."""
+    """Return how many messages went through which statuses."""
     rows = [await pair.post.look(row["id"]) for row in await pair.post.all()]
     return Counter(tuple(steps(row["history"])) for row in rows)
 
 
 def quiet(pair: Pair) -> None:
-    """No node begins to send by itself what was accepted."""
+    """Stop both nodes from sending accepted messages by themselves."""
     for node in pair.nodes:
         node.engine.sender.follow = functools.partial(_only_record, node.engine.sender)  # type: ignore[method-assign]
 
@@ -98,7 +98,7 @@ async def beat(pair: Pair) -> None:
     found = await pair.one.sql("SELECT node, count(*) FROM deliveries WHERE endpoint_id = $1 GROUP BY 1", endpoint_id)
     assert dict(found) == {None: 30, numbers[0]: 10}
     assert await pair.one.sql("SELECT DISTINCT node FROM messages") == [(0,)]
-    # Put back what the counts know, for the check of every case.
+    # Restore the rows of the counts, for the check of every case.
     await pair.one.sql("UPDATE messages SET status = 'queued', due_at = status_at, node = NULL, tries = 0")
 
 
@@ -125,7 +125,7 @@ async def refresh(pair: Pair) -> None:
 async def maintain(pair: Pair) -> None:
     await pair.endpoint("maintained")
     await pair.one.emit(10)
-    # PostgreSQL keeps its own house: nothing to do, on whichever node.
+    # PostgreSQL maintains itself: there is nothing to do on either node.
     await pair.both("maintain")
     assert await pair.one.database.maintain() is False
 
@@ -142,7 +142,7 @@ async def clock(pair: Pair) -> None:
     rows = await pair.one.deliveries(endpoint_id)
     assert len(rows) == 300
     assert all(row["due_at"] < now + HOUR and row["tries"] == 1 for row in rows)
-    # What is scheduled as it should be stays where it is.
+    # Correctly scheduled retries stay unchanged.
     assert sum(row["due_at"] == near for row in rows) == 100
 
 
@@ -165,7 +165,7 @@ async def prune(pair: Pair) -> None:
     rows = await pair.one.deliveries(endpoint_id)
     assert sorted(row["event_id"] for row in rows) == fresh
     balance = await pair.one.balance(endpoint_id)
-    # The ledger remembers: what was too old to be sent is dead, and nothing is counted twice.
+    # The ledger keeps its counts: expired deliveries are dead, and nothing is counted twice.
     assert (balance.accepted, balance.delivered, balance.pending, balance.dead) == (1250, 700, 50, 500)
     assert len(await pair.post.all()) == 20
     before = first_id(now_us() - 100 * DAY)
@@ -183,7 +183,7 @@ async def react(pair: Pair) -> None:
     await pair.one.engine.recorder.perform(defer)
     await pair.both("react", 5)
     assert await pair.one.sql("SELECT count(*) FROM deferred_events") == [(0,)]
-    # The dispatchers hold some, the rest waits to be claimed.
+    # The dispatchers hold some, the others wait to be claimed.
     await pair.both("claim", 20)
     await eventually(lambda: pair.one.settled(endpoint_id))
     await drained(pair)
@@ -226,7 +226,7 @@ async def claim(pair: Pair) -> None:
         assert (balance.accepted, balance.delivered) == (700, 700)
         assert pair.outside.count(name) == pair.outside.distinct(name) == 700
     attempts = await pair.one.sql("SELECT id & 4095, count(*) FROM attempts GROUP BY 1")
-    # Both took their part.
+    # Both claimed some.
     assert len(attempts) == 2
     assert sum(count for _, count in attempts) == 1400
 
@@ -241,7 +241,7 @@ async def replay(pair: Pair) -> None:
     replays = [await start_replay(pair.one, endpoint_id, ("dead",)) for _ in range(2)]
     await pair.both("replay", 12)
     found = [await replay_of(pair.one, id_) for id_ in replays]
-    # Two replays of the same put each delivery back once.
+    # Two replays of the same events queue each delivery once.
     assert {row["state"] for row in found} == {"done"}
     assert sum(row["queued"] for row in found) == 700
     balance = await pair.one.balance(endpoint_id)
@@ -258,7 +258,7 @@ async def look_back(pair: Pair) -> None:
     ids = await pair.one.emit(90)
     for holder, part in zip((*numbers, nobody), (ids[:30], ids[30:60], ids[60:]), strict=True):
         await pair.one.sql("UPDATE deliveries SET node = $1 WHERE event_id = ANY($2)", holder, part)
-    # The first ten of each node are at work; the others were never told of.
+    # The dispatchers work on the first ten of each node, and do not know the others.
     for node, part in zip(pair.nodes, (ids[:10], ids[30:40]), strict=True):
         node.engine.dispatcher.holdings.take((endpoint_id, id_) for id_ in part)
         node.engine._look_back._clock = lambda: 0.0
@@ -338,6 +338,6 @@ async def recover(pair: Pair) -> None:
         await node.engine.connections.refresh([1])
     await pair.both("recover", 5)
     found = await pair.one.sql("SELECT status, connection_id, reason, count(*) FROM messages GROUP BY 1, 2, 3")
-    # What was on the wire is unknown, once; what waited waits elsewhere.
+    # Messages in flight are unknown, once; waiting ones wait at another connection.
     assert sorted(found) == [("queued", second, "rerouted", 300), ("unknown", first, "interrupted", 600)]
     assert await history(pair) == {("queued", "unknown"): 600, ("queued",): 300}

@@ -1,4 +1,4 @@
-"""One of two nodes dies, or stands still for a minute: the other takes over, and nobody is texted twice."""
+"""One of two nodes dies, or stops for a minute: the other takes over, and no person gets a text twice."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def all_over(pair: Pair, node: Node, *endpoint_ids: int) -> None:
-    """Every delivery has ended, and every message was sent or is unknown."""
+    """Wait until every delivery has ended, and every message was sent or is unknown."""
 
     async def over() -> bool:
         statuses = {row[0] for row in await node.sql("SELECT DISTINCT status FROM messages")}
@@ -31,7 +31,7 @@ async def all_over(pair: Pair, node: Node, *endpoint_ids: int) -> None:
 
 
 async def get_to_work(pair: Pair) -> int:
-    """Both nodes have deliveries and texts under way, and more that wait; the id of the endpoint."""
+    """Give both nodes deliveries and texts in flight, and more that wait; return the id of the endpoint."""
     endpoint_id = await pair.endpoint("taken-over", concurrency=4)
     pair.outside.behave("taken-over", delay=0.05)
     await pair.connect("http", concurrency=8)
@@ -45,7 +45,7 @@ async def get_to_work(pair: Pair) -> int:
 
 
 def texted(pair: Pair) -> Counter[str]:
-    """How often each number got a text."""
+    """Return how often each number got a text."""
     return Counter(sent["address"] for sent in pair.post.taken("gateway"))
 
 
@@ -55,11 +55,11 @@ async def test_one_node_dies_and_the_other_takes_over(pair: Pair):
     held = set(pair.one.engine.sender._held)
     await pair.one.die()
     await pair.other.unseen(dead)
-    pair.one = pair.other  # What is asked from now on is asked of the one that is left.
+    pair.one = pair.other  # Later requests go to the remaining node.
     await all_over(pair, pair.other, endpoint_id)
     rows = await pair.other.sql("SELECT id, address, status FROM messages")
     assert len(rows) == 120
-    # What it had on the wire is unknown: it may have arrived. What waited was sent once.
+    # Its messages in flight are unknown: they may have arrived. Waiting ones were sent once.
     assert {id_ for id_, _, status in rows if status == "unknown"} <= held
     assert held
     assert set(texted(pair).values()) == {1}
@@ -85,13 +85,13 @@ async def test_a_node_that_stood_still_gives_up_what_is_no_longer_its_own(pair: 
     await eventually(lambda: one.ids.node != old and other.dispatcher.share == 2)
     await eventually(lambda: not one.dispatcher.holdings and not one.dispatcher.in_flight and not one.dispatcher.held)
     await eventually(lambda: not one.sender._held and not one.sender.in_flight)
-    # Nothing that the other one settled was settled again, and no text that was not on the wire left later.
+    # Nothing that the other node settled was settled again, and only texts in flight left later.
     assert dict(await pair.other.sql("SELECT event_id, settled_at FROM deliveries")) == ended
     assert texted(pair) == before
     assert set(before.values()) == {1}
     assert (await pair.one.balance(endpoint_id)).delivered == pair.outside.distinct("taken-over") == 120
     await pair.check()
-    # It works again, under its new number.
+    # It continues under its new number.
     await pair.one.post(5)
     await pair.post.send(number(999))
     await eventually(lambda: pair.outside.distinct("taken-over") == 125 and texted(pair)[number(999)] == 1)
@@ -105,7 +105,7 @@ async def test_what_a_node_took_under_a_number_it_had_lost_is_taken_over(still: 
     old = engine.ids.node
     await still.other.unseen(old)
     await still.other.run("heartbeat")
-    # It does not know yet: these are held by a number that no node has.
+    # It does not know of its eviction yet: a number without a node holds these.
     await still.one.emit(20)
     await still.one.run("heartbeat")
     assert engine.ids.node != old
@@ -137,14 +137,14 @@ async def test_a_node_that_comes_back_while_others_are_evicted_keeps_its_own(
         patch.setattr(one.node, "evict_expired", never)
         await other.heartbeat()
         await other.heartbeat()
-    # One was dead, the other one came back between the look and the eviction: each gets what is its own.
+    # One was dead, the other came back between the search and the eviction: each keeps its own.
     found = await still.one.sql("SELECT node, count(*) FROM deliveries GROUP BY 1")
     assert dict(found) == {None: 10, one.ids.node: 10}
     assert {row[0] for row in await still.one.sql("SELECT id FROM nodes")} == {one.ids.node, other.ids.node}
 
 
 def beat_before_evict(ask: Callable[..., Awaitable[Any]], node: Node) -> Callable[..., Awaitable[Any]]:
-    """Ask the database, but have a node say that it lives between the look for dead ones and their eviction."""
+    """Use the database, but send a heartbeat of a node between the search for dead nodes and their eviction."""
 
     async def beat_first(tx: Tx, query: str, **values: Any) -> Any:
         if query == "nodes.evict":
@@ -174,7 +174,7 @@ async def test_two_nodes_whose_clocks_differ(postgres_url: str, tmp_path: Path, 
         async def over() -> bool:
             await pair.one.run("heartbeat")
             await clock.run(pair.other.run("heartbeat"))
-            # A retry that a clock scheduled that was ahead is brought back.
+            # A retry that a fast clock scheduled is brought back.
             await pair.one.run("clock")
             return bool(await pair.one.settled(endpoint_id)) and (await pair.post.statuses())["sent"] == 40
 

@@ -1,4 +1,4 @@
-"""For the tests of the players: plain calls to a sink, and an ear that waits for what it sends."""
+"""Shared by the tests of simulated providers: plain calls to a sink, and a receiver for its callbacks."""
 
 import contextlib
 import http.client
@@ -18,7 +18,7 @@ PATIENCE_S = 10
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """One callback, as it came."""
+    """One received callback."""
 
     path: str
     headers: Mapping[str, str]
@@ -26,7 +26,7 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Ear:
-    """A receiver that waits for callbacks; its first answers may be told."""
+    """A receiver for callbacks; `statuses` has its first responses."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
@@ -36,10 +36,10 @@ class Ear:
         class Answering(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            # The name is what http.server calls.
+            # http.server requires this name.
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                # Before the answer, after which the next may come on another thread.
+                # Before the response, after which the next callback may arrive on another thread.
                 ear._heard.put(Heard(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 status = ear.statuses.pop(0) if ear.statuses else 200
                 self.send_response(status)
@@ -57,21 +57,21 @@ class Ear:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def wait(self) -> Heard:
-        """The next callback."""
+        """Return the next callback."""
         return self._heard.get(timeout=PATIENCE_S)
 
     def several(self, number: int) -> list[Heard]:
-        """So many callbacks, in the order in which they came."""
+        """Return this many callbacks in the order of their arrival."""
         return [self.wait() for _ in range(number)]
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come that was not waited for."""
+        """Return whether no unexpected callback has arrived."""
         return self._heard.empty()
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Ear]:
-    """An ear on a free port."""
+    """Run a receiver on a free port."""
     ear = Ear()
     thread = threading.Thread(target=ear.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -86,7 +86,7 @@ def listening() -> Iterator[Ear]:
 def ask(
     sink: Running, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers by lower-case name, and body of the answer to one request."""
+    """Return status, headers by lower-case name, and body of the response to one request."""
     connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=PATIENCE_S)
     with contextlib.closing(connection):
         connection.request(method, path, body, dict(headers or {}))
@@ -95,18 +95,18 @@ def ask(
 
 
 def tell(sink: Running, method: str, path: str, given: Any = None) -> Any:
-    """What the sink says to a request about itself."""
+    """Send a request to the sink's own routes; return the JSON of the response."""
     status, _, told = ask(sink, method, path, None if given is None else json.dumps(given).encode())
     assert status == 200, told
     return json.loads(told)
 
 
 def sent(sink: Running, provider: str) -> list[dict[str, Any]]:
-    """What a provider took."""
+    """Return the messages that a provider accepted."""
     page: list[dict[str, Any]] = tell(sink, "GET", f"/sent?provider={provider}&limit=1000")["data"]
     return page
 
 
 def number(word: str) -> str:
-    """The phone number whose fate has this name."""
+    """Return the phone number with this fixed scenario."""
     return f"+120255500{next(digits for digits, scenario in SPECIAL.items() if scenario == word)}"

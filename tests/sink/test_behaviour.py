@@ -1,4 +1,4 @@
-"""Options: what they mean, what is refused, and how layers come together."""
+"""Options: their effect, their validation, and how layers are merged."""
 
 import gzip
 import itertools

@@ -1,4 +1,4 @@
-"""Callbacks that are sent: over kept connections, tried again as told, counted to the last."""
+"""Callbacks: keep-alive connections, retries and counts."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class Server:
-    """A receiver that is told byte by byte what to answer."""
+    """A receiver whose responses are given byte by byte."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -28,7 +28,7 @@ class Server:
         self.talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def say(self, *answers: bytes) -> Callable[[int, asyncio.StreamWriter], Awaitable[None]]:
-        """Answer the n-th request with the n-th of these, and all others with the last; nothing ends a connection."""
+        """Send the n-th of these for the n-th request, and the last one for all others; keep connections open."""
 
         async def answer(number: int, writer: asyncio.StreamWriter) -> None:
             chosen = answers[min(number, len(answers)) - 1]
@@ -155,7 +155,7 @@ async def test_a_post_can_be_given_up_or_be_choosy(callbacks, server):
 async def test_a_kept_connection_that_has_died_costs_no_try(callbacks, server):
     callbacks.send(Callback(sender="s", url=server.url))
     await settled(callbacks)
-    # The next request on it is read and dropped, as by a server that closes idle connections.
+    # The server reads the next request and drops it, as one that closes idle connections.
     server.answer = server.say(OK, b"", OK)
     callbacks.send(Callback(sender="s", url=server.url))
     await settled(callbacks)

@@ -1,4 +1,4 @@
-"""The sink's mail server, as Python's own SMTP client sees it."""
+"""The sink's SMTP server, as Python's own SMTP client sees it."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ async def post(smtp_port: int, talk: Callable[[smtplib.SMTP], Any]) -> Any:
 
 
 def send(client: smtplib.SMTP) -> tuple[int, bytes]:
-    """The reply to a small mail's data."""
+    """Return the reply to the content of a small email."""
     client.ehlo()
     client.mail("from@example.com")
     client.rcpt("to@example.com")
@@ -146,7 +146,7 @@ async def test_stopping_ends_mail_connections_that_hang(loop_factory):
 
 
 def recipients(*addresses: str) -> Callable[[smtplib.SMTP], list[bytes]]:
-    """Says MAIL and a RCPT for each of these, and gives the replies to them."""
+    """Send MAIL and one RCPT for each address; return the replies."""
 
     def talk(client: smtplib.SMTP) -> list[bytes]:
         client.ehlo()
@@ -291,7 +291,7 @@ async def test_what_makes_no_sense_is_refused_with_the_right_code(ports):
 
 
 async def conversation(smtp_port: int, sent: bytes) -> list[bytes]:
-    """Everything that is replied to this, which has to make the server end the connection."""
+    """Return all replies to this input, after which the server must close the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", smtp_port)
     writer.write(sent)
     with contextlib.suppress(ConnectionError):
@@ -340,7 +340,7 @@ async def test_commands_wait_for_a_reply_that_is_late(ports):
 
 
 class Told(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that stores what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -355,7 +355,7 @@ class Told(asyncio.Transport):
 
 
 def replies_to(pieces: list[bytes]) -> tuple[bytes, bool, list[bytes]]:
-    """What is replied to a stream that comes in these pieces, whether it ends, and the mails that are kept."""
+    """Return the replies to a stream in these pieces, whether the connection ends, and the stored emails."""
     received = RequestLog()
     connection = SmtpServer(Receivers(received), Context(received)).connect()
     transport = Told()

@@ -1,4 +1,4 @@
-"""What came is kept within bounds, counted beyond them, and paged in order."""
+"""Requests are stored within limits, counted beyond them, and paged in order."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -28,7 +28,7 @@ def port(sink):
 
 
 class Client:
-    """One connection, read by hand so that nothing hides what is sent."""
+    """One connection, read manually so that nothing hides the bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -235,7 +235,7 @@ async def test_a_huge_body_comes_whole_and_waits_for_a_slow_reader(port):
     async with connected(port) as client:
         client.send("GET", "/hook/a?size=30000000")
         _, headers = await client.head()
-        # Meanwhile, with nobody reading, others are served.
+        # Meanwhile, although this client does not read, others are served.
         assert (await ask(port, "/hook/a"))[0] == 200
         assert len(await client.reader.readexactly(int(headers["content-length"]))) == 30_000_000
 
@@ -277,7 +277,7 @@ async def test_a_client_that_leaves_a_drip_ends_it(sink):
 
 async def test_a_receiver_can_hang(port):
     async with connected(port) as client:
-        # Both are read at once, so when the first is answered the second has come.
+        # Both are read at once, so the second has arrived when the first gets its response.
         client.writer.write(b"GET /hook/a HTTP/1.1\r\nhost: s\r\n\r\nGET /hook/b?hang=1 HTTP/1.1\r\nhost: s\r\n\r\n")
         await client.answer()
         assert (await told(port, "/received/count?name=b"))["count"] == 1
@@ -317,7 +317,7 @@ async def test_an_answer_can_be_something_else_than_http(port):
 
 async def test_a_connection_can_end_after_its_answer(port):
     async with connected(port) as client:
-        # In one piece: what arrives after the close would be answered with a reset.
+        # In one write: data that arrive after the close would cause a reset.
         client.writer.write(
             b"GET /hook/a?close_after=1 HTTP/1.1\r\nhost: s\r\n\r\nGET /hook/a HTTP/1.1\r\nhost: s\r\n\r\n"
         )
@@ -327,7 +327,7 @@ async def test_a_connection_can_end_after_its_answer(port):
     assert (await told(port, "/received/count?name=a"))["count"] == 1
 
 
-# What came.
+# The request log.
 
 
 async def test_unrecorded_requests_are_counted(port):
@@ -368,7 +368,7 @@ async def test_no_more_is_kept_than_was_set():
     assert ([entry["number"] for entry in page["data"]], page["count"]) == ([3, 4], 4)
 
 
-# What a name is told.
+# Behaviours by name.
 
 
 async def test_a_behaviour_holds_until_it_is_changed_and_the_url_goes_first(port):

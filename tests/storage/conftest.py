@@ -1,4 +1,4 @@
-"""Every test here runs on both databases, each time on a fresh and migrated one."""
+"""Each test here runs on both databases, on a fresh and migrated one."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ TEMPLATE = "waypost_template"
 
 
 class Store:
-    """The place of one database, which may be opened several times."""
+    """The location of one database, which may be opened several times."""
 
     def __init__(self, dialect: str, make: Callable[[], Database]) -> None:
         self.dialect = dialect
@@ -25,7 +25,7 @@ class Store:
         self._opened: list[Database] = []
 
     def open(self) -> Database:
-        """The database, opened once more; closed with the test."""
+        """Open the database once more; it is closed with the test."""
         self._opened.append(self._make())
         return self._opened[-1]
 
@@ -62,7 +62,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    """The URL of a fresh, migrated PostgreSQL database."""
+    """Return the URL of a fresh, migrated PostgreSQL database."""
     name = f"waypost_{secrets.token_hex(6)}"
     administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield postgres.url(name)
@@ -71,7 +71,7 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """The place of a fresh database; a PostgreSQL one is migrated already."""
+    """The location of a fresh database; a PostgreSQL one is migrated already."""
     if request.param == "sqlite":
         return Store("sqlite", lambda: SQLite(tmp_path / "waypost.db"))
     url = request.getfixturevalue("postgres_url")
@@ -80,7 +80,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 @pytest.fixture
 async def store(place: Store) -> AsyncIterator[Store]:
-    """The place of a fresh, migrated database."""
+    """The location of a fresh, migrated database."""
     await place.open().migrate()
     yield place
     await place.close()
@@ -94,7 +94,7 @@ def database(store: Store) -> Database:
 
 @pytest.fixture
 def postgres_server_alone() -> Iterator[PostgresServer]:
-    """A PostgreSQL that is not running yet and may be killed."""
+    """A stopped PostgreSQL that the test may start and kill."""
     with postgres_server() as server:
         server.stop()
         yield server

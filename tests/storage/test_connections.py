@@ -172,7 +172,7 @@ async def test_new_ones_stand_behind_and_an_order_is_kept(workspaces):
     )
     assert [account.name for account in ordered] == ["c", "a", "b", "d"]
     assert [account.position for account in ordered] == [0, 1, 2, 3]
-    # The last one stood there already: nothing of it changed.
+    # The last one already had this position: its row stays unchanged.
     assert [account.version for account in ordered] == [2, 2, 2, 1]
     connections = ConnectionRegistry(workspaces, OLD, CENTERS)
     await connections.load_all()
@@ -268,7 +268,7 @@ async def test_a_replaced_definition_pauses_what_lacks_something_and_its_end_res
     with pytest.raises(Invalid):
         await workspaces.transact(connection_records.switch_connection, OLD, 1, made.id, True, 2001)
     assert (await find(workspaces, other)).status == "enabled"
-    # Twice the same changes nothing, and tells nobody again.
+    # A second pause changes nothing, and creates no notice.
     await workspaces.transact(save_definition, ids, OLD, 1, text, 2002)
 
     async def notices(tx: Tx) -> int:

@@ -17,7 +17,7 @@ ENDPOINT = 7
 
 
 async def owe(tx: Tx, *deliveries: tuple[int, int, int | None]) -> None:
-    """Pending deliveries: event, when due, held by which node."""
+    """Pending deliveries: event, due time, holding node."""
     rows = [(ENDPOINT, event, "pending", 0, 0, due, node, None, None) for event, due, node in deliveries]
     await tx.insert("deliveries.insert", rows)
 
@@ -27,7 +27,7 @@ async def claim(tx: Tx, node: int, n: int = 100, now: int = 1000) -> list[int]:
 
 
 async def settle(tx: Tx, node: int, *rows: tuple[int, str, int | None, str | None]) -> int:
-    """Outcomes: event, state, when due again, why."""
+    """Results: event, state, due time, reason."""
     return await tx.run("deliveries.settle", rows=json.dumps([(ENDPOINT, *row) for row in rows]), node=node, now=2000)
 
 
@@ -38,7 +38,7 @@ async def held(tx: Tx, node: int, *events: int) -> list[int]:
 
 
 async def all_of(tx: Tx) -> dict[int, Row]:
-    """event → state, tries, attempts, due_at, reason, settled_at."""
+    """Event → state, tries, attempts, due_at, reason, settled_at."""
     rows = await tx.rows("deliveries.list", endpoint_id=ENDPOINT, before=BIG, n=10_000)
     return {row[1]: row[2:8] for row in rows}
 
@@ -114,7 +114,7 @@ async def test_a_claimer_skips_what_another_is_claiming(postgres_url: str):
 
     first = asyncio.create_task(database.transact(claim_and_wait))
     await claimed.wait()
-    # The first one has not committed: this neither waits for it nor takes the same.
+    # The first transaction has not committed: this one neither waits for it nor claims the same rows.
     assert sorted(await database.transact(claim, 2, 4)) == [5, 6, 7, 8]
     go_on.set()
     assert sorted(await first) == [1, 2, 3, 4]
@@ -311,7 +311,7 @@ async def test_events_of_a_merged_person_are_walked_in_order(database: Database,
     await database.transact(write)
     if indexed:
         assert not await database.maintain()
-        # These are not in the table of keys again, on the database that has one.
+        # On SQLite, these are not in the table of keys again.
         await database.transact(write_more)
     wanted = [n for n in sorted(owners, reverse=True) if owners[n] != 9]
     for size in (1, 2, 3, 7, 1000):

@@ -31,7 +31,7 @@ async def database(tmp_path: Path) -> AsyncIterator[SQLite]:
 
 
 def event(number: int) -> Row:
-    """An event of one of three profiles, with a key that lies anywhere."""
+    """Return an event of one of three profiles, with a random key."""
     return (number, 1, (number * 7919) % 10_007 - 5_000, f"m-{number}", "event.x", number % 3, number, "{}")
 
 
@@ -54,7 +54,7 @@ async def history(tx: Tx, profile_id: int, n: int) -> list[int]:
 
 
 async def check(database: SQLite, there: set[int], gone: set[int]) -> None:
-    """Every event is known and in its history, and no other one is."""
+    """Check that exactly these events are known and in their histories."""
     for number in there:
         assert f'"m-{number}"' in await database.transact(known, [event(number)[2]])
     assert await database.transact(known, [event(number)[2] for number in gone - there]) == "[]"
@@ -94,7 +94,7 @@ async def test_in_any_order_of_events_steps_and_crashes(
         elif step == "tend":
             assert await database.maintain() is False
         else:
-            # As after a crash: another process opens the file, and nothing was tidied up before.
+            # As after a crash: another process opens the file without a clean shutdown.
             abandoned.append(database)
             database = SQLite(path)
     await check(database, there, gone)

@@ -31,8 +31,8 @@ class Clock:
 
 @pytest.fixture
 async def cut(postgres: PostgresServer, postgres_url: str) -> AsyncIterator[tuple[Proxy, Postgres]]:
-    """A database behind a proxy that may cut the connection."""
-    # The path of a Unix socket is short.
+    """A database behind a proxy that can cut the connection."""
+    # The path of a Unix socket must be short.
     with tempfile.TemporaryDirectory(prefix="waypost-proxy-") as folder:
         async with proxied(postgres, Path(folder), postgres_url) as (proxy, url):
             database = Postgres(url, pool_size=2)
@@ -58,7 +58,7 @@ async def test_a_commit_that_was_not_confirmed_leaves_no_delivery_behind(cut):
     with pytest.raises(Unavailable, match="may have been stored"):
         await parts.send([entry("m1", user_id="u1")])
     assert proxy.cuts == 1
-    # The client sends again and hears that all is well.
+    # The client retries and succeeds.
     await parts.send([entry("m1", user_id="u1")])
     assert (parts.recorder.repeats, await database.read(owed)) == (1, [(7, 1, 0, 1, 0)])
     assert len(await database.read(holders)) == 1
@@ -83,7 +83,7 @@ async def test_a_session_that_the_server_ended_between_statements_is_an_outage(c
     async def work(tx: Tx) -> None:
         await add_workspace(tx, 1)
         proxy.say_fatal()
-        # Turns of the event loop in which the words arrive; the connection itself stays open.
+        # Turns of the event loop in which the message arrives; the connection itself stays open.
         for _ in range(20):
             await asyncio.sleep(0)
         await add_workspace(tx, 2)
@@ -107,7 +107,7 @@ async def test_only_what_nobody_knows_of_is_released(store: Store, monkeypatch: 
     monkeypatch.setattr(holdings, "STEP", 3)
     for id_ in (1, 2):
         await database.transact(node, id_)
-    # Held here and known; held here and forgotten; held by another one; held under a number that nobody has; free.
+    # Held here and known; held here and forgotten; held by another node; held by a node that does not exist; free.
     held: list[tuple[int, int, int | None]] = [(n, n, 1) for n in range(1, 6)]
     held += [(n, n, 1) for n in range(6, 11)] + [(11, 11, 2), (12, 12, 99), (13, 13, None)]
     await database.transact(owe, *held)
@@ -116,7 +116,7 @@ async def test_only_what_nobody_knows_of_is_released(store: Store, monkeypatch: 
     look_back = LookBack(database, Ids(1), known, clock)
     for _ in range(10):
         assert await look_back.release_forgotten() == 0
-    # One of them is taken over by this process after all.
+    # One of them is claimed by this process after all.
     known.take([(7, 6)])
     clock.now += holdings.FORGOTTEN_S
     assert [await look_back.release_forgotten() for _ in range(10)] == [5, *[0] * 9]

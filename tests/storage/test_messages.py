@@ -1,4 +1,4 @@
-"""Messages on both stores: taken in once, claimed once, moved up, and counted as they move."""
+"""Messages on both databases: recorded once, claimed once, and counted at every transition."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ def connection(id_: int = FIRST, **changes: Any) -> Connection:
 
 
 class Office:
-    """A recorder and what it takes to move messages through it. Nothing is sent."""
+    """A recorder, and what moves messages through it. Nothing is sent."""
 
     def __init__(self, database: Database, node: int = 1) -> None:
         self.database = database
@@ -225,7 +225,7 @@ async def test_a_receipt_before_our_own_record_is_kept_for_it(office: Office):
     await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="early")
     record = await office.look(message.id)
     assert (record["status"], record["code"], record["reason"]) == ("failed", 2003, "spam")
-    # By our own id it needs no record at all.
+    # A receipt with Waypost's own id needs no provider id.
     other = office.message(address="+12025550102")
     await office.submit(other)
     found = await office.claim()
@@ -245,7 +245,7 @@ async def test_a_receipt_recorded_together_with_the_providers_id_finds_its_messa
     assert (await office.look(message.id))["status"] == "delivered"
 
 
-# SQLite has one writer: nothing races there.
+# SQLite has one writer: there is no race.
 @pytest.mark.parametrize("place", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 @pytest.mark.parametrize("first", ["receipt", "result"])
 async def test_a_receipt_that_races_our_own_record_finds_its_message(
@@ -281,7 +281,7 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
     assert (await office.look(message.id))["status"] == "sent"
     monkeypatch.setattr("waypost.engine.messaging.matching.AGES", (0, 60))
     monkeypatch.setattr("waypost.engine.messaging.area.now_us", lambda: now_us() + SECOND)
-    # Both processes look, one of them applies it.
+    # Both processes read it, one of them applies it.
     await asyncio.gather(office.rematch(), other.rematch())
     record = await office.look(message.id)
     assert (record["status"], record["history"]) == ("delivered", ["queued", "sending", "sent", "delivered"])
@@ -292,7 +292,7 @@ async def test_a_receipt_that_races_our_own_record_finds_its_message(
 async def test_receipts_without_a_message_are_looked_at_twice_and_stay(office: Office, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("waypost.engine.messaging.matching.PAGE", 2)
     await office.hand_in([receipt(provider_message_id=f"p-{n}", status=Status.DELIVERED) for n in range(5)])
-    # One of them has a message by now, of another connection: it is none of its business.
+    # One of them has a message now, but of another connection: it does not match.
     message = office.message(connection_id=SECOND_ONE)
     await office.submit(message)
     found = await office.claim(by=connection(SECOND_ONE))
@@ -351,7 +351,7 @@ async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Of
     await office.hand_in([receipt(provider_message_id="p-1", status=Status.FAILED, code=2003)])
     before = now_us() - SECOND
     await _repeat(office, message.id)
-    # Before the repeat is tried, whatever is told of a failure, however late it is dated, is of the earlier try.
+    # Before the resend is tried, every reported failure, however late its date, is about the earlier try.
     await office.hand_in(
         [
             receipt(provider_message_id="p-1", status=Status.FAILED, code=2004),
@@ -373,7 +373,7 @@ async def test_a_late_receipt_of_an_earlier_try_does_not_end_a_repeat(office: Of
     record = await office.look(message.id)
     assert (record["status"], record["provider_message_id"]) == ("sent", "p-2")
     assert [line for line in record["history"] if line == "failed"] == ["failed"] * 5
-    # The repeat's own failure counts.
+    # The failure of the resend itself counts.
     await office.hand_in([receipt(provider_message_id="p-2", status=Status.FAILED, code=2008)])
     record = await office.look(message.id)
     assert (record["status"], record["code"]) == ("failed", 2008)
@@ -424,7 +424,7 @@ async def test_the_same_request_is_taken_once(office: Office):
     three = await office.submit(other, key="k", digest="something else")
     assert three.refused is not None
     assert three.refused.code == "idempotency_key_reused"
-    # Two of them in one batch, too.
+    # Also two of them in one batch.
     twins = [
         MessageBatch(workspace_id=1, messages=[m], asked=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id))
         for m in (office.message(), office.message())
@@ -453,7 +453,7 @@ async def test_what_must_not_be_sent_is_found_out_in_the_last_moment(office: Off
         ("skipped", None, "suppressed"),
         ("failed", 2008, "expired"),
     ]
-    # The person comes back.
+    # The person opts in again.
     await office.hand_in([receipt(kind="inbound", address="+12025550100", text="START", receipt_id="i-2")])
     again = office.message(address="+12025550100")
     await office.submit(again)
@@ -491,7 +491,7 @@ async def test_a_start_that_comes_again_after_a_stop_is_no_later_word(office: Of
     stop = receipt(kind="inbound", address=address, text="STOP", receipt_id="i-2", occurred_at=start.occurred_at + 1)
     await office.hand_in([start])
     await office.hand_in([stop])
-    # Some providers give no time: then the time of each arrival stands for it.
+    # Some providers send no time: then the time of arrival replaces it.
     await office.hand_in([msgspec.structs.replace(start, occurred_at=start.occurred_at + 2)])
     assert await _consent(office, address) == ("opted_out", "keyword", stop.occurred_at)
 
@@ -546,7 +546,7 @@ async def test_what_surely_was_not_taken_goes_to_the_next_connection(office: Off
     records = [await office.look(m.id) for m in (free, pinned)]
     assert [(r["status"], r["connection_id"]) for r in records] == [("queued", SECOND_ONE), ("queued", FIRST)]
     assert records[0]["due_at"] <= now_us() < records[1]["due_at"]
-    # What may have been taken goes nowhere.
+    # A message that may have been accepted is not moved.
     found = await office.claim(by=connection(SECOND_ONE))
     await office.settle(found, outcome=SendOutcome.UNKNOWN, reason="timeout")
     record = await office.look(free.id)
@@ -588,7 +588,7 @@ async def test_a_retry_that_a_clock_put_off_which_was_ahead_is_due_once_it_is_ri
 
 
 async def _put_off(office: Office, id_: int, due_at: int, now: int) -> None:
-    """Queue a message for its next try, by a clock that says `now`."""
+    """Queue a message for a retry, with the clock at `now`."""
 
     async def work(tx: Tx, unit: Unit) -> None:
         unit.now = now
@@ -689,7 +689,7 @@ async def test_nobody_knows_what_became_of_what_a_process_died_over(office: Offi
     assert await office.recorder.perform(work) == 2
     assert await office.recorder.perform(work) == 0
     assert [(await office.look(m.id))["status"] for m in (lost, repeatable, queued)] == ["unknown", "queued", "queued"]
-    # A receipt settles it; a late word of the dead process's call would, too.
+    # A receipt settles it; a late result of the dead process's call would, too.
     await office.settle(first, outcome=SendOutcome.ACCEPTED, provider_message_id="late")
     assert (await office.look(lost.id))["status"] == "sent"
 
@@ -702,7 +702,7 @@ async def test_the_next_process_takes_over_from_one_that_died(office: Office):
     async def work(tx: Tx) -> list[Row]:
         return await tx.rows("messages.orphaned", n=10)
 
-    # On PostgreSQL node 3 may still live: nobody takes from it before it is buried.
+    # On PostgreSQL, node 3 may still live: its messages stay until it is evicted.
     assert len(await office.database.read(work)) == (1 if office.database.dialect == "sqlite" else 0)
 
 
@@ -785,7 +785,7 @@ async def test_what_is_stuck_at_a_connection_that_does_not_send(office: Office, 
     async def stuck(gone: bool, elsewhere: bool, at: int, id_: int = FIRST) -> bool:
         return await office.database.read(is_stuck, id_, gone, elsewhere, at)
 
-    # What is pinned to it waits; the others may go elsewhere.
+    # Pinned messages wait; the others may move to another connection.
     assert await stuck(False, True, now) != pinned
     assert not await stuck(False, False, now)
     assert await stuck(True, False, now)

@@ -1,4 +1,4 @@
-"""A database migrated step by step equals a fresh one, and is the same on both databases."""
+"""A database migrated step by step equals a fresh one, on both databases."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ MORE = [
 
 
 async def catalog(tx: Tx) -> Any:
-    """Everything that the schema is made of."""
+    """Return all parts of the schema."""
     connection = tx._connection  # type: ignore[attr-defined]
     if isinstance(tx, sqlite_store.SQLiteTx):
         return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2").fetchall()
@@ -39,14 +39,14 @@ async def empty(tx: Tx) -> None:
 
 
 def reveal(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Let the stores know this many migrations, those of the tests at the end."""
+    """Make these migrations known, those of the tests at the end."""
     for module in (sqlite_store, postgres_store):
         monkeypatch.setattr(module, "load_migrations", lambda dialect: (load_migrations(dialect) + MORE)[:count])
 
 
 @pytest.fixture
 async def bare(place: Store):
-    """A database without any tables."""
+    """A database without tables."""
     database = place.open()
     await database.transact(empty)
     yield database
@@ -102,7 +102,7 @@ async def test_a_database_of_a_newer_version_is_refused(store: Store):
 
 async def test_processes_that_migrate_at_once_do_it_once(bare: Database, place: Store):
     if place.dialect == "sqlite":
-        return  # One process at a time owns the file.
+        return  # Only one process opens the file.
     done = await asyncio.gather(bare.migrate(), place.open().migrate(), place.open().migrate())
     assert sorted(map(len, done)) == [0, 0, len(load_migrations("postgres"))]
 
@@ -160,7 +160,7 @@ async def test_both_stores_have_the_same_tables_and_columns(tmp_path, postgres_u
     of_postgres = await large.read(postgres_columns)
     await small.close()
     await large.close()
-    # Decision 10: what PostgreSQL has as indexes, SQLite has as tables that follow behind.
+    # Decision 10: SQLite has tables that are extended later where PostgreSQL has indexes.
     late = {"late_index", "message_keys", "profile_events"}
     assert {row[0] for row in of_sqlite} >= late
     assert [row for row in of_sqlite if row[0] not in late] == of_postgres

@@ -1,4 +1,4 @@
-"""Nodes: heartbeats and evictions go by the database's clock, since the clocks of machines differ."""
+"""Nodes: heartbeats and evictions use the database's clock, because the clocks of machines differ."""
 
 import time
 
@@ -27,7 +27,7 @@ async def two(store: Store) -> tuple[tuple[Database, Node, Ids], tuple[Database,
 
 
 async def age(tx: Tx, node: int, by: int) -> None:
-    """Nobody has seen this process for so long."""
+    """Let the last heartbeat of this process be this long ago."""
     connection = tx._connection  # type: ignore[attr-defined]
     await connection.execute("UPDATE nodes SET seen_at = seen_at - $1 WHERE id = $2", by, node)
 
@@ -40,7 +40,7 @@ async def of_node(tx: Tx, node: int) -> int:
 @pytest.mark.parametrize("skew", [10 * SECOND, HOUR, -HOUR])
 async def test_a_clock_that_is_wrong_kills_nobody(store: Store, two, monkeypatch: pytest.MonkeyPatch, skew: int):
     if store.dialect == "sqlite":
-        return  # One process at a time owns the file.
+        return  # Only one process opens the file.
     (_, one, _), (_, other, _) = two
     await one.join()
     with monkeypatch.context() as patch:
@@ -80,7 +80,7 @@ async def test_one_that_thaws_after_a_minute_settles_nothing_that_others_hold(po
         return len(await tx.rows("deliveries.claim", endpoint_id=ENDPOINT, node=other_ids.node, now=10, n=1))
 
     assert await there.transact(claim) == 1
-    # It thaws, and does not know yet: what it settles is not its own, and what it records has no holder.
+    # It continues without knowing of its eviction: it settles nothing, and what it records has no holder.
     assert await here.transact(settle, old, (1, "delivered", None, None), (2, "delivered", None, None)) == 0
     await here.transact(owe, (3, 5, old))
     await frozen.beat()
@@ -102,7 +102,7 @@ async def test_giving_up_counts_once(postgres_url: str):
 
     async def both(tx: Tx) -> int:
         mine = await give_up(tx)
-        # The second process does it while the first has not committed.
+        # The second process does it before the first has committed.
         return mine + await other.transact(give_up)
 
     assert await one.transact(both) == 200

@@ -1,4 +1,4 @@
-"""The named queries: each can be prepared, is used, has a sentence, and hot ones find their rows by an index."""
+"""The named queries: each can be prepared, is used and is described, and hot ones find their rows by an index."""
 
 import ast
 import json
@@ -60,7 +60,7 @@ def sources() -> Iterator[ast.Module]:
 
 def test_both_dialects_know_the_same_queries_with_the_same_parameters():
     of_sqlite, of_postgres = load_queries("sqlite"), load_queries("postgres")
-    # Decision 10: the late indexes are SQLite's own.
+    # Decision 10: only SQLite has late indexes.
     own = {name for name in of_sqlite if name.startswith("late.")}
     assert set(of_sqlite) - own == set(of_postgres)
     for name, text in of_sqlite.items():
@@ -102,7 +102,7 @@ async def test_a_query_that_cannot_be_prepared_is_named(store: Store, monkeypatc
 
 
 async def test_answers_have_types_that_both_stores_know(postgres_url: str):
-    # A sum of integers is `numeric` on PostgreSQL, which comes as a Decimal, where SQLite gives an int.
+    # PostgreSQL sums integers as `numeric`, which arrives as a Decimal; SQLite returns an int.
     database = postgres_store.Postgres(postgres_url)
 
     async def types(tx: Tx) -> dict[str, set[str]]:
@@ -134,7 +134,7 @@ def test_parameters_are_numbered_and_nothing_else_is_touched(text: str, expected
 
 
 async def fill(tx: Tx) -> None:
-    """Enough rows for the planner to prefer an index, most deliveries settled as in an old database."""
+    """Insert enough rows for the planner to prefer an index, most deliveries settled as in an old database."""
     await tx.insert("events.insert", [(n, 1, n, f"m{n}", "event.x", n % 50, n, "{}") for n in range(1, 5001)])
     await tx.insert("profiles.insert", [(n, 1, None, "{}", 0, 0) for n in range(1, 5001)])
     await tx.insert("identities.insert", [(1, "user_id", f"u{n}", n, 0) for n in range(1, 5001)])
@@ -161,7 +161,7 @@ async def test_a_start_finds_what_was_held_in_an_index_alone(database: Database,
 
 
 async def covering(tx: Tx, name: str) -> list[tuple[str, str]]:
-    """The tables of which SQLite reads an index alone for a query."""
+    """Return the tables for which SQLite reads only an index in a query."""
     text = load_queries("sqlite")[name]
     connection = tx._connection  # type: ignore[attr-defined]
     steps = connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(number_parameters(text)[1]))
@@ -170,7 +170,7 @@ async def covering(tx: Tx, name: str) -> list[tuple[str, str]]:
 
 
 async def sqlite_plans(tx: Tx, filled: bool) -> dict[str, list[tuple[str, str]]]:
-    """How each hot query reads each table, as SQLite plans it."""
+    """Return how each hot query reads each table, as SQLite plans it."""
     connection = tx._connection  # type: ignore[attr-defined]
     if filled:
         connection.execute("ANALYZE")
@@ -188,7 +188,7 @@ async def sqlite_plans(tx: Tx, filled: bool) -> dict[str, list[tuple[str, str]]]
 
 
 async def postgres_plans(tx: Tx, filled: bool) -> dict[str, list[tuple[str, str]]]:
-    """The same for PostgreSQL, with plans that hold for any values, as prepared statements get them."""
+    """Return the same for PostgreSQL, with generic plans, as for prepared statements."""
     connection = tx._connection  # type: ignore[attr-defined]
     if filled:
         await connection.execute("ANALYZE")

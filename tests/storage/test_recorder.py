@@ -43,7 +43,7 @@ HOUR = 3600 * SECOND
 
 
 class Parts:
-    """A recorder with all that it needs. Nothing is sent: what is owed stays in the database."""
+    """A recorder with its areas. Nothing is sent: deliveries stay in the database."""
 
     def __init__(self, database: Database, node: int = 1) -> None:
         self.database = database
@@ -72,13 +72,13 @@ class Parts:
         await accepted
 
     async def settle(self, attempts: list[Attempt], released: list[tuple[int, int]] | None = None) -> None:
-        """Record what became of deliveries."""
+        """Record the results of deliveries."""
         await self.recorder.record(Batch([], [*attempts, *([Released(released)] if released else [])]))
 
 
 @pytest.fixture
 async def make_parts() -> AsyncIterator[Callable[..., Parts]]:
-    """Makes recorders on databases, each on its own node."""
+    """Creates recorders on databases, each with its own node."""
     made: list[Parts] = []
 
     def make(database: Database) -> Parts:
@@ -97,7 +97,7 @@ async def parts(database: Database, make_parts: Callable[..., Parts]) -> Parts:
 
 
 def entry(message_id: str, at: int = 0, workspace_id: int = 1, **fields: Any) -> Entry:
-    """A message as the edge hands it in, `at` seconds after the start."""
+    """Return an entry as the edge appends it, `at` seconds after the start."""
     values: dict[str, Any] = {"type": "track", "message_id": message_id, **fields}
     if values["type"] == "track":
         values.setdefault("event", "Order Shipped")
@@ -109,7 +109,7 @@ def entry(message_id: str, at: int = 0, workspace_id: int = 1, **fields: Any) ->
 
 
 async def people(tx: Tx, workspace_id: int) -> dict[frozenset[tuple[str, str]], tuple[str, tuple[str, ...]]]:
-    """Everybody in a workspace: identifiers → traits and the messages about them."""
+    """Return all people of a workspace: identifiers → traits and their messages."""
     found = {}
     for id_, _, traits, *_ in await tx.rows("profiles.list", workspace_id=workspace_id, before=BIG, n=1000):
         identities = frozenset((row[1], row[2]) for row in await tx.rows("identities.of_many", ids=[id_]))
@@ -126,7 +126,7 @@ async def messages_of(tx: Tx, workspace_id: int = 1) -> Counter[str]:
 
 
 async def owed(tx: Tx) -> list[Row]:
-    """The ledger of the first workspace: endpoint, accepted, delivered, pending, dead."""
+    """Return the ledger of the first workspace: endpoint, accepted, delivered, pending, dead."""
     return await tx.rows("counts.of_workspace_by_endpoint", workspace_id=1)
 
 
@@ -212,7 +212,7 @@ PERSONS = ("x", "y")
 
 @st.composite
 def messages(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Messages about two people, each with an old userId, devices and an address; nobody shares anything."""
+    """Return messages about two people, each with an old userId, devices and an address; they share nothing."""
     found: list[dict[str, Any]] = []
     for number in range(draw(st.integers(2, 9))):
         person = draw(st.sampled_from(PERSONS))
@@ -245,7 +245,7 @@ _workspaces = itertools.count(100)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=messages(), seed=st.integers(0, 1000))
 async def test_any_order_gives_the_same_people(parts: Parts, messages: list[dict[str, Any]], seed: int):
-    """In one batch, one by one backwards, and shuffled in pieces."""
+    """In one batch, one by one in reverse, and shuffled in pieces."""
     chance = random.Random(seed)
     shuffled = chance.sample(messages, len(messages))
     cut = chance.randint(1, len(messages) - 1)
@@ -261,7 +261,7 @@ async def test_any_order_gives_the_same_people(parts: Parts, messages: list[dict
 
 
 def crowd(count: int, seed: int) -> list[Entry]:
-    """Messages about few people with many merges, each said once."""
+    """Return messages about few people with many merges, each message once."""
     chance = random.Random(seed)
     found = []
     for number in range(count):
@@ -307,7 +307,7 @@ async def test_recorders_at_once_record_each_message_once(
     assert await databases[0].read(messages_of) == {f"m{number}": 1 for number in range(150)}
     assert sum(parts.recorder.events for parts in recorders) == 150
     assert await databases[0].read(owed) == [(7, 150, 0, 150, 0), (8, 150, 0, 150, 0)]
-    # One recorder alone, in the order of the messages, comes to the same people.
+    # One recorder alone, in the order of the messages, resolves the same people.
     for batch in batches_of(entries, 10):
         await recorders[0].send([in_workspace(one, 2) for one in batch])
     together = await databases[0].read(people, 1)
@@ -330,7 +330,7 @@ def attempt(endpoint_id: int, event_id: int, tries: int, attempts: int, outcome:
         workspace_id=1,
         event_id=event_id,
         number=attempts + 1,
-        # Made with an earlier state of the endpoint, so that it disables nothing and events go on coming.
+        # Made with an earlier version of the endpoint, so that it disables nothing and events continue.
         version=0,
         tries=tries + 1,
         started_at=START,
@@ -399,7 +399,7 @@ async def claim(tx: Tx, endpoint_id: int, node: int, n: int) -> list[tuple[int, 
 
 
 async def ledger(tx: Tx) -> tuple[dict[int, dict[str, int]], dict[int, dict[str, int]]]:
-    """What the ledger says, and what the deliveries say."""
+    """Return the ledger, and the counts of the deliveries."""
     kept, raw = {}, {}
     for _, endpoint_id, accepted, delivered, pending, dead in await tx.rows("counts.by_endpoint"):
         assert accepted == delivered + pending + dead
@@ -429,7 +429,7 @@ async def test_the_ledger_is_what_the_deliveries_say(parts: Parts, seed: int):
                 )
                 for event_id, tries, attempts in taken[2:]
             ]
-            # Some are reported a second time, as after a crash between the commit and its answer.
+            # Some are reported twice, as after a crash between the commit and its response.
             again = chance.sample(reported, min(2, len(reported)))
             await parts.settle([*done, *again], back)
             reported += done
@@ -477,9 +477,9 @@ async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
 
 
 INTERRUPTIONS = {
-    # The person is merged into another one.
+    # The profile is merged into another one.
     "merged": entry("m4", 3, type="alias", user_id="u1", previous_id="a2"),
-    # The device is taken by somebody who used it later than m5 says.
+    # Another person used the device later than m5.
     "taken": entry("m4", 9, user_id="u3", anonymous_id="a1"),
 }
 
@@ -520,7 +520,7 @@ async def test_people_changed_between_a_look_and_their_lock_are_looked_up_again(
     mine.recorder._apply = apply_interrupted  # type: ignore[method-assign, assignment]
     await mine.send([last])
     assert rounds == 2
-    # As if they had come one after the other.
+    # As if they had arrived one after another.
     for one in (*before, INTERRUPTIONS[kind], last):
         await theirs.send([in_workspace(one, 2)])
     assert await first.read(people, 1) == await first.read(people, 2)
@@ -529,7 +529,7 @@ async def test_people_changed_between_a_look_and_their_lock_are_looked_up_again(
 
 
 async def owe_events(parts: Parts, count: int) -> list[int]:
-    """Events with a delivery each to endpoint 7, held by this recorder; their ids, oldest first."""
+    """Record events with a delivery each to endpoint 7, held by this recorder; return their ids, oldest first."""
     await parts.database.transact(add_workspace)
     await parts.database.transact(add_endpoint, parts.encryption, 7)
     await parts.send([entry(f"m{number}", number, user_id="u") for number in range(count)])
@@ -547,7 +547,7 @@ async def state_of(tx: Tx, id_: int = 7) -> tuple[str, str | None, int | None]:
 
 
 async def test_an_endpoint_that_takes_nothing_for_a_whole_schedule_is_disabled(parts: Parts):
-    # However few of the tries of one delivery it came to: many are pending, and each waits for its turn.
+    # However few tries each delivery had: many are pending, and each waits for its turn.
     now = now_us()
     first, second, third = await owe_events(parts, 3)
     await parts.settle([failed(first, now - 23 * HOUR)])
@@ -580,7 +580,7 @@ async def test_retries_get_half_of_what_is_claimed(parts: Parts):
     ids = await owe_events(parts, 20)
 
     async def spread(tx: Tx) -> None:
-        # The first ten are fresh and due longest; the others were tried and are due now.
+        # The first ten are new and due longest; the others are retries and due now.
         await tx.run("deliveries.release", rows=json.dumps([(7, id_) for id_ in ids]), node=parts.ids.node)
 
     await parts.database.transact(spread)
@@ -592,7 +592,7 @@ async def test_retries_get_half_of_what_is_claimed(parts: Parts):
     found = await parts.database.transact(claims._claim, [(endpoint, 6)], parts.ids.node, now_us())
     assert [task.event_id for task in found[7]] == [*ids[:3], *ids[10:13]]
     assert [task.tries for task in found[7]] == [0] * 3 + [3] * 3
-    # A changed endpoint is left out: its owner may have mended it.
+    # A changed endpoint is left out: its owner may have corrected it.
     stale = msgspec.structs.replace(endpoint, version=0)
     assert await parts.database.transact(claims._claim, [(stale, 6)], parts.ids.node, now_us()) == {}
 
@@ -615,7 +615,7 @@ async def test_what_a_wrong_clock_put_off_is_brought_back(parts: Parts):
         await tx.run("deliveries.release", rows=json.dumps([(7, id_) for id_ in ids]), node=parts.ids.node)
 
     await parts.database.transact(release)
-    # Three tries: the next is at most four times the base ahead, and what a Retry-After may add.
+    # After three tries, the next is at most four times the base ahead, plus a Retry-After.
     right, wrong, far = now + 4 * base, now + 24 * HOUR + 4 * base, now + 9 * 24 * HOUR
     for id_, due_at in zip(ids[1:], (right, wrong, far), strict=True):
         await parts.database.transact(retried, id_, due_at)
@@ -627,7 +627,7 @@ async def test_what_a_wrong_clock_put_off_is_brought_back(parts: Parts):
 
 
 class Echo:
-    """An area that answers events with an event, so many times."""
+    """An area that reacts to events with an event, this many times."""
 
     takes: frozenset[type] = frozenset()
 
@@ -660,13 +660,13 @@ async def test_reactions_go_round_by_round_and_beyond_their_bound_in_later_trans
     await parts.database.transact(add_workspace)
     await parts.database.transact(add_endpoint, parts.encryption, 7)
     await parts.send([entry("m", user_id="u")])
-    # The last round may emit nothing that its own transaction reacts to, but everything is recorded.
+    # Nothing reacts in this transaction to the events of the last round, but all are recorded.
     assert len(echo.seen) == min(times + 1, ROUNDS)
     assert bool(woken) == (times >= ROUNDS)
     while await parts.recorder.react_deferred():
         pass
     assert len(echo.seen) == times + 1
     assert sum((await parts.database.read(messages_of)).values()) == times + 1
-    # Every event is owed to the endpoint once, also those that were reacted to later.
+    # Every event is delivered to the endpoint once, also those with deferred reactions.
     assert await parts.database.read(owed) == [(7, times + 1, 0, times + 1, 0)]
     assert await parts.recorder.react_deferred() == 0

@@ -81,7 +81,7 @@ async def test_a_broken_rule_that_is_no_taken_key_is_a_mistake_not_a_conflict(da
 
 
 async def test_a_statement_that_failed_cannot_be_swallowed_and_committed(postgres_url: str):
-    # SQLite undoes one statement and may go on; PostgreSQL would answer COMMIT with a silent rollback.
+    # SQLite undoes one statement and may continue; PostgreSQL would respond to COMMIT with a silent rollback.
     async def work(tx: Tx) -> str:
         await add(tx, 2)
         with pytest.raises(asyncpg.UniqueViolationError):
@@ -114,7 +114,7 @@ async def test_reading_sees_one_moment(store: Store):
         changed.set()
         assert await looking == (["one"], ["one"])
     else:
-        # A reader's work runs through on a thread of its own, so the second connection writes from within it.
+        # A reader's work runs on its own thread without interruption, so the second connection writes from within it.
         path = reader.path if isinstance(reader, SQLite) else None
 
         async def look_around_a_write(tx: Tx) -> tuple[list[str], list[str]]:
@@ -221,7 +221,7 @@ async def test_each_way_to_ask(database: Database):
         assert await tx.run("keys.delete", workspace_id=1, id=9) == 0
         assert await tx.rows("configurations.versions", ids=[], area="webhooks") == []
         assert sorted(await tx.rows("configurations.versions", ids=(2, 1, 9), area="webhooks")) == [(1, 1), (2, 0)]
-        # Each area has a version of its own.
+        # Each area has its own version.
         assert sorted(await tx.rows("configurations.versions", ids=(2, 1), area="providers")) == [(1, 0), (2, 0)]
 
     await database.transact(work)

@@ -1,4 +1,4 @@
-"""Profiles: found by any identifier, merged ones included, and their events."""
+"""Profiles are found by any identifier, merged ones included, with their events."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.api.calling import ok, refused, track
 
 @pytest.fixture
 async def ada(client):
-    """A person who was seen on a device first, and known afterwards."""
+    """Record a person with a device first and a userId later."""
     await track(client, 2, userId=None, anonymousId="device-1")
     await track(client, 1, userId=None, anonymousId="device-2")
     await ok(

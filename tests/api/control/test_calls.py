@@ -1,4 +1,4 @@
-"""What holds for every route: problems, limits, and requests that come again."""
+"""What applies to every route: problems, limits and idempotency keys."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Connections made, checked at their provider, shown without secrets, changed, ordered and switched."""
+"""Connections: create, check at the provider, show without secrets, update, order, enable and disable."""
 
 import asyncio
 from collections.abc import Iterator
@@ -69,12 +69,12 @@ def twilio(provider: Running, name: str = "Twilio", **config: Any) -> dict[str, 
 
 
 def tell(provider: Running, path: str, body: dict[str, Any]) -> None:
-    """Change what the sink plays."""
+    """Change the settings of the sink."""
     assert httpx.put(f"{provider.url}{path}", json=body).status_code == 200
 
 
 def count(provider: Running, name: str) -> int:
-    """How many requests came for a provider."""
+    """Return the number of requests that a provider received."""
     return int(httpx.get(f"{provider.url}/received/count?name={name}").json()["count"])
 
 
@@ -187,7 +187,7 @@ async def test_other_providers_say_that_a_key_is_wrong_and_need_not_be_there(cli
     problem = await refused(client.post("/v1/connections", json=asked), 422, "setup_check_failed")
     assert (problem["setup_code"], problem["call"]) == (None, "GET /v3/scopes")
     assert problem["resolution"]
-    # What nobody can say is left to the first message.
+    # What the check cannot verify is left to the first message.
     made = await make(client, asked | {"config": config | {"host": "http://127.0.0.1:9"}})
     assert (made["check"]["ok"], made["check"]["result"]) == (None, "unverified")
     tell(provider, "/sendgrid/settings", {})
@@ -293,7 +293,7 @@ async def test_new_credentials_are_checked_before_they_are_kept(client, provider
     assert (await ok(client.get(url)))["config"]["project_id"] == "shop"
     changed = await ok(client.patch(url, json={"config": {"project_id": "creating"}, "skip_check": True}))
     assert (changed["config"]["project_id"], changed["check"]["ok"]) == ("creating", False)
-    # What does not touch the set-up is not checked.
+    # A change that does not concern the set-up is not checked.
     assert (await ok(client.patch(url, json={"name": "Other"})))["check"] == changed["check"]
 
 
@@ -325,7 +325,7 @@ async def test_a_paused_connection_goes_on_when_it_is_mended(client, provider, e
     (notice,) = (await ok(client.get("/v1/notices")))["data"]
     assert (notice["kind"], notice["about"]) == ("connection_paused", made["id"])
 
-    # By a check that fails it stays so; by one that passes it goes on.
+    # After a failed check it stays paused; after a passed one it is enabled.
     tell(provider, "/aws/projects/shop", {"stream": "creating"})
     checked = await ok(client.post(f"{url}/check"))
     assert (checked["ok"], checked["setup_code"], checked["call"]) == (False, 2004, "firehose:DescribeDeliveryStream")
@@ -338,7 +338,7 @@ async def test_a_paused_connection_goes_on_when_it_is_mended(client, provider, e
     assert (shown["status"], shown["status_reason"], shown["check"]["ok"]) == ("enabled", None, True)
     assert engine.connections.by_number(internal("con", made["id"])).status == "enabled"
 
-    # By new credentials, and by its owner's word; not by a new name.
+    # By new credentials, and by its owner; not by a new name.
     for change, status in [({"name": "Other"}, "paused"), ({"config": {"access_key": ACCESS + "4"}}, "enabled")]:
         if shown["status"] == "enabled":
             await pause(engine, made)
@@ -356,7 +356,7 @@ async def test_an_owner_disables_and_enables(client, provider, engine):
     assert (disabled["status"], disabled["status_reason"]) == ("disabled", "by_owner")
     assert engine.connections.for_channel(workspace_id, "sms") == []
     assert await ok(client.post(f"{url}/disable")) == disabled
-    # A check mends what is paused; what its owner switched off stays off.
+    # A check enables a paused connection; one that its owner disabled stays disabled.
     assert (await ok(client.post(f"{url}/check")))["ok"] is True
     assert (await ok(client.get(url)))["status"] == "disabled"
     assert (await ok(client.post(f"{url}/enable")))["status"] == "enabled"
@@ -430,7 +430,7 @@ async def test_strangers_and_readers(client, provider, keys):
     assert await ok(client.get(url, headers=reader)) == {
         name: value for name, value in made.items() if name != "access_key_for_receipts"
     }
-    # The other workspace may have the same name and order for itself.
+    # Another workspace may use the same name and order.
     await ok(client.post("/v1/connections", json=twilio(provider), headers=stranger), 201)
     await refused(client.get("/v1/connections/con_x"), 404, "not_found")
 
@@ -539,7 +539,7 @@ async def test_the_policy_and_the_steps_are_filled_in(client, provider):
     made = await make(client, pinpoint(provider))
     policy = await ok(client.get(f"/v1/connections/{made['id']}/iam-policy"))
     resources = [statement["Resource"] for statement in policy["Statement"]]
-    # The check found out which account it is.
+    # The check found out the account id.
     assert "arn:aws:mobiletargeting:us-east-1:111122223333:apps/shop/messages" in resources
     setup = await ok(client.get(f"/v1/connections/{made['id']}/setup"))
     assert setup["tracker_url"] == TRACKER
@@ -566,7 +566,7 @@ async def test_a_data_center_decides_where_receipts_come_in(client, provider, en
     assert made["callback_url"] == f"https://in.waypost.example/receipts/{made['id']}"
     setup = await ok(client.get(f"/v1/connections/{made['id']}/setup"))
     assert setup["data_centers"] == {"global": TRACKER, "india": url}
-    # Another data center is another set-up: its stream has to lead there.
+    # Another data center changes the set-up: its stream must send to the new URL.
     problem = await refused(
         client.patch(f"/v1/connections/{made['id']}", json={"data_center": None}), 422, "setup_check_failed"
     )
@@ -607,7 +607,7 @@ async def test_a_change_that_was_checked_against_an_older_state_is_not_kept(clie
     raced: list[Any] = []
 
     def meanwhile(self: ConnectionRegistry, data_center: str) -> str:
-        # Between the look at the connection and the change, somebody else changes another field.
+        # Between the read and the update, another request changes another field.
         if not raced:
             raced.append(asyncio.ensure_future(client.patch(url, json={"config": {"sender_id": "SHOP"}})))
         return real(self, data_center)

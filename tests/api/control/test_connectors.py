@@ -1,4 +1,4 @@
-"""Connectors over the API, and the guide that shows how to add one, followed to the letter."""
+"""Connectors over the API, and the guide for adding one, followed exactly."""
 
 import json
 import re
@@ -122,7 +122,7 @@ async def test_a_repeat_gets_the_first_answer(client):
     assert (first.status_code, first.content) == (again.status_code, again.content) == (201, first.content)
 
 
-# The guide
+# The guide.
 
 
 def blocks(language: str) -> list[str]:
@@ -134,7 +134,7 @@ def at_the_sink(text: str, sink: Running) -> str:
 
 
 async def connect(client: httpx.AsyncClient, sink: Running) -> dict[str, Any]:
-    """What the guide does: the definition posted, and a connection made with it."""
+    """Follow the guide: post the definition, and create a connection with it."""
     (definition,) = blocks("toml")
     await ok(client.post("/v1/connectors", json=define(definition)), 201)
     (wanted,) = [json.loads(block) for block in blocks("json") if '"connector"' in block]
@@ -198,11 +198,11 @@ async def test_a_definition_that_live_connections_lack_something_for_pauses_them
     assert len(notices) == 2
     assert {one["subject"] for one in notices} == {f"The connection '{name}' was paused" for name in ("1st", "2nd")}
     assert all("Token (token) is required" in one["body"] for one in notices)
-    # Mended one by one, by what is missing.
+    # Corrected one by one, by the missing field.
     mended = await ok(client.patch(f"/v1/connections/{first['id']}", json={"config": {"token": "t"}}))
     assert (mended["status"], mended["status_reason"]) == ("enabled", None)
     assert len(engine.connections.for_channel(keys.workspace_id, "sms")) == 1
-    # And all together, by a definition that they have everything for.
+    # And all together, by a definition for which they have all fields.
     await ok(client.post("/v1/connectors", json=define(needing + 'default = "none"\n')))
     assert (await ok(client.get(f"/v1/connections/{second['id']}")))["status"] == "enabled"
     assert (await ok(client.get(f"/v1/connections/{off['id']}")))["status"] == "disabled"

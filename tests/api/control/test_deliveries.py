@@ -1,4 +1,4 @@
-"""Attempts, deliveries, retries and tests, against a real receiver."""
+"""Attempts, deliveries, retries and test events, against a real receiver."""
 
 import base64
 
@@ -133,7 +133,7 @@ async def test_one_that_waits_is_tried_now(client, hook, engine):
         return found and found[0]["attempt_count"] == 1 and found[0]
 
     delivery = await eventually(waiting)
-    # The endpoint asked for an hour; a change of it ends the pause, and the retry the wait of this delivery.
+    # The receiver asked for an hour: an update of the endpoint ends the pause, and the retry ends this wait.
     await ok(client.patch(place, json={"url": hook}))
     hastened = await ok(client.post(f"/v1/deliveries/{delivery['id']}/retry"), 202)
     assert hastened["next_attempt_at"] is None or hastened["next_attempt_at"] < delivery["next_attempt_at"]

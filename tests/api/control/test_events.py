@@ -1,4 +1,4 @@
-"""Events and the catalogue of their types."""
+"""Events and event types."""
 
 import pytest
 

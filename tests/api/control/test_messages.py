@@ -1,4 +1,4 @@
-"""Messages over HTTP: asked for, accepted or refused with a reason, listed, repeated and cancelled by hand."""
+"""Messages over HTTP: accepted or refused with a reason, listed, resent and cancelled."""
 
 import asyncio
 import functools
@@ -24,13 +24,13 @@ LATER = iso(now_us() + 30 * DAY)
 
 
 def number(n: int) -> str:
-    """A phone number that the sink has no special fate for."""
+    """Return a phone number without a fixed scenario."""
     return f"+1202{2_000_000 + n * 10 + 5}"
 
 
 @pytest.fixture
 async def gateway(client: Api, sink: Running) -> dict[str, Any]:
-    """A connection for texts, to the played gateway."""
+    """Create an SMS connection to the simulated gateway."""
     config = {"url": f"{sink.url}/gateway/send", "auth": "bearer", "token": "made-up"}
     made: dict[str, Any] = await ok(
         client.post("/v1/connections", json={"name": "gateway", "connector": "http", "config": config}), 201
@@ -40,7 +40,7 @@ async def gateway(client: Api, sink: Running) -> dict[str, Any]:
 
 @pytest.fixture
 async def marketing(client: Api, sink: Running) -> dict[str, Any]:
-    """A connection for events."""
+    """Create a connection for events."""
     config = {"host": f"{sink.url}/klaviyo", "api_key": "pk_made_up"}
     made: dict[str, Any] = await ok(
         client.post("/v1/connections", json={"name": "klaviyo", "connector": "klaviyo", "config": config}), 201
@@ -49,7 +49,7 @@ async def marketing(client: Api, sink: Running) -> dict[str, Any]:
 
 
 async def send(client: Api, to: str | None = None, **fields: Any) -> dict[str, Any]:
-    """Ask for one message that is accepted; `text` and `channel` unless told otherwise."""
+    """Request one message that must be accepted; by default an SMS."""
     body = {"channel": "sms", "text": "Hi"} | ({"to": to} if to else {}) | fields
     made: dict[str, Any] = await ok(client.post("/v1/messages", json=body), 202)
     return made
@@ -61,7 +61,7 @@ async def get(client: Api, id_: str) -> dict[str, Any]:
 
 
 async def came_to(client: Api, id_: str, status: str) -> dict[str, Any]:
-    """The message once it stands so."""
+    """Return the message once it has this status."""
 
     async def look() -> dict[str, Any] | None:
         found = await get(client, id_)
@@ -72,7 +72,7 @@ async def came_to(client: Api, id_: str, status: str) -> dict[str, Any]:
 
 
 async def profile(client: Api, user: str, **traits: Any) -> dict[str, Any]:
-    """A person who is known by this user id."""
+    """Record a person with this user id."""
     await ok(client.post("/v1/identify", json={"userId": user, "traits": traits}))
     found: dict[str, Any] = (await ok(client.get(f"/v1/profiles?user_id={user}")))["data"][0]
     return found
@@ -207,7 +207,7 @@ async def test_what_no_mail_can_carry_is_refused_at_once(client: Api):
     for fields, code, field in REFUSED_MAILS:
         problem = await refused(client.post("/v1/messages", json=MAIL | fields), 400, code)
         assert problem["field"] == field, fields
-    # The same for what a template makes of it.
+    # The same applies to rendered content.
     fields = {"sender": "Shop <{{ name }}>", "variables": {"name": "shop"}}
     problem = await refused(client.post("/v1/messages", json=MAIL | fields), 400, "invalid_header")
     assert problem["field"] == "sender"
@@ -242,7 +242,7 @@ async def test_channel_template_and_connection_have_to_go_together(client: Api, 
     shown = await came_to(client, made["id"], "sent")
     assert shown["content"]["text"] == "Hi Ada \"'\n"
     assert (shown["template_id"], shown["template_version"], shown["channel"]) == (template["id"], 1, "sms")
-    # Content of its own is Liquid with variables, and goes out as it is without.
+    # Own content is Liquid if there are variables, and is sent verbatim otherwise.
     made = await send(client, number(2), text="Hi {{ name }}", variables={"name": "Bob"})
     assert (await get(client, made["id"]))["content"]["text"] == "Hi Bob"
     made = await send(client, number(3), text="Hi {{ name }} {% now %}")
@@ -291,7 +291,7 @@ async def test_a_key_makes_a_request_safe_to_repeat(client: Api, gateway: dict[s
     await refused(
         client.post("/v1/messages", json=body, headers={"idempotency-key": "x" * 256}), 400, "invalid_idempotency_key"
     )
-    # Many at once, as a client does that lost patience.
+    # Many at once, as from a client that ran out of patience.
     key = {"idempotency-key": "order-8"}
     answers = await asyncio.gather(*(client.post("/v1/messages", json=body, headers=key) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {202}
@@ -356,7 +356,7 @@ async def test_each_message_of_a_batch_is_accepted_or_refused_for_itself(client:
     assert (other["content"]["text"], other["campaign"]) == ("Hi Ada", "own")
     skipped = await get(client, answer["data"][2]["id"])
     assert (skipped["status"], skipped["reason"], skipped["failure"] is not None) == ("skipped", "duplicate", True)
-    # Wanted so.
+    # Duplicates are requested.
     wish = {"messages": [{"channel": "sms", "to": number(9), "text": "Hi"}] * 3, "skip_duplicates": False}
     answer = await ok(client.post("/v1/messages/batch", json=wish), 202)
     assert [line["status"] for line in answer["data"]] == ["queued"] * 3
@@ -395,7 +395,7 @@ async def test_a_number_that_is_too_large_refuses_its_message_only(client: Api, 
     assert [line.get("status") for line in answer["data"]] == ["queued", None, "queued"]
     assert answer["data"][1]["error"]["code"] == "invalid_body"
     assert "does not fit in 64 bits" in answer["data"][1]["error"]["detail"]
-    # In what is common to all it refuses all.
+    # In the defaults, it refuses all messages.
     common = {"messages": [one | {"to": number(4)}], "defaults": {"metadata": large}}
     await refused(client.post("/v1/messages/batch", json=common), 400, "invalid_body")
 
@@ -416,7 +416,7 @@ async def test_a_batch_has_limits(client: Api, gateway: dict[str, Any]):
     await refused(client.post("/v1/messages/batch", content=large), 413, "too_large")
     # One message is not a batch.
     await refused(client.post("/v1/messages", content=json.dumps(one | {"text": "x" * 1_000_000})), 413, "too_large")
-    # As many as there may be, in one go, and nearly as large as it may be.
+    # The largest number of messages, with a body of nearly the largest size.
     most = [one | {"to": number(n), "metadata": {"note": "y" * 3900}} for n in range(1000)]
     answer = await ok(client.post("/v1/messages/batch", json={"messages": most}), 202)
     assert (answer["accepted"], answer["rejected"]) == (1000, 0)
@@ -504,14 +504,14 @@ async def test_who_a_profile_is_reached_at(client: Api, gateway: dict[str, Any],
     shown = await came_to(client, made["id"], "sent")
     assert (shown["to"], shown["profile_id"], shown["content"]["text"]) == (number(50), ada["id"], "pro")
     assert shown["content"]["recipient"]["user_id"] == "ada"
-    # By the address that leads to the person, too.
+    # Also by the address of the person.
     made = await send(client, number(50))
     assert (await get(client, made["id"]))["profile_id"] == ada["id"]
-    # What becomes of a message is in the person's history.
+    # The statuses of a message are in the history of the person.
     await came_to(client, made["id"], "sent")
     events = await ok(client.get(f"/v1/profiles/{ada['id']}/events"))
     assert [event["type"] for event in events["data"]][:3] == ["message.sent", "message.sending", "message.queued"]
-    # Nowhere.
+    # No connection for it.
     nobody = await profile(client, "nobody")
     made = await send(client, profile_id=nobody["id"])
     assert (made["status"], made["reason"]) == ("skipped", "no_address")
@@ -555,7 +555,7 @@ async def test_by_hand_a_message_is_repeated_or_cancelled_only_where_that_makes_
     assert await ok(client.post(f"/v1/messages/{waits['id']}/cancel", headers=key)) == stopped
     await refused(client.post(f"/v1/messages/{waits['id']}/cancel"), 409, "message_not_cancellable")
     await refused(client.post(f"/v1/messages/{waits['id']}/resend"), 409, "message_not_repeatable")
-    # Malformed, says the provider.
+    # Rejected by the provider as malformed.
     failed = await send(client, "+12025550010")
     shown = await came_to(client, failed["id"], "failed")
     assert (shown["code"], shown["failure"] is not None, shown["provider_code"]) == (9988, True, "invalid_number")
@@ -608,7 +608,7 @@ async def test_another_workspace_sees_and_does_nothing(client: Api, keys: Keys, 
     ):
         await refused(ask("/v1/messages", json=body), 404, code)
     await refused(ask("/v1/messages", json={"channel": "sms", "to": number(2), "text": "Hi"}), 409, "no_connection")
-    # A connection of its own does not lead to somebody else's people.
+    # A connection of one workspace cannot reach the people of another.
     config = {"url": gateway["config"]["url"]}
     await ok(ask("/v1/connections", json={"name": "own", "connector": "http", "config": config}), 201)
     body = {"channel": "sms", "profile_id": ada["id"], "text": "Hi"}

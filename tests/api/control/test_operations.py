@@ -1,4 +1,4 @@
-"""Health, readiness, metrics, the ledger, notices."""
+"""Health, readiness, metrics, the ledger and notices."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Replays: asked for, done, listed, cancelled."""
+"""Replays: start, progress, list, cancel."""
 
 import pytest
 

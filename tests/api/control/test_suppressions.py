@@ -1,4 +1,4 @@
-"""What is known of addresses, over HTTP: suppressions, consent, counts, and what nobody could read."""
+"""Suppressions, consent, counts and quarantined receipts over HTTP."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ FIRST, OTHER = "+12022000015", "+12022000025"
 
 @pytest.fixture
 async def gateway(client: Api, sink: Running) -> dict[str, Any]:
-    """A connection for texts, to the played gateway."""
+    """Create an SMS connection to the simulated gateway."""
     config = {"url": f"{sink.url}/gateway/send", "auth": "bearer", "token": "made-up"}
     made: dict[str, Any] = await ok(
         client.post("/v1/connections", json={"name": "gateway", "connector": "http", "config": config}), 201
@@ -31,7 +31,7 @@ async def gateway(client: Api, sink: Running) -> dict[str, Any]:
 
 
 async def settled(client: Api, to: str, **fields: Any) -> dict[str, Any]:
-    """A message once it is sent, skipped or failed."""
+    """Return a message once it is sent, skipped or failed."""
     body = {"channel": "sms", "to": to, "text": "Hi"} | fields
     made = await ok(client.post("/v1/messages", json=body), 202)
 
@@ -60,7 +60,7 @@ async def test_a_suppressed_address_gets_nothing_until_that_is_lifted(client: Ap
         "detail": "by phone",
         "created_at": made["created_at"],
     }
-    # One that is suppressed already stays as it is.
+    # An existing suppression stays unchanged.
     assert await suppress(client, FIRST, reason="manual") == made
     shown = await settled(client, FIRST)
     assert (shown["status"], shown["reason"]) == ("skipped", "suppressed")
@@ -147,7 +147,7 @@ async def test_the_last_word_of_a_person_counts(client: Api, gateway: dict[str, 
 async def test_what_is_said_by_request_holds_or_is_refused(
     client: Api, engine: Engine, keys: Keys, state: str, ahead: int, wanted: str, holds: str | None
 ):
-    """A word that is stored with a later date, by a provider's clock or in the same moment."""
+    """A stored consent has a later date, by a provider's clock or in the same microsecond."""
     place = f"/v1/consents?channel=sms&address={quote(FIRST)}"
     given = {"channel": "sms", "address": FIRST}
     row = (keys.workspace_id, "sms", FIRST, state, "keyword", now_us() + ahead)

@@ -1,4 +1,4 @@
-"""Templates through the API: made, refused with a place, changed, previewed for a person and an event."""
+"""Templates through the API: created, refused with line and column, updated, previewed for a person and an event."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def make(client, **fields):
 
 
 async def person(client):
-    """A profile with an event, and the ids of both."""
+    """Record a profile with an event; return the ids of both."""
     who = {"userId": "ada", "traits": {"firstName": "Ada", "phone": "+4915112345678", "Loyalty Tier": "gold"}}
     await ok(client.post("/v1/identify", json=who))
     await track(client)

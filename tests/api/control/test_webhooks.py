@@ -1,4 +1,4 @@
-"""Endpoints made, shown, changed, switched, and their secrets."""
+"""Endpoints: create, get, update, enable, disable, and their secrets."""
 
 import msgspec
 import pytest
@@ -163,7 +163,7 @@ async def test_a_disabled_endpoint_gets_nothing_until_it_is_enabled_and_replayed
     assert again["status"] == "disabled"
     replaying = await ok(client.post(f"{place}/enable", json={"replay": True}))
     assert replaying["replay_id"].startswith("rpl_")
-    # It starts at the second disabling, after which nothing came.
+    # It starts at the second disabling, after which no event occurred.
     replay = await ok(client.post(f"{place}/replay", json=enabled["undelivered"]["replay"]), 202)
     await settled(client, made, accepted=3, delivered=3)
     assert replay["states"] == ["dead", "missed"]

@@ -1,4 +1,4 @@
-"""Events that are taken without ASGI: the client must not be able to tell."""
+"""Events that are accepted without ASGI: the client must not see a difference."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from tests.api.edge.test_http_protocol import EVENT, LONG, SHORT, ask, post, pro
 from waypost.api.edge.ingest import DirectEvents
 from waypost.errors import Unavailable
 
-#: A header that leads a request through ASGI.
+#: A header that makes a request go through ASGI.
 ROUND = b"Content-Encoding: identity\r\n"
 CLOSE = b"Connection: close\r\n"
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[list[bytes], bytes]:
-    """The lines of a head, without the date, and the body."""
+    """Return the lines of a head, without the date, and the body."""
     lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
     length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
     return [line for line in lines if not line.startswith(b"date:")], await reader.readexactly(length)
@@ -24,7 +24,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[list[bytes], bytes]
 
 @contextlib.asynccontextmanager
 async def taking(engine, keys, limits=LONG):
-    """A server that knows the key already; with the entries that come to its journal directly and by ASGI."""
+    """A server that has the key cached; with the entries that reach its journal directly and through ASGI."""
     async with serving(engine, limits) as connect:
         reader, writer = await connect()
         writer.write(post(keys, EVENT))
@@ -50,7 +50,7 @@ async def test_both_ways_give_the_same_answer(engine, keys, monkeypatch):
         assert answers[0] == answers[1] == answers[2]
         assert answers[3] == ([*answers[0][0][:-2], b"connection: close", b"", b""], answers[0][1])
         assert await reader.read() == b""
-    # The first one made the key known.
+    # The first request caches the key.
     assert taken == [False, True, True, True]
     assert engine.recorder.events == 5
 

@@ -34,7 +34,7 @@ Open = Callable[..., contextlib.AbstractAsyncContextManager[Talk]]
 
 @contextlib.asynccontextmanager
 async def serving(engine: Engine, limits: Limits) -> AsyncIterator[Callable[[], Any]]:
-    """A server on a port of its own; what is given back opens connections to it."""
+    """Run a server on a free port; yield a function that connects to it."""
     async with contextlib.AsyncExitStack() as stack:
         door = stack.enter_context(socket.socket())
         door.bind(("127.0.0.1", 0))
@@ -62,7 +62,7 @@ async def serving(engine: Engine, limits: Limits) -> AsyncIterator[Callable[[], 
 
 
 async def ask(connect: Callable[[], Any], data: bytes, *, end: bool = False) -> bytes:
-    """Everything that the server says to this until it closes the connection."""
+    """Return everything that the server sends until it closes the connection."""
     reader, writer = await connect()
     writer.write(data)
     if end:
@@ -71,7 +71,7 @@ async def ask(connect: Callable[[], Any], data: bytes, *, end: bool = False) -> 
 
 
 def problem_of(answer: bytes) -> tuple[int, str]:
-    """Status and code of a problem document, which must have the headers that all of them have."""
+    """Return status and code of a problem document, which must have the common headers."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     assert b"content-type: application/problem+json" in lines
@@ -84,7 +84,7 @@ def problem_of(answer: bytes) -> tuple[int, str]:
 
 
 def post(keys: Keys, body: bytes, headers: bytes = b"") -> bytes:
-    """An event as it is on the wire."""
+    """Return an event as bytes of a request."""
     key = keys.ingest.encode()
     return b"POST /v1/track HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
         key,
@@ -118,7 +118,7 @@ async def test_bytes_in_a_trickle_win_no_time(engine, start):
         writer.write(start)
         said = b""
         async with asyncio.timeout(10):
-            # Paced by the event loop: thousands of single bytes within the time that is allowed.
+            # Paced by the event loop: thousands of single bytes within the time limit.
             while not reader.at_eof():
                 writer.write(b"\n" if start.endswith(b"\n") or not start else b"y")
                 with contextlib.suppress(TimeoutError, ConnectionError):

@@ -1,4 +1,4 @@
-"""The hot routes as clients other than the tested libraries use them."""
+"""The tracking routes as used by clients other than the tested libraries."""
 
 import json
 
@@ -8,7 +8,7 @@ from tests.api.calling import bearer, ok, refused
 
 
 async def test_the_library_for_browsers_is_understood(client, keys):
-    """It posts to shortened paths, as plain text so that the browser asks nothing first, with the key in the body."""
+    """The browser library uses the short paths, plain text (so that there is no preflight) and the key in the body."""
     event = {"event": "Order Shipped", "anonymousId": "visitor", "writeKey": keys.ingest, "messageId": "ajs-next-1"}
     batch = {"writeKey": keys.ingest, "batch": [{"type": "track", **event, "messageId": "ajs-next-2"}]}
     for path, body in (("/v1/t", event), ("/v1/b", batch)):

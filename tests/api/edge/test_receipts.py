@@ -1,4 +1,4 @@
-"""Receipts come in by the letter of each provider's protocol, proven, and are durable before anybody is told."""
+"""Receipts in the exact protocol of each provider are verified, and are durable before the response."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ JSON = {"content-type": "application/json"}
 
 
 class Answered(msgspec.Struct):
-    """What was answered."""
+    """The response to one request."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -57,7 +57,7 @@ class Answered(msgspec.Struct):
 
 
 class World:
-    """An engine behind its app, what was handed to its journal, and connections to it."""
+    """An engine behind its app, the items that its journal got, and its connections."""
 
     def __init__(self, engine: Engine, keys: Keys) -> None:
         self.engine = engine
@@ -75,7 +75,7 @@ class World:
         query: str = "",
         cut_off: bool = False,
     ) -> Answered:
-        """One request, its body in pieces if it is given so."""
+        """Send one request, with its body in pieces if it is a list."""
         pieces = [body] if isinstance(body, bytes) else list(body)
         sent: list[Any] = []
 
@@ -103,7 +103,7 @@ class World:
         return Answered(start["status"], told, rest[0]["body"])
 
     async def connect(self, connector: str, key: str | None = None, workspace: int | None = None, **config: Any) -> str:
-        """The public id of a new connection."""
+        """Create a connection; return its public id."""
         engine, now = self.engine, now_us()
         values: dict[str, Any] = {
             "id": engine.ids.one(now),
@@ -126,12 +126,12 @@ class World:
         return public("con", values["id"])
 
     async def unmatched(self, provider_id: str) -> list[Receipt]:
-        """The receipts that are on disk for a provider's id, whose message nobody knows."""
+        """Return the stored receipts with a provider's id whose message is unknown."""
         rows = await self.engine.database.read(_unmatched, message_key(self.keys.workspace_id, provider_id))
         return [msgspec.json.decode(row[1], type=Receipt) for row in rows]
 
     async def quarantined(self) -> list[dict[str, Any]]:
-        """What is on disk of what nobody could read."""
+        """Return the quarantined receipts."""
         return await self.engine.database.read(_quarantined, self.keys.workspace_id)
 
 
@@ -157,7 +157,7 @@ def world(engine: Engine, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> World:
         made.kept.extend(items if isinstance(items, list) else [items])
         return append(journal, items, **more)
 
-    # Watched, not replaced: what is handed in is recorded.
+    # Observed, not replaced: the items are recorded.
     monkeypatch.setattr(Journal, "append", watch)
     return made
 
@@ -193,7 +193,7 @@ def from_firehose(key: str | None = KEY, **more: str) -> dict[str, str]:
 
 
 def check_stream_answer(answer: Answered, status: int, request_id: str = REQUEST_ID) -> None:
-    """Whether an answer is what Firehose takes for one (its appendix on HTTP endpoint deliveries)."""
+    """Check that Firehose accepts a response (its appendix on HTTP endpoint deliveries)."""
     assert answer.status == status, answer.body
     assert answer.header["content-type"] == "application/json"
     assert answer.header["content-length"] == str(len(answer.body))
@@ -287,7 +287,7 @@ async def test_one_bad_record_spoils_no_batch(world: World):
 
 
 def bomb(mib: int) -> bytes:
-    """So many MiB of blanks, packed: one file of gzip after another."""
+    """Return this many MiB of spaces, compressed as consecutive gzip members."""
     return gzip.compress(b" " * (1 << 20)) * mib
 
 
@@ -442,7 +442,7 @@ async def test_a_subscription_is_confirmed_at_sns_and_nowhere_else(
         asked.append(request)
         return Response(status, [], b"", None if status else "timeout: late", 1), {}
 
-    # The one thing that cannot run here: the pages of AWS.
+    # The one part that cannot run here: the pages of AWS.
     monkeypatch.setattr(type(world.engine.outbound), "fetch", fetch)
     aws = await world.connect("aws-end-user-messaging", "k-1")
     gateway = await world.connect("http", "k-2")

@@ -1,4 +1,4 @@
-"""Keys and what they may do."""
+"""API keys and their scopes."""
 
 import re
 

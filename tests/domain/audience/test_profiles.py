@@ -1,4 +1,4 @@
-"""Who is who: laws of merging, and that the order of events decides nothing that it need not."""
+"""Identity resolution: laws of merging, and that the order of events matters only where it must."""
 
 import copy
 import itertools
@@ -27,14 +27,14 @@ from waypost.errors import Conflict
 
 WORKSPACE = 7
 START = 1_790_000_000_000_000
-LATER = START + 10**12  # when everything is received
-STEP = 2 * RENEWAL  # far enough apart for every use to count
+LATER = START + 10**12  # The time at which all events are received.
+STEP = 2 * RENEWAL  # Far enough apart for every use to count.
 
 Partition = frozenset[frozenset[tuple[str, str]]]
 
 
 def entry(kind: str, at: int, *, received_at: int = LATER, **fields: Any) -> Entry:
-    """What a client says `at` steps after the start."""
+    """Return the client's time `at` steps after the start."""
     names = {"user": "userId", "anonymous": "anonymousId", "previous": "previousId"}
     said = {names.get(name, name): value for name, value in fields.items()}
     if kind == "track":
@@ -46,7 +46,7 @@ def entry(kind: str, at: int, *, received_at: int = LATER, **fields: Any) -> Ent
 
 
 class Store:
-    """The tables that a batch is resolved against, written to as the recorder writes to them."""
+    """The tables that a batch is resolved against, updated as the recorder does."""
 
     def __init__(self) -> None:
         self.identities: dict[IdentityKey, tuple[int, int]] = {}
@@ -55,7 +55,7 @@ class Store:
         self.ids = itertools.count(100)
 
     def record(self, *entries: Entry) -> list[int]:
-        """Resolve one batch and keep what follows."""
+        """Resolve one batch, and store the result."""
         wanted = [(e.workspace_id, kind, value) for e in entries for kind, value in e.identifiers]
         claims = {key: IdentityClaim(*self.identities[key]) for key in wanted if key in self.identities}
         loaded = {id_: self.load(id_) for id_ in profiles_to_load(entries, claims)}
@@ -91,19 +91,19 @@ class Store:
         )
 
     def survivor(self, id_: int) -> int:
-        """The profile in which the history of another is found now: one step away at most."""
+        """Return the profile that has the history of another now: at most one step away."""
         merged_into = self.profiles[id_][2]
         assert merged_into is None or self.profiles[merged_into][2] is None
         return id_ if merged_into is None else merged_into
 
     def who(self, kind: str, value: str) -> int:
-        """The profile that an identifier leads to, which is never one that was merged away."""
+        """Return the profile of an identifier, which is never a merged one."""
         owner = self.identities[(WORKSPACE, kind, value)][0]
         assert self.survivor(owner) == owner
         return owner
 
     def people(self) -> dict[int, frozenset[tuple[str, str]]]:
-        """The identifiers of each person."""
+        """Return the identifiers of each person."""
         found: dict[int, set[tuple[str, str]]] = {}
         for _, kind, value in self.identities:
             found.setdefault(self.who(kind, value), set()).add((kind, value))
@@ -124,7 +124,7 @@ def after(*batches: Sequence[Entry]) -> Store:
 
 
 def in_every_order(entries: Sequence[Entry]) -> list[Store]:
-    """The store after each order, in one batch and in batches of one."""
+    """Return the store after each order of events, in one batch and in batches of one."""
     stores = []
     for order in itertools.permutations(entries):
         stores.append(after(order))
@@ -137,7 +137,7 @@ def person(*names: str) -> frozenset[tuple[str, str]]:
     return frozenset((kinds[name[0]], name[2:] if name[1] == ":" else name) for name in names)
 
 
-# Traits
+# Traits.
 
 traits = st.dictionaries(
     st.sampled_from(["name", "plan", "age"]),
@@ -171,7 +171,7 @@ def merged(one: Profile, other: Profile) -> Profile:
 
 
 def exactly(profile: Profile) -> bytes:
-    """All there is to a profile: True, 1 and 1.0 are equal in Python and different in JSON."""
+    """Return a profile for comparison: True, 1 and 1.0 are equal in Python and different in JSON."""
     return msgspec.json.encode(profile, order="sorted")
 
 
@@ -226,7 +226,7 @@ def test_what_was_taken_back_is_not_shown_and_does_not_come_back():
     assert current(known) == {"name": "Ann"}
 
 
-# Who is who
+# Identity.
 
 
 def test_what_somebody_did_before_they_said_who_they_are_is_theirs_in_any_order():
@@ -332,7 +332,7 @@ def test_of_two_known_people_the_stronger_identifier_decides_and_takes_the_weake
     )
     assert store.partition() == {person("u1", "a1", "e:e@example.com"), person("u2")}
     assert store.traits()[person("u2")] == {"email": "e@example.com"}
-    # Somebody who said it before that does not get it back.
+    # A person who used it earlier does not get it back.
     store.record(entry("identify", 2, user="u2", traits={"email": "e@example.com"}))
     assert store.who("email", "e@example.com") == store.who("user_id", "u1")
 
@@ -358,7 +358,7 @@ def test_a_claim_is_renewed_now_and_then():
         assert resolver.resolve(said) == 1
         assert claims[(WORKSPACE, "anonymous_id", "a1")].changed is renewed
     assert claims[(WORKSPACE, "anonymous_id", "a1")].claimed_at == START + RENEWAL + 1
-    # A userId is never shared, so its time says nothing and costs nothing.
+    # A userId is never shared, so the time of its use is not updated.
     assert not claims[(WORKSPACE, "user_id", "u1")].changed
 
 
@@ -420,7 +420,7 @@ def test_a_profile_that_another_process_merged_away_is_a_conflict():
         resolver.resolve(entry("track", 1, user="u1", anonymous="a1"))
 
 
-# Laws: what the module's docstring promises
+# Laws: what the docstring of the module promises.
 
 users = st.sampled_from(["u1", "u2", "u3", "u4"])
 devices = st.sampled_from(["a1", "a2", "a3"])
@@ -434,7 +434,7 @@ aliases = st.tuples(st.just("alias"), users, users | devices, st.none())
 
 
 def entries_of(said: Iterable[tuple[str, str | None, str | None, dict[str, Any] | None]]) -> list[Entry]:
-    """The entries of drawn messages, each at a moment of its own."""
+    """Return the entries of generated messages, each with its own time."""
     made = []
     for at, (kind, user, other, traits) in enumerate(said):
         fields: dict[str, Any] = {"user": user, "previous" if kind == "alias" else "anonymous": other}
@@ -446,14 +446,14 @@ def entries_of(said: Iterable[tuple[str, str | None, str | None, dict[str, Any] 
 
 @st.composite
 def reordered(draw: st.DrawFn, entries: list[Entry]) -> list[list[Entry]]:
-    """The same entries in any order, cut into any batches."""
+    """Return the same entries in any order, divided into any batches."""
     order = draw(st.permutations(entries))
     cuts = sorted(draw(st.sets(st.integers(1, max(len(order) - 1, 1)))))
     return [list(order[start:end]) for start, end in itertools.pairwise([0, *cuts, len(order)])]
 
 
 def expected(entries: list[Entry]) -> Partition:
-    """Who is who, told from all the entries at once: userIds by aliases, devices by their last use with a userId."""
+    """Return the expected identities from all entries at once: userIds by aliases, devices by their last use."""
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(name: tuple[str, str]) -> tuple[str, str]:
@@ -500,7 +500,7 @@ def test_what_is_known_of_people_who_share_no_device_does_not_hang_on_order_or_b
         fold(known[group], e.traits or {}, e.occurred_at)
     store = after(*data.draw(reordered(kept)))
     assert store.traits() == {group: current(found) for group, found in known.items()}
-    # And all that they did is found in one history.
+    # And all their events are in one history.
     assert {store.survivor(id_) for id_ in store.events} <= store.people().keys()
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: examples and real webhooks both fit the schemas."""
+"""Event types: the examples and real webhooks match the schemas."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_every_kind_of_message_but_a_tracked_one_has_a_type_of_its_own():
 
 def test_every_status_of_a_message_has_a_type():
     types = {entry.type for entry in SYSTEM_TYPES}
-    # Held messages come with quiet hours.
+    # The status `held` has no event yet.
     assert {f"message.{status}" for status in Status} - types == {"message.held"}
 
 

@@ -1,4 +1,4 @@
-"""Whatever a Segment client says becomes an entry that can be kept and passed on, or an error that names the fault."""
+"""Each message of a Segment client becomes an entry that can be stored and delivered, or an error with a reason."""
 
 import json
 import math
@@ -32,7 +32,7 @@ NOW = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z
 SECOND = 1_000_000
 EARLIEST, LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1  # the years 1 to 9999
 
-# What each kind needs, and no more.
+# The required fields of each kind.
 LEAST: dict[str, dict[str, Any]] = {
     "track": {"userId": "u1", "event": "Order Shipped"},
     "identify": {"userId": "u1"},
@@ -60,7 +60,7 @@ def contents(entry: Entry) -> dict[str, Any]:
     return json.loads(entry.data)  # type: ignore[no-any-return]
 
 
-# What clients send
+# Messages of clients.
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_route_decides_over_the_type_in_the_body():
     assert enter({**LEAST["track"], "type": "page"}, "track").kind == "track"
 
 
-# Who it is about
+# Identifiers.
 
 
 def test_identifiers_are_listed_strongest_first():
@@ -223,7 +223,7 @@ def test_addresses_are_compared_in_one_spelling(value, normal):
     [
         ("+1 (650) 253-0000", "+16502530000"),
         ("+44 20\u00a07946\u20110958", "+442079460958"),
-        # What would have to be guessed.
+        # Values that would have to be guessed.
         ("tel:+16502530000", None),
         ("+1202555CALL", None),
         ("+1 650 253 0000 ext. 5", None),
@@ -242,7 +242,7 @@ def test_numbers_are_compared_as_e164(value, normal):
     assert normal_phone(value) == normal
 
 
-# When it happened
+# Times.
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_numbers_are_compared_as_e164(value, normal):
         (1_790_000_000_000, NOW),
         (1_790_000_000.25, NOW + 250_000),
         ("1790000000000", NOW),
-        # As a date and a time, these digits would be Christmas 1711.
+        # As a date and a time, these digits would mean Christmas 1711.
         ("1711122501530", 1_711_122_501_530_000),
         (-1, -SECOND),
         ("0001-01-01T00:00:00Z", EARLIEST),
@@ -294,7 +294,7 @@ def test_what_is_no_time_is_refused(value):
 
 
 def test_the_clients_clock_is_corrected_by_what_it_showed_when_sending():
-    # An hour slow, sent two seconds after it happened.
+    # The clock of the client is an hour slow; it sent the event two seconds after it happened.
     assert track(timestamp="2026-09-21T13:13:18Z", sentAt="2026-09-21T13:13:20Z").occurred_at == NOW - 2 * SECOND
     assert track(timestamp="2026-09-21T13:13:18Z").occurred_at == NOW - 3602 * SECOND
     assert track(sentAt="2026-09-21T13:13:20Z").occurred_at == NOW
@@ -313,7 +313,7 @@ def test_two_times_that_can_be_shown_may_lead_to_one_that_cannot():
         track(timestamp="9999-12-31T00:00:00Z", sentAt="0001-01-01T00:00:00Z")
 
 
-# What is refused
+# Refusals.
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_nesting_is_limited_where_others_would_give_up():
     assert enter(nested(DEEPEST), "page").kind == "page"
     with pytest.raises(Invalid, match=f"more than {DEEPEST}"):
         read_message(nested(DEEPEST + 1))
-    # Brackets beside each other or in text nest nothing.
+    # Brackets side by side or in text are not nested.
     flat = {"userId": "u1", "properties": {"a": [[]] * 500, "b": '\\"' + "[{" * 500}}
     assert contents(enter(flat, "page"))["properties"] == flat["properties"]
 
@@ -484,7 +484,7 @@ def test_how_a_bad_event_is_reported():
     assert reason == {"index": 3, "message_id": "m1", "code": "invalid_event", "detail": "Say it again."}
 
 
-# Names and keys
+# Names and keys.
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_message_ids_of_two_workspaces_are_apart():
     assert len(keys) == 2
 
 
-# Laws
+# Laws.
 
 scalars = (
     st.none()
@@ -611,7 +611,7 @@ def test_what_is_accepted_can_be_kept_and_is_passed_on_as_it_was_sent(fields, as
     assert said.get("metric") == (fields.get("event") if entry.kind == "track" else None)
 
 
-@settings(max_examples=25)  # each makes several messages
+@settings(max_examples=25)  # Each of these creates several messages.
 @given(st.lists(likely | wild, max_size=4), st.none() | st.datetimes().map(str))
 def test_a_batch_says_what_its_messages_say_alone(messages, sent_at):
     batch = read_batch(encode({"batch": messages, "sentAt": sent_at}))

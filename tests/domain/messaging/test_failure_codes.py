@@ -1,4 +1,4 @@
-"""What providers' words for the fate of a message mean, word by word."""
+"""The meanings of the delivery statuses of providers, one by one."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from waypost.domain.messaging.failure_codes import (
 )
 from waypost.domain.messaging.message import Status
 
-#: status, code, reason, suppression.
+#: Status, code, reason, suppression.
 Row = tuple[str | None, int | None, str | None, str | None]
 
 SENT: Row = ("sent", None, None, None)

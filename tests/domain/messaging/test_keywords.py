@@ -1,4 +1,4 @@
-"""A keyword is the whole message or none at all."""
+"""A keyword counts only as the whole message."""
 
 import json
 

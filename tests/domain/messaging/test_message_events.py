@@ -1,4 +1,4 @@
-"""The events that Waypost makes itself: what they say, and what makes two of them the same."""
+"""The events that Waypost itself records: their contents, and their deduplication."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_change_says_all_that_is_known_of_the_message():
     assert note is not None
     event = status_changed(message, note)
     assert (event.workspace_id, event.type, event.profile_id, event.occurred_at) == (1, "message.failed", 9, NOW + 1)
-    # It is made once, in the transaction of the change: nothing has to keep a repeat out.
+    # It is created once, in the transaction of the transition, so it needs no deduplication key.
     assert event.message_key == 0
     assert json.loads(event.data) == {
         "message": {
@@ -74,7 +74,7 @@ def test_what_is_not_known_is_left_out():
 
 @given(st.lists(st.sampled_from(list(Status)), max_size=12))
 def test_no_two_changes_of_a_message_are_the_same_event(statuses):
-    # Failed, repeated by hand, expired before it was tried: the same status, twice within one try.
+    # Failed, resent, expired before it was tried: the same status, twice within one try.
     message = state(status=Status.QUEUED, due_at=NOW, tries=0)
     names = []
     for step, status in enumerate(statuses):
@@ -99,7 +99,7 @@ def test_what_a_person_did_is_told_with_the_message_or_without():
     assert said["message"]["detail"] == "why"
     assert (said["connection_id"], said["properties"]) == (public("con", 7), {"agent": "x"})
     assert "from" not in said
-    # Of a message that is not known any more, the address is all there is.
+    # If the message is no longer stored, only the address is known.
     event = engaged(None, opened, 5, "con:1", 77)
     assert event.profile_id == 5
     said = json.loads(event.data)
@@ -120,5 +120,5 @@ def test_what_a_person_wrote(keyword):
         "to": "+12025550199",
         "connection_id": public("con", 7),
     }
-    # Nothing at all was written: a picture, say.
+    # A message without text, such as a picture.
     assert json.loads(received(receipt(kind="inbound"), None, None, "x", 1).data)["text"] == ""

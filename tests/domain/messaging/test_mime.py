@@ -1,4 +1,4 @@
-"""Mails, read back by the parser of the standard library."""
+"""Emails, parsed by the standard library."""
 
 import email.policy
 from datetime import UTC, datetime
@@ -25,19 +25,19 @@ NOW = 1_790_000_000_123_456
 ID = "msg_0123456789abcdef@example.com"
 HTML = "<!doctype html><p>Grüße, Jörg &amp; alle = gut</p>\n"
 
-# What people type: any letter of any script, but no controls and no halves of pairs.
+# Texts of users: any letter of any script, but no control characters and no lone surrogates.
 line = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=300)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=2000)
 
 
 def build(content: Content, to: str = "ann@example.org", **changes: object) -> bytes:
-    """A mail."""
+    """Build an email."""
     given = {"sender": "Shop <shop@example.com>", "message_id": ID, "now": NOW} | changes
     return build_mail(content, to=to, **given)  # type: ignore[arg-type]
 
 
 def read(mail: bytes) -> EmailMessage:
-    """The mail as others read it; fails when it has anything wrong with it."""
+    """Parse an email; fail if it has any defect."""
     found = BytesParser(policy=email.policy.default).parsebytes(mail)
     assert isinstance(found, EmailMessage)
     for part in found.walk():
@@ -48,7 +48,7 @@ def read(mail: bytes) -> EmailMessage:
 
 
 def check_lines(mail: bytes) -> None:
-    """Only CRLF ends lines, and none is too long."""
+    """Check that only CRLF ends lines, and that no line is too long."""
     assert mail.endswith(b"\r\n")
     for one in mail.split(b"\r\n"):
         assert len(one) <= 998
@@ -57,20 +57,20 @@ def check_lines(mail: bytes) -> None:
 
 
 def unified(value: str) -> str:
-    """A text as a mail carries it: its lines end alike, and the last one ends."""
+    """Return a text as an email has it: with equal line ends, also after the last line."""
     value = value.replace("\r\n", "\n").replace("\r", "\n")
     return value if value.endswith("\n") else value + "\n"
 
 
 def content_of(part: MIMEPart) -> str:
-    """The text of a part."""
+    """Return the text of a part."""
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
     return payload.decode(part.get_content_charset() or "").replace("\r\n", "\n")
 
 
 def author_of(mail: bytes) -> str:
-    """The name in `From`. The parser puts spaces between encoded words of a name, against RFC 2047, 6.2."""
+    """Return the name in `From`. The parser puts spaces between encoded words of a name, against RFC 2047, 6.2."""
     written = message_from_bytes(mail)["From"].rpartition("<")[0].strip()
     if written.startswith("=?"):
         return str(make_header(decode_header(written)))
@@ -78,7 +78,7 @@ def author_of(mail: bytes) -> str:
 
 
 def recipient(mail: bytes) -> str:
-    """The address in `To`; the parser leaves bytes beyond ASCII as they are."""
+    """Return the address in `To`; the parser leaves non-ASCII bytes unchanged."""
     found = BytesParser(policy=email.policy.SMTPUTF8).parsebytes(mail)
     return str(found["To"].addresses[0].addr_spec).encode(errors="surrogateescape").decode()
 

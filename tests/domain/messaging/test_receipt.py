@@ -1,4 +1,4 @@
-"""What receipts are made of: every value from outside is bounded, and none raises."""
+"""The parts of receipts: every value from outside is bounded, and none raises."""
 
 import math
 from typing import Any
@@ -70,7 +70,7 @@ def test_prices_are_whole_millionths(value: Any, scale: int, micros: int | None)
         ("0001-01-01T00:00:00+23:59", "iso", NOW),
         ({}, "s", NOW),
         (-1e308, "s", NOW),
-        # Clocks differ; nobody writes from the future.
+        # Clocks differ slightly; a time far in the future is not valid.
         (NOW // 1000 + 59_000, "ms", NOW + 59_000_000),
         (NOW // 1000 + 61_000, "ms", NOW),
         ("2099-01-01T00:00:00Z", "iso", NOW),
@@ -117,7 +117,7 @@ def test_a_receipt_is_cut_to_what_is_kept():
     )
     assert (len(found.detail or ""), len(found.text or ""), len(found.address or "")) == (500, 10_000, 256)
     assert len(found.provider_code or "") == 256
-    # An id that was cut would be another one.
+    # A cut id would be a different id.
     assert found.provider_message_id is None
     assert found.receipt_id is None
     assert found.carrier == "a\ufffdb"

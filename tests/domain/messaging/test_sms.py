@@ -1,4 +1,4 @@
-"""What a text comes to as SMS: encoding, units, parts."""
+"""The encoding, the units and the parts of an SMS."""
 
 from itertools import pairwise
 
@@ -51,7 +51,7 @@ def test_known_lengths(text, encoding, characters, taken, parts):
 
 
 def test_the_two_septets_of_a_character_stay_together():
-    # 152 septets, then an escape that would be the last of the first part.
+    # 152 septets, then an escape that would be the last septet of the first part.
     assert [len(part) for part in split("a" * 152 + "€" + "b" * 20)] == [152, 21]
 
 

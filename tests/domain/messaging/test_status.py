@@ -1,4 +1,4 @@
-"""The ladder: whatever the order of news, the same news lead to the same end, and nothing ever goes down."""
+"""Transitions: the same reports lead to the same status in any order, and the rank never decreases."""
 
 from itertools import permutations
 from typing import Any
@@ -123,7 +123,7 @@ def test_only_hands_and_retries_lead_back(start, steps):
             assert before is Status.SENDING or by_hand
         if before in (Status.DELIVERED, Status.SKIPPED):
             assert message.status is before
-        # Who waits has a time for it; nobody else has.
+        # Only a waiting message has a due time.
         assert (message.due_at is not None) == (message.status in (Status.QUEUED, Status.HELD)) or not changed
         assert changed is False or note is not None
 
@@ -140,7 +140,7 @@ def test_a_failure_after_the_delivery_is_noted_and_moves_nothing():
 def test_a_provider_that_repeats_itself_makes_no_endless_history():
     message = state(status=Status.DELIVERED, history_length=LONGEST_HISTORY + 1)
     assert transition(message, Transition(status=Status.FAILED, at=NOW, code=2009)) == (False, None)
-    # What moves it is told all the same.
+    # The details of a report that changes nothing are merged all the same.
     message = state(history_length=LONGEST_HISTORY + 1)
     assert transition(message, Transition(status=Status.SENT, at=NOW))[1] is not None
 
@@ -163,7 +163,7 @@ def test_what_a_try_comes_to():
     again = settled(SendOutcome.RETRY, code=2020, reason="throttled")
     assert (again.status, again.due_at, again.code) == (Status.QUEUED, NOW + SECOND, 2020)
     assert settled(SendOutcome.RETRY, retry_after=9 * SECOND).due_at == NOW + 9 * SECOND
-    # Past its time it fails with the code of what kept it, not with that of the time.
+    # An expired message fails with the code of its last error, not with that of the expiry.
     late = settled(SendOutcome.RETRY, code=2020, expires=0)
     assert (late.status, late.code) == (Status.FAILED, 2020)
     waits = settled(SendOutcome.MISCONFIGURED, reason="forbidden")

@@ -1,4 +1,4 @@
-"""Callbacks are believed when they prove where they come from, and read as their connector says."""
+"""Callbacks are accepted only with a valid signature or key, and are read as the connector describes."""
 
 import base64
 import hashlib
@@ -64,7 +64,7 @@ def verified_by(**verify: Any) -> Connector:
     return Connector(name="x", label="X", channel="sms", callback=Callback(verify=Verification(**verify)))
 
 
-# What proves where a callback comes from: SendGrid.
+# Verification: SendGrid.
 
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
@@ -122,7 +122,7 @@ def test_what_sendgrid_did_not_sign_is_refused(headers: dict[str, str], key: str
     assert not by_sendgrid(EVENTS, headers, key)
 
 
-# Twilio.
+# Verification: Twilio.
 
 TOKEN = "12345678901234567890123456789012"
 STATUS = {
@@ -166,7 +166,7 @@ def test_a_callback_of_twilio_is_genuine_with_and_without_port(base: str, signed
 
 
 class _Fields(list[tuple[str, str]]):
-    """Fields of which some have one name, as web frameworks hand them to the library."""
+    """Fields with repeated names, as web frameworks pass them to the library."""
 
     def __iter__(self) -> Any:
         return iter([name for name, _ in list.__iter__(self)])
@@ -206,7 +206,7 @@ def test_what_twilio_did_not_sign_is_refused():
     assert not by_twilio(body, headers, base="https://[half")
 
 
-# Everybody else.
+# Verification: the other schemes.
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
@@ -314,7 +314,7 @@ def test_no_proof_raises(body: bytes, value: str, query: str):
         given_keys(headers, query)
 
 
-# What SendGrid says.
+# Reading: SendGrid.
 
 
 def event(kind: str, **more: Any) -> dict[str, Any]:
@@ -443,7 +443,7 @@ def test_no_json_raises(value: Any):
             msgspec.json.encode(found)
 
 
-# What Twilio says.
+# Reading: Twilio.
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def test_a_form_that_says_nothing_is_kept():
         read("twilio", b"&".join(b"a=1" for _ in range(2000)), FORM)
 
 
-# What others say.
+# Reading: other providers.
 
 
 @pytest.mark.parametrize(
@@ -623,7 +623,7 @@ def test_a_connector_without_callbacks_reads_none():
         read("smtp", [])
 
 
-# What SNS says.
+# SNS.
 
 TOPIC = {"TopicArn": "arn:aws:sns:us-east-1:111122223333:t", "MessageId": "n-1"}
 

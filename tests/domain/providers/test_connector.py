@@ -1,4 +1,4 @@
-"""Connectors are read from TOML, or refused with line and reason; what an account fills in is checked."""
+"""Connectors are parsed from TOML, or refused with line and reason; configurations are checked."""
 
 import re
 import time
@@ -63,7 +63,7 @@ def refusal(text: str, read: Any = parse_own_connector) -> Invalid:
 
 
 def attempt(work: Any, *args: Any) -> str | None:
-    """The code that it is refused with, if it is."""
+    """Return the code of the error, or None."""
     try:
         work(*args)
     except Invalid as error:
@@ -105,7 +105,7 @@ def test_these_are_shipped():
     assert shipped()["wunderkind"].per_second == 100
 
 
-# Each change to the small definition, the line that is to be named, and a word of the reason.
+# Each change of the small definition, the line of the error, and a word of its reason.
 @pytest.mark.parametrize(
     ("before", "after", "line", "word"),
     [
@@ -313,7 +313,7 @@ def test_a_definition_has_a_largest_size():
     assert refusal("a = " + "[" * 5000).code == "invalid_connector"
 
 
-# Configurations
+# Configurations.
 
 PINPOINT = {"region": "eu-west-1", "project_id": "abc", "access_key": "AKIAIOSFODNN7EXAMPLE", "secret_key": "s3cret"}
 
@@ -397,7 +397,7 @@ def test_a_configuration_that_is_checked_again_stays_the_same():
     assert check_config(shipped()["aws-pinpoint"], config) == config
 
 
-# Expressions and paths
+# Expressions and paths.
 
 CONTEXT = {
     "config": {"n": 3, "list": [1, 2], "none": "", "name": "x"},
@@ -446,7 +446,7 @@ def test_an_expression_has_limits(text):
 
 
 def test_a_plain_look_up_gives_what_liquid_gives_as_text():
-    # The short way must not be another language.
+    # The fast path must give the same result.
     for value in ("x", "", 7, 1.5, True, False, None):
         context = {"config": {"a": value}}
         assert compile_text("{{ config.a }}")(context) == compile_text("{{ config.a }}{% if false %}{% endif %}")(

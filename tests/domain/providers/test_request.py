@@ -1,4 +1,4 @@
-"""What each shipped connector sends, and that nothing within a message can break what is around it."""
+"""The requests of the built-in connectors, and that no value of a message can break its surroundings."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What an answer means: every row of the shipped tables, what holds without a rule, and that nothing raises."""
+"""The meaning of responses: every row of the built-in tables, the defaults, and that nothing raises."""
 
 import json
 from typing import Any
@@ -89,7 +89,7 @@ def aws(kind: str, reason: str | None = None, **more: Any) -> ProviderResponse:
         (response(400, {"__type": "SomethingNew"}), ("rejected", 9988, "refused", None)),
         (response(500, b"<html>"), ("unknown", 9988, "provider_5xx", None)),
         (response(503), ("unknown", 9988, "provider_5xx", None)),
-        # It says that it took it, but not as what: whether it did, nobody can tell.
+        # A 2xx response without an id: it is unknown whether the message was accepted.
         (response(200, b"{}"), ("unknown", 9988, "no_answer", None)),
     ],
 )
@@ -192,7 +192,7 @@ def test_sendgrid_says_until_when_to_wait():
             ("rejected", 9988, "refused", None),
         ),
         ("klaviyo", response(429), ("retry", 2020, "throttled", None)),
-        # Klaviyo knows an event by its id.
+        # Klaviyo deduplicates events by their id.
         ("klaviyo", response(500), ("retry", 9988, "provider_5xx", None)),
         ("klaviyo", response(None, error="timeout: x"), ("retry", 9988, "no_answer", None)),
         ("http", response(200, {"data": [{"id": 7}]}), ("accepted", None, None, None)),
@@ -304,7 +304,7 @@ def test_no_answer_raises(name, status, body, headers):
     found = verdict(name, response(status, body, headers, error=None if status else "strange"))
     assert found.outcome in SendOutcome
     assert found.retry_after is None or 0 <= found.retry_after <= DAY
-    # Whatever is final or may become it has a code, but for what waits until somebody mends it.
+    # Every outcome that is or may become final has a code, except `misconfigured`.
     if found.outcome in (SendOutcome.REJECTED, SendOutcome.RETRY, SendOutcome.UNKNOWN):
         assert found.code is not None
         assert found.reason

@@ -1,4 +1,4 @@
-"""Set-up codes, and what AWS's answers say about a connection."""
+"""Set-up codes, and what the responses of AWS mean for a connection."""
 
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,12 @@ def test_what_the_codes_mean(code, meaning):
 
 
 def error(status: int, name: str | None = None) -> CallResult:
-    """A refusal."""
+    """Return an error response."""
     return CallResult(status=status, error=name, message="made-up text")
 
 
 def silence(trouble: str, sent: bool = True) -> CallResult:
-    """No answer."""
+    """Return a call without a response."""
     return CallResult(trouble=trouble, sent=sent)
 
 
@@ -183,7 +183,7 @@ def test_a_missing_event_stream_or_a_missing_project(app, result, code, call):
 
 
 def configuration_set(*destinations: dict[str, Any], name: str = "promo") -> CallResult:
-    """What DescribeConfigurationSets gives for one set."""
+    """Return the response of DescribeConfigurationSets for one set."""
     found = {
         "ConfigurationSetArn": f"arn:aws:sms-voice:us-east-1:111122223333:configuration-set/{name}",
         "ConfigurationSetName": name,
@@ -194,7 +194,7 @@ def configuration_set(*destinations: dict[str, Any], name: str = "promo") -> Cal
 
 
 def destination(arn: Any = ARN, *, types: Any = ("TEXT_ALL",), enabled: Any = True) -> dict[str, Any]:
-    """An event destination that sends to Firehose."""
+    """Return an event destination that sends to Firehose."""
     return {
         "EventDestinationName": "fh",
         "Enabled": enabled,
@@ -256,7 +256,7 @@ def test_a_good_destination_beside_a_bad_one():
 
 
 def described(**changes: Any) -> dict[str, Any]:
-    """A stream as DescribeDeliveryStream describes it."""
+    """Return a stream as DescribeDeliveryStream describes it."""
     endpoint = {
         "EndpointConfiguration": {"Url": URL, "Name": "waypost"},
         "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},

@@ -1,4 +1,4 @@
-"""The words of SMTP, cut and put together."""
+"""SMTP replies and commands."""
 
 import itertools
 import smtplib
@@ -43,7 +43,7 @@ def test_replies_come_whole_however_they_are_cut(places):
 
 
 def is_whole(end: int) -> bool:
-    """Whether a reply ends here."""
+    """Return whether a reply ends here."""
     lines = TALK[:end].split(b"\n")
     return lines[-1] == b"" and lines[-2][3:4] != b"-"
 
@@ -129,7 +129,7 @@ def test_a_mail_ends_where_it_ends(mail):
     assert sent.endswith(b".\r\n")
     body = sent[:-3]
     lines = body.split(b"\r\n")
-    # Whichever of the signs a server takes for the end of a line, nothing in the mail looks like its end.
+    # Whatever a server accepts as a line end, nothing in the email looks like its end.
     assert lines[-1] == b""
     assert not any(b"\r" in line or b"\n" in line or line == b"." for line in lines)
     undone = b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)

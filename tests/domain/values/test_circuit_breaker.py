@@ -1,4 +1,4 @@
-"""A connection that takes nothing is spared, and found out to have recovered."""
+"""The circuit opens after repeated failures, and closes after a success."""
 
 from itertools import pairwise
 

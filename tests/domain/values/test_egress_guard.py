@@ -1,4 +1,4 @@
-"""Which addresses and URLs are refused, in every spelling."""
+"""Forbidden addresses and URLs, in every spelling."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -69,7 +69,7 @@ CARRIERS = {
 
 
 def wide(text: str) -> str:
-    """The text in full-width letters, which programs that normalise take for the plain ones."""
+    """Return the text in full-width letters, which NFKC maps to ASCII."""
     return "".join([chr(ord(letter) + 0xFEE0) for letter in text])
 
 
@@ -83,7 +83,7 @@ def carry(name: str, inner: IPv4Address) -> str:
 
 @pytest.mark.parametrize(("network", "reason"), REFUSED_IPV4 + REFUSED_IPV6)
 def test_a_refused_range_is_named(network, reason):
-    # The second address, where there is one: the first of 0.0.0.0/8 has a name of its own.
+    # The second address, if there is one: the first of 0.0.0.0/8 has its own reason.
     parsed = IPv6Network(network) if ":" in network else IPv4Network(network)
     assert forbidden(str(parsed[min(1, parsed.num_addresses - 1)]), CLOSED) == reason
 
@@ -152,7 +152,7 @@ def test_a_refused_ipv4_address_is_refused_inside_any_ipv6_form(inner, carrier):
 
 @given(inner=st.ip_addresses(v=4), carrier=st.sampled_from(sorted(set(CARRIERS) - {"local NAT64"})))
 def test_a_carried_address_is_judged_as_the_one_inside(inner, carrier):
-    # ::0 and ::1 are IPv6's own, not carriers.
+    # ::0 and ::1 are addresses of IPv6 itself and embed no IPv4 address.
     if carrier != "compatible" or int(inner) > 1:
         assert forbidden(carry(carrier, inner), CLOSED) == forbidden(str(inner), CLOSED)
 
@@ -442,7 +442,7 @@ def test_a_password_does_not_come_back_in_the_message():
 
 @st.composite
 def spellings(draw: st.DrawFn, address: IPv4Address) -> str:
-    """Any way in which the C library's inet_aton lets one write the address."""
+    """Generate any spelling that inet_aton of the C library accepts."""
     packed = address.packed
     heads = draw(st.integers(0, 3))
     numbers = [*packed[:heads], int.from_bytes(packed[heads:])]

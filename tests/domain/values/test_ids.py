@@ -1,4 +1,4 @@
-"""Public ids: one spelling each, and nothing else is one."""
+"""Public ids: each has one spelling, and no other text is accepted."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""A number that passes is read by strict parsers of three languages; one that does not pass is not read by all."""
+"""Accepted numbers are read by strict parsers of three languages; refused ones are not read by all."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def test_strict_parsers_read_what_passes(tmp_path: Path):
     subprocess.run(node, input=lines, text=True, check=True, timeout=60)
     refused = subprocess.run(node, input='{"a":1e999}', text=True, check=False, timeout=60)
     assert refused.returncode == 1
-    # Go has no wheel: where there is a toolchain, it reads them too.
+    # Go has no wheel; if its toolchain is installed, it reads them too.
     if go := shutil.which("go") or shutil.which("go", path="/usr/local/go/bin"):
         program = tmp_path / "read.go"
         program.write_text(GO)

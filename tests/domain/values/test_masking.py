@@ -1,4 +1,4 @@
-"""A masked text holds a secret in none of the forms in which providers repeat it."""
+"""A masked text contains a secret in none of the forms in which providers repeat it."""
 
 import base64
 import json

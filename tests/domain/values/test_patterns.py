@@ -1,4 +1,4 @@
-"""Patterns that users write take linear time, and what RE2 lacks is named."""
+"""User-supplied patterns take linear time, and unsupported constructs are named."""
 
 import re
 import time

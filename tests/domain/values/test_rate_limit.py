@@ -1,4 +1,4 @@
-"""A token bucket gives what its rate allows, and no more."""
+"""A token bucket grants no more than its rate."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""How long another server asks to wait."""
+"""The Retry-After header."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What becomes of a delivery: it lands or is given up, within a day of retries."""
+"""The decision after an attempt: every delivery ends as delivered or dead, within a day of retries."""
 
 import pytest
 from hypothesis import example, given
@@ -20,7 +20,7 @@ from waypost.domain.webhooks.delivery import (
 )
 
 NOW = 1_790_000_000 * SECOND  # 2026-09-21T14:13:20Z
-BASE = 80.0  # the default, and the most that settings allow
+BASE = 80.0  # The default, and the largest that the settings allow.
 chances = st.floats(0, 1, exclude_max=True)
 
 
@@ -61,9 +61,9 @@ def test_answers_that_ask_for_less_are_failures():
         (AttemptOutcome.FAILED, 10, None, DeliveryDecision(State.PENDING, NOW + 80 * 512 * SECOND)),
         (AttemptOutcome.FAILED, 11, None, DeliveryDecision(State.DEAD, None, "exhausted")),
         (AttemptOutcome.FAILED, 11, SECOND, DeliveryDecision(State.DEAD, None, "exhausted")),
-        # The receiver may ask for more patience, not for less.
+        # The receiver may ask for a longer wait, not for a shorter one.
         (AttemptOutcome.FAILED, 1, 200 * SECOND, DeliveryDecision(State.PENDING, NOW + 200 * SECOND)),
-        # As far as the schedule holds.
+        # Up to the limit of the schedule.
         (AttemptOutcome.FAILED, 1, HOUR, DeliveryDecision(State.PENDING, NOW + LONGEST_STRETCH)),
         (AttemptOutcome.FAILED, 1, SECOND, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
         (AttemptOutcome.FAILED, 1, 0, DeliveryDecision(State.PENDING, NOW + 80 * SECOND)),
@@ -99,7 +99,7 @@ def test_every_delivery_ends_after_at_most_eleven_tries(attempts, base):
 @given(st.lists(chances, min_size=RETRIES, max_size=RETRIES), st.floats(0.001, BASE))
 @example([0.9999999999999999] * RETRIES, BASE)
 def test_ten_delays_fit_in_a_day(dice, base):
-    # Eleven tries that each wait their five seconds for an answer fit in as well, and each may be stretched.
+    # Eleven tries that each wait five seconds for a response also fit, and each may be delayed by a Retry-After.
     assert (
         sum(max(delay(tries, base, chance), LONGEST_STRETCH) for tries, chance in enumerate(dice, 1))
         < DAY - 11 * 5 * SECOND

@@ -1,4 +1,4 @@
-"""Who gets which events, and that what is sent is valid JSON that every Standard Webhooks library verifies."""
+"""Subscriptions, and that every body is valid JSON that every Standard Webhooks library verifies."""
 
 import fnmatch
 import json
@@ -49,7 +49,7 @@ def endpoint(id_: int = 1, types: tuple[str, ...] = ("*",), **changes: Any) -> E
     return Endpoint(**{**fields, **changes})
 
 
-# Which events
+# Subscriptions.
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_more_types_than_are_remembered_are_still_told_apart():
     assert subscriptions.wanting("page.viewed", bytes) == []
 
 
-# Headers
+# Headers.
 
 
 def test_headers_are_kept_as_they_are():
@@ -202,7 +202,7 @@ def test_headers_are_kept_as_they_are():
         {"x": "é"},
         {"x": "\x7f"},
         {f"x-{number}": "y" for number in range(MAX_HEADERS + 1)},
-        # The HTTP client would leave it out.
+        # The HTTP client would omit it.
         {"x": ""},
         {"x": " \t"},
         {"x": "a" * MAX_HEADER_BYTES},
@@ -215,7 +215,7 @@ def test_headers_that_http_or_waypost_does_not_allow_are_refused(headers):
     assert caught.value.code == "invalid_headers"
 
 
-# What is sent
+# The body.
 
 
 def test_a_webhook_reads_like_this():

@@ -1,4 +1,4 @@
-"""What a filter lets through, and how a wrong one is refused."""
+"""Which payloads pass a filter, and how an invalid filter is refused."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ def passes(spec: object) -> bool:
 @pytest.mark.parametrize(
     ("spec", "passed"),
     [
-        # where a path leads
+        # Paths.
         ({}, True),
         ({"type": "event.order_shipped"}, True),
         ({"type": "inner"}, False),
@@ -78,7 +78,7 @@ def passes(spec: object) -> bool:
         ({"properties.note.0": {"$exists": False}}, True),
         ({"properties.total.x": {"$exists": False}}, True),
         ({"properties.gone.x": {"$exists": False}}, True),
-        # equality
+        # Equality.
         ({"properties.total": 120.0}, True),
         ({"properties.total": 121}, False),
         ({"properties.total": "120"}, False),
@@ -107,7 +107,7 @@ def passes(spec: object) -> bool:
         ({"properties.absent": {"$ne": 1}}, True),
         ({"properties.absent": {"$ne": None}}, True),
         ({"properties.gone": {"$ne": None}}, False),
-        # order
+        # Order.
         ({"properties.total": {"$gt": 119.5}}, True),
         ({"properties.total": {"$gt": 120}}, False),
         ({"properties.total": {"$gte": 120}}, True),
@@ -124,7 +124,7 @@ def passes(spec: object) -> bool:
         ({"properties.tags": {"$gt": 0}}, False),
         ({"properties.absent": {"$lt": 1}}, False),
         ({"properties.absent": {"$lt": "a"}}, False),
-        # membership
+        # Membership.
         ({"properties.note": {"$in": ["fragile, please", "x"]}}, True),
         ({"properties.note": {"$in": ["x"]}}, False),
         ({"properties.note": {"$in": []}}, False),
@@ -138,12 +138,12 @@ def passes(spec: object) -> bool:
         ({"properties.note": {"$nin": ["fragile, please"]}}, False),
         ({"properties.absent": {"$nin": ["x"]}}, True),
         ({"properties.absent": {"$nin": []}}, True),
-        # presence
+        # Presence.
         ({"properties.gone": {"$exists": True}}, True),
         ({"properties.gone": {"$exists": False}}, False),
         ({"properties.absent": {"$exists": True}}, False),
         ({"properties.absent": {"$exists": False}}, True),
-        # parts
+        # Parts of texts and lists.
         ({"properties.note": {"$startsWith": "frag"}}, True),
         ({"properties.note": {"$startsWith": "please"}}, False),
         ({"properties.note": {"$endsWith": "please"}}, True),
@@ -162,7 +162,7 @@ def passes(spec: object) -> bool:
         ({"properties.tags": {"$contains": [1]}}, True),
         ({"properties.tags": {"$contains": {"k": 1}}}, True),
         ({"properties.shape": {"$contains": "w"}}, False),
-        # together
+        # Combinations.
         ({"metric": "Order Shipped", "properties.total": 120}, True),
         ({"metric": "Order Shipped", "properties.total": 1}, False),
         ({"$and": [{"properties.paid": True}]}, True),
@@ -231,7 +231,7 @@ def test_a_wrong_filter_is_refused_at_its_place(spec, pointer, says):
 
 
 def nested(levels: int) -> dict[str, object]:
-    """A filter of so many objects and lists inside each other."""
+    """Return a filter of this many nested objects and lists."""
     literal: object = 1
     for _ in range(levels - 2):
         literal = [literal]
@@ -289,7 +289,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=4,
 )
-# Few keys and values, so that filters and payloads often meet.
+# Few keys and values, so that filters and payloads often match.
 keys = st.sampled_from(["a", "b", "0", "a.b", "a.0", "data.a", "type", "timestamp", "a\\.b"])
 scalars = st.sampled_from([None, True, False, 0, 1, 1.0, 2.5, "", "a", "ab", "1"])
 literals = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.sampled_from("ab"), scalars, max_size=2)
@@ -355,7 +355,7 @@ def test_membership_is_equality_with_one_of_the_choices(key, value, choices, bod
 
 @given(value=payload_values, other=payload_values)
 def test_equality_is_equality_of_the_json_text(value, other):
-    # 1 and 1.0 are one number in two spellings, which the text would tell apart.
+    # 1 and 1.0 are one number in two spellings, which a comparison of the texts would distinguish.
     def text(found: object) -> str:
         return json.dumps(found, sort_keys=True).replace("1.0", "1")
 

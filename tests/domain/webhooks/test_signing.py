@@ -74,7 +74,7 @@ json_values = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers
 @given(old=keys, new=keys, webhook_id=ids, value=json_values)
 def test_the_reference_library_verifies_both_secrets_during_a_rotation(old, new, webhook_id, value):
     body = json.dumps(value).encode()
-    # The library takes only timestamps near its own clock.
+    # The library accepts only timestamps near its own clock.
     timestamp_s = int(datetime.now(UTC).timestamp())
     secrets = [encode_secret(new), encode_secret(old)]
     header = signature_header([signer(secret) for secret in secrets], webhook_id, timestamp_s, body)
@@ -190,7 +190,7 @@ def test_a_seed_of_the_wrong_length_is_refused():
 
 @given(rest=st.text(min_size=8))
 def test_a_refusal_does_not_repeat_the_secret(rest):
-    # Too long to be a secret, whatever stands in it.
+    # Too long to be a secret, whatever it contains.
     text = f"whsec_{rest * 12}"
     with pytest.raises(Invalid) as refused:
         decode_secret(text)

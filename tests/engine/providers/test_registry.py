@@ -46,7 +46,7 @@ async def database(tmp_path: Path):
 
 @pytest.fixture
 async def known(database: SQLite) -> ConnectionRegistry:
-    """Connections that have been read once."""
+    """Create connections, and load them once."""
     found = ConnectionRegistry(database, ENCRYPTION, CENTERS)
     await found.load_all()
     return found
@@ -137,7 +137,7 @@ async def test_a_late_answer_does_not_bring_back_what_was(database, known):
     await known.refresh()
     version = known._snapshots[1].version
     assert older[1].version < version
-    # As if the first answer had come last.
+    # As if the first response had arrived last.
     real = database.read
 
     async def late(work: Any, *args: Any) -> Any:
@@ -177,7 +177,7 @@ async def test_ids_of_nobody_are_asked_for_once_and_only_so_many_are_remembered(
     for id_ in range(100, 150):
         assert await known.by_id(id_) is None
         assert len(known._absent) <= 10
-    # One that is made meanwhile elsewhere is found at once, although its workspace was not read since.
+    # A connection just created elsewhere is found, although its workspace was not reloaded since.
     made = await make(database, "one")
     found = await known.by_id(made.id)
     assert found is not None
@@ -268,7 +268,7 @@ async def test_own_definitions_are_used_and_changes_of_them_seen(database, known
     await database.transact(put, changed)
     await known.refresh()
     connection = known.by_number(made.id)
-    # A field that came later has its default.
+    # A field added later has its default.
     assert (connection.per_second, connection.config["mood"]) == (7, "good")
     assert connection.config["auth_token"] == "auth-token"
 
@@ -311,7 +311,7 @@ def test_no_status_is_a_dead_end_and_none_leads_to_itself():
     assert set(SOURCES) == {"enabled", "paused", "disabled"}
     assert all(status not in sources for status, sources in SOURCES.items())
     assert all(any(status in sources for sources in SOURCES.values()) for status in SOURCES)
-    # Only what is enabled can be found to be misconfigured: whoever disabled it meant it.
+    # Only an enabled connection can be found misconfigured: its owner disabled the other one deliberately.
     assert SOURCES["paused"] == ("enabled",)
 
 
@@ -387,7 +387,7 @@ def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secr
     assert set(shipped()["http"].account_fields) >= {"url", "password", "token", "auth_value"}
     for connector in shipped().values():
         fields = [connector.field(name) for name in connector.account_fields]
-        # Without an identity no receipt could be told from another account's.
+        # Without an identity, receipts could not be distinguished from those of another account.
         assert any(field is not None and (field.required or field.secret) for field in fields)
 
 
@@ -395,7 +395,7 @@ def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secr
     ("verdicts", "failure"),
     [
         ([Verdict(outcome=SendOutcome.RETRY, reason="unreachable", detail="refused")], ("unreachable", "refused")),
-        # In an outage the rest of the queue must not become unknown as well.
+        # During an outage the rest of the queue must not become unknown as well.
         ([Verdict(outcome=SendOutcome.UNKNOWN, reason="provider_5xx", detail="503")], ("provider_5xx", "503")),
         (
             [
@@ -404,7 +404,7 @@ def test_the_account_of_a_connector_is_named_or_made_of_what_is_required_or_secr
             ],
             ("busy", None),
         ),
-        # Who answers, or does not answer at all, is there.
+        # A provider that responds with a refusal, or not at all, is not in an outage.
         ([Verdict(outcome=SendOutcome.UNKNOWN, reason="no_answer")], None),
         ([Verdict(outcome=SendOutcome.RETRY), Verdict(outcome=SendOutcome.ACCEPTED)], None),
         ([Verdict(outcome=SendOutcome.REJECTED)], None),

@@ -20,7 +20,7 @@ from waypost.engine.providers.connectors import shipped
 from waypost.engine.providers.setup import CHECKS, check_setup
 from waypost.sink.thread_runner import Running, running
 
-# boto3 and moto use what newer versions of Python and of their own libraries leave behind.
+# boto3 and moto use deprecated features of Python and of their own libraries.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::boto3.exceptions.PythonDeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*"),
@@ -46,7 +46,7 @@ async def outbound() -> AsyncIterator[Outbound]:
 async def check(
     outbound: Outbound, endpoint: str, connector: Connector = PINPOINT, url: str = URL, **config: Any
 ) -> Report:
-    """What a check against this endpoint reports."""
+    """Return the report of a check against this endpoint."""
     given: dict[str, Any] = {
         "region": "us-east-1",
         "project_id": "p1",
@@ -61,17 +61,17 @@ async def check(
 
 
 def last(report: Report) -> tuple[str, int | None, str]:
-    """How a check ended: the result of its last step, the code, and the call."""
+    """Return the result of the last step, the code, and the call."""
     found = report.checks[-1]
     return found.result.value, found.setup_code, found.call
 
 
-# Against moto
+# Against moto.
 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    """A moto server's URL."""
+    """Return the URL of a moto server."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -104,7 +104,7 @@ class ConnectionRecord:
         )
 
     def stream(self, name: str, url: str = URL, interval: int = 60) -> str:
-        """A new stream that sends to a URL, and its ARN."""
+        """Create a stream that sends to a URL; return its ARN."""
         return str(
             self.firehose.create_delivery_stream(
                 DeliveryStreamName=name,
@@ -119,7 +119,7 @@ class ConnectionRecord:
 
 @pytest.fixture
 def account(moto: str) -> ConnectionRecord:
-    """An account with a project that is linked to nothing."""
+    """An account with a project without an event stream."""
     return ConnectionRecord(moto)
 
 
@@ -166,7 +166,7 @@ async def test_2001_a_stream_in_another_region(outbound, moto, account):
 
 @pytest.mark.parametrize("region", ["", "us east 1", "US-EAST-1", "us-east-1.evil.example", "../../x", "nowhere"])
 async def test_2001_no_region_at_all(outbound, region):
-    """Without a call: nobody listens there."""
+    """Without a call: the endpoint is closed."""
     report = await check(outbound, "http://127.0.0.1:1", region=region)
     assert last(report) == ("failed", 2001, "mobiletargeting:GetEventStream")
     assert report.checks[0].name == "region"
@@ -222,12 +222,12 @@ async def test_2006_a_stream_to_somewhere_else(outbound, moto, account):
 
 
 async def test_a_service_that_is_out_of_order_is_no_verdict(outbound, moto):
-    """moto answers every call to End User Messaging with 500."""
+    """moto responds to every call of End User Messaging with 500."""
     report = await check(outbound, moto, MESSAGING)
     assert last(report) == ("unverified", None, "sms-voice:DescribeConfigurationSets")
 
 
-# Against answers of our own
+# Against responses of our own.
 
 
 Answer = tuple[int, str | None, Any]
@@ -239,7 +239,7 @@ THROTTLED: Answer = (429, "TooManyRequestsException", {"Message": "x"})
 
 
 def described(status: str = "ACTIVE", url: str = URL) -> Answer:
-    """A description of the stream."""
+    """Return a description of the stream."""
     return (
         200,
         None,
@@ -255,7 +255,7 @@ def described(status: str = "ACTIVE", url: str = URL) -> Answer:
 
 
 class Aws:
-    """Answers each call by its name; the last answer of a call is given again and again."""
+    """Responds to each call by its name; repeats the last response of a call."""
 
     def __init__(self, **answers: Answer | list[Answer]) -> None:
         self.answers = {name: value if isinstance(value, list) else [value] for name, value in answers.items()}
@@ -278,12 +278,12 @@ class Aws:
 
     @property
     def names(self) -> list[str]:
-        """The calls that came."""
+        """Return the received calls."""
         return [name for name, _ in self.calls]
 
 
 async def ask(outbound: Outbound, aws: Aws, connector: Connector = PINPOINT, **config: Any) -> Report:
-    """What a check reports where AWS answers so."""
+    """Return the report for these responses of AWS."""
     async with listening(aws.serve) as port:
         return await check(outbound, f"http://127.0.0.1:{port}", connector, **config)
 
@@ -413,7 +413,7 @@ async def test_answers_that_make_no_sense_are_no_verdict(outbound, body):
 
 
 def configuration_set(*arns: str, types: list[str] | None = None) -> Answer:
-    """A configuration set with a destination for each stream."""
+    """Return a configuration set with a destination for each stream."""
     destinations = [
         {
             "EventDestinationName": f"d{number}",
@@ -482,12 +482,12 @@ async def test_one_destination_that_comes_here_is_enough(outbound):
     assert report.stream == "other"
 
 
-# Against the sink, with the connectors that come with Waypost
+# Against the sink, with the built-in connectors.
 
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Running]:
-    """A sink whose streams lead to the tracker, and that knows one key and its secret."""
+    """A sink whose streams send to the tracker, and that knows one key and its secret."""
     account = {"tracker_url": URL, "credentials": {"AKIDEXAMPLE": "secret-example", "AKIADENIED1": "secret-example"}}
     with running(settings={"aws": account}) as started:
         yield started
@@ -569,11 +569,11 @@ def test_every_check_that_a_connector_names_is_known():
     assert named <= CHECKS
 
 
-# Others
+# Other providers.
 
 
 async def web(outbound: Outbound, connector: Connector, answer: Answer, **config: Any) -> tuple[Report, list[str]]:
-    """What a check of another provider reports, and the heads of its requests."""
+    """Return the report of a check of another provider, and the heads of its requests."""
     heads: list[str] = []
     status, _, told = answer
     data = told if isinstance(told, bytes) else json.dumps(told).encode()
@@ -629,7 +629,7 @@ async def test_the_key_of_sendgrid(outbound, answer, result, name):
     ],
 )
 async def test_a_key_of_twilio(outbound, answer, result):
-    """Keys may not look at the account."""
+    """API keys cannot read the account."""
     report, heads = await web(
         outbound, TWILIO, answer, account_sid="AC1", auth_token="token", api_key="SK1", api_secret="hunter2"
     )
@@ -673,7 +673,7 @@ async def test_a_sink_that_was_told_nothing_leads_where_the_check_wants_it(outbo
     with running() as untold:
         report = await check(outbound, untold.url, shipped()["aws-pinpoint"])
         assert report.result is Result.OK
-        # Once it is told, it says so.
+        # Once the sink has a tracker URL, it returns that.
         put = Request(f"{untold.url}/aws", b'{"tracker_url": "https://other.example/t"}', [], 5000, method="PUT")
         assert (await outbound.fetch(put))[0].status == 200
         report = await check(outbound, untold.url, shipped()["aws-pinpoint"])

@@ -1,4 +1,4 @@
-"""The journal wakes the recorder for everything that is reported, whatever went before."""
+"""The journal wakes the recorder for every reported item, whatever happened before."""
 
 import asyncio
 
@@ -12,12 +12,12 @@ from waypost.errors import Unavailable
 async def test_a_report_after_a_timer_that_rang_for_nothing_is_taken():
     journal = Journal(100)
     journal.report("first")
-    # Taken with a group, before the loop has begun the timer of the report.
+    # Taken together with a group, before the loop has started the timer of the report.
     waiting = journal.append(["entry"])
     batch = await journal.next_batch()
     assert (len(batch.groups), batch.reported) == (1, ["first"])
     next_one = asyncio.create_task(journal.next_batch())
-    # The timer begins now, and rings with nothing there.
+    # The timer starts now, and expires without an item.
     await asyncio.wait_for(_rung(journal), 5)
     journal.report("second")
     assert (await asyncio.wait_for(next_one, 5)).reported == ["second"]
@@ -25,10 +25,10 @@ async def test_a_report_after_a_timer_that_rang_for_nothing_is_taken():
 
 
 async def _rung(journal: Journal) -> None:
-    """Return when the timer of reports was set and has rung."""
+    """Return when the timer of reports was started and has expired."""
     timer: asyncio.TimerHandle = await eventually(lambda: journal._ripening)
     await eventually(lambda: timer.when() < asyncio.get_running_loop().time())
-    # It rings in this turn of the loop or in the next one.
+    # It expires in this turn of the loop or in the next one.
     for _ in range(3):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""The sender of receipts, checked byte by byte by a receiver that knows the protocol."""
+"""The simulated Firehose, checked byte by byte by a receiver that implements the protocol."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ from waypost.sink.aws.pinpoint import EVENTS, parts
 from waypost.sink.scenarios import SCENARIOS, SPECIAL, Dice, moments, read_settings
 from waypost.sink.thread_runner import Running, running
 
-# botocore's own warnings are not about us.
+# botocore's own deprecation warnings do not concern these tests.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:boto3"),
@@ -36,7 +36,7 @@ STREAM_ARN = "arn:aws:firehose:us-east-1:111122223333:deliverystream/receipts"
 
 
 class Got:
-    """One request that came."""
+    """One received request."""
 
     def __init__(self, first: str, headers: dict[str, str], wire: bytes) -> None:
         self.first = first
@@ -51,7 +51,7 @@ class Got:
 
 
 def right(got: Got, **changes: Any) -> bytes:
-    """The answer that Firehose wants, or one that is wrong in some way."""
+    """Return the response that Firehose requires, or one with a defect."""
     told = {"requestId": got.request_id, "timestamp": 1_790_000_006_000, **changes.pop("told", {})}
     body: bytes = changes.pop("body", json.dumps(told).encode())
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **changes.pop("headers", {})}
@@ -61,7 +61,7 @@ def right(got: Got, **changes: Any) -> bytes:
 
 
 class Receiver:
-    """An endpoint of Firehose's protocol, which answers as it is told."""
+    """A receiver of Firehose's protocol with configurable responses."""
 
     def __init__(self) -> None:
         self.got: list[Got] = []
@@ -109,7 +109,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def shared():
-    # As the command runs it.
+    # With the event loop of the command.
     with running(loop_factory=uvloop.new_event_loop) as sink:
         yield sink
 
@@ -121,7 +121,7 @@ async def sink(shared, receiver):
     await tell(shared, "PUT", "/aws", {"tracker_url": receiver.url, "access_key": ACCESS_KEY})
     await tell(shared, "PUT", "/firehose", {"seconds": 0.01, "retry_base": 0.001})
     yield shared
-    # What is still tried must not reach the next test's receiver.
+    # Pending retries must not reach the receiver of the next test.
     await tell(shared, "DELETE", "/aws")
 
 
@@ -146,7 +146,7 @@ async def tell(sink: Running, method: str, path: str, given: Any = None) -> Any:
 
 
 async def settled(sink: Running, requests: int = 1) -> dict[str, Any]:
-    """The state of the sender, once so many requests or more have come to their end."""
+    """Return the state of the sender once this many requests or more are finished."""
 
     async def check() -> dict[str, Any] | None:
         told: dict[str, Any] = await tell(sink, "GET", "/firehose")
@@ -158,7 +158,7 @@ async def settled(sink: Running, requests: int = 1) -> dict[str, Any]:
 
 
 async def send(sink: Running, *addresses: str, project: str = "p1", **more: Any) -> dict[str, Any]:
-    """Send a message to each address at once; gives the results."""
+    """Send a message to all addresses in one call; return the results."""
 
     def call() -> dict[str, Any]:
         answer = client(sink, "pinpoint").send_messages(
@@ -204,7 +204,7 @@ def client(sink: Running, service: str) -> Any:
 
 @functools.cache
 def made_client(url: str, service: str) -> Any:
-    """A client; making one takes botocore a tenth of a second."""
+    """Return a client; creating one takes botocore a tenth of a second."""
     return boto3.session.Session().client(
         service,
         region_name="us-east-1",
@@ -530,11 +530,11 @@ async def test_events_can_come_through_eventbridge_or_sns(sink, receiver):
     assert inner["attributes"]["message_id"] == results["+12025550101"]["MessageId"]
 
 
-# Fates by chance.
+# Scenarios by rates.
 
 
 async def outcomes(sink: Running, receiver: Receiver, count: int = 100, **scenario: Any) -> dict[str, list[str]]:
-    """What was told of each of so many messages, in order, with these settings."""
+    """Return the receipts of each of this many messages, in order, with these settings."""
     receiver.got.clear()
     await tell(sink, "DELETE", "/firehose")
     await tell(sink, "PUT", "/firehose", {"seconds": 0.02})

@@ -1,4 +1,4 @@
-"""AWS as unmodified boto3 clients see it: every call, every error, every set-up that can be wrong."""
+"""AWS as unmodified boto3 clients see it: every call, every error, every incorrect set-up."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ from waypost.sink.aws.account import CONFIGURATION_SETS, PROJECTS
 from waypost.sink.scenarios import SPECIAL
 from waypost.sink.thread_runner import Running, running
 
-# botocore's own warnings are not about us.
+# botocore's own deprecation warnings do not concern these tests.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:boto3"),
@@ -27,7 +27,7 @@ pytestmark = [
 
 KEY, SECRET = "AKIAEXAMPLE", "made/up+secret"
 TRACKER = "https://tracker.example/tracking/amazon-pinpoint-events"
-#: At once: nothing here takes time but what is told to.
+#: Without waits: nothing here takes time unless configured.
 QUICK = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=5)
 
 
@@ -72,7 +72,7 @@ def client(
 
 @functools.cache
 def made_client(url: str, service: str, region: str, key: str, secret: str, config: Config) -> Any:
-    """A client; making one takes botocore a tenth of a second."""
+    """Return a client; creating one takes botocore a tenth of a second."""
     return boto3.session.Session().client(
         service,
         region_name=region,
@@ -102,7 +102,7 @@ def code_of(response: dict[str, Any]) -> tuple[str, int]:
 
 
 def number(word: str, place: str = "+1202") -> str:
-    """The phone number whose fate has this name."""
+    """Return the phone number with this fixed scenario."""
     return f"{place}55500{next(digits for digits, scenario in SPECIAL.items() if scenario == word)}"
 
 
@@ -296,7 +296,7 @@ def test_an_answer_can_be_lost_after_the_messages_were_taken(sink):
     assert tell(sink, "GET", "/sent/count")["messages"] == 4
 
 
-# Who may do what.
+# Permissions.
 
 
 @pytest.mark.parametrize("service", ["pinpoint", "firehose", "pinpoint-sms-voice-v2"])
@@ -351,7 +351,7 @@ def test_single_actions_can_be_denied(sink):
     assert pinpoint.get_event_stream(ApplicationId="p1")["EventStream"]["ApplicationId"] == "p1"
 
 
-# What a set-up check asks.
+# The calls of a set-up check.
 
 
 def test_a_project_is_linked_unless_it_is_said_to_be_otherwise(sink):
@@ -370,7 +370,7 @@ def test_a_project_is_linked_unless_it_is_said_to_be_otherwise(sink):
 
 
 def verdict(sink: Running, project: str) -> int:
-    """The set-up code of a project, found out as the documentation of Pinpoint's receipts tells to."""
+    """Return the set-up code of a project, found as the documentation of Pinpoint's receipts describes."""
     pinpoint, firehose = client(sink, "pinpoint"), client(sink, "firehose")
     try:
         arn = pinpoint.get_event_stream(ApplicationId=project)["EventStream"]["DestinationStreamArn"]
@@ -610,7 +610,7 @@ def test_opted_out_numbers_get_nothing_from_either_service(sink):
     assert code_of(response)[0] == "ResourceNotFoundException"
 
 
-# Fates by chance.
+# Scenarios by rates.
 
 
 def answers(sink: Running, **scenario: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""The plain gateway: keys, tokens, forms and JSON, idempotency, and signed callbacks."""
+"""The generic gateway: keys, tokens, forms and JSON, idempotency, and signed callbacks."""
 
 import base64
 import hashlib

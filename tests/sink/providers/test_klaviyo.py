@@ -1,4 +1,4 @@
-"""Klaviyo's Create Event: its rules, its errors, and which events it keeps."""
+"""Klaviyo's Create Event: its rules, its errors, and its deduplication."""
 
 import json
 from collections.abc import Mapping

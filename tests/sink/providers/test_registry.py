@@ -1,4 +1,4 @@
-"""What is true of every provider that is played, and that the manual tells all of it."""
+"""What applies to every simulated provider, and that the manual describes all of it."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ each_module = pytest.mark.parametrize("name", MODULES)
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The rows of the table with this heading, cell by cell."""
+    """Return the rows of the table with this heading, cell by cell."""
     table = PAGE.partition(f"\n| {heading} |")[2].partition("\n\n")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
 

@@ -37,7 +37,7 @@ def sink(shared):
 
 
 def listen(sink: Running, ear: Ear, **more: Any) -> dict[str, Any]:
-    """Let events be posted to the ear, as soon as they happen."""
+    """Send events to the receiver without waiting for a batch."""
     told: dict[str, Any] = tell(
         sink, "PUT", "/sendgrid/settings", {"event_url": f"{ear.url}/events", "batch_wait": 0, **more}
     )

@@ -34,7 +34,7 @@ def sink(shared):
 
 
 class Redirected(TwilioHttpClient):  # type: ignore[misc]
-    """The vendor's HTTP client, with the one host it knows replaced."""
+    """The vendor's HTTP client with another host."""
 
     def __init__(self, base: str) -> None:
         super().__init__(timeout=10)
@@ -65,7 +65,7 @@ def form(**changes: Any) -> dict[str, Any]:
 
 
 def fields(heard: Heard, ear: Ear) -> dict[str, str]:
-    """The fields of a callback, once the vendor's validator has found its signature right, and only so."""
+    """Return the fields of a callback after the vendor's validator has verified its signature."""
     told = dict(parse_qsl(heard.body.decode(), keep_blank_values=True))
     validator, signature = RequestValidator(TOKEN), heard.headers["x-twilio-signature"]
     assert validator.validate(ear.url + heard.path, told, signature)

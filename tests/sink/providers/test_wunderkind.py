@@ -131,7 +131,7 @@ def test_a_limit_can_be_set(sink):
 def test_statuses_reach_klaviyo_as_three_events_of_one_metric(sink):
     tell(sink, "PUT", "/wunderkind/settings", {"klaviyo_url": f"{sink.url}/klaviyo"})
     message_id = post(sink, text())[2]["messageId"]
-    # Each look gives the sink a turn, and it needs very few of them.
+    # Each check gives the sink a turn, and it needs very few.
     events = next(found for _ in range(5_000) if len(found := sent(sink, "klaviyo")) == 3)
     names = [f"{message_id}:{status}" for status in ("PENDING_TO_SEND", "SENDING", "DELIVERED")]
     assert [event["mid"] for event in events] == names

@@ -1,4 +1,4 @@
-"""Whatever Firehose delivers becomes receipts, or is kept as what nobody can read."""
+"""Every record that Firehose delivers becomes receipts, or is quarantined."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ NAME = public("msg", MID)
 
 
 def pinpoint(type_: str = "_SMS.SUCCESS", status: str | None = "DELIVERED", **changes: Any) -> dict[str, Any]:
-    """An event of Pinpoint; `changes` go into its attributes, None takes one away."""
+    """Return an event of Pinpoint with changed attributes; None removes one."""
     attributes: dict[str, Any] = {
         "sender_request_id": "3b0c1c1a-0000-4000-8000-000000000001",
         "origination_phone_number": "+18335550100",
@@ -55,7 +55,7 @@ def pinpoint(type_: str = "_SMS.SUCCESS", status: str | None = "DELIVERED", **ch
 
 
 def eum(type_: str = "TEXT_DELIVERED", **changes: Any) -> dict[str, Any]:
-    """An event of End User Messaging."""
+    """Return an event of End User Messaging."""
     event: dict[str, Any] = {
         "eventType": type_,
         "eventVersion": "1.0",

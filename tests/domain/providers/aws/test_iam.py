@@ -1,4 +1,4 @@
-"""IAM policies that are filled in, and the steps at AWS."""
+"""IAM policies with the values of a connection, and the set-up steps at AWS."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ URL = "https://st.waypost.example/tracking/amazon-pinpoint-events"
 
 
 def allowed(policy: dict[str, Any]) -> dict[str, str]:
-    """Resource by action."""
+    """Return the resource by action."""
     assert policy["Version"] == "2012-10-17"
     found: dict[str, str] = {}
     for statement in policy["Statement"]:
@@ -76,7 +76,7 @@ def test_only_what_is_not_known_is_left_open(name):
         assert "hunter2" not in policy
         assert "AKIDEXAMPLE" not in policy
         sids = [statement["Sid"] for statement in json.loads(policy)["Statement"]]
-        # IAM takes letters and digits only, each Sid once.
+        # IAM allows only letters and digits in a Sid, and each Sid once.
         assert len(set(sids)) == len(sids)
         assert all(sid.isalnum() for sid in sids)
 
