@@ -46,9 +46,19 @@ OLD_CLASSES = {
     "sink": "Taken",
 }
 OLD_FUNCTIONS = (
-    "asked bury_dead careful clear_out look recall reseal resolve_people rests_until seal settle_forgotten "
-    "settle_stranded spare strand take_in tend tidy told try_out"
+    "absent asked bury_dead careful changed_meanwhile clear_out leave_behind look patiently prove recall reseal "
+    "resolve_people rests_until seal settle_forgotten settle_stranded spare strand surprise take_in tend tidy told "
+    "try_out"
 )
+#: The same for the names of variables, arguments and attributes.
+OLD_NAMES = {
+    "domain": "asked fate heard mended shelf standing told tried wanted wish world",
+    "storage": "asked chore fate heard mended shelf standing told tried wanted wish world",
+    "engine": "chore chores desk effects fate fates mended relay relays shelf trial trials wish world",
+    "api": "account asked chore fate heard mended shelf standing told trial tried wanted wish world",
+    "sink": "asked beside fate fates heard mended played shelf told wanted wish world",
+    "cli": "asked chore fate fates heard mended shelf standing told tried wanted wish world",
+}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core", "constants", "types"}
 BANNED_PARTS = re.compile("manager|helper|util", re.IGNORECASE)
 LONGEST = 500
@@ -130,6 +140,19 @@ def ours(name: str) -> set[str]:
     return {n if n in FILES else n.rpartition(".")[0] for n in names} & FILES.keys() - {name}
 
 
+def names_in(tree: ast.AST) -> set[str]:
+    """Return the names of variables, arguments and attributes, without underscores in front."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+    return {name.lstrip("_") for name in found}
+
+
 def mentioned(name: str) -> list[str]:
     """Return every dotted name that a module imports or mentions."""
     tree = parse(FILES[name])
@@ -186,6 +209,7 @@ def test_a_class_name_occurs_once(space):
 def test_replaced_words_do_not_come_back(name):
     modules = set(OLD_MODULES.get(layer(name), "").split())
     classes = set(OLD_CLASSES.get(layer(name), "").split())
+    names = set(OLD_NAMES.get(layer(name), "").split())
     found = [name] if modules & set(name.split(".")[1:]) else []
     for node in ast.walk(parse(FILES[name])):
         if is_class(node):
@@ -195,6 +219,7 @@ def test_replaced_words_do_not_come_back(name):
         else:
             continue
         found += [f"{name}.{node.name}"] if old else []
+    found += [f"{name}: {used}" for used in sorted(names_in(parse(FILES[name])) & names)]
     assert not found
 
 
