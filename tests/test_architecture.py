@@ -56,7 +56,7 @@ OLD_NAMES = {
     "storage": "asked chore fate heard mended shelf standing told tried wanted wish world",
     "engine": "chore chores desk effects fate fates mended relay relays shelf trial trials wish world",
     "api": "account asked chore fate heard mended shelf standing told trial tried wanted wish world",
-    "sink": "asked beside fate fates heard mended played shelf told wanted wish world",
+    "sink": "asked beside fate fates heard mended played shelf taken told wanted wish world",
     "cli": "asked chore fate fates heard mended shelf standing told tried wanted wish world",
 }
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core", "constants", "types"}

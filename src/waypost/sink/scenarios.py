@@ -27,7 +27,7 @@ REMEMBERED = 100_000
 class Reply(StrEnum):
     """The response for a message; each provider has its own format for it."""
 
-    TAKEN = "taken"  #: Accepted.
+    ACCEPTED = "accepted"  #: The provider accepts the message.
     INVALID = "invalid"  #: The address is not valid; nothing is sent.
     REJECTED = "rejected"  #: Rejected permanently for another reason.
     OPTED_OUT = "opted_out"  #: The person has opted out.
@@ -51,21 +51,21 @@ class Scenario(msgspec.Struct, frozen=True):
     delay: float = 0.0
 
 
-def _taken(*steps: str) -> tuple[Reply, tuple[str, ...]]:
-    return Reply.TAKEN, steps
+def _accepted(*steps: str) -> tuple[Reply, tuple[str, ...]]:
+    return Reply.ACCEPTED, steps
 
 
 #: Every scenario by name: the response, and the receipts after it.
 SCENARIOS: dict[str, tuple[Reply, tuple[str, ...]]] = {
-    "delivered": _taken("queued", "delivered"),
-    "invalid": _taken("queued", "invalid"),
-    "unreachable": _taken("queued", "unreachable"),
-    "carrier_blocked": _taken("queued", "carrier_blocked"),
+    "delivered": _accepted("queued", "delivered"),
+    "invalid": _accepted("queued", "invalid"),
+    "unreachable": _accepted("queued", "unreachable"),
+    "carrier_blocked": _accepted("queued", "carrier_blocked"),
     "opted_out": (Reply.OPTED_OUT, ()),
     "throttled": (Reply.THROTTLED, ()),
     "temporary": (Reply.TEMPORARY, ()),
     "unknown_failure": (Reply.UNKNOWN, ()),
-    "spam": _taken("queued", "spam"),
+    "spam": _accepted("queued", "spam"),
     "duplicate": (Reply.DUPLICATE, ()),
     "malformed": (Reply.INVALID, ()),
     "rejected": (Reply.REJECTED, ()),
@@ -75,30 +75,30 @@ SCENARIOS: dict[str, tuple[Reply, tuple[str, ...]]] = {
     "error_once": (Reply.ERROR, ()),
     "lost_answer": (Reply.LOST, ("queued", "delivered")),
     "no_answer": (Reply.HANG, ("queued", "delivered")),
-    "carrier_unreachable": _taken("queued", "carrier_unreachable"),
-    "blocked": _taken("queued", "blocked"),
-    "invalid_message": _taken("queued", "invalid_message"),
-    "expired": _taken("queued", "expired"),
-    "max_price": _taken("queued", "max_price"),
-    "opted_out_later": _taken("queued", "opted_out"),
-    "unknown": _taken("queued", "unknown"),
-    "novel": _taken("queued", "novel"),
-    "sent": _taken("queued", "sent"),
-    "stopped": _taken("queued", "delivered", "stop"),
-    "silent": _taken(),
-    "queued": _taken("queued"),
-    "repeated": _taken("queued", "delivered", "queued", "delivered"),
-    "reordered": _taken("delivered", "sent", "queued"),
-    "delivered_then_failed": _taken("queued", "delivered", "unreachable"),
-    "failed_then_delivered": _taken("queued", "unreachable", "delivered"),
-    "bounced": _taken("queued", "bounced"),
-    "dropped": _taken("dropped"),
-    "deferred": _taken("queued", "deferred", "delivered"),
-    "opened": _taken("queued", "delivered", "opened"),
-    "machine_opened": _taken("queued", "delivered", "machine_opened"),
-    "clicked": _taken("queued", "delivered", "opened", "clicked"),
-    "complained": _taken("queued", "delivered", "complained"),
-    "unsubscribed": _taken("queued", "delivered", "unsubscribed"),
+    "carrier_unreachable": _accepted("queued", "carrier_unreachable"),
+    "blocked": _accepted("queued", "blocked"),
+    "invalid_message": _accepted("queued", "invalid_message"),
+    "expired": _accepted("queued", "expired"),
+    "max_price": _accepted("queued", "max_price"),
+    "opted_out_later": _accepted("queued", "opted_out"),
+    "unknown": _accepted("queued", "unknown"),
+    "novel": _accepted("queued", "novel"),
+    "sent": _accepted("queued", "sent"),
+    "stopped": _accepted("queued", "delivered", "stop"),
+    "silent": _accepted(),
+    "queued": _accepted("queued"),
+    "repeated": _accepted("queued", "delivered", "queued", "delivered"),
+    "reordered": _accepted("delivered", "sent", "queued"),
+    "delivered_then_failed": _accepted("queued", "delivered", "unreachable"),
+    "failed_then_delivered": _accepted("queued", "unreachable", "delivered"),
+    "bounced": _accepted("queued", "bounced"),
+    "dropped": _accepted("dropped"),
+    "deferred": _accepted("queued", "deferred", "delivered"),
+    "opened": _accepted("queued", "delivered", "opened"),
+    "machine_opened": _accepted("queued", "delivered", "machine_opened"),
+    "clicked": _accepted("queued", "delivered", "opened", "clicked"),
+    "complained": _accepted("queued", "delivered", "complained"),
+    "unsubscribed": _accepted("queued", "delivered", "unsubscribed"),
 }
 #: Scenarios by the two digits after MARK at the end of a phone number.
 SPECIAL: dict[str, str] = {

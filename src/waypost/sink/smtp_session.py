@@ -88,7 +88,7 @@ class SmtpSession:
         #: The name of the scenario by recipient.
         self.recipients: dict[str, str] = {}
         #: The result of the whole email, if the scenario of a recipient fails it.
-        self.result = Reply.TAKEN
+        self.result = Reply.ACCEPTED
 
     # The commands.
 
@@ -141,7 +141,7 @@ class SmtpSession:
             return b"452 4.5.3 Too many recipients\r\n"
         recipient = address.decode("utf-8", "replace")
         scenario = self._scenario(recipient)
-        if scenario.reply is not Reply.TAKEN or scenario.word in REFUSALS:
+        if scenario.reply is not Reply.ACCEPTED or scenario.word in REFUSALS:
             if scenario.word in REFUSALS:
                 return REFUSALS[scenario.word]
             self.result = scenario.reply

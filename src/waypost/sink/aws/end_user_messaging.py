@@ -97,7 +97,7 @@ class EndUserMessaging:
         self._refuse(scenario, address)
         message_id = str(uuid.uuid4())
         if message.dry_run:
-            return {"MessageId": message_id}, call.delay, Reply.TAKEN
+            return {"MessageId": message_id}, call.delay, Reply.ACCEPTED
         text = message.message_body or ""
         self._sent_log.add(NAME, address, text, message.context.get("mid", ""), message_id, scenario.word)
         if "stop" in scenario.steps:

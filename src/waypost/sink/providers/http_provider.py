@@ -18,7 +18,7 @@ from waypost.sink.scenarios import Call, Reply, Scenario
 T = TypeVar("T")
 
 #: Replies with which the provider has accepted the message, even if the client gets no response.
-ACCEPTED = frozenset({Reply.TAKEN, Reply.LOST, Reply.HANG})
+ACCEPTING = frozenset({Reply.ACCEPTED, Reply.LOST, Reply.HANG})
 #: The credential that every provider refuses, whatever its settings.
 NEVER = "wrong"
 
@@ -29,7 +29,7 @@ Url = Annotated[str, Meta(max_length=4_000)]
 
 
 def finish(
-    status: int, headers: list[tuple[str, str]], body: bytes, call: Call, scenario: Reply = Reply.TAKEN
+    status: int, headers: list[tuple[str, str]], body: bytes, call: Call, scenario: Reply = Reply.ACCEPTED
 ) -> Response:
     """Return the response of a call with its delay; if the scenario loses the response, nothing is sent."""
     ending = Ending.KEEP
@@ -41,11 +41,11 @@ def finish(
 
 
 def worst(scenarios: Sequence[Scenario]) -> Reply:
-    """Return the reply for a call with several addresses: the first that is not TAKEN."""
+    """Return the reply for a call with several addresses: the first that is not ACCEPTED."""
     for scenario in scenarios:
-        if scenario.reply is not Reply.TAKEN:
+        if scenario.reply is not Reply.ACCEPTED:
             return scenario.reply
-    return Reply.TAKEN
+    return Reply.ACCEPTED
 
 
 def basic(headers: Mapping[str, str]) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from waypost.sink.context import Context, body, headers, read_settings
 from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
 from waypost.sink.providers.http_provider import (
-    ACCEPTED,
+    ACCEPTING,
     NEVER,
     Secret,
     Tries,
@@ -200,7 +200,7 @@ class SendGrid:
         ]
         scenarios = [self._scenario(box.email) for _, _, box in copies]
         reply = worst(scenarios)
-        if reply not in ACCEPTED and reply not in (Reply.OPTED_OUT, Reply.DUPLICATE):
+        if reply not in ACCEPTING and reply not in (Reply.OPTED_OUT, Reply.DUPLICATE):
             return self._refuse(call, reply, copies[[scenario.reply for scenario in scenarios].index(reply)][0])
         message_id = secrets.token_urlsafe(16)
         sent_at = clock.now_us() // clock.SECOND
