@@ -315,5 +315,5 @@ async def test_numbers_run_out():
         async def rows(self, query: str) -> list[tuple[int, str, int]]:
             return [(number, "", 0) for number in range(1, 4096)]
 
-    with pytest.raises(Unavailable, match="processes share this database already"):
+    with pytest.raises(Unavailable, match="Too many processes share this database"):
         await nodes._join(Full(), "token", True, False, None)  # type: ignore[arg-type]

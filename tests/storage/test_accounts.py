@@ -9,7 +9,7 @@ from waypost.storage.database import Database
 
 
 async def test_a_key_belongs_to_a_workspace_that_exists(database: Database):
-    with pytest.raises(NotFound, match="no workspace ws_0000000000000001") as caught:
+    with pytest.raises(NotFound, match="workspace ws_0000000000000001 does not exist") as caught:
         await database.transact(create_key, Ids(0), 1, "lost", ["ingest"], 5)
     assert caught.value.code == "no_such_workspace"
     assert await database.read(list_keys, 1, 1 << 62, 10) == []

@@ -303,7 +303,7 @@ async def test_a_connection_whose_definition_cannot_be_read_is_paused_and_said(w
         return await tx.rows("notices.list", workspace_id=1, before=1 << 62, n=10)
 
     (notice,) = await workspaces.read(notices)
-    assert any("cannot be read" in str(value) for value in notice)
+    assert any("is missing or not valid" in str(value) for value in notice)
     await workspaces.transact(delete_definition, ids, OLD, 1, "twilio", 4000)
     await known.refresh()
     found = await find(workspaces, made)
