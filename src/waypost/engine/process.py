@@ -96,7 +96,16 @@ class Engine:
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._rematching = Rematching()
         self.recorder.wake_deferred = lambda: self.deferred_due.wake_at(now_us())
-        self.sender = Sender(database, self.connections, self.client, self.journal, self.recorder, self.ids, retry_s)
+        self.sender = Sender(
+            database,
+            self.connections,
+            self.client,
+            self.journal,
+            self.recorder,
+            self.ids,
+            retry_s,
+            safe=lambda: self.node.safe,
+        )
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
@@ -142,6 +151,8 @@ class Engine:
         if self.ids.node != number:
             # Other nodes hold now what this process held under its old number.
             self.dispatcher.forget()
+            self.sender.forget()
+        self.sender.resume()
         self.dispatcher.share = self.sender.share = await self.node.count_live()
         if await self.node.evict_expired():
             self.webhooks_due.wake_at(now_us())

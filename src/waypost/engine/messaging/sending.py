@@ -81,7 +81,10 @@ class Sender:
         recorder: Recorder,
         ids: Ids,
         retry_s: float,
+        safe: Callable[[], bool] = lambda: True,
     ) -> None:
+        #: Whether this process certainly holds what it claimed. While it does not, nothing of that is sent.
+        self._safe = safe
         self._database = database
         self._connections = connections
         self._wire = wire
@@ -165,6 +168,20 @@ class Sender:
             task = asyncio.create_task(self._refresh(notes.paused))
             self._others.add(task)
             task.add_done_callback(self._others.discard)
+
+    def resume(self) -> None:
+        """After a heartbeat: send what waited because this process was not sure to hold it any more."""
+        for connection_id, lane in list(self._lanes.items()):
+            if lane.waiting:
+                self._pump(connection_id, lane)
+            lane.freed.set()
+
+    def forget(self) -> None:
+        """Drop what is claimed and not sent: this process was evicted, and another one has settled it."""
+        for lane in self._lanes.values():
+            self._held.difference_update(message.id for part in lane.waiting for message in part)
+            lane.waiting.clear()
+            lane.claimed = 0
 
     def _wake_at(self, connection_id: int, due_at: int) -> None:
         """Wake the lane of a connection at a time; the poll finds what is due after the next poll."""
@@ -262,7 +279,7 @@ class Sender:
                     # One message shows whether it has recovered.
                     slots, size, ahead = 1, 1, 0
                 free = max(slots - len(lane.calls), 0) * size
-                room = free + ahead - lane.claimed
+                room = free + ahead - lane.claimed if self._safe() else 0
                 # A claim is worth its transaction if it takes half of what may be claimed in all.
                 worth = (min(slots * size + ahead, MOST) + 1) // 2
                 if room <= 0 or room < worth:
@@ -315,7 +332,7 @@ class Sender:
                 self._others.add(task)
                 task.add_done_callback(self._others.discard)
             return
-        calls = self._wire.calls(connection)
+        calls = self._wire.calls(connection) if self._safe() else 0
         while lane.waiting and len(lane.calls) < calls:
             call = asyncio.create_task(self._send_parts(connection, lane, self._next_part(lane)))
             lane.calls.add(call)
@@ -373,6 +390,7 @@ class Sender:
             if (
                 not lane.waiting
                 or self._draining
+                or not self._safe()
                 or self._usable(connection.id) is not connection
                 or self._connections.failing(connection.id)
                 or len(lane.calls) > self._wire.calls(connection)

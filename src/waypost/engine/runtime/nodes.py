@@ -1,7 +1,9 @@
 """The processes that share a database. Each has a number; one without a heartbeat for a while is evicted."""
 
+import math
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -15,6 +17,8 @@ log = structlog.get_logger()
 BEAT_S = 2.0
 #: A node without a heartbeat for this long, by the database's clock, is dead: other nodes release what it held.
 DEAD_AFTER = 10 * SECOND
+#: Seconds after a heartbeat in which a node may rely on not being evicted.
+SAFE_S = DEAD_AFTER / SECOND - BEAT_S
 #: Node 0 is the command line, which creates few rows and holds nothing.
 COMMAND_LINE = 0
 
@@ -31,19 +35,34 @@ class Node:
         self._ids = ids
         self._sends = sends
         self._token = secrets.token_hex(16)
+        #: Until when no other node can have evicted this one, by the monotonic clock.
+        self._safe_until = math.inf
+
+    @property
+    def safe(self) -> bool:
+        """Whether this process certainly holds what it claimed: no other node can have evicted it yet.
+
+        A process that stood still, or that the database did not hear of for a while, must not send what it claimed
+        before until its next heartbeat.
+        """
+        return time.monotonic() < self._safe_until
 
     async def join(self) -> None:
         """Register under a free number. On SQLite, the only process, release everything that earlier ones held."""
         alone = self._database.dialect == "sqlite"
+        began = time.monotonic()
         if alone:
             # Ids keep increasing even if the clock was set back since the last event.
             self._ids.start_after(await self._database.read(_newest))
         self._ids.node = await self._database.transact(_join, self._token, self._sends, alone, self._orphan)
+        self._safe_until = math.inf if alone else began + SAFE_S
 
     async def beat(self) -> None:
         """Send a heartbeat; register under a new number if another node has evicted this one."""
-        old = self._ids.node
+        old, began = self._ids.node, time.monotonic()
         if await self._database.transact(_beat, old, self._token):
+            if self._database.dialect != "sqlite":
+                self._safe_until = began + SAFE_S
             return
         await self.join()
         # Release what this process recorded under the old number after the eviction: no other node looks for it.
