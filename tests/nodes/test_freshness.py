@@ -121,10 +121,10 @@ def _is_empty(node: World) -> bool:
         dispatcher.holdings,
         dispatcher.held,
         dispatcher.held_bytes,
-        dispatcher._held_unproven,
-        dispatcher._bytes_unproven,
+        dispatcher._room._held_unproven,
+        dispatcher._room._unproven_bytes,
         dispatcher.in_flight,
-        sum(dispatcher._under_way),
+        sum(dispatcher._slots.under_way),
     )
     messages = (sender._lanes, sender._alarms, sender._again, sender._broken, sender._held, sender._calls)
     return not any(webhooks) and not any(messages) and not node.engine.connections._health

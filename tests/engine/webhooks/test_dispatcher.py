@@ -14,9 +14,9 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint, Secret
 from waypost.engine.net.outbound import Outbound
-from waypost.engine.webhooks import dispatcher as module
 from waypost.engine.webhooks import lane as lane_module
-from waypost.engine.webhooks.dispatcher import PRESSURE, TOTAL_ROOM, Dispatcher, Room
+from waypost.engine.webhooks import room as room_module
+from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.lane import (
     LANE_ROOM,
     NEW_ROOM,
@@ -27,6 +27,7 @@ from waypost.engine.webhooks.lane import (
     Health,
     Task,
 )
+from waypost.engine.webhooks.room import PRESSURE, TOTAL_ROOM
 
 
 class Lanes:
@@ -345,13 +346,13 @@ async def test_room_is_bounded_per_lane_and_together(lanes: Lanes, outside: Outs
     dispatcher.note_spilled(1)
     assert dispatcher.room(1)[0] == dispatcher.claim_room(1) == 0
     dispatcher.clear_spilled(1, dispatcher.spill_mark())
-    monkeypatch.setattr(module, "TOTAL_BYTES", 600_000)
-    assert not Room(dispatcher).take(1, 1)
-    assert not Room(dispatcher).take(2, 1)
+    monkeypatch.setattr(room_module, "TOTAL_BYTES", 600_000)
+    assert not dispatcher.batch_room().take(1, 1)
+    assert not dispatcher.batch_room().take(2, 1)
     assert dispatcher.claim_room(2) == 0
     dispatcher.forget()
     await eventually(lambda: len(lanes.released) == 600)
-    assert (dispatcher.held_bytes, dispatcher._bytes_unproven, dispatcher._held_unproven) == (0, 0, 0)
+    assert (dispatcher.held_bytes, dispatcher._room._unproven_bytes, dispatcher._room._held_unproven) == (0, 0, 0)
 
 
 async def test_spilling_is_noted_before_there_is_a_lane(lanes: Lanes):
@@ -363,16 +364,16 @@ async def test_spilling_is_noted_before_there_is_a_lane(lanes: Lanes):
 
 
 async def test_a_batch_counts_what_it_takes(lanes: Lanes, monkeypatch):
-    room = Room(lanes.dispatcher)
+    room = lanes.dispatcher.batch_room()
     assert [room.take(1, 10) for _ in range(NEW_ROOM + 2)] == [True] * NEW_ROOM + [False] * 2
     # Endpoints that have not answered leave room for those that do.
-    monkeypatch.setattr(module, "TOTAL_ROOM", 1000)
-    room = Room(lanes.dispatcher)
+    monkeypatch.setattr(room_module, "TOTAL_ROOM", 1000)
+    room = lanes.dispatcher.batch_room()
     assert sum(room.take(id_, 10) for id_ in range(100) for _ in range(100)) == 750
 
 
 async def test_a_lane_that_keeps_silent_gives_back_when_room_is_short(lanes: Lanes, outside: Outside, monkeypatch):
-    monkeypatch.setattr(module, "TOTAL_ROOM", 400)
+    monkeypatch.setattr(room_module, "TOTAL_ROOM", 400)
     hanging = endpoint(outside.hook("silent", hang=True), concurrency=2, timeout_ms=30_000)
     lanes.offer(hanging, 151)
     await eventually(lambda: len(lanes.released) == 150 - SICK_ROOM)
@@ -414,13 +415,13 @@ async def test_any_number_of_endpoints_that_hang_stops_nobody(lanes: Lanes, outs
     new = endpoint(outside.hook(f"new-{dead}"), 2)
     lanes.offer(new, 200)
     await lanes.ended(new, 200, within=30)
-    under_way = lanes.dispatcher._under_way
+    under_way = lanes.dispatcher._slots.under_way
     await eventually(lambda: under_way[Health.NEW] == 0)
     assert under_way[Health.SICK] == lanes.dispatcher.in_flight >= min(dead, 700)
     # All that hang together keep little of the room.
     most = max(TOTAL_ROOM * PRESSURE, dead * (SICK_ROOM + 1))
     await eventually(lambda: lanes.dispatcher.held <= most)
-    assert lanes.dispatcher._held_unproven == lanes.dispatcher.held
+    assert lanes.dispatcher._room._held_unproven == lanes.dispatcher.held
 
 
 async def test_a_lane_is_forgotten_when_its_endpoint_goes_while_it_is_asked(lanes: Lanes, outside: Outside):

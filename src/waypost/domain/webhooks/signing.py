@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-import hmac
+import hashlib
 from collections.abc import Callable, Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,6 +14,9 @@ PRIVATE = "whsk_"
 PUBLIC = "whpk_"
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64  # bytes, from the Standard Webhooks specification
 SEED = 32  # bytes
+#: What HMAC does to the bytes of its key (RFC 2104). A secret is never longer than a block.
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 #: Returns one item of the `webhook-signature` header for a webhook id, a time in Unix seconds and the raw body. The
 #: signed text joins the three with dots, so the id must contain none.
@@ -55,15 +58,26 @@ def signer(secret: str) -> Sign:
 
         return sign_v1a
 
-    key = decode_secret(secret)
-    # Bound here because this runs once per attempt; the one-shot digest creates no HMAC object.
-    digest, encode = hmac.digest, binascii.b2a_base64
+    inner, outer = _hmac_states(decode_secret(secret))
+    encode = binascii.b2a_base64
 
     def sign_v1(webhook_id: str, timestamp_s: int, body: bytes) -> str:
-        content = f"{webhook_id}.{timestamp_s}.".encode() + body
-        return "v1," + encode(digest(key, content, "sha256"), newline=False).decode("ascii")
+        hashed, signed = inner.copy(), outer.copy()
+        hashed.update(f"{webhook_id}.{timestamp_s}.".encode() + body)
+        signed.update(hashed.digest())
+        return "v1," + encode(signed.digest(), newline=False).decode("ascii")
 
     return sign_v1
+
+
+def _hmac_states(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """Return the two hashes of HMAC-SHA256 (RFC 2104) after the key.
+
+    Copying them takes half the time of `hmac.digest`, which also releases the interpreter lock for every signature,
+    however short the text.
+    """
+    block = key.ljust(hashlib.sha256().block_size, b"\0")
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
 def signature_header(signers: Iterable[Sign], webhook_id: str, timestamp_s: int, body: bytes) -> str:

@@ -215,7 +215,9 @@ class Handle:
 
     def _take_header(self, line: bytes) -> None:
         if line[:5] == b"HTTP/":
+            # The headers of an earlier response, of a proxy or an interim one, do not count.
             self._status_line = line
+            self._heads.clear()
         self._kept += len(line)
         if self._kept <= KEPT_HEADERS:
             self._heads.append(line)

@@ -50,12 +50,10 @@ class Outbound:
         self._smtp_pool = SmtpPool(self.connect, self._authorities)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT_CONNECTIONS)
         self._epoll = select.epoll()
         self._watched: dict[int, int] = {}
         self._idle: set[int] = set()
-        self._timer: float | None = None
         self._free: dict[Kind, list[Handle]] = {kind: [] for kind in Kind}
         #: Whether a ONCE request is about to take a connection, which must not be a dead one.
         self._fresh = False
@@ -205,17 +203,16 @@ class Outbound:
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._guard(heapq.heappop(self._later)[2])
-        if self._timer is not None and self._timer <= now:
-            self._timer = None
+        # One question a turn costs less than a callback for every change, of which a request makes three.
+        milliseconds = self._multi.timeout()
+        if milliseconds == 0:
             if self._fresh:
                 self._fresh = False
                 self._sweep()
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
             self._collect()
             return
-        wait = -1.0
-        if self._timer is not None:
-            wait = self._timer - now
+        wait = milliseconds / 1000
         if self._later:
             wait = self._later[0][0] - now if wait < 0 else min(wait, self._later[0][0] - now)
         if jobs:
@@ -349,9 +346,6 @@ class Outbound:
         # Closing a descriptor has unregistered it already.
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
-
-    def _set_timer(self, milliseconds: int) -> None:
-        self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
 
 def _goes_on(header: bytes) -> bool:

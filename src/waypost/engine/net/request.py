@@ -105,15 +105,8 @@ def phases(curl: pycurl.Curl) -> dict[str, float]:
 
 
 def read_headers(lines: list[bytes]) -> list[tuple[str, str]]:
-    """Return the headers of the last response in libcurl's lines; each response starts with its status line."""
-    found: list[tuple[str, str]] = []
-    for line in lines:
-        header = _header(line)
-        if header is not None:
-            found.append(header)
-        elif line.startswith(b"HTTP/"):
-            found.clear()
-    return found
+    """Return the headers in libcurl's lines."""
+    return [header for line in lines if (header := _header(line)) is not None]
 
 
 @lru_cache(maxsize=1024)

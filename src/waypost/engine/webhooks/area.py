@@ -11,7 +11,7 @@ from waypost.domain.webhooks.endpoint import event_object, webhook_body
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.webhooks.attempts import Released, release_deliveries, settle_attempts
 from waypost.engine.webhooks.claims import release_held
-from waypost.engine.webhooks.dispatcher import Dispatcher, Room
+from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry, EndpointSnapshot
 from waypost.engine.webhooks.lane import Attempt, Task
 from waypost.engine.webhooks.ledger_counts import count_deliveries
@@ -72,7 +72,7 @@ class WebhookArea:
         notes = unit.notes(WebhookNotes)
         workspaces = list({event.workspace_id for event in events})
         notes.snapshots |= await self._endpoints.load_changed(tx, workspaces)
-        room = Room(self._dispatcher)
+        room = self._dispatcher.batch_room()
         rows: list[tuple[Any, ...]] = []
         #: How many deliveries of each workspace and endpoint.
         accepted: dict[tuple[int, int], int] = {}

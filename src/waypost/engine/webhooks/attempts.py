@@ -1,4 +1,4 @@
-"""What attempts came to: written in bulk, counted, and carried over to their endpoints."""
+"""Record the results of attempts in bulk: settle deliveries, count them, and disable endpoints that gave up."""
 
 import random
 
@@ -21,30 +21,30 @@ _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class Released(msgspec.Struct):
-    """Deliveries that were held and not tried, given back: endpoint and event."""
+    """Deliveries, by endpoint and event, that were held and are given back untried."""
 
     deliveries: list[tuple[int, int]]
 
 
 class SettledAttempts(msgspec.Struct):
-    """What settled attempts give to the rest of the engine."""
+    """What settled attempts mean for the rest of the engine."""
 
     #: Endpoints that were disabled.
     disabled: list[int]
-    #: When the first of the scheduled retries, or a notice, falls due.
+    #: When the first of the scheduled retries, or a notice, is due.
     due_at: int | None
 
 
 async def release_deliveries(tx: Tx, released: list[Released], unit: Unit) -> None:
-    """Give deliveries back to whichever process asks for them first."""
+    """Release deliveries, so that any process can claim them."""
     pairs = [pair for one in released for pair in one.deliveries]
     await tx.run("deliveries.release", rows=_encode(pairs).decode(), node=unit.node)
 
 
 async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_base: float) -> SettledAttempts:
-    """Write what attempts came to, and what follows for their endpoints.
+    """Write the results of attempts, and disable the endpoints that failed for too long.
 
-    Raises NotHeld when some of the deliveries are no longer held by this process, unless the unit verifies that first.
+    Raise NotHeld if this process no longer holds some of the deliveries, unless the unit verifies that first.
     """
     settlement = SettledAttempts([], None)
     ids, now, node, verify_held = unit.ids, unit.now, unit.node, unit.verify_held
@@ -77,12 +77,17 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         )
         if verify_held:
             if attempt.outcome is AttemptOutcome.GONE:
-                # Whose delivery it was does not matter to the receiver.
+                # The receiver wants no more deliveries, whichever process holds this one.
                 disable.setdefault(attempt.endpoint_id, (attempt, "gone"))
             if (attempt.endpoint_id, attempt.event_id) not in held:
                 continue
-            # Two attempts of one delivery may meet here after a takeover: the first one settles it.
+            # After a takeover, two attempts of one delivery may meet here. The first one settles it.
             held.discard((attempt.endpoint_id, attempt.event_id))
+        if attempt.outcome is AttemptOutcome.DELIVERED:
+            delivered.append((attempt.endpoint_id, attempt.event_id))
+            key = attempt.workspace_id, attempt.endpoint_id
+            counts[key] = counts.get(key, 0) + 1
+            continue
         result = settle(
             attempt.outcome,
             attempt.tries,
@@ -91,11 +96,6 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             chance=random.random(),  # noqa: S311 jitter is no secret
             retry_after=attempt.retry_after,
         )
-        if result.state is State.DELIVERED:
-            delivered.append((attempt.endpoint_id, attempt.event_id))
-            key = attempt.workspace_id, attempt.endpoint_id
-            counts[key] = counts.get(key, 0) + 1
-            continue
         settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
         if result.state is State.DEAD:
             count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, pending=-1, dead=1)
@@ -114,7 +114,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
     if settled:
         changed += await tx.run("deliveries.settle", rows=_encode(settled).decode(), node=node, now=now)
     if changed != len(delivered) + len(settled):
-        # Somebody else settled some of them; count again, looking first.
+        # Another process settled some of them. Verify first which ones this process holds.
         raise NotHeld
     if recovered:
         await tx.run("endpoints.recovered", ids=sorted(recovered))
@@ -130,7 +130,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
 
 
 async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, settlement: SettledAttempts) -> None:
-    """Disable endpoints and put the notices to their owners in the same transaction."""
+    """Disable endpoints, and add the notices to their owners in the same transaction."""
     ids, now = unit.ids, unit.now
     records = {record["id"]: record for record in await tx.records("endpoints.by_ids", ids=sorted(disable))}
     workspaces: set[int] = set()
@@ -138,7 +138,7 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, 
     for endpoint_id, (attempt, reason) in sorted(disable.items()):
         record = records.get(endpoint_id)
         if record is None or record["version"] != attempt.version:
-            # The endpoint was changed meanwhile, perhaps to mend this: what it is now has not failed yet.
+            # The endpoint was changed meanwhile, perhaps to fix this. The new version has not failed yet.
             continue
         workspace_id = attempt.workspace_id
         if not await tx.run("endpoints.disable", workspace_id=workspace_id, id=endpoint_id, reason=reason, now=now):
@@ -162,14 +162,14 @@ async def _disable(tx: Tx, disable: dict[int, tuple[Attempt, str]], unit: Unit, 
 
 
 def error_code(attempt: Attempt) -> str | None:
-    """What an attempt is recorded to have failed with: the transport's error, or `status_500` for an answer."""
+    """Return the error code of a failed attempt: that of the transport, or for example `status_500` for a response."""
     if attempt.response.error is not None or attempt.outcome is AttemptOutcome.DELIVERED:
         return attempt.response.error
     return f"status_{attempt.response.status}"
 
 
 def explain(response: Response) -> str:
-    """What was wrong with an answer that did not count as received, in one line."""
+    """Return in one line why a response does not count as received."""
     if response.error is not None:
         return response.error
     return f"status_{response.status}: the endpoint answered {response.status}, and only 2xx counts as received"

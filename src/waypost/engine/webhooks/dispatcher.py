@@ -1,9 +1,7 @@
-"""What is due, per destination: a lane with limits of its own for every endpoint, so that a slow one slows nobody."""
+"""Send deliveries: a lane with limits of its own for each endpoint, so that a slow endpoint delays no other."""
 
 import itertools
-import resource
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from waypost.clock import now_us
@@ -26,59 +24,20 @@ from waypost.engine.webhooks.lane import (
     Lane,
     Task,
 )
+from waypost.engine.webhooks.room import BatchRoom, Room
+from waypost.engine.webhooks.slots import Slots
 
-#: Deliveries, and bytes of their bodies, that all lanes hold together. A quarter is for endpoints that answer.
-TOTAL_ROOM = 20_000
-TOTAL_BYTES = 64 * 1024 * 1024
-#: From this share of the room on, lanes in trouble give back what they hold.
-PRESSURE = 0.25
-#: What endpoints that have not answered yet may have of the room and of the slots.
-NEW_SHARE = 0.75
-#: Sockets that all lanes together hold, as a multiple of the slots, where the process may open so many.
-SOCKETS = 4
-#: How many lanes without a slot are looked at when a request ends.
-LOOKED_AT = 32
-#: The longest pause after an answer that asks for less traffic, when it does not say how long.
+#: The longest pause after a response that asks for less traffic, when it does not say how long.
 LONGEST_PAUSE = 60.0
-#: How often lanes are looked at for silence.
+#: Seconds between two searches for endpoints that do not respond.
 SWEEP_S = SICK_SILENCE_S / 2
 
 
-class Room:
-    """How much one batch may leave in memory, asked lane by lane; what is taken is counted against it."""
-
-    __slots__ = ("_bytes", "_dispatcher", "_lanes", "_left", "_new_bytes", "_new_left")
-
-    def __init__(self, dispatcher: "Dispatcher") -> None:
-        self._dispatcher = dispatcher
-        self._left, self._bytes = dispatcher.total_room(Health.WELL)
-        self._new_left, self._new_bytes = dispatcher.total_room(Health.NEW)
-        #: By endpoint, how many more it may hold, and whether it is known to answer.
-        self._lanes: dict[int, list[int]] = {}
-
-    def take(self, endpoint_id: int, size: int) -> bool:
-        """Whether one more delivery of this endpoint fits. Once one did not, none that comes later does."""
-        found = self._lanes.get(endpoint_id)
-        if found is None:
-            found = self._lanes[endpoint_id] = list(self._dispatcher.room(endpoint_id))
-        if found[0] <= 0:
-            return False
-        well = bool(found[1])
-        left, size_left = (self._left, self._bytes) if well else (self._new_left, self._new_bytes)
-        if left <= 0 or size_left <= 0:
-            found[0] = 0
-            return False
-        found[0] -= 1
-        self._left -= 1
-        self._bytes -= size
-        if not well:
-            self._new_left -= 1
-            self._new_bytes -= size
-        return True
-
-
 class Dispatcher:
-    """Lanes over the outbound thread. What it holds is owed by the database; it may forget everything at any time."""
+    """Sends from the lanes on the outbound thread.
+
+    The database records every delivery that the dispatcher holds, so the dispatcher may give back any of them.
+    """
 
     def __init__(
         self,
@@ -92,38 +51,40 @@ class Dispatcher:
         self._outbound = outbound
         self._report = report
         self._release = release
-        self._max_in_flight = max_in_flight
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_sockets = max(max_in_flight, min(SOCKETS * max_in_flight, descriptors // 2))
         self._first_pause = first_pause
         self._lanes: dict[int, Lane] = {}
-        #: Lanes that wait for a slot, each with its ticket, by the health they had when they began to wait.
-        self._crowds: tuple[deque[tuple[Lane, int]], ...] = (deque(), deque(), deque())
-        self._tickets = itertools.count(1)
-        #: Endpoints of which some deliveries had to stay in the database.
+        self._room = Room()
+        self._slots = Slots(max_in_flight)
+        #: By endpoint, the mark of the last delivery that had to stay in the database.
         self._spilled: dict[int, int] = {}
         self._spills = itertools.count(1)
         self._draining = False
-        #: What was offered and is not settled or released yet. The event loop's own.
+        #: Deliveries that were offered and are not settled or released yet. Only the event loop uses it.
         self.holdings = Holdings()
         self._sweeping = False
         self._sweep_at = 0.0
-        self.held = 0
-        self.held_bytes = 0
-        #: Of these, what lanes hold that are not known to answer.
-        self._held_unproven = 0
-        self._bytes_unproven = 0
-        self.in_flight = 0
-        #: The same by the health of the lanes. Requests to endpoints in trouble cost a descriptor and little else, so
-        #: they have slots of their own.
-        self._under_way = [0, 0, 0]
-        #: How many processes send for the same endpoints; each takes its share of their limits.
+        #: How many processes send to the same endpoints; each uses its share of their limits.
         self.share = 1
 
-    # These may be called from any thread. They read plain numbers and tolerate that they are a moment old.
+    # Any thread may call these. They read plain numbers and tolerate that these are a moment old.
+
+    @property
+    def held(self) -> int:
+        """How many deliveries wait in the lanes."""
+        return self._room.held
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes of the bodies of these deliveries."""
+        return self._room.held_bytes
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are in progress."""
+        return self._slots.in_flight
 
     def room(self, endpoint_id: int) -> tuple[int, bool]:
-        """How many more deliveries this endpoint's lane can take now, and whether the endpoint is known to answer."""
+        """Return how many more deliveries an endpoint's lane can take now, and whether the endpoint answers."""
         if self._draining or endpoint_id in self._spilled:
             return 0, False
         lane = self._lanes.get(endpoint_id)
@@ -131,21 +92,15 @@ class Dispatcher:
             return NEW_ROOM, False
         return 0 if lane.stopped else max(lane.capacity() - len(lane.queue), 0), lane.health is Health.WELL
 
-    def total_room(self, health: Health) -> tuple[int, int]:
-        """How many more deliveries, and bytes of their bodies, all lanes of this health together can take now."""
-        left, size = TOTAL_ROOM - self.held, TOTAL_BYTES - self.held_bytes
-        if health is Health.WELL:
-            return left, size
-        return (
-            min(left, int(TOTAL_ROOM * NEW_SHARE) - self._held_unproven),
-            min(size, int(TOTAL_BYTES * NEW_SHARE) - self._bytes_unproven),
-        )
+    def batch_room(self) -> BatchRoom:
+        """Return how much one batch may leave in memory."""
+        return BatchRoom(self._room, self.room)
 
     def claim_room(self, endpoint_id: int) -> int:
-        """How many deliveries may be claimed from the database for this endpoint now."""
+        """Return how many deliveries may be claimed from the database for an endpoint now."""
         lane = self._lanes.get(endpoint_id)
         health = Health.NEW if lane is None else lane.health
-        if self._draining or min(self.total_room(health)) <= 0:
+        if self._draining or min(self._room.left(health)) <= 0:
             return 0
         if lane is None:
             return NEW_ROOM
@@ -155,7 +110,7 @@ class Dispatcher:
         room = capacity - len(lane.queue)
         if room * 2 >= capacity:
             return room
-        # Less is not worth a transaction. But where what is fresh goes straight to memory, retries get their share.
+        # A smaller claim is not worth a transaction. But where new deliveries go to memory, retries get their share.
         beside = health is not Health.SICK and endpoint_id not in self._spilled
         return max(min(RETRY_ROOM, capacity) - lane.retries, 0) if beside else 0
 
@@ -165,15 +120,15 @@ class Dispatcher:
         return lane is not None and lane.health is Health.SICK
 
     def spill_mark(self) -> int:
-        """A mark of this moment, to be taken before the database is asked what is owed; see `clear_spilled`."""
+        """Return a mark of this moment; take it before asking the database what is owed (see `clear_spilled`)."""
         return next(self._spills)
 
     def note_spilled(self, endpoint_id: int) -> None:
-        """Some of what the endpoint is owed is in the database only: later events go there too."""
+        """Note that some deliveries of an endpoint are in the database only: later ones must go there too."""
         self._spilled[endpoint_id] = next(self._spills)
 
     def clear_spilled(self, endpoint_id: int, mark: int) -> None:
-        """Nothing of the endpoint was left in the database at that mark; what was spilled since then still is there."""
+        """Note that the database held nothing of an endpoint at a mark; what was spilled later is still there."""
         if self._spilled.get(endpoint_id, mark) <= mark:
             self._spilled.pop(endpoint_id, None)
 
@@ -184,20 +139,20 @@ class Dispatcher:
             self._outbound.run(lambda: self._take(tasks))
 
     def configure(self, endpoints: Iterable[Endpoint], gone: Iterable[int] = ()) -> None:
-        """Endpoints changed; the lanes of those that are disabled or deleted (`gone`) give back what they hold."""
+        """Use changed endpoints from now on; give back what is held for those that are disabled or deleted (`gone`)."""
         changed, stopped = list(endpoints), list(gone)
         self._outbound.run(lambda: self._configure(changed, stopped))
 
     def forget(self) -> None:
-        """Give back what has not been started."""
+        """Give back every delivery that is not started."""
         self._outbound.run(self._give_back_all)
 
     def drain(self) -> None:
-        """Start nothing more, and give back what has not been started."""
+        """Start no more requests, and give back every delivery that is not started."""
         self._draining = True
         self._outbound.run(self._give_back_all)
 
-    # From here on everything runs on the outbound thread.
+    # Everything below runs on the outbound thread.
 
     def _take(self, tasks: list[Task]) -> None:
         touched: dict[int, Lane] = {}
@@ -210,7 +165,7 @@ class Dispatcher:
                 self._change(lane, endpoint)
             lane.queue.append(task)
             lane.retries += task.tries > 0
-            self._hold(lane, 1, len(task.body))
+            self._room.hold(lane.health, 1, len(task.body))
             touched[endpoint.id] = lane
         for lane in touched.values():
             if lane.stopped or self._draining:
@@ -222,36 +177,25 @@ class Dispatcher:
             self._sweep_at = time.monotonic() + SWEEP_S
             self._outbound.call_at(self._sweep_at, self._sweep)
 
-    def _hold(self, lane: Lane, count: int, size: int) -> None:
-        self.held += count
-        self.held_bytes += size
-        if lane.health is not Health.WELL:
-            self._held_unproven += count
-            self._bytes_unproven += size
-
     def _mark(self, lane: Lane, health: Health) -> None:
-        """A lane's health changed; what it has of the room and of the slots counts where it belongs now."""
+        """Set a lane's health; count what it holds and what it has in progress where it belongs now."""
         before, lane.health = lane.health, health
         if before is health:
             return
-        self._under_way[before] -= lane.in_flight
-        self._under_way[health] += lane.in_flight
-        if (before is Health.WELL) != (health is Health.WELL):
-            sign = -1 if health is Health.WELL else 1
-            self._held_unproven += sign * len(lane.queue)
-            self._bytes_unproven += sign * sum(len(task.body) for task in lane.queue)
+        self._slots.count_again(lane, before)
+        self._room.count_again(lane, before)
         if lane.waiting:
-            # It waits among the lanes of its former health, or for its time: it finds out anew.
+            # It waits among the lanes of its former health, or for a time. Let it find out anew.
             lane.waiting = 0
             self._outbound.run(lambda: self._pump(lane))
         if health is Health.SICK:
-            # Its slots are free for others.
-            self._serve_crowds()
+            # Others may use its slots.
+            self._slots.serve(self._resume)
 
     def _sweep(self) -> None:
-        """Find lanes whose endpoints keep silent, and take back what lanes in trouble hold when room is short."""
+        """Find endpoints that do not respond; when room is short, take back what lanes in trouble hold."""
         now = time.monotonic()
-        # When this thread itself was held up, silence says nothing of the endpoints.
+        # If this thread itself was held up, the endpoints may have responded.
         late = now - self._sweep_at > SWEEP_S
         for lane in list(self._lanes.values()):
             if lane.health is Health.SICK:
@@ -260,7 +204,7 @@ class Dispatcher:
                 lane.answered_at = now
             if lane.paused_until - now > SICK_SILENCE_S or lane.silent(now):
                 self._mark(lane, Health.SICK)
-        if self.held > TOTAL_ROOM * PRESSURE or self.held_bytes > TOTAL_BYTES * PRESSURE:
+        if self._room.short:
             for lane in self._lanes.values():
                 if lane.health is Health.SICK and len(lane.queue) > SICK_ROOM:
                     self._give_back(lane, SICK_ROOM)
@@ -286,7 +230,7 @@ class Dispatcher:
                 self._drop_if_gone(lane)
 
     def _drop_if_gone(self, lane: Lane) -> None:
-        """Forget the lane of an endpoint that is gone, once nothing of it is under way."""
+        """Remove the lane of an endpoint that is gone, once none of its requests is in progress."""
         if lane.gone and not lane.in_flight and not lane.queue:
             self._lanes.pop(lane.endpoint.id, None)
 
@@ -296,7 +240,7 @@ class Dispatcher:
         self._mark(lane, Health.NEW)
         lane.failures = 0
         lane.answered_at = time.monotonic()
-        # It may wait for what no longer holds: its old ticket is worth nothing now.
+        # What it waits for may no longer apply: its ticket is void.
         lane.waiting = 0
         lane.pause, lane.paused_until = 0.0, 0.0
         lane.window = FIRST_WINDOW
@@ -306,7 +250,7 @@ class Dispatcher:
             self._give_back(lane)
 
     def _give_back(self, lane: Lane, keep: int = 0) -> None:
-        """Give back what a lane holds, but for the first `keep`."""
+        """Release what a lane holds, except the first `keep` deliveries."""
         back: list[tuple[int, int]] = []
         size = 0
         while len(lane.queue) > keep:
@@ -315,33 +259,21 @@ class Dispatcher:
             size += len(task.body)
             lane.retries -= task.tries > 0
         if back:
-            self._hold(lane, -len(back), -size)
+            self._room.hold(lane.health, -len(back), -size)
             if keep:
-                # What comes later stays behind it, in the database.
+                # Later deliveries must stay in the database, behind these.
                 self._spilled[lane.endpoint.id] = next(self._spills)
             self._release(back)
-
-    def _free(self, health: Health) -> int:
-        """Slots that lanes of this health may take."""
-        under_way, most = self._under_way, self._max_in_flight
-        if health is Health.SICK:
-            # However many hang, each may be asked once at a time, to find out whether it recovered.
-            return max(most - under_way[Health.SICK], int(self.in_flight < self._most_sockets))
-        free = most - under_way[Health.NEW] - under_way[Health.WELL]
-        if health is Health.NEW:
-            # Those that hang go on holding a descriptor each when they have been found out.
-            free = min(free, max(int(most * NEW_SHARE), 1) - under_way[Health.NEW], self._most_sockets - self.in_flight)
-        return free
 
     def _pump(self, lane: Lane) -> None:
         """Start as many of a lane's deliveries as its limits allow."""
         while lane.queue and not lane.stopped and not self._draining:
             if lane.in_flight >= max(1, int(lane.window) // self.share) or lane.waiting:
                 return
-            if lane.in_flight >= self._free(lane.health):
-                # Nobody holds more of the slots for everybody than are free: one lane that hangs holds half of them,
-                # two hold a third each, and there is always room for another one.
-                self._queue_up(lane)
+            if lane.in_flight >= self._slots.free(lane.health):
+                # No lane has more slots than are free: one lane that hangs has half of them, two have a third each,
+                # and there is always a slot for another lane.
+                self._slots.queue_up(lane)
                 return
             now = time.monotonic()
             wait = lane.wait(now, self.share)
@@ -353,7 +285,7 @@ class Dispatcher:
             self._start(lane, lane.queue.popleft())
 
     def _wait_until(self, lane: Lane, moment: float) -> None:
-        ticket = lane.waiting = next(self._tickets)
+        ticket = lane.waiting = self._slots.ticket()
         self._outbound.call_at(moment, lambda: self._resume(lane, ticket))
 
     def _resume(self, lane: Lane, ticket: int) -> None:
@@ -361,28 +293,12 @@ class Dispatcher:
             lane.waiting = 0
             self._pump(lane)
 
-    def _queue_up(self, lane: Lane) -> None:
-        lane.waiting = next(self._tickets)
-        self._crowds[lane.health].append((lane, lane.waiting))
-
-    def _serve_crowds(self) -> None:
-        """Let lanes that wait for a slot have their turn, one after the other, those in trouble among themselves."""
-        for health, crowd in zip(Health, self._crowds, strict=True):
-            refused = 0
-            while crowd and refused < LOOKED_AT and self._free(health) > 0:
-                waiting = len(crowd)
-                self._resume(*crowd.popleft())
-                # One that queues up again holds enough: the end of one of its own requests brings its next turn.
-                refused += len(crowd) == waiting
-
     def _start(self, lane: Lane, task: Task) -> None:
         endpoint = lane.endpoint
-        self._hold(lane, -1, -len(task.body))
+        self._room.hold(lane.health, -1, -len(task.body))
         lane.retries -= task.tries > 0
         started_at = now_us()
-        lane.in_flight += 1
-        self.in_flight += 1
-        self._under_way[lane.health] += 1
+        self._slots.take(lane)
         try:
             request = Request(
                 endpoint.url,
@@ -392,15 +308,13 @@ class Dispatcher:
             )
             self._outbound.send(request, lambda response: self._done(lane, task, endpoint, started_at, response))
         except Exception as error:
-            # A request that libcurl refuses to start is a failed attempt, not a stuck delivery. It ends later, as all
-            # others do: a whole queue of them would not fit on the stack.
+            # libcurl refused to start the request: that is a failed attempt. It ends later, as all others do, because a
+            # whole queue of them would not fit on the stack.
             refused = Response(None, [], b"", f"not_sent: {error}", 0)
             self._outbound.run(lambda: self._done(lane, task, endpoint, started_at, refused))
 
     def _done(self, lane: Lane, task: Task, endpoint: Endpoint, started_at: int, response: Response) -> None:
-        lane.in_flight -= 1
-        self.in_flight -= 1
-        self._under_way[lane.health] -= 1
+        self._slots.give_back(lane)
         outcome = judge(response.status)
         asked: int | None = None
         ended_at = started_at + response.duration_us
@@ -415,7 +329,7 @@ class Dispatcher:
         else:
             asked = retry_after(dict(response.headers).get("retry-after"), ended_at) if response.headers else None
             if endpoint.version == lane.endpoint.version:
-                # Otherwise it is the answer to what the endpoint was before it changed.
+                # The response to a request of an earlier version says nothing about the endpoint as it is now.
                 self._slow_down(lane, outcome, response, asked)
         self._report(
             Attempt(
@@ -434,15 +348,15 @@ class Dispatcher:
         )
         if lane.gone:
             self._drop_if_gone(lane)
-        if not any(self._crowds):
+        if not self._slots.wanted:
             self._pump(lane)
             return
         if lane.queue and not lane.waiting:
-            self._queue_up(lane)
-        self._serve_crowds()
+            self._slots.queue_up(lane)
+        self._slots.serve(self._resume)
 
     def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, asked: int | None) -> None:
-        # A receiver in trouble gets one request at a time before it gets a thousand, and holds few of our slots.
+        # Fewer requests at a time spare an endpoint in trouble, and leave slots for others.
         lane.window = max(lane.window / 2, 1.0)
         lane.failures += 1
         if lane.failures >= SICK_FAILURES and lane.health is not Health.SICK:
@@ -453,7 +367,7 @@ class Dispatcher:
         elif response.status in SLOW_DOWN:
             now = time.monotonic()
             if now - response.duration_us / 1_000_000 >= lane.paused_until:
-                # What was under way when the pause began says nothing about whether the pause was long enough.
+                # Requests that were in progress when the pause began do not tell whether it was long enough.
                 lane.pause = min(max(lane.pause * 2, self._first_pause), LONGEST_PAUSE)
             wait = max(lane.pause, min(asked or 0, LONGEST_ASKED) / 1_000_000)
             lane.paused_until = max(lane.paused_until, now + wait)
