@@ -515,6 +515,21 @@ async def test_jobs_run_in_time(outbound):
     assert 0.14 < time.monotonic() - began < 1
 
 
+async def test_jobs_without_end_keep_no_response_waiting(outbound, outside: Outside):
+    going_on = True
+
+    def go_on() -> None:
+        if going_on:
+            outbound.run(go_on)
+
+    outbound.run(go_on)
+    try:
+        response = await fetch(outbound, outside.hook("beside-jobs"))
+        assert response.status == 200
+    finally:
+        going_on = False
+
+
 async def test_no_job_is_slept_through(outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that comes in at the very moment in which the loop wakes up for another one leaves the loop wakeable."""
     read, ran = os.eventfd_read, threading.Event()

@@ -14,6 +14,7 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.endpoint import Endpoint, Secret
 from waypost.engine.net.outbound import Outbound
+from waypost.engine.webhooks import dispatcher as module
 from waypost.engine.webhooks import lane as lane_module
 from waypost.engine.webhooks import room as room_module
 from waypost.engine.webhooks.dispatcher import Dispatcher
@@ -28,6 +29,7 @@ from waypost.engine.webhooks.lane import (
     Task,
 )
 from waypost.engine.webhooks.room import PRESSURE, TOTAL_ROOM
+from waypost.engine.webhooks.slots import STARTS
 
 
 class Lanes:
@@ -422,6 +424,40 @@ async def test_any_number_of_endpoints_that_hang_stops_nobody(lanes: Lanes, outs
     most = max(TOTAL_ROOM * PRESSURE, dead * (SICK_ROOM + 1))
     await eventually(lambda: lanes.dispatcher.held <= most)
     assert lanes.dispatcher._room._held_unproven == lanes.dispatcher.held
+
+
+async def test_endpoints_that_do_not_answer_start_few_requests_at_once(lanes: Lanes, outside: Outside, monkeypatch):
+    well = endpoint(outside.hook("well"), 1)
+    lanes.offer(well, 1)
+    await lanes.ended(well, 1)
+    slots = lanes.dispatcher._slots
+    await eventually(lambda: slots._starts_left == STARTS)
+    # From now on, a test renews the starts.
+    monkeypatch.setattr(module, "START_S", 3600.0)
+    for number in range(3 * STARTS):
+        lanes.offer(endpoint(outside.hook("hangs", hang=True), 10 + number, timeout_ms=60_000), 2)
+    lanes.offer(well, 200)
+    await lanes.ended(well, 201)
+    assert lanes.dispatcher.in_flight == STARTS
+    for turn in 2, 3, 3:
+        lanes.outbound.run(lanes.dispatcher._renew_starts)
+        await eventually(lambda: slots._starts_left in (0, STARTS) and lanes.dispatcher.in_flight == turn * STARTS)  # noqa: B023
+
+
+async def test_a_large_offer_is_taken_over_in_parts(lanes: Lanes, outside: Outside, monkeypatch):
+    monkeypatch.setattr(module, "OFFERED", 7)
+    taken: list[int] = []
+    take = lanes.dispatcher._take
+
+    def count_and_take(tasks: list[Task]) -> None:
+        taken.append(len(tasks))
+        take(tasks)
+
+    monkeypatch.setattr(lanes.dispatcher, "_take", count_and_take)
+    receiver = endpoint(outside.hook("parts"))
+    lanes.offer(receiver, 30)
+    assert len({attempt.event_id for attempt in await lanes.ended(receiver, 30)}) == 30
+    assert taken == [7, 7, 7, 7, 2]
 
 
 async def test_a_lane_is_forgotten_when_its_endpoint_goes_while_it_is_asked(lanes: Lanes, outside: Outside):

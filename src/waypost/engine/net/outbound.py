@@ -24,6 +24,8 @@ from waypost.errors import Unavailable
 log = structlog.get_logger()
 
 KEPT_CONNECTIONS = 512
+#: How long jobs may run before the loop looks after the requests in progress again.
+JOBS_S = 0.002
 #: The longest sleep of the loop.
 LONGEST_WAIT_S = 60.0
 
@@ -198,9 +200,11 @@ class Outbound:
 
     def _turn(self) -> None:
         jobs = self._jobs
-        while jobs:
-            self._guard(jobs.popleft())
         now = time.monotonic()
+        end = now + JOBS_S
+        while jobs and now < end:
+            self._guard(jobs.popleft())
+            now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._guard(heapq.heappop(self._later)[2])
         # One question a turn costs less than a callback for every change, of which a request makes three.
@@ -211,7 +215,6 @@ class Outbound:
                 self._sweep()
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
             self._collect()
-            return
         wait = milliseconds / 1000
         if self._later:
             wait = self._later[0][0] - now if wait < 0 else min(wait, self._later[0][0] - now)

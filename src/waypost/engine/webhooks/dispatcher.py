@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from waypost.clock import now_us
 from waypost.domain.values.ids import public
@@ -25,8 +26,10 @@ from waypost.engine.webhooks.lane import (
     Task,
 )
 from waypost.engine.webhooks.room import BatchRoom, Room
-from waypost.engine.webhooks.slots import Slots
+from waypost.engine.webhooks.slots import START_S, Slots
 
+#: Deliveries that the outbound thread takes over before it looks after its requests again.
+OFFERED = 500
 #: The longest pause after a response that asks for less traffic, when it does not say how long.
 LONGEST_PAUSE = 60.0
 #: Seconds between two searches for endpoints that do not respond.
@@ -134,9 +137,9 @@ class Dispatcher:
 
     def offer(self, tasks: list[Task]) -> None:
         """Take over deliveries that are committed as held by this process."""
-        if tasks:
-            self.holdings.take((task.endpoint.id, task.event_id) for task in tasks)
-            self._outbound.run(lambda: self._take(tasks))
+        self.holdings.take((task.endpoint.id, task.event_id) for task in tasks)
+        for start in range(0, len(tasks), OFFERED):
+            self._outbound.run(partial(self._take, tasks[start : start + OFFERED]))
 
     def configure(self, endpoints: Iterable[Endpoint], gone: Iterable[int] = ()) -> None:
         """Use changed endpoints from now on; give back what is held for those that are disabled or deleted (`gone`)."""
@@ -284,6 +287,10 @@ class Dispatcher:
                 lane.answered_at = now
             self._start(lane, lane.queue.popleft())
 
+    def _renew_starts(self) -> None:
+        self._slots.renew_starts()
+        self._slots.serve(self._resume)
+
     def _wait_until(self, lane: Lane, moment: float) -> None:
         ticket = lane.waiting = self._slots.ticket()
         self._outbound.call_at(moment, lambda: self._resume(lane, ticket))
@@ -298,7 +305,8 @@ class Dispatcher:
         self._room.hold(lane.health, -1, -len(task.body))
         lane.retries -= task.tries > 0
         started_at = now_us()
-        self._slots.take(lane)
+        if self._slots.take(lane):
+            self._outbound.call_at(time.monotonic() + START_S, self._renew_starts)
         try:
             request = Request(
                 endpoint.url,
