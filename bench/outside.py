@@ -246,7 +246,9 @@ async def ready(plan: Plan) -> Section:
         command, port = waypost(), free_port()
         keys = await asyncio.to_thread(initialise, command, data, LOOPBACK)
         arguments = [str(command), "serve", "--data", str(data), "--port", str(port)]
-        run = partial(start, arguments, port=port, log=data / "log", core=None, environment=LOOPBACK)
+        # As from the second start of an installed program on: Python keeps the compiled modules.
+        environment = {**LOOPBACK, "PYTHONDONTWRITEBYTECODE": ""}
+        run = partial(start, arguments, port=port, log=data / "log", core=None, environment=environment)
         program = await asyncio.to_thread(run)
         await asyncio.to_thread(make_one_of_each, port, keys["api_key"], f"http://127.0.0.1:{sink.port}")
         await asyncio.to_thread(stop, program)

@@ -7,8 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 
 from waypost.domain.providers.setup_checks import CallResult
 from waypost.engine.net.curl_transfer import USER_AGENT
@@ -112,6 +110,10 @@ def sign(
     All that are given are signed, but those that botocore never signs (such as `user-agent`). `service` is the name
     that is signed for: `mobiletargeting`, `sms-voice`, `firehose`.
     """
+    # Loaded at the first signature: botocore and its libraries take a tenth of the start, and many servers never sign.
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
     second = datetime.fromtimestamp(now // 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
     added = {"X-Amz-Date": second}
     if session_token:
