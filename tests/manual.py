@@ -66,10 +66,16 @@ def routes() -> list[tuple[str, str, str, dict[str, Any]]]:
                     needed = handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE)
                     scopes[method, route.path_format] = "none" if handler.opt.get("public") else needed.value
     return [
-        (method.upper(), path, scopes.get((method.upper(), path), Scope.INGEST.value), operation)
+        (method.upper(), path, scopes.get((method.upper(), path), _raw_scope(operation)), operation)
         for path, operations in sorted(build_document(app)["paths"].items())
         for method, operation in operations.items()
     ]
+
+
+def _raw_scope(operation: dict[str, Any]) -> str:
+    """What a raw route asks of its caller."""
+    by_client = any("client_secret" in needed for needed in operation.get("security", ()))
+    return "text client" if by_client else Scope.INGEST.value
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

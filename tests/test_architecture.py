@@ -16,10 +16,10 @@ SINK_MAY_USE = {"errors", "clock", "domain", "sink"}
 MAY_USE_SINK = {"sink", "cli"}
 #: The packages of a layer, lowest first: each imports only those before it.
 ROOMS = {
-    "domain": "values events audience messaging templates tracking providers webhooks campaigns flows loyalty accounts "
-    "insights",
-    "engine": "runtime net accounts events audience templates providers messaging webhooks tracking campaigns flows "
-    "loyalty insights",
+    "domain": "values events audience messaging templates tracking providers webhooks texts campaigns flows loyalty "
+    "accounts insights",
+    "engine": "runtime net accounts events audience templates providers messaging webhooks tracking texts campaigns "
+    "flows loyalty insights",
 }
 #: The only modules outside of packages.
 TOPS = {"domain": set(), "engine": {"process"}, "api": {"app", "problems", "paging", "openapi"}}

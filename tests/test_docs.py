@@ -153,7 +153,9 @@ def test_routes_that_are_named_exist(page: Path):
 @each_page
 def test_commands_that_are_named_exist(page: Path):
     text = page.read_text("utf-8")
-    told = re.findall(r"(?:`|^|\$\(|bin/)waypost ((?:[a-z]+ ?)*)((?:--[a-z-]+(?: \S+)? ?)*)", text, re.MULTILINE)
+    told = re.findall(
+        r"(?:`|^|\$\(|bin/)waypost ((?:[a-z]+(?:-[a-z]+)* ?)*)((?:--[a-z-]+(?: \S+)? ?)*)", text, re.MULTILINE
+    )
     known = commands()
     for words, options in told:
         name = " ".join(["waypost", *words.split()])

@@ -50,6 +50,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "preview_content": {"channel": "sms", "content": {"text": "Thank you"}},
     "send_message": {"channel": "sms", "to": "+12025550101", "text": "Hello"},
     "send_message_batch": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
+    "create_text_client": {"name": "Another"},
     "create_webhook": {"url": "http://127.0.0.1:9/", "event_types": ["*"]},
     "order_connections": {"channel": "sms", "connections": ["{connections}"]},
     "start_replay": {"since": "2020-01-01T00:00:00Z"},
@@ -78,6 +79,7 @@ async def world(client, hook, sink):
     await ok(client.post("/v1/suppressions", json={"channel": "sms", "address": "+12025550198"}), 201)
     consent = {"channel": "sms", "address": "+12025550198", "state": "opted_out"}
     await ok(client.put("/v1/consents", json=consent))
+    text_client = await ok(client.post("/v1/text-clients", json={"name": "Klaviyo"}), 201)
     later = {"channel": "sms", "to": "+12025550101", "text": "Hello", "send_at": "2027-06-01T00:00:00Z"}
     message = await ok(client.post("/v1/messages", json=later), 202)
     failing = await ok(client.post("/v1/messages", json={**later, "to": FAILS, "send_at": None}), 202)
@@ -98,6 +100,7 @@ async def world(client, hook, sink):
         "profiles": event["profile_id"],
         "replays": replay["id"],
         "keys": key["id"],
+        "text-clients": text_client["id"],
     }
 
 
@@ -107,7 +110,7 @@ def place(method, path, world):
         return f"{path}?channel=sms&address=%2B12025550198"
     if path.endswith("/resend"):
         return f"/v1/messages/{world['failed']}/resend"
-    return re.sub(r"/v1/([a-z]+)/\{(?:id|name)\}", lambda found: f"/v1/{found[1]}/{world[found[1]]}", path)
+    return re.sub(r"/v1/([a-z-]+)/\{(?:id|name)\}", lambda found: f"/v1/{found[1]}/{world[found[1]]}", path)
 
 
 def body_of(operation, world):

@@ -57,6 +57,15 @@ def test_operations_have_names_of_their_own():
     assert len(set(names)) == len(names)
 
 
+def test_the_route_for_texts_is_in_it():
+    operation = DOCUMENT["paths"]["/text/message/send"]["post"]
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    (needed,) = operation["security"]
+    assert {schemes[name]["name"] for name in needed} == {"X-Client-ID", "X-Client-Secret"}
+    assert operation["responses"].keys() == {"200", "400", "401", "405", "409", "413", "429", "503"}
+    assert DOCUMENT["components"]["schemas"]["SendText"]["required"] == ["text", "callbackData", "sendPurpose"]
+
+
 def test_the_segment_routes_are_in_it():
     assert {f"/v1/{kind}" for kind in (*KINDS, "batch")} <= DOCUMENT["paths"].keys()
 
@@ -92,6 +101,8 @@ async def test_answers_are_as_described(client, hook):
     address = {"channel": "email", "address": "bob@example.com"}
     await ok(client.post("/v1/suppressions", json=address), 201)
     await ok(client.put("/v1/consents", json=address | {"state": "opted_in"}))
+    text_client = {"name": "Klaviyo", "callback": {"kind": "webhook", "url": hook}}
+    ids["text-clients"] = (await ok(client.post("/v1/text-clients", json=text_client), 201))["id"]
     checked = 0
     for path, method, operation in OPERATIONS:
         if method != "get" or operation["operationId"] in (
@@ -101,7 +112,7 @@ async def test_answers_are_as_described(client, hook):
             "get_connection_iam_policy",
         ):
             continue
-        real = re.sub(r"/v1/([a-z]+)/{(?:id|name)}", lambda found: f"/v1/{found[1]}/{ids[found[1]]}", path)
+        real = re.sub(r"/v1/([a-z-]+)/{(?:id|name)}", lambda found: f"/v1/{found[1]}/{ids[found[1]]}", path)
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         whole = schema | {"components": DOCUMENT["components"]}
         query = address if operation["operationId"] == "get_consent" else {}

@@ -25,13 +25,15 @@ from waypost.api.control import (
     replays,
     suppressions,
     templates,
+    text_clients,
     webhook_secrets,
     webhooks,
 )
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
-from waypost.api.edge.ingest import Edge
+from waypost.api.edge.ingest import Edge, RawRoute
 from waypost.api.edge.receipts import ReceiptRoutes
+from waypost.api.edge.texts import TextRoute
 from waypost.api.openapi import CONFIG, build_document, serve_document
 from waypost.api.problems import SECURITY_HEADERS, problem, unexpected_error
 from waypost.engine.accounts.workspaces import Keyring
@@ -54,6 +56,7 @@ ROUTES = [
     *messages.ROUTES,
     *templates.ROUTES,
     *suppressions.ROUTES,
+    *text_clients.ROUTES,
     *insights.ROUTES,
     *operations.ROUTES,
     serve_document,
@@ -69,7 +72,8 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
-    return Edge(Guarded(control, raw), keyring, engine.journal, ReceiptRoutes(engine))
+    others: list[RawRoute] = [ReceiptRoutes(engine), TextRoute(engine.texts, engine.text_clients)]
+    return Edge(Guarded(control, raw), keyring, engine.journal, others)
 
 
 class Guarded:

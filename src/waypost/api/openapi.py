@@ -15,6 +15,8 @@ from waypost import __version__
 from waypost.api.control.calls import LONGEST_KEY, PUBLIC
 from waypost.api.problems import MEDIA_TYPE
 from waypost.domain.events.segment import KINDS, SegmentBatch, SegmentMessage
+from waypost.domain.texts.request import SendText
+from waypost.engine.texts.area import TextAccepted
 
 Json = dict[str, Any]
 
@@ -51,6 +53,12 @@ CONFIG = OpenAPIConfig(
             "write_key": SecurityScheme(
                 type="http", scheme="basic", description="A write key as the user name, as Segment libraries send it."
             ),
+            "client_id": SecurityScheme(
+                type="apiKey", security_scheme_in="header", name="X-Client-ID", description="The id of a text client."
+            ),
+            "client_secret": SecurityScheme(
+                type="apiKey", security_scheme_in="header", name="X-Client-Secret", description="Its secret."
+            ),
         }
     ),
     security=[{"bearer": []}],
@@ -65,8 +73,10 @@ _REFUSALS = {
     "403": "The API key does not have the required scope.",
     "404": "The resource does not exist in this workspace.",
     "409": "The current state of the resource does not allow the request.",
+    "405": "The path does not allow this method.",
     "413": "The request is too large.",
     "422": "The Idempotency-Key was used for another request.",
+    "429": "The client is over its rate. Nothing was stored; retry after `Retry-After`.",
     "503": "The server cannot process the request now. Nothing was stored; retry.",
 }
 _IDEMPOTENCY_KEY: Json = {
@@ -81,7 +91,7 @@ _PAGE = re.compile(r"Page_(?:[\w]+\.)*(\w+)_")
 def build_document(app: Litestar) -> Json:
     """Return the document as plain JSON values."""
     document = app.openapi_schema.to_schema()
-    types: list[Any] = [Problem, EventsAccepted, SegmentMessage, SegmentBatch]
+    types: list[Any] = [Problem, EventsAccepted, SegmentMessage, SegmentBatch, SendText, TextAccepted]
     for path, handler, operation in _operations(app, document["paths"]):
         types += [_answer(handler)] if _answer(handler) else []
         body = handler.opt.get("body")
@@ -92,7 +102,10 @@ def build_document(app: Litestar) -> Json:
         _finish(path, handler, operation)
     for kind in (*KINDS, "batch"):
         document["paths"][f"/v1/{kind}"] = {"post": _edge(kind)}
+    document["paths"]["/text/message/send"] = {"post": _text()}
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    # Whoever forgets one of them gets an error that says what it is for, so the decoder does not require them.
+    schemas["SendText"]["required"] = ["text", "callbackData", "sendPurpose"]
     components = document["components"]
     components["schemas"] = {**components["schemas"], **schemas}
     finished = msgspec.json.decode(_PAGE.sub(r"\1Page", msgspec.json.encode(document).decode()))
@@ -176,6 +189,22 @@ def _edge(kind: str) -> Json:
         "responses": {
             "200": {"description": "Stored.", "content": {"application/json": {"schema": _ref(EventsAccepted)}}},
             **{status: _problem(status) for status in ("400", "401", "403", "413", "503")},
+        },
+    }
+
+
+def _text() -> Json:
+    accepted = "Stored: PENDING_TO_SEND, or a final status for which no text is sent."
+    return {
+        "operationId": "send_text",
+        "tags": ["texts"],
+        "summary": "Send a text",
+        "description": "Responds when the text is stored. The body may be compressed with gzip.",
+        "security": [{"client_id": [], "client_secret": []}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(SendText)}}},
+        "responses": {
+            "200": {"description": accepted, "content": {"application/json": {"schema": _ref(TextAccepted)}}},
+            **{status: _problem(status) for status in ("400", "401", "405", "409", "413", "429", "503")},
         },
     }
 

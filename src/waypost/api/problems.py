@@ -26,6 +26,7 @@ STATUS: dict[type[Error], tuple[int, str]] = {
 }
 #: Error codes with a more specific status than their class.
 BY_CODE = {
+    "rate_limited": (429, "Too many requests"),
     "request_timeout": (408, "Request timeout"),
     "head_too_large": (431, "Request header fields too large"),
     "method_not_allowed": (405, "Method not allowed"),
@@ -56,10 +57,11 @@ def problem(error: Error) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         "detail": error.detail,
         **error.extra,
     }
+    retry_after = document.pop("retry_after", RETRY_AFTER_S)
     body = _encode(document)
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body)), *SECURITY_HEADERS]
     if status in (429, 503):
-        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+        headers.append((b"retry-after", b"%d" % retry_after))
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="waypost"'))
     return status, headers, body

@@ -29,6 +29,7 @@ COMMANDS = {
     "reencrypt": "accounts:reencrypt",
     "serve": "serve:serve",
     "sink": "sink:sink",
+    "text-clients": "text_clients:text_clients",
     "worker": "serve:worker",
     "workspaces": "accounts:workspaces",
 }

@@ -30,6 +30,10 @@ from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.retention import prune_idempotency
 from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
 from waypost.engine.templates.templates import Templates
+from waypost.engine.texts.area import TextArea
+from waypost.engine.texts.clients import TextClientOwner, TextClients
+from waypost.engine.texts.retention import prune_texts
+from waypost.engine.texts.texts import Texts
 from waypost.engine.webhooks.area import WebhookArea
 from waypost.engine.webhooks.attempts import Released
 from waypost.engine.webhooks.claims import bring_back, claim_due
@@ -89,8 +93,9 @@ class Engine:
             retry_s, self.connections.for_channel, self.connections.failing, self.connections.same_account
         )
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
+        texts = TextArea(self.encryption, lambda: None)
         self.recorder = Recorder(
-            database, self.journal, self.ids, [AudienceArea(), EventArea(), messaging, self.webhooks]
+            database, self.journal, self.ids, [AudienceArea(), EventArea(), messaging, texts, self.webhooks]
         )
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
@@ -109,6 +114,9 @@ class Engine:
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
+        self.text_clients = TextClients(database)
+        self.text_client_owner = TextClientOwner(self.ids, self.encryption, self.networks, self.connections)
+        self.texts = Texts(self.journal, self.connections)
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -188,6 +196,7 @@ class Engine:
         deleted += await prune_events(database, now, event_days)
         deleted += await prune_messaging(database, now, event_days)
         deleted += await prune_idempotency(database, now)
+        deleted += await prune_texts(database, now)
         if deleted:
             log.info("deleted rows past their retention", action="pruned", rows=deleted)
         return PRUNE_S

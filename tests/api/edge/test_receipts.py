@@ -19,6 +19,7 @@ from twilio.request_validator import RequestValidator
 
 from tests.api.calling import Keys, serve
 from waypost.api.edge.ingest import Edge
+from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.clock import now_us
 from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.message import Receipt
@@ -362,7 +363,7 @@ async def test_when_the_store_is_away_it_is_asked_for_again(world: World, monkey
 
 async def test_too_much_at_once_is_asked_for_again(world: World, monkeypatch: pytest.MonkeyPatch):
     await world.connect("aws-pinpoint", KEY)
-    budget = cast(Edge, world.app)._receipts._budget
+    budget = cast(ReceiptRoutes, cast(Edge, world.app)._others[0])._budget
     monkeypatch.setattr(budget, "limit", 100)
     check_stream_answer(await world.call(TRACKER, delivery(sms_event()), from_firehose()), 503)
     assert budget.held == 0

@@ -52,6 +52,7 @@ def state(**changes: Any) -> MessageState:
         "price_micros": None,
         "currency": None,
         "carrier": None,
+        "text_client_id": None,
         "history_length": 0,
     } | changes
     return MessageState(**values)

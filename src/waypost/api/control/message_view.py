@@ -6,7 +6,9 @@ import msgspec
 
 from waypost.clock import id_time, iso
 from waypost.domain.messaging.failure_codes import describe
+from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import HistoryEntry
+from waypost.domain.texts.status import TextStatus, current_text_status
 from waypost.domain.values.ids import public
 
 _content = msgspec.json.Decoder(dict[str, Any])
@@ -53,6 +55,8 @@ class Message(msgspec.Struct, kw_only=True):
     price: float | None
     currency: str | None
     carrier: str | None
+    #: For a text that came by the text-message API, its status there.
+    text_status: TextStatus | None
     created_at: str
     updated_at: str
     due_at: str | None
@@ -79,6 +83,7 @@ def message_view(record: dict[str, Any]) -> Message:
     """Return the API view of a row of `messages`, without the content."""
     code = record["code"]
     failed = describe(code) if code is not None else None
+    history = _history.decode(f"[{record['history']}]")
     return Message(
         id=public("msg", record["id"]),
         channel=record["channel"],
@@ -102,12 +107,18 @@ def message_view(record: dict[str, Any]) -> Message:
         price=None if record["price_micros"] is None else record["price_micros"] / 1_000_000,
         currency=record["currency"],
         carrier=record["carrier"],
+        text_status=None if record["text_client_id"] is None else _text_status(record, history),
         created_at=iso(id_time(record["id"])),
         updated_at=iso(record["updated_at"]),
         due_at=None if record["due_at"] is None else iso(record["due_at"]),
         expires_at=iso(record["expires_at"]),
-        history=[_history_view(entry) for entry in _history.decode(f"[{record['history']}]")],
+        history=[_history_view(entry) for entry in history],
     )
+
+
+def _text_status(record: dict[str, Any], history: list[HistoryEntry]) -> TextStatus:
+    reached = {entry.status for entry in history if entry.status is not None and not entry.noted}
+    return current_text_status(Status(record["status"]), record["reason"], record["provider_message_id"], reached)
 
 
 def _history_view(entry: HistoryEntry) -> MessageHistoryEntry:

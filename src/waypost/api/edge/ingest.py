@@ -2,13 +2,13 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
 from waypost.api.edge.asgi import App, Headers, HttpScope, Receive, Send, answer, json_headers, read_body, refuse
-from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.problems import SECURITY_HEADERS
 from waypost.clock import now_us
 from waypost.domain.accounts.api_keys import Caller, Scope
@@ -43,6 +43,10 @@ _encode = msgspec.json.Encoder().encode
 
 _SUCCESS = b'{"success":true}'
 _SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
+
+
+#: Serves a request, or returns False without a response.
+RawRoute = Callable[[HttpScope, Receive, Send], Awaitable[bool]]
 
 
 class DirectEvents:
@@ -86,21 +90,24 @@ class DirectEvents:
 
 
 class Edge:
-    """Serves the tracking and receipt routes, and passes every other request to the app behind it."""
+    """Serves the tracking routes and other raw routes, and passes every other request to the app behind it."""
 
-    def __init__(self, app: App, keyring: Keyring, journal: Journal, receipts: ReceiptRoutes) -> None:
+    def __init__(self, app: App, keyring: Keyring, journal: Journal, others: Sequence[RawRoute]) -> None:
         self._app = app
         self._keyring = keyring
         self._journal = journal
-        self._receipts = receipts
+        #: The other raw routes; each serves a request or returns False.
+        self._others = others
         #: For a server whose protocol can do without ASGI.
         self.direct = DirectEvents(keyring, journal)
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or (kind := _ROUTES.get(scope["path"])) is None:
-            if scope["type"] != "http" or not await self._receipts(scope, receive, send):
-                await self._app(scope, receive, send)
+            for serve in self._others:
+                if await serve(scope, receive, send):
+                    return
+            await self._app(scope, receive, send)
             return
         try:
             if scope["method"] == "POST":

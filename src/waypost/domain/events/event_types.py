@@ -88,6 +88,19 @@ _ENGAGEMENTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
     ("unsubscribed", "A person unsubscribed from promotional messages.", {}),
 )
+_TEXT_FIELDS: dict[str, Any] = {
+    "MessageID": _TEXT | {"pattern": "^msg_[0-9a-f]{16}$", "description": "The id of the message."},
+    "Status": _TEXT | {"description": "The status, in the words of the text-message API."},
+    "metricName": _TEXT | {"description": "The metric that `callbackData` names, or the default of the client."},
+    "sendPurpose": _TEXT,
+    "client_id": _TEXT | {"description": "The `X-Client-ID` of the client."},
+}
+_TEXT_EXAMPLE: dict[str, Any] = {
+    "MessageID": "msg_061c7f3a2b190001",
+    "metricName": "Birthday",
+    "sendPurpose": "Birthday",
+    "client_id": "wtc_5f1c0a9b2d3e4f5061728394",
+}
 
 
 class EventType(msgspec.Struct, frozen=True):
@@ -194,6 +207,27 @@ SYSTEM_TYPES = (
             "to": "+18335550100",
             "keyword": "stop",
             "connection_id": _CONNECTION,
+        },
+    ),
+    _entry(
+        "text.requested",
+        None,
+        "A client of the text-message API sent a text, and got the answer 200.",
+        _TEXT_FIELDS,
+        _TEXT_EXAMPLE | {"Status": "PENDING_TO_SEND"},
+    ),
+    _entry(
+        "text.status",
+        None,
+        "A text of the text-message API came to a status.",
+        _TEXT_FIELDS | {"callbackData": _OBJECT | {"description": "The `callbackData` of the request, as an object."}},
+        _TEXT_EXAMPLE
+        | {
+            "Status": "FAILED_TO_DELIVERY",
+            "callbackData": {"profileID": "01GDDKASAP8TKDDA2GRZDSVP4H", "metricName": "Birthday", "flow": "Birthday"},
+            "phone": "+12025550101",
+            "code": 2009,
+            "reason": "unreachable",
         },
     ),
 )

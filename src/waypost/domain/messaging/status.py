@@ -55,6 +55,8 @@ class MessageState(msgspec.Struct, array_like=True):
     price_micros: int | None
     currency: str | None
     carrier: str | None
+    #: The client of the text-message API that asked for it, or None.
+    text_client_id: int | None
     history_length: int
 
 

@@ -17,6 +17,7 @@ KINDS = {
     "tpl": "template",
     "msg": "message",
     "thr": "throttle",
+    "tcl": "text client",
     "rec": "quarantined record",
 }
 

@@ -17,14 +17,14 @@ class Bucket(msgspec.Struct):
     filled_at: int
 
 
-def take_tokens(bucket: Bucket, requested: int, now: int) -> tuple[int, int]:
+def take_tokens(bucket: Bucket, requested: int, now: int, burst_s: float = BURST_S) -> tuple[int, int]:
     """Take up to `requested` whole tokens, in place. Return how many, and the microseconds until the next one.
 
-    All calls for a bucket must pass the time of the same clock.
+    All calls for a bucket must pass the time of the same clock. `burst_s` is its capacity in seconds of the rate.
     """
     # A clock that was set back adds no tokens; the bucket fills from the new time on.
     passed = max(now - bucket.filled_at, 0) / SECOND
-    room = max(bucket.per_second * BURST_S, 1.0)
+    room = max(bucket.per_second * burst_s, 1.0)
     bucket.tokens = min(bucket.tokens + passed * bucket.per_second, room)
     bucket.filled_at = now
     granted = min(int(bucket.tokens), requested)

@@ -106,13 +106,16 @@ async def _bucket(tx: Tx, connection: Connection, now: int) -> tuple[Bucket | No
     if not rows:
         await tx.insert("buckets.add", [(connection.id, connection.workspace_id, rate, 1.0, now)])
         rows = await tx.rows("buckets.lock", ids=[connection.id])
-    bucket, clock = _locked(rows[0], now)
+    bucket, clock = open_bucket(rows[0], now)
     bucket.per_second = rate
     return bucket, clock
 
 
-def _locked(row: tuple[Any, ...], now: int) -> tuple[Bucket, int]:
-    """A bucket, and the time by the database's clock, where several processes with clocks of their own fill it."""
+def open_bucket(row: tuple[Any, ...], now: int) -> tuple[Bucket, int]:
+    """Return the bucket of a row of `buckets.lock`, and the time to fill it by.
+
+    That is the database's clock where several processes with clocks of their own fill it.
+    """
     *values, clock = row
     return Bucket(*values), now if clock is None else clock
 
@@ -152,7 +155,7 @@ async def _throttle(
     if not by_throttle:
         return slow
     for row in await tx.rows("buckets.lock", ids=sorted(by_throttle)):
-        bucket, clock = _locked(row, transitions.now)
+        bucket, clock = open_bucket(row, transitions.now)
         ids = by_throttle[bucket.id]
         granted, wait = take_tokens(bucket, len(ids), clock)
         await _keep(tx, bucket)

@@ -40,7 +40,7 @@ class NewMessage(msgspec.Struct, kw_only=True):
     pinned: bool
     address: str
     purpose: str
-    #: QUEUED, or SKIPPED with a reason.
+    #: QUEUED, HELD with a reason, or SKIPPED with one.
     status: Status
     code: int | None = None
     reason: str | None = None
@@ -54,6 +54,8 @@ class NewMessage(msgspec.Struct, kw_only=True):
     expires_at: int
     throttle_id: int | None = None
     parts: int | None = None
+    #: The client of the text-message API that asked for it.
+    text_client_id: int | None = None
     #: JSON: domain.messages.Content.
     content: str
 
@@ -133,7 +135,7 @@ async def record_messages(
     for submission in fresh:
         for m in submission.messages:
             note = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
-            queued = m.status is Status.QUEUED
+            queued = m.status is Status.QUEUED or m.status is Status.HELD
             rows.append(
                 (
                     m.id,
@@ -157,6 +159,7 @@ async def record_messages(
                     m.expires_at,
                     m.throttle_id,
                     m.parts,
+                    m.text_client_id,
                     _encode(note).decode(),
                     now,
                 )
@@ -188,13 +191,14 @@ def _standing(m: NewMessage, now: int) -> MessageState:
         metadata=m.metadata,
         test=int(m.test),
         tries=0,
-        due_at=m.due_at if m.status is Status.QUEUED else None,
+        due_at=m.due_at if m.status is Status.QUEUED or m.status is Status.HELD else None,
         expires_at=m.expires_at,
         node=None,
         parts=m.parts,
         price_micros=None,
         currency=None,
         carrier=None,
+        text_client_id=m.text_client_id,
         history_length=0,
     )
 

@@ -50,6 +50,7 @@ async def _page(tx: Tx, after: int, accepted_before: int, settled_before: int) -
 async def _delete_messages(tx: Tx, ids: list[int], settled_before: int) -> int:
     deleted = await tx.run("messages.delete", ids=ids, settled_before=settled_before)
     await tx.run("message_contents.delete", ids=ids)
+    await tx.run("texts.delete", ids=ids)
     return deleted
 
 

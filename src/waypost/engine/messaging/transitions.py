@@ -7,8 +7,10 @@ import msgspec
 
 from waypost.clock import HOUR, SECOND
 from waypost.domain.events.event import Event
+from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.message_events import status_changed
 from waypost.domain.messaging.status import HistoryEntry, MessageState, Transition, transition
+from waypost.domain.texts.status import TextStatus, reported_statuses
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.storage.database import Tx
 
@@ -17,8 +19,21 @@ _standings = msgspec.json.Decoder(list[MessageState])
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
+class TextMoved(msgspec.Struct):
+    """A message of a client of the text-message API that has come to another status."""
+
+    message_id: int
+    workspace_id: int
+    profile_id: int | None
+    address: str
+    #: When it came to the status, and why.
+    entry: HistoryEntry
+    #: What the client is told, in order.
+    statuses: list[TextStatus]
+
+
 class MessagingNotes(msgspec.Struct):
-    """What a unit of work leaves for the sender."""
+    """What a unit of work leaves for the sender, and for areas that follow messages."""
 
     #: When the first of what waits for each connection falls due.
     due: dict[int, int] = {}
@@ -26,6 +41,8 @@ class MessagingNotes(msgspec.Struct):
     paused: dict[int, int] = {}
     #: Results of sends that were recorded.
     results: list[Any] = []
+    #: Texts whose status changed, in order.
+    texts: list[TextMoved] = []
 
 
 class Transitions:
@@ -37,7 +54,8 @@ class Transitions:
         self.now = unit.now
         self.standings: dict[int, MessageState] = {}
         self.events: list[Event] = []
-        self._due = unit.notes(MessagingNotes).due
+        notes = unit.notes(MessagingNotes)
+        self._due, self._texts = notes.due, notes.texts
         self._notes: dict[int, list[HistoryEntry]] = {}
         self._dirty: set[int] = set()
 
@@ -59,6 +77,7 @@ class Transitions:
 
     def apply(self, standing: MessageState, change: Transition) -> bool:
         """Let a message know news of it; whether its status changed."""
+        before = standing.status
         changed, note = transition(standing, change)
         self._dirty.add(standing.id)
         if note is not None:
@@ -66,6 +85,8 @@ class Transitions:
         if changed and note is not None:
             self.events.append(status_changed(standing, note))
             self.count(standing)
+            if standing.text_client_id is not None:
+                self._note_text(standing, before, note)
         self._note_due(standing)
         return changed
 
@@ -73,7 +94,16 @@ class Transitions:
         """A message that is new stands as it stands."""
         self.events.append(status_changed(standing, note))
         self.count(standing)
+        if standing.text_client_id is not None:
+            self._note_text(standing, None, note)
         self._note_due(standing)
+
+    def _note_text(self, standing: MessageState, before: Status | None, note: HistoryEntry) -> None:
+        statuses = reported_statuses(before, standing)
+        if statuses:
+            self._texts.append(
+                TextMoved(standing.id, standing.workspace_id, standing.profile_id, standing.address, note, statuses)
+            )
 
     def _note_due(self, standing: MessageState) -> None:
         due_at = standing.due_at

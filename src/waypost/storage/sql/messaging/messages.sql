@@ -3,7 +3,7 @@
 -- name: messages.insert
 -- Record new messages.
 INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, status_at, code,
-    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, history, updated_at)
+    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, text_client_id, history, updated_at)
 VALUES :rows;
 
 -- name: message_contents.insert
@@ -14,7 +14,8 @@ INSERT INTO message_contents (message_id, content) VALUES :rows;
 -- Return the states of messages before they change. One row of JSON, as in events.known.
 SELECT json_group_array(json_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address, m.status,
     m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign, m.metadata,
-    m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier, length(m.history)))
+    m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier, m.text_client_id,
+    length(m.history)))
 FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
 
 -- name: messages.load (postgres)
@@ -22,7 +23,7 @@ FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
 SELECT coalesce(json_agg(json_build_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address,
     m.status, m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign,
     m.metadata, m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier,
-    length(m.history))), '[]')::text
+    m.text_client_id, length(m.history))), '[]')::text
 FROM (SELECT * FROM messages WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE) m;
 
 -- name: messages.by_provider (sqlite)

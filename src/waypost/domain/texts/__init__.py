@@ -1,0 +1,1 @@
+"""The text-message API: requests, clients and statuses."""

@@ -1,0 +1,1 @@
+"""The text-message API: accept texts, and report their statuses."""
