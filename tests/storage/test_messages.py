@@ -124,9 +124,9 @@ class Office:
     async def submit(
         self, *messages: NewMessage, key: str | None = None, digest: str = "d", **changes: Any
     ) -> MessageBatch:
-        asked = IdempotencyKey(key, digest) if key else None
+        idempotency_key = IdempotencyKey(key, digest) if key else None
         answer = Answer(202, json.dumps([m.id for m in messages]).encode())
-        made = MessageBatch(workspace_id=1, messages=list(messages), asked=asked, answer=answer, **changes)
+        made = MessageBatch(workspace_id=1, messages=list(messages), key=idempotency_key, answer=answer, **changes)
         await self.hand_in(made)
         return made
 
@@ -426,7 +426,7 @@ async def test_the_same_request_is_taken_once(office: Office):
     assert three.refused.code == "idempotency_key_reused"
     # Also two of them in one batch.
     twins = [
-        MessageBatch(workspace_id=1, messages=[m], asked=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id))
+        MessageBatch(workspace_id=1, messages=[m], key=IdempotencyKey("t", "d"), answer=Answer(202, b"%d" % m.id))
         for m in (office.message(), office.message())
     ]
     await office.hand_in(*twins)
@@ -594,7 +594,7 @@ async def _put_off(office: Office, id_: int, due_at: int, now: int) -> None:
         unit.now = now
         transitions = Transitions(unit)
         await transitions.load(tx, [id_])
-        transitions.apply(transitions.standings[id_], Transition(status=Status.QUEUED, at=now, due_at=due_at))
+        transitions.apply(transitions.states[id_], Transition(status=Status.QUEUED, at=now, due_at=due_at))
         await transitions.write(tx)
 
     await office.recorder.perform(work)
@@ -749,7 +749,7 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
         # `late` got its receipt a day before the horizon, `done` long before it.
         transitions = Transitions(Unit(office.ids, now + 60 * DAY))
         await transitions.load(tx, [late.id])
-        transitions.apply(transitions.standings[late.id], Transition(status=Status.DELIVERED, at=0))
+        transitions.apply(transitions.states[late.id], Transition(status=Status.DELIVERED, at=0))
         await transitions.write(tx)
 
     await office.database.transact(change)

@@ -767,10 +767,10 @@ async def test_a_connection_that_another_process_has_enabled_keeps_its_messages(
         transitions = Transitions(Unit(post.engine.ids, now_us()))
         await transitions.load(tx, [id_])
         transitions.apply(
-            transitions.standings[id_],
+            transitions.states[id_],
             Transition(status=Status.QUEUED, at=now_us(), due_at=now_us() + HOUR, connection_id=first),
         )
-        transitions.standings[id_].pinned = 0
+        transitions.states[id_].pinned = 0
         await transitions.write(tx)
 
     await post.engine.database.transact(place)
@@ -1093,7 +1093,7 @@ class Life:
         """What holds after each step."""
         transitions = Transitions(Unit(Ids(1), now_us()))
         await self.office.database.read(transitions.load, self.ids)
-        for id_, standing in transitions.standings.items():
+        for id_, standing in transitions.states.items():
             assert standing.status is not Status.QUEUED or id_ in self.free, (
                 "it would be sent, and somebody may have it"
             )
@@ -1213,7 +1213,7 @@ async def _forget(tx: Tx) -> None:
     # Only what nobody is owed any more can be deleted.
     transitions = Transitions(Unit(Ids(1), now_us()))
     await transitions.load(tx, ids)
-    for standing in transitions.standings.values():
+    for standing in transitions.states.values():
         transitions.apply(standing, Transition(status=Status.FAILED, at=now_us(), code=9988))
     await transitions.write(tx)
     await tx.run("messages.delete", ids=ids, settled_before=1 << 62)

@@ -1,4 +1,4 @@
-"""Messages as an area of the recorder: batches, send results and receipts move messages, and each move is an event."""
+"""The messaging area of the recorder: record batches, send results and receipts; each transition emits an event."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,18 +27,18 @@ from waypost.storage.database import Database, Tx
 
 
 class MessagingArea:
-    """Records new messages, what became of sends, and what providers say later."""
+    """Records new messages, the results of sends, and receipts."""
 
     takes: frozenset[type] = frozenset({MessageBatch, SendResult, Receipt, Quarantined})
 
     def __init__(self, encryption: Encryption, routing: Routing, follow: Callable[[MessagingNotes], None]) -> None:
         self._encryption = encryption
         self._routing = routing
-        #: Told after a commit what fell due and which connections were paused.
+        #: Called after a commit with what is due and which connections were paused.
         self._follow = follow
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """Record new messages, send results, receipts and what could not be read, in this order."""
+        """Record new messages, send results, receipts and unreadable callbacks, in this order."""
         transitions = Transitions(unit)
         if batches := items.get(MessageBatch):
             await record_messages(tx, batches, transitions, self._encryption)
@@ -55,24 +55,24 @@ class MessagingArea:
             await record_unreadable(tx, unreadable, unit)
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
-        """Messages follow from no event by themselves."""
+        """Do nothing: no event causes a message."""
 
     def committed(self, unit: Unit) -> None:
-        """Wake what sends, and stop using connections that were paused."""
+        """Pass what is due and which connections were paused to the sender."""
         notes = unit.noted(MessagingNotes)
         if notes is not None:
             self._follow(notes)
 
     def given_up(self, item: Any) -> None:
-        """A message whose result cannot be recorded stays held: it was sent, and must not be queued again."""
+        """Do nothing: a message whose result cannot be recorded stays held, because it may have been sent."""
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Messages that were being sent are settled by the job that recovers orphaned ones."""
+        """Mark the messages that these nodes were sending as orphaned; the recovery job settles them."""
         await orphan_sending(tx, nodes)
 
 
 async def rematch(recorder: Recorder, database: Database, rematching: Rematching, routing: Routing) -> bool:
-    """Apply stored receipts whose message is known by now, a page at a time; return whether there was a page."""
+    """Apply one page of stored receipts whose message is known now; return whether there was a page."""
     page = await database.read(rematching.find, now_us())
     if page is None:
         return False

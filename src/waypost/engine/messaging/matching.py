@@ -1,4 +1,4 @@
-"""Find the messages that receipts are about, and give receipts that found none another chance."""
+"""Find the messages of receipts, and match stored receipts again whose message was not found."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,16 +12,16 @@ from waypost.domain.messaging.status import HistoryEntry, MessageState, is_of_ea
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
-#: Ages, in seconds, at which receipts without a message are matched once more. The first is for speed. By the second
-#: every transaction that was open when the receipt was stored is over, whatever the clocks of the processes say.
+#: Ages, in seconds, at which receipts without a message are matched again. The first is for speed. At the second, every
+#: transaction that was open when the receipt was stored has ended, even if the clocks of the processes differ.
 AGES = (1, 60)
-#: Receipts that one query looks at.
+#: Receipts that one query reads.
 PAGE = 1000
 
 _receipt = msgspec.json.Decoder(Receipt)
 _history = msgspec.json.Decoder(list[HistoryEntry])
 
-#: Whether two connections belong to the same account at a provider.
+#: Returns whether two connections belong to the same account at a provider.
 SameAccount = Callable[[int, int], bool]
 
 
@@ -49,14 +49,16 @@ async def match(
         if candidates and matched[-1] is None:
             doubtful.append((index, candidates))
     if doubtful:
-        tried = await _tried(tx, sorted({one.id for _, candidates in doubtful for one in candidates}))
+        earlier = await _earlier_connections(tx, sorted({one.id for _, candidates in doubtful for one in candidates}))
         for index, candidates in doubtful:
             own = receipts[index].connection_id
             matched[index] = next(
                 (
                     one
                     for one in candidates
-                    if any(id_ == own or same_account(id_, own) for id_ in {one.connection_id, *tried.get(one.id, ())})
+                    if any(
+                        id_ == own or same_account(id_, own) for id_ in {one.connection_id, *earlier.get(one.id, ())}
+                    )
                 ),
                 None,
             )
@@ -77,61 +79,61 @@ def _candidates(
     named: dict[int, list[MessageState]],
 ) -> list[MessageState]:
     if receipt.message_id is not None:
-        one = transitions.standings.get(receipt.message_id)
+        one = transitions.states.get(receipt.message_id)
         candidates = [one] if one is not None else []
     elif key is not None:
-        stored = (transitions.standings.get(id_) for id_ in found.get(key, ()))
+        stored = (transitions.states.get(id_) for id_ in found.get(key, ()))
         candidates = [*named.get(key, ()), *(one for one in stored if one is not None)]
     else:
         return []
     return [one for one in candidates if one.workspace_id == receipt.workspace_id]
 
 
-async def _tried(tx: Tx, ids: list[int]) -> dict[int, set[int]]:
-    """The connections that messages were sent through before their present one, by their history."""
+async def _earlier_connections(tx: Tx, ids: list[int]) -> dict[int, set[int]]:
+    """Return all connections that messages were sent through, by their histories."""
     return {
-        id_: {line.connection for line in _history.decode(f"[{history}]") if line.connection}
+        id_: {entry.connection for entry in _history.decode(f"[{history}]") if entry.connection}
         for id_, history in await tx.rows("messages.histories", ids=ids)
     }
 
 
 async def find_earlier(tx: Tx, receipts: Sequence[Receipt], matched: Sequence[MessageState | None]) -> list[bool]:
-    """Return for each receipt whether it tells of a try before the last repeat of its message by hand."""
+    """Return for each receipt whether it is about a try before the last resend of its message by a user."""
     doubtful = {
-        standing.id
-        for receipt, standing in zip(receipts, matched, strict=True)
-        if standing is not None and _may_be_earlier(receipt, standing)
+        message.id
+        for receipt, message in zip(receipts, matched, strict=True)
+        if message is not None and _may_be_earlier(receipt, message)
     }
     if not doubtful:
         return [False] * len(receipts)
     rows = await tx.rows("messages.histories", ids=sorted(doubtful))
     histories = {id_: _history.decode(f"[{history}]") for id_, history in rows}
     return [
-        standing is not None and is_of_earlier_try(standing, receipt, histories.get(standing.id, []))
-        for receipt, standing in zip(receipts, matched, strict=True)
+        message is not None and is_of_earlier_try(message, receipt, histories.get(message.id, []))
+        for receipt, message in zip(receipts, matched, strict=True)
     ]
 
 
-def _may_be_earlier(receipt: Receipt, standing: MessageState) -> bool:
-    """Whether there was a try before the present one, and the receipt says something that would end this one."""
-    waits = standing.status in (Status.QUEUED, Status.HELD)
-    return receipt.status in (Status.SENT, Status.FAILED) and standing.tries > (0 if waits else 1)
+def _may_be_earlier(receipt: Receipt, message: MessageState) -> bool:
+    """Return whether the message had a try before the present one, and the receipt would settle the present one."""
+    waits = message.status in (Status.QUEUED, Status.HELD)
+    return receipt.status in (Status.SENT, Status.FAILED) and message.tries > (0 if waits else 1)
 
 
 class Rematching:
-    """Receipts that were stored without a message, of which another transaction may have recorded the message since.
+    """Finds stored receipts whose message has been recorded since.
 
     On PostgreSQL one process may record a receipt while another one records the provider's id of the message, and
-    neither sees what the other has not committed. Every receipt is looked at again at the `AGES`, and all that are
-    left at the start of a process.
+    neither sees what the other has not committed. Every receipt is read again at the `AGES`, and all stored ones at the
+    start of a process.
     """
 
     def __init__(self) -> None:
-        #: For each age, the last receipt that was looked at.
+        #: For each age, the id of the last receipt that was read.
         self._after = [0] * len(AGES)
 
     async def find(self, tx: Tx, now: int) -> "Page | None":
-        """Return the next page of receipts that are old enough to be looked at again."""
+        """Return the next page of receipts that have reached one of the ages, or None."""
         for index, age in enumerate(AGES):
             upto = first_id(now - age * SECOND)
             if self._after[index] >= upto:
@@ -145,28 +147,28 @@ class Rematching:
         return None
 
     def passed(self, page: "Page") -> None:
-        """Go on behind a page, once what was found in it is applied."""
+        """Continue after a page. Call it once the receipts of the page are applied."""
         self._after[page.index] = max(page.last, self._after[page.index])
 
 
 class Page(msgspec.Struct):
-    """Receipts that were looked at again."""
+    """A page of receipts that were read again."""
 
-    #: Those whose message is known by now, with their ids.
+    #: Those whose message is known now, with their ids.
     known: list[tuple[int, Receipt]]
-    #: Which of the `AGES` they had reached, and the last id that was looked at.
+    #: The index in `AGES` of the age that they have reached, and the last id that was read.
     index: int
     last: int
 
 
 async def take_unmatched(tx: Tx, found: list[tuple[int, Receipt]]) -> list[tuple[int, Receipt]]:
-    """Of these receipts, those that no other process has taken meanwhile; locked."""
+    """Lock these receipts; return those that no other process has deleted meanwhile."""
     left = {row[0] for row in await tx.rows("unmatched.take", ids=sorted(id_ for id_, _ in found))}
     return [(id_, receipt) for id_, receipt in found if id_ in left]
 
 
 def unmatched_row(ids: Ids, receipt: Receipt, now: int) -> tuple[Any, ...]:
-    """The row of `unmatched_receipts` for a receipt that has a provider's id."""
+    """Return the row of `unmatched_receipts` for a receipt with a provider's id."""
     key = message_key(receipt.workspace_id, receipt.provider_message_id or "")
     text = msgspec.json.encode(receipt).decode()
     return ids.one(now), receipt.workspace_id, receipt.connection_id, key, text, now

@@ -1,4 +1,4 @@
-"""Messages taken from the queue to be sent: their intent is on disk, and their consent looked at, before the wire."""
+"""The queue of messages: claim due ones before they are sent, and recover or reroute those that were not sent."""
 
 from typing import Any
 
@@ -21,84 +21,81 @@ _known = msgspec.json.Decoder(list[tuple[int, str, str, str | None, str | None]]
 
 
 class Claim(msgspec.Struct):
-    """What was taken for one connection."""
+    """The messages that were claimed for one connection."""
 
     messages: list[Outgoing]
-    #: Whether there may be more.
+    #: Whether more messages may be due.
     more: bool
-    #: Microseconds until the connection's limit lets another one through; 0 when it does already.
+    #: Microseconds until the rate limit of the connection allows another message; 0 if it does now.
     wait: int
-    #: When the next message of the connection falls due, if there are no more now.
+    #: If no more are due: when the next message of the connection is.
     due_at: int | None = None
 
 
-async def claim(tx: Tx, connection: Connection, wanted: int, transitions: Transitions) -> Claim:
-    """Take up to `wanted` due messages of one connection for this process, as many as its limit and theirs allow.
+async def claim(tx: Tx, connection: Connection, most: int, transitions: Transitions) -> Claim:
+    """Claim up to `most` due messages of a connection for this process, as far as rate limits and throttles allow.
 
-    Each is `sending` from then on, or skipped or failed for a named reason: nothing else follows from what was queued.
+    Each of them becomes `sending`, before any is sent. Messages that expired fail; those whose address is suppressed
+    or opted out are skipped; those that their throttle delays stay queued.
     """
     now = transitions.now
     wait = 0
     bucket, clock = await _bucket(tx, connection, now)
     if bucket is not None:
-        wanted, wait = take_tokens(bucket, wanted, clock)
-        if not wanted:
+        most, wait = take_tokens(bucket, most, clock)
+        if not most:
             await _keep(tx, bucket)
             return Claim([], True, wait)
-    rows = await tx.rows("messages.due", connection_id=connection.id, now=now, n=wanted)
+    rows = await tx.rows("messages.due", connection_id=connection.id, now=now, n=most)
     await transitions.load(tx, [row[0] for row in rows])
-    refused = await _refused(tx, [transitions.standings[row[0]] for row in rows], {row[0]: row[2] for row in rows})
+    refused = await _refused(tx, [transitions.states[row[0]] for row in rows], {row[0]: row[2] for row in rows})
     slow = await _throttle(tx, [(row[0], row[1]) for row in rows if row[1] is not None], refused, transitions)
     messages: list[Outgoing] = []
     for id_, _, purpose, content in rows:
-        standing = transitions.standings[id_]
-        if standing.expires_at <= now:
-            # What kept it from being sent in its time tells more than that the time is over.
-            code, reason = (standing.code, standing.reason) if standing.code else (EXPIRED, "expired")
-            transitions.apply(standing, Transition(status=Status.FAILED, at=now, code=code, reason=reason))
+        state = transitions.states[id_]
+        if state.expires_at <= now:
+            # The reason why it was not sent in time says more than the expiry.
+            code, reason = (state.code, state.reason) if state.code else (EXPIRED, "expired")
+            transitions.apply(state, Transition(status=Status.FAILED, at=now, code=code, reason=reason))
         elif id_ in refused:
-            transitions.apply(standing, Transition(status=Status.SKIPPED, at=now, reason=refused[id_]))
+            transitions.apply(state, Transition(status=Status.SKIPPED, at=now, reason=refused[id_]))
         elif id_ in slow:
-            wait_for = Transition(status=Status.QUEUED, at=standing.status_at, due_at=slow[id_])
-            # Only its turn is put off: what its last try came to is as true as before.
-            wait_for.code, wait_for.reason, wait_for.provider_code = (
-                standing.code,
-                standing.reason,
-                standing.provider_code,
-            )
-            transitions.apply(standing, wait_for)
+            # Only the due time changes: the result of the last try stays.
+            delayed = Transition(status=Status.QUEUED, at=state.status_at, due_at=slow[id_])
+            delayed.code, delayed.reason, delayed.provider_code = state.code, state.reason, state.provider_code
+            transitions.apply(state, delayed)
         else:
-            transitions.apply(standing, Transition(status=Status.SENDING, at=now, node=transitions.node))
-            messages.append(_outgoing(standing, purpose, content))
+            transitions.apply(state, Transition(status=Status.SENDING, at=now, node=transitions.node))
+            messages.append(_outgoing(state, purpose, content))
     if bucket is not None:
-        # What was not sent takes nothing of the limit.
-        bucket.tokens += wanted - len(messages)
+        # Messages that are not sent do not count against the limit.
+        bucket.tokens += most - len(messages)
         await _keep(tx, bucket)
-    if len(rows) >= wanted:
+    if len(rows) >= most:
         return Claim(messages, True, wait)
     following = await tx.row("messages.following", connection_id=connection.id, now=now)
     return Claim(messages, False, wait, following[0] if following else None)
 
 
-def _outgoing(standing: MessageState, purpose: str, content: str | None) -> Outgoing:
+def _outgoing(state: MessageState, purpose: str, content: str | None) -> Outgoing:
     return Outgoing(
-        id=standing.id,
-        workspace_id=standing.workspace_id,
-        connection_id=standing.connection_id,
-        channel=standing.channel,
-        address=standing.address,
+        id=state.id,
+        workspace_id=state.workspace_id,
+        connection_id=state.connection_id,
+        channel=state.channel,
+        address=state.address,
         content=_content.decode(content or "{}"),
         purpose=purpose,
-        metadata=_object.decode(standing.metadata) if standing.metadata != "{}" else {},
-        test=bool(standing.test),
-        tries=standing.tries - 1,
-        created_at=standing.status_at,
-        expires_at=standing.expires_at,
+        metadata=_object.decode(state.metadata) if state.metadata != "{}" else {},
+        test=bool(state.test),
+        tries=state.tries - 1,
+        created_at=state.status_at,
+        expires_at=state.expires_at,
     )
 
 
 async def _bucket(tx: Tx, connection: Connection, now: int) -> tuple[Bucket | None, int]:
-    """The bucket of a connection that has a limit, locked, and the time: all processes draw on the same row."""
+    """Return the bucket of a connection with a rate limit, locked, and the time; all processes share the bucket."""
     rate = connection.per_second
     if rate is None:
         return None, now
@@ -112,9 +109,9 @@ async def _bucket(tx: Tx, connection: Connection, now: int) -> tuple[Bucket | No
 
 
 def open_bucket(row: tuple[Any, ...], now: int) -> tuple[Bucket, int]:
-    """Return the bucket of a row of `buckets.lock`, and the time to fill it by.
+    """Return the bucket of a row of `buckets.lock`, and the time until which it is filled.
 
-    That is the database's clock where several processes with clocks of their own fill it.
+    The time is by the database's clock if several processes, whose clocks may differ, fill the bucket.
     """
     *values, clock = row
     return Bucket(*values), now if clock is None else clock
@@ -124,14 +121,14 @@ async def _keep(tx: Tx, bucket: Bucket) -> None:
     await tx.run("buckets.take", **msgspec.structs.asdict(bucket))
 
 
-async def _refused(tx: Tx, standings: list[MessageState], purposes: dict[int, str]) -> dict[int, str]:
-    """The messages that must not be sent, and why: consent and suppression, as they are at this moment."""
-    wanted = {(s.workspace_id, s.channel, s.address) for s in standings}
-    row = await tx.row("addresses.standing", addresses=_encode(sorted(wanted)).decode()) if wanted else None
+async def _refused(tx: Tx, states: list[MessageState], purposes: dict[int, str]) -> dict[int, str]:
+    """Return the messages that must not be sent, and why, by the consents and suppressions of this moment."""
+    addresses = {(s.workspace_id, s.channel, s.address) for s in states}
+    row = await tx.row("addresses.standing", addresses=_encode(sorted(addresses)).decode()) if addresses else None
     known = {(ws, channel, address): (reason, state) for ws, channel, address, reason, state in _decode(row)}
     refused = {}
     if known:
-        for s in standings:
+        for s in states:
             found = known.get((s.workspace_id, s.channel, s.address))
             reason = skip_reason(s.channel, purposes[s.id], *found) if found else None
             if reason is not None:
@@ -146,7 +143,7 @@ def _decode(row: tuple[Any, ...] | None) -> list[tuple[int, str, str, str | None
 async def _throttle(
     tx: Tx, throttled: list[tuple[int, int]], refused: dict[int, str], transitions: Transitions
 ) -> dict[int, int]:
-    """The messages of throttled sends that have to wait, and until when."""
+    """Return the messages that their throttle delays, and until when."""
     by_throttle: dict[int, list[int]] = {}
     for id_, throttle_id in throttled:
         if id_ not in refused:
@@ -166,63 +163,64 @@ async def _throttle(
 
 
 async def recover_orphaned(tx: Tx, transitions: Transitions, repeatable: set[int], n: int) -> int:
-    """Messages that a process died over: nobody can tell whether they were sent. Gives back how many there were.
+    """Settle up to `n` messages whose process died while it sent them. Return how many there were.
 
-    Those of a connection in `repeatable` are queued again: its provider takes a repeat for the same message.
+    They become unknown. Those of a connection in `repeatable` are queued again: its provider deduplicates messages.
     """
     ids = [row[0] for row in await tx.rows("messages.orphaned", n=n)]
     await transitions.load(tx, ids)
     for id_ in ids:
-        standing = transitions.standings.get(id_)
-        if standing is None or standing.status is not Status.SENDING or standing.node != 0:
+        state = transitions.states.get(id_)
+        if state is None or state.status is not Status.SENDING or state.node != 0:
             continue
-        if standing.connection_id in repeatable:
+        if state.connection_id in repeatable:
             change = Transition(status=Status.QUEUED, at=transitions.now, due_at=transitions.now, reason="interrupted")
         else:
             change = Transition(status=Status.UNKNOWN, at=transitions.now, reason="interrupted")
-        transitions.apply(standing, change)
+        transitions.apply(state, change)
     if ids:
-        log.warning("messages were under way when a process died", action="messages_stranded", messages=len(ids))
+        log.warning("a process died while it was sending messages", action="messages_stranded", messages=len(ids))
     return len(ids)
 
 
 async def recover_unacknowledged(tx: Tx, transitions: Transitions, before: int, held: set[int]) -> int:
-    """Messages claimed for this process without its knowing, because the store could not say that it was done.
+    """Queue messages again whose claim was committed although the database could not confirm it. Return how many.
 
-    They were never handed to the wire, so they are queued again. `held` are those that were. Gives back how many.
+    This process does not know that it claimed them, so it did not send them. `held` are those that it knows.
     """
     ids = [
         row[0] for row in await tx.rows("messages.overdue", node=transitions.node, before=before) if row[0] not in held
     ]
     count = await queue_unsent(tx, transitions, ids)
-    log.warning("messages were claimed and forgotten", action="messages_forgotten", messages=count)
+    log.warning("messages were claimed without a confirmation", action="messages_forgotten", messages=count)
     return count
 
 
 async def is_stuck(tx: Tx, connection_id: int, gone: bool, elsewhere: bool, now: int) -> bool:
-    """Whether `clear_out` has anything to do; to be asked outside the writer's transaction."""
+    """Return whether `reroute_queued` would change anything. Call it outside the writer's transaction."""
     row = await tx.row("messages.stuck", connection_id=connection_id, gone=int(gone), free=int(elsewhere), now=now)
     return row is not None and bool(row[0])
 
 
 async def queue_unsent(tx: Tx, transitions: Transitions, ids: list[int]) -> int:
-    """Queue messages again that this process claimed and did not put on the wire. Return how many there were."""
+    """Queue messages again that this process claimed and did not send. Return how many there were."""
     await transitions.load(tx, ids)
     count = 0
     for id_ in ids:
-        standing = transitions.standings.get(id_)
-        if standing is not None and standing.status is Status.SENDING and standing.node == transitions.node:
+        state = transitions.states.get(id_)
+        if state is not None and state.status is Status.SENDING and state.node == transitions.node:
             change = Transition(status=Status.QUEUED, at=transitions.now, due_at=transitions.now, reason="unsent")
-            count += transitions.apply(standing, change)
+            count += transitions.apply(state, change)
     return count
 
 
 async def reroute_queued(
     tx: Tx, connection_id: int, gone: bool, instead: int | None, transitions: Transitions, n: int
 ) -> int:
-    """Messages queued at a connection that cannot send them, some at a time; gives back how many were moved.
+    """Reroute messages that are queued at a connection that cannot send them. Return how many changed.
 
-    Those that may go elsewhere go to `instead`; those that may not fail when the connection is `gone`, or out of time.
+    Up to `n` messages that are not pinned go to the connection `instead`, if there is one. The others fail when they
+    expire, or when the connection was deleted (`gone`).
     """
     now = transitions.now
     moved = 0
@@ -230,12 +228,12 @@ async def reroute_queued(
         ids = [row[0] for row in await tx.rows("messages.waiting", connection_id=connection_id, pinned=0, n=n)]
         await transitions.load(tx, ids)
         for id_ in ids:
-            standing = transitions.standings[id_]
-            if standing.status is not Status.QUEUED:
+            state = transitions.states[id_]
+            if state.status is not Status.QUEUED:
                 continue
-            due_at = standing.due_at or now
+            due_at = state.due_at or now
             transitions.apply(
-                standing,
+                state,
                 Transition(
                     status=Status.QUEUED,
                     at=now,
@@ -265,14 +263,14 @@ async def reroute_queued(
 async def _fail(tx: Tx, ids: list[int], change: Transition, transitions: Transitions) -> int:
     await transitions.load(tx, ids)
     for id_ in ids:
-        # Another process may have begun to send it since it was looked for.
-        if transitions.standings[id_].status is Status.QUEUED:
-            transitions.apply(transitions.standings[id_], change)
+        # Another process may have begun to send it since the query.
+        if transitions.states[id_].status is Status.QUEUED:
+            transitions.apply(transitions.states[id_], change)
     return len(ids)
 
 
 async def orphan_sending(tx: Tx, nodes: list[int] | None) -> None:
-    """Mark messages that these nodes were sending as nobody's; None stands for every node."""
+    """Mark messages that these nodes were sending as orphaned; None stands for every node."""
     if nodes is None:
         await tx.run("messages.orphan_all")
     else:

@@ -1,4 +1,4 @@
-"""What the recorder does with messages: takes new ones in, and settles what tries and receipts say of them."""
+"""Record new messages, the results of sends, and callbacks that cannot be parsed."""
 
 import random
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _receipt = msgspec.json.Decoder(Receipt)
 
 
 class NewMessage(msgspec.Struct, kw_only=True):
-    """A message that was accepted and is to be recorded."""
+    """An accepted message to record."""
 
     id: int
     workspace_id: int
@@ -54,24 +54,24 @@ class NewMessage(msgspec.Struct, kw_only=True):
     expires_at: int
     throttle_id: int | None = None
     parts: int | None = None
-    #: The client of the text-message API that asked for it.
+    #: The client of the text-message API that requested it.
     text_client_id: int | None = None
     #: JSON: domain.messages.Content.
     content: str
 
 
 class MessageBatch(msgspec.Struct, kw_only=True):
-    """Messages that one request asked for, and what it is answered with."""
+    """The messages of one request, and its response."""
 
     workspace_id: int
     messages: list[NewMessage]
-    asked: IdempotencyKey | None
+    key: IdempotencyKey | None
     answer: Answer
-    #: A throttle of this send: its id and messages per second.
+    #: The throttle of these messages: its id, and messages per second.
     throttle: tuple[int, float] | None = None
-    #: Set when the same request was made before: nothing is sent again, and this is its answer.
+    #: Set if the request is a repeat: the response to the first one. Nothing is sent again.
     repeat: Answer | None = None
-    #: Set when its key was used for another request.
+    #: Set if the key was used for another request.
     refused: Error | None = None
 
     def __len__(self) -> int:
@@ -82,32 +82,32 @@ class MessageBatch(msgspec.Struct, kw_only=True):
 
 
 class SendResult(msgspec.Struct):
-    """What one try of a message came to."""
+    """The result of one try to send a message."""
 
     message_id: int
-    #: Which try it was: a later one is not touched by what an earlier one came to.
+    #: The number of the try. A result of an earlier try does not change a message that is being tried again.
     number: int
     ended_at: int
     verdict: Verdict
-    #: The version of the connection that it was made with.
+    #: The version of the connection that sent it.
     version: int
 
 
 class Routing(msgspec.Struct):
-    """How messages that were not taken go on, and which connections are one account."""
+    """What decides how messages that were not accepted go on, and which connections share an account."""
 
-    #: Seconds before a message's first retry.
+    #: The wait before the first retry of a message, in seconds.
     retry_s: float
-    #: The enabled connections of a workspace's channel, in the order in which they are tried.
+    #: Returns the enabled connections of a workspace for a channel, in the order in which they are tried.
     for_channel: Callable[[int, str], list[Connection]]
-    #: Whether a connection took nothing lately.
+    #: Returns whether a connection is failing: its circuit breaker is open.
     failing: Callable[[int], bool]
-    #: Whether two connections belong to the same account at a provider.
+    #: Returns whether two connections belong to the same account at a provider.
     same_account: SameAccount
 
 
 async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -> None:
-    """Keep callbacks that could not be read, for a person to look at."""
+    """Quarantine callbacks that cannot be parsed."""
     ids = unit.ids.take(len(unreadable), unit.now)
     await tx.insert(
         "quarantine.add",
@@ -121,20 +121,23 @@ async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -
 async def record_messages(
     tx: Tx, batches: list[MessageBatch], transitions: Transitions, encryption: Encryption
 ) -> None:
-    """Queue the messages of batches that were not asked for before."""
+    """Record the messages of batches whose request is not a repeat."""
     now = transitions.now
     fresh = await _unrepeated(tx, batches, encryption, now)
-    throttles = [(*s.throttle, s) for s in fresh if s.throttle is not None]
-    # As if filled when the last message falls due: retention keeps a throttle until its messages are sent.
+    throttles = [(*batch.throttle, batch) for batch in fresh if batch.throttle is not None]
+    # Dated when the last message is due, so that retention keeps a throttle until its messages are sent.
     await tx.insert(
         "buckets.add",
-        [(id_, s.workspace_id, rate, 1.0, max([now, *(m.due_at for m in s.messages)])) for id_, rate, s in throttles],
+        [
+            (id_, batch.workspace_id, rate, 1.0, max([now, *(m.due_at for m in batch.messages)]))
+            for id_, rate, batch in throttles
+        ],
     )
     rows: list[tuple[Any, ...]] = []
     contents: list[tuple[int, str]] = []
-    for submission in fresh:
-        for m in submission.messages:
-            note = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
+    for batch in fresh:
+        for m in batch.messages:
+            entry = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
             queued = m.status is Status.QUEUED or m.status is Status.HELD
             rows.append(
                 (
@@ -160,17 +163,17 @@ async def record_messages(
                     m.throttle_id,
                     m.parts,
                     m.text_client_id,
-                    _encode(note).decode(),
+                    _encode(entry).decode(),
                     now,
                 )
             )
             contents.append((m.id, m.content))
-            transitions.announce(_standing(m, now), note)
+            transitions.announce(_state(m, now), entry)
     await tx.insert("messages.insert", rows)
     await tx.insert("message_contents.insert", contents)
 
 
-def _standing(m: NewMessage, now: int) -> MessageState:
+def _state(m: NewMessage, now: int) -> MessageState:
     return MessageState(
         id=m.id,
         workspace_id=m.workspace_id,
@@ -203,37 +206,36 @@ def _standing(m: NewMessage, now: int) -> MessageState:
     )
 
 
-async def _unrepeated(tx: Tx, submissions: list[MessageBatch], encryption: Encryption, now: int) -> list[MessageBatch]:
-    """The submissions that were not made before; the others are told so. The answers of the new ones are kept."""
-    keyed = [s for s in submissions if s.asked is not None]
+async def _unrepeated(tx: Tx, batches: list[MessageBatch], encryption: Encryption, now: int) -> list[MessageBatch]:
+    """Return the batches whose request is not a repeat, and store their responses. Set the results of the others."""
+    keyed = [(batch, batch.key) for batch in batches if batch.key is not None]
     if not keyed:
-        return submissions
+        return batches
     known: dict[tuple[int, str], tuple[str, Answer]] = {}
-    wanted = {s.workspace_id for s in keyed}
-    keys = [s.asked.key for s in keyed if s.asked is not None]
-    for workspace_id, key, digest, status, response in await tx.rows(
-        "idempotency.find", workspaces=list(wanted), keys=keys
+    workspaces, texts = {batch.workspace_id for batch, _ in keyed}, [key.key for _, key in keyed]
+    for workspace_id, text, digest, status, response in await tx.rows(
+        "idempotency.find", workspaces=list(workspaces), keys=texts
     ):
-        known[(workspace_id, key)] = (digest, Answer(status, encryption.decrypt(response).encode()))
+        known[(workspace_id, text)] = (digest, Answer(status, encryption.decrypt(response).encode()))
     fresh, rows = [], []
-    for submission in submissions:
-        # A batch that failed may be recorded again.
-        submission.repeat = submission.refused = None
-        asked = submission.asked
-        if asked is None:
-            fresh.append(submission)
+    for batch in batches:
+        # The recorder records a batch again after a failed transaction.
+        batch.repeat = batch.refused = None
+        key = batch.key
+        if key is None:
+            fresh.append(batch)
             continue
-        before = known.get((submission.workspace_id, asked.key))
+        before = known.get((batch.workspace_id, key.key))
         if before is None:
-            known[(submission.workspace_id, asked.key)] = (asked.digest, submission.answer)
-            fresh.append(submission)
-            answer = submission.answer
-            sealed = encryption.encrypt(answer.body.decode())
-            rows.append((submission.workspace_id, asked.key, asked.digest, answer.status, sealed, now))
-        elif before[0] == asked.digest:
-            submission.repeat = before[1]
+            known[(batch.workspace_id, key.key)] = (key.digest, batch.answer)
+            fresh.append(batch)
+            answer = batch.answer
+            encrypted = encryption.encrypt(answer.body.decode())
+            rows.append((batch.workspace_id, key.key, key.digest, answer.status, encrypted, now))
+        elif before[0] == key.digest:
+            batch.repeat = before[1]
         else:
-            submission.refused = Invalid(
+            batch.refused = Invalid(
                 "This Idempotency-Key was used for another request. Take a new key for a new request.",
                 code="idempotency_key_reused",
             )
@@ -242,53 +244,60 @@ async def _unrepeated(tx: Tx, submissions: list[MessageBatch], encryption: Encry
 
 
 async def record_results(
-    tx: Tx, tried: list[SendResult], transitions: Transitions, routing: Routing
+    tx: Tx, results: list[SendResult], transitions: Transitions, routing: Routing
 ) -> dict[int, list[MessageState]]:
-    """Move messages by the results of their sends, and pause connections that are refused.
+    """Apply the results of sends to their messages, and pause connections that their provider refuses.
 
     Return the messages that got a provider's id, by its key.
     """
     unit, now = transitions.unit, transitions.now
-    await transitions.load(tx, [t.message_id for t in tried])
+    await transitions.load(tx, [result.message_id for result in results])
     named: dict[int, list[MessageState]] = {}
     suppressed: list[tuple[Any, ...]] = []
     broken: dict[int, tuple[MessageState, SendResult]] = {}
     orders = cache(lambda workspace_id, channel: [c.id for c in routing.for_channel(workspace_id, channel)])
-    for t in tried:
-        standing = transitions.standings.get(t.message_id)
-        if standing is None or standing.tries != t.number:
-            # It was deleted for its age, or is being tried again by hand.
+    for result in results:
+        state = transitions.states.get(result.message_id)
+        if state is None or state.tries != result.number:
+            # Retention deleted it, or a user resent it.
             continue
-        verdict = t.verdict
+        verdict = result.verdict
         change = transition_after(
-            standing,
+            state,
             verdict,
-            t.ended_at,
+            result.ended_at,
             base_s=routing.retry_s,
             chance=random.random(),  # noqa: S311 jitter is no secret
-            others=_others(standing, orders, routing.failing),
+            others=_others(state, orders, routing.failing),
         )
         if verdict.provider_message_id is not None:
-            change.provider_key = message_key(standing.workspace_id, verdict.provider_message_id)
-            named.setdefault(change.provider_key, []).append(standing)
-        before = standing.connection_id
-        transitions.apply(standing, change)
+            change.provider_key = message_key(state.workspace_id, verdict.provider_message_id)
+            named.setdefault(change.provider_key, []).append(state)
+        before = state.connection_id
+        transitions.apply(state, change)
         if verdict.suppress is not None:
             suppressed.append(
-                (standing.workspace_id, standing.channel, standing.address, verdict.suppress, before, verdict.detail)
+                (state.workspace_id, state.channel, state.address, verdict.suppress, before, verdict.detail)
             )
         if verdict.outcome is SendOutcome.MISCONFIGURED:
-            broken[before] = (standing, t)
+            broken[before] = (state, result)
     await suppress(tx, suppressed, now)
-    for connection_id, (standing, t) in broken.items():
-        verdict, workspace_id = t.verdict, standing.workspace_id
-        words = verdict.detail or verdict.provider_code or "The provider refuses this connection."
+    for connection_id, (state, result) in broken.items():
+        verdict, workspace_id = result.verdict, state.workspace_id
+        error = verdict.detail or verdict.provider_code or "The provider refuses this connection."
         if await pause_connection(
-            tx, workspace_id, connection_id, t.version, verdict.reason or "misconfigured", words, unit.ids.one(now), now
+            tx,
+            workspace_id,
+            connection_id,
+            result.version,
+            verdict.reason or "misconfigured",
+            error,
+            unit.ids.one(now),
+            now,
         ):
             unit.notes(MessagingNotes).paused[connection_id] = workspace_id
     if named and await tx.row("unmatched.any") is not None:
-        # The provider was faster than our own record of its answer.
+        # The provider sent the receipts before the results of the sends were recorded.
         rows = await tx.rows("unmatched.find", keys=list(named))
         early = [(row[0], _receipt.decode(row[1])) for row in rows]
         if early:
@@ -296,13 +305,11 @@ async def record_results(
     return named
 
 
-def _others(
-    standing: MessageState, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]
-) -> list[int]:
-    """The connections that may have a message next: those behind its present one in the order that do not fail."""
-    if standing.pinned:
+def _others(state: MessageState, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]) -> list[int]:
+    """Return the connections that may send a message next: those after its own that are not failing, in order."""
+    if state.pinned:
         return []
-    order = orders(standing.workspace_id, standing.channel)
-    if standing.connection_id not in order:
+    order = orders(state.workspace_id, state.channel)
+    if state.connection_id not in order:
         return order
-    return [id_ for id_ in order[order.index(standing.connection_id) + 1 :] if not failing(id_)]
+    return [id_ for id_ in order[order.index(state.connection_id) + 1 :] if not failing(id_)]

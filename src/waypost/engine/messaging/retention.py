@@ -31,7 +31,7 @@ async def prune_messaging(database: Database, now: int, event_days: int) -> int:
 async def _prune_messages(database: Database, accepted_before: int, settled_before: int) -> int:
     """Delete messages in a final status that have not changed since `settled_before`.
 
-    Messages that are still to be sent may be much older. They are skipped outside the writer's transaction.
+    Messages that are not sent yet may be much older. They are skipped outside the writer's transaction.
     """
     deleted = after = 0
     while page := await database.read(_page, after, accepted_before, settled_before):

@@ -76,7 +76,7 @@ class Sender:
         self,
         database: Database,
         connections: ConnectionRegistry,
-        wire: ProviderClient,
+        client: ProviderClient,
         journal: Journal,
         recorder: Recorder,
         ids: Ids,
@@ -87,7 +87,7 @@ class Sender:
         self._safe = safe
         self._database = database
         self._connections = connections
-        self._wire = wire
+        self._client = client
         self._journal = journal
         self._recorder = recorder
         self._ids = ids
@@ -113,11 +113,11 @@ class Sender:
     @property
     def share(self) -> int:
         """How many processes send through the same connections; each takes its share of their concurrency."""
-        return self._wire.share
+        return self._client.share
 
     @share.setter
     def share(self, processes: int) -> None:
-        self._wire.share = processes
+        self._client.share = processes
 
     def wake(self, connections: Iterable[int]) -> None:
         """Start the lanes of these connections: they have messages due."""
@@ -132,7 +132,7 @@ class Sender:
         return len(self._calls)
 
     async def stop(self, within: float) -> None:
-        """Start no more calls, queue again what is claimed and not on the wire, and wait for the calls under way."""
+        """Start no more calls, queue again what is claimed and not sent, and wait for the calls in progress."""
         self._draining = True
         for _, alarm in self._alarms.values():
             alarm.cancel()
@@ -219,23 +219,23 @@ class Sender:
         repeatable = {c.id for c in self._connections.all() if c.connector.idempotent}
 
         busy = False
-        if await self._database.read(_any_stranded):
+        if await self._database.read(_any_orphaned):
             busy = await self._move(lambda tx, transitions: recover_orphaned(tx, transitions, repeatable, STEP)) > 0
         if now_us() - self._looked_back > LOOK_BACK_S * SECOND:
             self._looked_back = now_us()
             await self._look_back()
         for idle in await self._database.read(_idle, {c.id for c in self._connections.all()}):
-            busy = await self._clear(idle) > 0 or busy
+            busy = await self._reroute(idle) > 0 or busy
         return 0.02 if busy else POLL_S
 
     async def _look_back(self) -> None:
         """Queue again messages whose claim this process does not know of; orphan those that no process owns."""
         before = now_us() - int(FORGOTTEN_S * SECOND)
-        if await self._database.read(_forgotten, self._ids.node, before, self._held):
+        if await self._database.read(_any_unacknowledged, self._ids.node, before, self._held):
             await self._move(lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held))
         await self._unowned.orphan()
 
-    async def _clear(self, idle: Idle) -> int:
+    async def _reroute(self, idle: Idle) -> int:
         instead = None
         if idle.gives:
             order = self._connections.preferred(idle.workspace_id, idle.channel)
@@ -268,7 +268,7 @@ class Sender:
                     self._again.discard(connection_id)
                     await self._give_back(lane)
                     return
-                slots, size = self._wire.calls(connection), connection.connector.batch_size
+                slots, size = self._client.calls(connection), connection.connector.batch_size
                 ahead = lane.ahead(time.monotonic())
                 health = self._connections.health(connection_id)
                 if health.failures >= FAILURE_THRESHOLD:
@@ -307,7 +307,7 @@ class Sender:
                         self._wake_at(connection_id, found.due_at)
                     return
         except Exception:
-            log.exception("a lane broke", action="lane_failed", connection=public("con", connection_id))
+            log.exception("a lane failed", action="lane_failed", connection=public("con", connection_id))
             await asyncio.sleep(PAUSE_S)
         finally:
             self._claiming.pop(connection_id, None)
@@ -332,7 +332,7 @@ class Sender:
                 self._others.add(task)
                 task.add_done_callback(self._others.discard)
             return
-        calls = self._wire.calls(connection) if self._safe() else 0
+        calls = self._client.calls(connection) if self._safe() else 0
         while lane.waiting and len(lane.calls) < calls:
             call = asyncio.create_task(self._send_parts(connection, lane, self._next_part(lane)))
             lane.calls.add(call)
@@ -374,13 +374,13 @@ class Sender:
             return
         idle = Idle(connection.id, connection.workspace_id, connection.channel, False, True)
         try:
-            while await self._clear(idle):
+            while await self._reroute(idle):
                 pass
         except Error as error:
             log.warning("could not reroute messages", action="reroute_failed", error=error.detail)
 
-    async def _claim(self, connection: Connection, wanted: int) -> Claim:
-        return await self._move(lambda tx, transitions: claim(tx, connection, wanted, transitions))
+    async def _claim(self, connection: Connection, most: int) -> Claim:
+        return await self._move(lambda tx, transitions: claim(tx, connection, most, transitions))
 
     async def _send_parts(self, connection: Connection, lane: ConnectionLane, part: list[Outgoing]) -> None:
         """Send what one call takes, then what the next one takes, while there is something to send."""
@@ -393,7 +393,7 @@ class Sender:
                 or not self._safe()
                 or self._usable(connection.id) is not connection
                 or self._connections.failing(connection.id)
-                or len(lane.calls) > self._wire.calls(connection)
+                or len(lane.calls) > self._client.calls(connection)
             ):
                 break
             part = self._next_part(lane)
@@ -409,10 +409,10 @@ class Sender:
     async def _send_part(self, connection: Connection, lane: ConnectionLane, messages: list[Outgoing]) -> None:
         """Send the messages of one call, and report the results."""
         try:
-            verdicts = await self._wire.send(connection, messages, now_us())
+            verdicts = await self._client.send(connection, messages, now_us())
         except Exception:
             # How far it came is unknown.
-            log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
+            log.exception("a call failed", action="call_failed", connection=public("con", connection.id))
             verdicts = [Verdict(outcome=SendOutcome.UNKNOWN, reason="internal")] * len(messages)
         now = now_us()
         self._connections.note(connection, verdicts, now, self._retry_s)
@@ -438,11 +438,11 @@ async def _next_due(tx: Tx) -> list[tuple[int, int]]:
     return [(row[0], row[2]) for row in await tx.rows("messages.next_due") if row[2] is not None]
 
 
-async def _any_stranded(tx: Tx) -> bool:
+async def _any_orphaned(tx: Tx) -> bool:
     return bool(await tx.rows("messages.orphaned", n=1))
 
 
-async def _forgotten(tx: Tx, node: int, before: int, held: set[int]) -> bool:
+async def _any_unacknowledged(tx: Tx, node: int, before: int, held: set[int]) -> bool:
     return any(row[0] not in held for row in await tx.rows("messages.overdue", node=node, before=before))
 
 

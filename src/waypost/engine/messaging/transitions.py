@@ -1,4 +1,4 @@
-"""What happens to messages within one transaction: loaded once, moved in memory, written in bulk with what follows."""
+"""Changes of messages in one transaction: each message is loaded once, changed in memory, and written in bulk."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,27 +15,27 @@ from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
-_standings = msgspec.json.Decoder(list[MessageState])
+_states = msgspec.json.Decoder(list[MessageState])
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class TextMoved(msgspec.Struct):
-    """A message of a client of the text-message API that has come to another status."""
+    """A transition of a message that a client of the text-message API requested."""
 
     message_id: int
     workspace_id: int
     profile_id: int | None
     address: str
-    #: When it came to the status, and why.
+    #: The history entry of the transition.
     entry: HistoryEntry
-    #: What the client is told, in order.
+    #: The statuses to report to the client, in order.
     statuses: list[TextStatus]
 
 
 class MessagingNotes(msgspec.Struct):
-    """What a unit of work leaves for the sender, and for areas that follow messages."""
+    """What a unit of work passes to the sender after the commit, and to areas that follow messages."""
 
-    #: When the first of what waits for each connection falls due.
+    #: By connection: when the first of its queued messages is due.
     due: dict[int, int] = {}
     #: Connections that were paused, with their workspaces.
     paused: dict[int, int] = {}
@@ -46,92 +46,94 @@ class MessagingNotes(msgspec.Struct):
 
 
 class Transitions:
-    """The messages that one unit of work touches, and everything that follows from how they move."""
+    """The messages that a unit of work changes, with the events and counts that follow from their transitions."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.node = unit.node
         self.now = unit.now
-        self.standings: dict[int, MessageState] = {}
+        #: The messages that were loaded, by id.
+        self.states: dict[int, MessageState] = {}
         self.events: list[Event] = []
         notes = unit.notes(MessagingNotes)
         self._due, self._texts = notes.due, notes.texts
-        self._notes: dict[int, list[HistoryEntry]] = {}
-        self._dirty: set[int] = set()
+        #: What `write` appends to the histories.
+        self._entries: dict[int, list[HistoryEntry]] = {}
+        self._changed: set[int] = set()
 
     async def load(self, tx: Tx, ids: Iterable[int]) -> None:
-        """Bring in the standings of messages, for this transaction alone."""
-        wanted = sorted(set(ids) - self.standings.keys())
-        if wanted:
-            row = await tx.row("messages.load", ids=wanted)
-            for standing in _standings.decode(row[0] if row else "[]"):
-                self.standings[standing.id] = standing
+        """Load the states of messages that are not loaded yet; PostgreSQL locks their rows."""
+        missing = sorted(set(ids) - self.states.keys())
+        if missing:
+            row = await tx.row("messages.load", ids=missing)
+            for state in _states.decode(row[0] if row else "[]"):
+                self.states[state.id] = state
 
     async def find(self, tx: Tx, keys: Sequence[int]) -> dict[int, list[int]]:
-        """The messages behind the keys of providers' ids; two providers of a workspace may use the same id."""
+        """Return the messages with these keys of provider ids; two providers of a workspace may use the same id."""
         row = await tx.row("messages.by_provider", keys=list(keys)) if keys else None
         found: dict[int, list[int]] = {}
         for key, id_ in sorted(_pairs.decode(row[0])) if row else ():
             found.setdefault(key, []).append(id_)
         return found
 
-    def apply(self, standing: MessageState, change: Transition) -> bool:
-        """Let a message know news of it; whether its status changed."""
-        before = standing.status
-        changed, note = transition(standing, change)
-        self._dirty.add(standing.id)
-        if note is not None:
-            self._notes.setdefault(standing.id, []).append(note)
-        if changed and note is not None:
-            self.events.append(status_changed(standing, note))
-            self.count(standing)
-            if standing.text_client_id is not None:
-                self._note_text(standing, before, note)
-        self._note_due(standing)
+    def apply(self, state: MessageState, change: Transition) -> bool:
+        """Apply a transition to a message; return whether its status changed."""
+        before = state.status
+        changed, entry = transition(state, change)
+        self._changed.add(state.id)
+        if entry is not None:
+            self._entries.setdefault(state.id, []).append(entry)
+        if changed and entry is not None:
+            self.events.append(status_changed(state, entry))
+            self.count(state)
+            if state.text_client_id is not None:
+                self._note_text(state, before, entry)
+        self._note_due(state)
         return changed
 
-    def announce(self, standing: MessageState, note: HistoryEntry) -> None:
-        """A message that is new stands as it stands."""
-        self.events.append(status_changed(standing, note))
-        self.count(standing)
-        if standing.text_client_id is not None:
-            self._note_text(standing, None, note)
-        self._note_due(standing)
+    def announce(self, state: MessageState, entry: HistoryEntry) -> None:
+        """Emit the event of a new message, count it, and note when it is due."""
+        self.events.append(status_changed(state, entry))
+        self.count(state)
+        if state.text_client_id is not None:
+            self._note_text(state, None, entry)
+        self._note_due(state)
 
-    def _note_text(self, standing: MessageState, before: Status | None, note: HistoryEntry) -> None:
-        statuses = reported_statuses(before, standing)
+    def _note_text(self, state: MessageState, before: Status | None, entry: HistoryEntry) -> None:
+        statuses = reported_statuses(before, state)
         if statuses:
             self._texts.append(
-                TextMoved(standing.id, standing.workspace_id, standing.profile_id, standing.address, note, statuses)
+                TextMoved(state.id, state.workspace_id, state.profile_id, state.address, entry, statuses)
             )
 
-    def _note_due(self, standing: MessageState) -> None:
-        due_at = standing.due_at
-        if due_at is not None and due_at < self._due.get(standing.connection_id, due_at + 1):
-            self._due[standing.connection_id] = due_at
+    def _note_due(self, state: MessageState) -> None:
+        due_at = state.due_at
+        if due_at is not None and due_at < self._due.get(state.connection_id, due_at + 1):
+            self._due[state.connection_id] = due_at
 
-    def count(self, standing: MessageState) -> None:
-        """Count the status that a message came to have; messages for trial do not count."""
-        if standing.test:
+    def count(self, state: MessageState) -> None:
+        """Count the new status of a message; test messages do not count."""
+        if state.test:
             return
         key = (
-            standing.workspace_id,
+            state.workspace_id,
             self.now // HOUR * HOUR // SECOND,
-            standing.connection_id,
-            standing.campaign,
-            standing.template_id,
-            standing.status.value,
-            standing.code or 0,
+            state.connection_id,
+            state.campaign,
+            state.template_id,
+            state.status.value,
+            state.code or 0,
             self.node % COUNT_ROWS,
         )
         self.unit.counters.add("message_counts.add", key, 1)
 
     async def write(self, tx: Tx) -> None:
-        """Write where the messages stand now, and emit the events of how they came there."""
+        """Write the messages that changed, and emit the events of their transitions."""
         rows: list[tuple[Any, ...]] = []
-        for id_ in sorted(self._dirty):
-            s = self.standings[id_]
-            notes = self._notes.get(id_)
+        for id_ in sorted(self._changed):
+            s = self.states[id_]
+            entries = self._entries.get(id_)
             rows.append(
                 (
                     id_,
@@ -150,7 +152,7 @@ class Transitions:
                     s.price_micros,
                     s.currency,
                     s.carrier,
-                    "," + _encode(notes)[1:-1].decode() if notes else "",
+                    "," + _encode(entries)[1:-1].decode() if entries else "",
                     self.now,
                 )
             )

@@ -1,4 +1,4 @@
-"""Messages in sending under a number that no process has: found, and orphaned after a while."""
+"""Find messages that are sent under a number that no process has, and orphan them after a while."""
 
 import time
 from collections.abc import Callable
@@ -14,10 +14,10 @@ UNOWNED_S = 60.0
 
 
 class UnownedMessages:
-    """Watch for numbers under which messages are being sent and that no process has.
+    """Watches for numbers under which messages are being sent and that no process has.
 
     That happens when a process is evicted while its claim is in progress, and dies before it learns of either: the
-    eviction did not see the claim, and no process looks at a number that is not its own.
+    eviction did not see the claim, and no other process looks for messages under that number.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +27,7 @@ class UnownedMessages:
         self._suspects: dict[int, float] = {}
 
     async def orphan(self) -> int:
-        """Look once, and orphan the messages under a number that no process has had for UNOWNED_S. Return how many.
+        """Check once, and orphan the messages under a number that no process has had for UNOWNED_S. Return how many.
 
         A process that only missed its eviction gives up its old number itself, with its next heartbeat.
         """

@@ -330,7 +330,7 @@ def _message(text: NewText, found: _Found, id_: int, now: int) -> NewMessage:
 
 
 def _batch(message: NewMessage) -> MessageBatch:
-    return MessageBatch(workspace_id=message.workspace_id, messages=[message], asked=None, answer=Answer(200, b""))
+    return MessageBatch(workspace_id=message.workspace_id, messages=[message], key=None, answer=Answer(200, b""))
 
 
 def _metric(text: NewText) -> str:
