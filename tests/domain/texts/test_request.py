@@ -131,6 +131,8 @@ def test_callback_data_is_one_value_for_every_reader():
     # Of two values of one name readers would take different ones; large integers stay as they are.
     found = read(callbackData='{"profileID":"a","profileID":"b","n":9007199254740993,"é":"\\u00e9","e":{}}')
     assert found.callback_data == '{"profileID":"b","n":9007199254740993,"é":"é","e":{}}'
+    numbers = '{"profileID":"b","a":0.10000000000000000001,"b":-1.50,"c":2E+5,"d":1e-7,"e":-0.0,"f":1e300}'
+    assert read(callbackData=numbers).callback_data == numbers.replace("1e-7", "1E-7").replace("1e300", "1E+300")
 
 
 @given(st.dictionaries(st.text(max_size=20), st.recursive(st.none() | st.booleans() | st.text(max_size=20), st.lists)))

@@ -4,6 +4,7 @@ The fields are those of the Wunderkind text API: a Klaviyo flow webhook that pos
 """
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -27,7 +28,9 @@ LONGEST_PROFILE_ID = 200
 LONGEST_URL = 2000
 
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
-_encode = msgspec.json.Encoder().encode
+#: Fractions keep their digits: a double would lose some of a long one.
+_decode_object = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def _about(words: str) -> msgspec.Meta:
@@ -172,7 +175,7 @@ def _read_callback_data(text: str | None) -> tuple[str, str]:
     if len(data) > CALLBACK_BYTES:
         raise _bad_callback_data(f"has {len(data)} bytes; at most {CALLBACK_BYTES} are allowed")
     try:
-        found: Any = msgspec.json.decode(data)
+        found: Any = _decode_object(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _bad_callback_data(f"is not valid JSON: {error}") from error
     if not isinstance(found, dict):
@@ -181,7 +184,10 @@ def _read_callback_data(text: str | None) -> tuple[str, str]:
         raise _bad_callback_data(f"has {len(found)} properties; at most {MOST_PROPERTIES} are allowed")
     if _depth(found) > DEEPEST:
         raise _bad_callback_data(f"is nested more than {DEEPEST} levels deep")
-    check_numbers(data, "invalid_callback_data")
+    try:
+        check_numbers(data)
+    except Invalid as error:
+        raise _bad_callback_data(f"has a number that is too large: {error.detail.rstrip('.')}") from error
     profile_id = found.get("profileID")
     if isinstance(profile_id, int) and not isinstance(profile_id, bool):
         profile_id = str(profile_id)

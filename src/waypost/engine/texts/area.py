@@ -15,7 +15,7 @@ from waypost.domain.texts.client import BURST_S, CheckLinks, TextClient
 from waypost.domain.texts.request import TextRequest
 from waypost.domain.texts.status import REASONS, TextStatus
 from waypost.domain.values.ids import public
-from waypost.domain.values.rate_limit import take_tokens
+from waypost.domain.values.rate_limit import Bucket, take_tokens
 from waypost.engine.messaging.queue import open_bucket
 from waypost.engine.messaging.recording import MessageBatch, NewMessage, record_messages
 from waypost.engine.messaging.transitions import MessagingNotes, TextMoved, Transitions
@@ -99,11 +99,12 @@ class TextArea:
         self._wake_checks = wake_checks
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
-        """Answer each request: refused by the rate or as a repeat, or recorded as a message."""
-        waiting: list[NewText] = items[NewText]
-        waiting = await _within_rate(tx, waiting, unit.now)
-        people = await _find_people(tx, waiting)
-        fresh = await _unrepeated(tx, waiting, people, unit)
+        """Answer each request: refused as a repeat or by the rate, or recorded as a message."""
+        texts: list[NewText] = items[NewText]
+        people = await _find_people(tx, texts)
+        # Locked before repeats are read, so that another process with the same request reads what this one wrote.
+        buckets = await _lock_buckets(tx, texts, unit.now)
+        fresh = await _fresh(tx, texts, people, buckets, unit)
         if not fresh:
             return
         transitions = Transitions(unit)
@@ -161,32 +162,21 @@ class TextNotes(msgspec.Struct):
     checks: bool = False
 
 
-async def _within_rate(tx: Tx, texts: list[NewText], now: int) -> list[NewText]:
-    """Return the texts within the rates of their clients; the others are answered with an error."""
-    by_client: dict[int, list[NewText]] = {}
-    for text in texts:
-        by_client.setdefault(text.client.id, []).append(text)
-    rows = await tx.rows("buckets.lock", ids=sorted(by_client))
-    if missing := sorted(by_client.keys() - {row[0] for row in rows}):
-        clients = [by_client[id_][0].client for id_ in missing]
-        full = [(c.id, c.workspace_id, c.rate_limit, max(c.rate_limit * BURST_S, 1.0), now) for c in clients]
+async def _lock_buckets(tx: Tx, texts: list[NewText], now: int) -> dict[int, tuple[Bucket, int]]:
+    """Return the buckets of the clients, and the time to fill each by."""
+    clients = {text.client.id: text.client for text in texts}
+    rows = await tx.rows("buckets.lock", ids=sorted(clients))
+    if missing := sorted(clients.keys() - {row[0] for row in rows}):
+        new = [clients[id_] for id_ in missing]
+        full = [(c.id, c.workspace_id, c.rate_limit, max(c.rate_limit * BURST_S, 1.0), now) for c in new]
         await tx.insert("buckets.add", full)
         rows += await tx.rows("buckets.lock", ids=missing)
-    kept: list[NewText] = []
+    buckets = {}
     for row in rows:
         bucket, clock = open_bucket(row, now)
-        asked = by_client[bucket.id]
-        bucket.per_second = asked[0].client.rate_limit
-        granted, wait = take_tokens(bucket, len(asked), clock, BURST_S)
-        await tx.run("buckets.take", **msgspec.structs.asdict(bucket))
-        kept += asked[:granted]
-        for text in asked[granted:]:
-            text.answer = Unavailable(
-                f"This client may send {bucket.per_second:g} texts a second. Send it again later.",
-                code="rate_limited",
-                retry_after=max(-(-wait // SECOND), 1),
-            )
-    return kept
+        bucket.per_second = clients[bucket.id].rate_limit
+        buckets[bucket.id] = bucket, clock
+    return buckets
 
 
 async def _find_people(tx: Tx, texts: Sequence[NewText]) -> list[_Found]:
@@ -250,36 +240,30 @@ def _standing(
     return TextStatus.PENDING_TO_SEND
 
 
-async def _unrepeated(
-    tx: Tx, texts: list[NewText], people: list[_Found], unit: Unit
+async def _fresh(
+    tx: Tx, texts: list[NewText], people: list[_Found], buckets: dict[int, tuple[Bucket, int]], unit: Unit
 ) -> list[tuple[NewText, _Found, int]]:
-    """Return the texts that are not repeats, with the ids of their messages; repeats are answered with an error.
+    """Return the texts to record with the ids of their messages; the others are answered with an error.
 
-    Only texts that are to be sent count. A person is named by the number as well as by the profile, so that it does not
-    matter whether a request names the phone or the email.
+    Only texts that are to be sent have repeats, and a repeat takes nothing of the rate. A person is named by the number
+    as well as by the profile, so that it does not matter whether a request names the phone or the email.
     """
     digests = [
         _digests(text, found) if found.status is TextStatus.PENDING_TO_SEND and not text.test else ()
         for text, found in zip(texts, people, strict=True)
     ]
-    wanted = sorted({digest for several in digests for digest in several})
-    known: dict[str, int] = {}
-    if wanted:
-        rows = await tx.rows("text_repeats.find", digests=wanted)
-        known = {digest: message_id for digest, message_id, expires_at in rows if expires_at > unit.now}
-        if len(known) < len(rows):
-            await tx.run("text_repeats.forget", digests=wanted, now=unit.now)
+    known = await _find_repeats(tx, sorted({digest for several in digests for digest in several}), unit.now)
     fresh: list[tuple[NewText, _Found, int]] = []
     remembered: dict[str, tuple[str, int, int]] = {}
     for text, found, own in zip(texts, people, digests, strict=True):
         first = next((known[digest] for digest in own if digest in known), None)
         if first is not None:
-            text.answer = Conflict(
-                "The same text with the same sendPurpose was accepted for this person within the last 24 hours. "
-                "Change `text` or `sendPurpose` to send another one.",
-                code="duplicate_message",
-                messageId=public("msg", first),
-            )
+            text.answer = _repeat(first)
+            continue
+        bucket, clock = buckets[text.client.id]
+        granted, wait = take_tokens(bucket, 1, clock, BURST_S)
+        if not granted:
+            text.answer = _over_rate(bucket, wait)
             continue
         id_ = unit.ids.one(unit.now)
         for digest in own:
@@ -287,8 +271,38 @@ async def _unrepeated(
             remembered[digest] = (digest, id_, unit.now + REPEATS)
         text.answer = TextAccepted(public("msg", id_), found.status.value)
         fresh.append((text, found, id_))
+    for id_ in sorted({text.client.id for text, _, _ in fresh}):
+        await tx.run("buckets.take", **msgspec.structs.asdict(buckets[id_][0]))
     await tx.insert("text_repeats.insert", [remembered[digest] for digest in sorted(remembered)])
     return fresh
+
+
+async def _find_repeats(tx: Tx, digests: list[str], now: int) -> dict[str, int]:
+    """Return the messages of the last 24 hours with these digests, and forget the older ones."""
+    if not digests:
+        return {}
+    rows = await tx.rows("text_repeats.find", digests=digests)
+    known = {digest: message_id for digest, message_id, expires_at in rows if expires_at > now}
+    if len(known) < len(rows):
+        await tx.run("text_repeats.forget", digests=digests, now=now)
+    return known
+
+
+def _repeat(first: int) -> Error:
+    return Conflict(
+        "The same text with the same sendPurpose was accepted for this person within the last 24 hours. "
+        "Change `text` or `sendPurpose` to send another one.",
+        code="duplicate_message",
+        messageId=public("msg", first),
+    )
+
+
+def _over_rate(bucket: Bucket, wait: int) -> Error:
+    return Unavailable(
+        f"This client may send {bucket.per_second:g} texts a second. Send it again later.",
+        code="rate_limited",
+        retry_after=max(-(-wait // SECOND), 1),
+    )
 
 
 def _digests(text: NewText, found: _Found) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class Texts:
             await self._journal.append([text])
         except Error as error:
             # All callers of the batch share the error; each raises a copy with a traceback of its own.
-            raise type(error)(error.detail, code=error.code) from None
+            raise type(error)(error.detail, code=error.code, **error.extra) from None
         except Exception as error:
             raise Unavailable("The text could not be stored. Send it again.") from error
         answer = text.answer
