@@ -42,7 +42,10 @@ async def make_client(pair: Pair, **changes: Any) -> tuple[TextClientRecord, str
     """Create a text client; return it with its secret."""
     owner = pair.one.engine.text_client_owner
     values: dict[str, Any] = {"name": "klaviyo", "check_links": CheckLinks.NEVER, "rate_limit": 10_000.0} | changes
-    return await pair.one.database.transact(owner.create, 1, TextClientDraft(**values), now_us())
+    made: tuple[TextClientRecord, str] = await pair.one.database.transact(
+        owner.create, 1, TextClientDraft(**values), now_us()
+    )
+    return made
 
 
 async def subscribe(pair: Pair, *numbers: str) -> None:

@@ -1,0 +1,148 @@
+"""Texts through real processes: posted as Klaviyo does, sent through Pinpoint, reported, killed in between."""
+
+import functools
+import json
+import random
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.programs import Client, Server, all_received, eventually
+from tests.acceptance.test_messages import SETTLED, all_messages, check_fates, connect, number, taken
+from waypost.sink import thread_runner
+
+SEND = "/text/message/send"
+PATHS = {
+    "delivered": ["PENDING_TO_SEND", "SENDING", "DELIVERED"],
+    # A text that was being sent at a kill may have been sent.
+    "unknown": ["PENDING_TO_SEND", "SENDING"],
+}
+
+
+def make_client(server: Server, callback: str) -> dict[str, str]:
+    """Create a text client on the command line; return the headers that it sends."""
+    options = ["--name", "klaviyo", "--callback-url", callback, "--rate-limit", "5000", "--check-links", "never"]
+    done = server.run("text-clients", "add", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    return {"x-client-id": made["client_id"], "x-client-secret": made["client_secret"]}
+
+
+def text_for(to: str) -> dict[str, Any]:
+    """Return a request as a flow sends it."""
+    data = json.dumps({"profileID": f"profile {to}", "metricName": "Birthday"})
+    return {"phone": to, "email": "", "text": f"Happy birthday, {to}!", "callbackData": data, "sendPurpose": "Birthday"}
+
+
+class Flow:
+    """Callers that each post one text after another, repeating each until it is answered as Klaviyo does."""
+
+    def __init__(self, server: Server, headers: dict[str, str], callers: int = 4) -> None:
+        self.server = server
+        self.headers = headers
+        #: The message of each number, and the numbers whose first answer was 200.
+        self.accepted: dict[str, str] = {}
+        self.first: set[str] = set()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(n,), daemon=True) for n in range(callers)]
+
+    def __enter__(self) -> "Flow":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, more: int) -> None:
+        """Return when this many more texts were accepted."""
+        goal = len(self.accepted) + more
+        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} texts accepted, {len(self.accepted)} were")
+
+    def _post(self, caller: int) -> None:
+        api, client, count = self.server.api(), Client(self.server.port), 0
+        while not self._stop.is_set():
+            to = number(caller * 100_000 + count)
+            eventually(functools.partial(self._subscribe, api, to), what="subscribed")
+            if not self._stop.is_set():
+                eventually(functools.partial(self._accept, client, to), what="accepted")
+            count += 1
+
+    def _subscribe(self, api: Client, to: str) -> bool:
+        consent = {"channel": "sms", "address": to, "state": "opted_in"}
+        answer = api.send("PUT", "/v1/consents", consent)
+        return self._stop.is_set() or (answer is not None and answer[0] == 200)
+
+    def _accept(self, client: Client, to: str) -> bool:
+        answer = client.send("POST", SEND, text_for(to), self.headers)
+        if answer is not None and answer[0] == 200:
+            assert answer[1]["status"] == "PENDING_TO_SEND", answer
+            self.accepted[to] = answer[1]["messageId"]
+            self.first.add(to)
+            return True
+        if answer is not None and answer[0] == 409:
+            # The answer to the first request was lost with the process.
+            self.accepted[to] = answer[1]["messageId"]
+            return True
+        return self._stop.is_set()
+
+
+def reports(sink: thread_runner.Running, name: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the reports that a receiver got: by message and webhook-id; a repeat has the same id and says the same."""
+    found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for request in all_received(sink.url, name):
+        data = json.loads(request["body"])["data"]
+        webhook_id = request["headers"]["webhook-id"]
+        before = found[data["MessageID"]].setdefault(webhook_id, data)
+        assert before == data
+    return found
+
+
+def test_killed_in_a_storm_of_texts_every_answered_one_is_sent_and_reported_once(
+    tmp_path: Path, sink: thread_runner.Running
+) -> None:
+    dice = random.Random(20270214)
+    server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.8"})
+    server.init()
+    server.start()
+    connect(server, sink)
+    headers = make_client(server, f"{sink.url}/hook/texts?fail_rate=0.1&seed=7")
+    Client(sink.port).send("PUT", "/fate/pinpoint", {"latency": 0.05})
+    with Flow(server, headers) as flow:
+        for _ in range(5):
+            flow.wait_for(dice.randrange(20, 120))
+            server.kill()
+            server.start()
+        flow.wait_for(50)
+
+    def settled() -> dict[str, dict[str, Any]] | None:
+        messages = all_messages(server)
+        return messages if all(message["status"] in SETTLED for message in messages.values()) else None
+
+    messages = eventually(settled, what="every message settled")
+    # Every text that was answered is one message, and nobody got two.
+    check_fates(messages, taken(sink))
+    assert {message["to"]: id_ for id_, message in messages.items() if message["to"] in flow.accepted} == flow.accepted
+    assert len(flow.first) > 100
+    server.settled()
+    found = reports(sink, "texts")
+    assert found.keys() == messages.keys()
+    for id_, message in messages.items():
+        in_order = sorted(found[id_].values(), key=lambda data: data["id"])
+        assert [data["Status"] for data in in_order] == PATHS[message["status"]], message
+        assert message["text_status"] == in_order[-1]["Status"]
+        assert {data["callbackData"]["profileID"] for data in in_order} == {f"profile {message['to']}"}
+    # A repeat of an answered text is known after the restarts.
+    caller = Client(server.port)
+    for to in dice.sample(sorted(flow.accepted), 20):
+        answer = caller.send("POST", SEND, text_for(to), headers)
+        assert answer is not None
+        assert (answer[0], answer[1]["code"]) == (409, "duplicate_message")
+        assert answer[1]["messageId"] == flow.accepted[to]
+    assert len(all_messages(server)) == len(messages)
+    assert server.stop() == 0
+    checked = server.run("check")
+    assert checked.returncode == 0, checked.stdout
