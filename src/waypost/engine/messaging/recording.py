@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -25,6 +26,33 @@ from waypost.storage.database import Tx
 
 log = structlog.get_logger()
 
+#: The columns of `messages.insert` in its order, without the last two: `history` and `updated_at`. The first ones are
+#: attributes of MessageState, the others those of NewMessage that are not.
+INSERTED_STATE = (
+    "id",
+    "workspace_id",
+    "profile_id",
+    "channel",
+    "connection_id",
+    "pinned",
+    "address",
+    "status",
+    "status_at",
+    "code",
+    "reason",
+    "template_id",
+    "campaign",
+    "metadata",
+    "test",
+    "due_at",
+    "expires_at",
+    "parts",
+    "text_client_id",
+)
+INSERTED_NEW = ("purpose", "template_version", "throttle_id")
+
+_of_state = attrgetter(*INSERTED_STATE)
+_of_new = attrgetter(*INSERTED_NEW)
 _encode = msgspec.json.Encoder().encode
 _receipt = msgspec.json.Decoder(Receipt)
 
@@ -138,37 +166,10 @@ async def record_messages(
     for batch in fresh:
         for m in batch.messages:
             entry = HistoryEntry(status=m.status, at=now, code=m.code, reason=m.reason)
-            queued = m.status is Status.QUEUED or m.status is Status.HELD
-            rows.append(
-                (
-                    m.id,
-                    m.workspace_id,
-                    m.profile_id,
-                    m.channel,
-                    m.connection_id,
-                    int(m.pinned),
-                    m.address,
-                    m.purpose,
-                    m.status.value,
-                    now,
-                    m.code,
-                    m.reason,
-                    m.template_id,
-                    m.template_version,
-                    m.campaign,
-                    m.metadata,
-                    int(m.test),
-                    m.due_at if queued else None,
-                    m.expires_at,
-                    m.throttle_id,
-                    m.parts,
-                    m.text_client_id,
-                    _encode(entry).decode(),
-                    now,
-                )
-            )
+            state = _state(m, now)
+            rows.append((*_of_state(state), *_of_new(m), _encode(entry).decode(), now))
             contents.append((m.id, m.content))
-            transitions.announce(_state(m, now), entry)
+            transitions.announce(state, entry)
     await tx.insert("messages.insert", rows)
     await tx.insert("message_contents.insert", contents)
 

@@ -1,6 +1,7 @@
 """Changes of messages in one transaction: each message is loaded once, changed in memory, and written in bulk."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,6 +15,27 @@ from waypost.domain.texts.status import TextStatus, reported_statuses
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.storage.database import Tx
 
+#: The columns of `messages.write` in its order, without the last two: what is appended to `history`, and `updated_at`.
+WRITTEN = (
+    "id",
+    "status",
+    "status_at",
+    "code",
+    "reason",
+    "provider_code",
+    "provider_message_id",
+    "provider_key",
+    "connection_id",
+    "tries",
+    "due_at",
+    "node",
+    "parts",
+    "price_micros",
+    "currency",
+    "carrier",
+)
+
+_written = attrgetter(*WRITTEN)
 _encode = msgspec.json.Encoder().encode
 _states = msgspec.json.Decoder(list[MessageState])
 _pairs = msgspec.json.Decoder(list[tuple[int, int]])
@@ -132,30 +154,9 @@ class Transitions:
         """Write the messages that changed, and emit the events of their transitions."""
         rows: list[tuple[Any, ...]] = []
         for id_ in sorted(self._changed):
-            s = self.states[id_]
             entries = self._entries.get(id_)
-            rows.append(
-                (
-                    id_,
-                    s.status.value,
-                    s.status_at,
-                    s.code,
-                    s.reason,
-                    s.provider_code,
-                    s.provider_message_id,
-                    s.provider_key,
-                    s.connection_id,
-                    s.tries,
-                    s.due_at,
-                    s.node,
-                    s.parts,
-                    s.price_micros,
-                    s.currency,
-                    s.carrier,
-                    "," + _encode(entries)[1:-1].decode() if entries else "",
-                    self.now,
-                )
-            )
+            history = "," + _encode(entries)[1:-1].decode() if entries else ""
+            rows.append((*_written(self.states[id_]), history, self.now))
         await tx.insert("messages.write", rows)
         self.unit.emit(self.events)
         self.events = []

@@ -2,8 +2,9 @@
 
 -- name: messages.insert
 -- Record new messages.
-INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, purpose, status, status_at, code,
-    reason, template_id, template_version, campaign, metadata, test, due_at, expires_at, throttle_id, parts, text_client_id, history, updated_at)
+INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, status, status_at, code, reason,
+    template_id, campaign, metadata, test, due_at, expires_at, parts, text_client_id, purpose, template_version, throttle_id, history,
+    updated_at)
 VALUES :rows;
 
 -- name: message_contents.insert
