@@ -41,22 +41,25 @@ OLD_MODULES = {
 OLD_CLASSES = {
     "domain": "Account Change Happening Heard Note Standing Wanted",
     "engine": (
-        "Account Configuration Connections Counts Desk Effects Lost Moves Person Reach Recorded Relays Repeatable "
-        "Settlement Submission Trial Tried Wanted Wire _Shelf"
+        "Account Configuration Connections Counts Desk Effects Lost Moves Person Reach Recorded Relays "
+        "Repeatable ShownRequest ShownResponse Settlement Submission Trial Tried Wanted Wire _Shelf"
     ),
     "api": "Enabling Offer Taken",
     "sink": "Taken",
 }
 OLD_FUNCTIONS = (
-    "absent asked bury_dead careful changed_meanwhile clear_out leave_behind look patiently prove recall reseal "
-    "resolve_people rests_until seal settle_forgotten settle_stranded spare strand surprise take_in tend tidy told "
-    "try_out"
+    "absent asked bury_dead careful changed_meanwhile clear_out heard known_by leave_behind look patiently "
+    "prove recall reseal resolve_people rests_until seal settle_forgotten settle_stranded spare standing strand "
+    "surprise take_in tend tidy told tried try_out unbuilt untokened"
 )
 #: The same for the names of variables, arguments and attributes.
 OLD_NAMES = {
     "domain": "asked fate heard mended shelf standing told tried wanted wish world",
     "storage": "asked chore fate heard mended shelf standing told tried wanted wish world",
-    "engine": "chore chores desk effects fate fates mended relay relays shelf trial trials wish world",
+    "engine": (
+        "asked chore chores desk effects fate fates heard mended relay relays shelf standing standings submission "
+        "submissions told tried trial trials wanted wire wish world"
+    ),
     "api": "account asked chore fate heard mended shelf standing told trial tried wanted wish world",
     "sink": "asked beside fate fates heard mended played shelf taken told wanted wish world",
     "cli": "asked chore fate fates heard mended shelf standing told tried wanted wish world",

@@ -1223,7 +1223,7 @@ async def _forget(tx: Tx) -> None:
 def test_what_waits_claimed_covers_four_claims_within_bounds():
     lane = ConnectionLane(100.0)
     assert lane.ahead(100.05) == 0
-    lane.note_tried(400)
+    lane.note_tries(400)
     # 2,000 a second; claims take no time yet, so the least applies.
     assert lane.ahead(100.2) == pytest.approx(200, abs=2)
     for _ in range(50):
@@ -1232,7 +1232,7 @@ def test_what_waits_claimed_covers_four_claims_within_bounds():
     for _ in range(50):
         lane.note_claim(3.0)
     assert lane.ahead(100.2) == pytest.approx(1000, abs=2)
-    lane.note_tried(1_000_000)
+    lane.note_tries(1_000_000)
     assert lane.ahead(100.4) == MOST_AHEAD
     # A provider that takes nothing any more has no room.
     assert lane.ahead(100.6) == 0

@@ -24,16 +24,16 @@ class ConnectionLane:
         self.freed = asyncio.Event()
         #: How many messages may wait here at most for a claim to be worth its transaction.
         self.low_water = 0
-        #: Messages that were tried since `since`, and how many that is a second.
-        self._tried = 0
+        #: The tries since `_since`, and how many that is a second.
+        self._tries = 0
         self._since = now
         self._rate = 0.0
         #: How long claims take lately, in seconds.
         self._claim_s = 0.0
 
-    def note_tried(self, count: int) -> None:
-        """Count messages that were tried."""
-        self._tried += count
+    def note_tries(self, count: int) -> None:
+        """Count tries to send messages."""
+        self._tries += count
 
     def note_claim(self, seconds: float) -> None:
         """Note how long a claim took."""
@@ -45,8 +45,8 @@ class ConnectionLane:
         They are `sending` already, so after a kill it is unknown whether they were sent.
         """
         if now - self._since >= LEAST_AHEAD_S:
-            self._rate = self._tried / (now - self._since)
-            self._tried, self._since = 0, now
+            self._rate = self._tries / (now - self._since)
+            self._tries, self._since = 0, now
         seconds = min(max(AHEAD_CLAIMS * self._claim_s, LEAST_AHEAD_S), MOST_AHEAD_S)
         return min(int(self._rate * seconds), MOST_AHEAD)
 

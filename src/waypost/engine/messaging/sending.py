@@ -421,7 +421,7 @@ class Sender:
             self._journal.report(
                 SendResult(message.id, message.tries + 1, now, _clean_verdict(verdict), connection.version)
             )
-        lane.note_tried(len(messages))
+        lane.note_tries(len(messages))
 
     async def _refresh(self, paused: dict[int, int]) -> None:
         """Read paused connections again before their lanes use them."""

@@ -93,7 +93,7 @@ class Handle:
         self._refused: str | None = None
         self._opened = False
         self._started_at = 0.0
-        #: What libcurl was told last: most requests go where the one before went.
+        #: The options that are set: most requests go to the same URL as the one before.
         self._url = ""
         self._timeout_ms = 0
         self._set_up(authorities)

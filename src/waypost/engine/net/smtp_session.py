@@ -134,8 +134,8 @@ class SmtpSession(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._offer = SmtpCapabilities()
         self._replies = SmtpReplyParser()
-        #: Replies to `_say`, and replies that nothing asked for.
-        self._heard: deque[SmtpReply] = deque()
+        #: Replies to `_say`, and unsolicited ones.
+        self._unread: deque[SmtpReply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._lost: str | None = None
         #: The mails whose replies are awaited: the present one, and one that overlaps it.
@@ -149,7 +149,7 @@ class SmtpSession(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another mail can be started: the server is there and has sent nothing unasked."""
-        return self._lost is None and not self._heard and not self._replies.unfinished
+        return self._lost is None and not self._unread and not self._replies.unfinished
 
     @property
     def busy(self) -> bool:
@@ -176,8 +176,8 @@ class SmtpSession(asyncio.Protocol):
             if self._mails:
                 self._advance(self._mails[0], reply)
             else:
-                self._heard.append(reply)
-        if self._waiter is not None and self._heard:
+                self._unread.append(reply)
+        if self._waiter is not None and self._unread:
             self._wake()
         if was_busy and not self._mails and self._lost is None:
             self._free(self)
@@ -411,15 +411,15 @@ class SmtpSession(asyncio.Protocol):
 
     async def _reply(self) -> SmtpReply:
         """Return the next reply. Raise Ended when there is none."""
-        if not self._heard and self._lost is None:
+        if not self._unread and self._lost is None:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        if not self._heard:
+        if not self._unread:
             raise Ended(self._lost or "connection_lost: there is no reply")
-        return self._heard.popleft()
+        return self._unread.popleft()
 
     def _end(self, reason: str) -> None:
         """End the session, and with it the mails that are under way."""

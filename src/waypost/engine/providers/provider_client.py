@@ -24,19 +24,19 @@ from waypost.errors import Invalid
 
 log = structlog.get_logger()
 
-#: Code for what data cannot say, by the driver that a connector names.
+#: The drivers, by the name that a connector has for its own.
 DRIVERS: dict[str, Driver] = {"pinpoint": pinpoint, "smtp": smtp}
-#: Bytes of a body that are shown.
-SHOWN_BODY = 16_384
-#: Headers that prove whose a request is, whatever the connector calls its secrets.
-_PROOFS = frozenset({"authorization", "proxy-authorization", "x-amz-security-token"})
-#: Whether the messages of a call that broke were sent, nobody can tell; those of the calls after it were not.
-_BROKEN = Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="internal")
+#: The bytes of a body that a test result contains.
+LARGEST_BODY = 16_384
+#: Headers that contain credentials, whichever fields of the connector are secret.
+_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "x-amz-security-token"})
+#: The messages of a call that failed may have been sent; those of the calls after it were not.
+_CALL_FAILED = Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="internal")
 _NOT_SENT = Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="unsent", retry_after=0)
 
 
-class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it was sent, secrets masked."""
+class MaskedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it was sent, with masked secrets."""
 
     method: str
     url: str
@@ -44,8 +44,8 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
-class ShownResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+class MaskedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The response to a test, with masked secrets."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -53,19 +53,19 @@ class ShownResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was sent to see what happens: what went out, what came back, and what it means."""
+    """The result of a test send: the request, the response, and the verdict."""
 
     verdict: Verdict
-    #: None when there was nothing to send: then the verdict says why.
-    request: ShownRequest | None
-    response: ShownResponse | None
+    #: None if no request could be built; the verdict says why.
+    request: MaskedRequest | None
+    response: MaskedResponse | None
     error: str | None
-    #: When each phase was over, in milliseconds since the start.
+    #: The end of each phase, in milliseconds since the start.
     timings: dict[str, float]
 
 
 class _Call(msgspec.Struct):
-    """One call that was made, or was not because it could not be."""
+    """A call to a provider, or the reason why it could not be made."""
 
     verdicts: list[Verdict]
     request: Request | None = None
@@ -84,19 +84,18 @@ class ProviderClient:
         self.share = 1
 
     def slots(self, connection: Connection) -> int:
-        """Return how many calls this process may have on the wire at once through a connection."""
+        """Return how many calls this process may send at once through a connection."""
         return max(connection.concurrency // self.share, 1)
 
     def calls(self, connection: Connection) -> int:
-        """Return how many calls may be under way at once: those on the wire, and those that their driver queues."""
+        """Return how many calls may be in progress at once: those being sent, and those that a driver queues."""
         driver = DRIVERS.get(connection.connector.driver)
         return self.slots(connection) * (1 if driver is None else driver.CALLS_PER_SLOT)
 
     async def send(self, connection: Connection, messages: list[Outgoing], now: int) -> list[Verdict]:
-        """A verdict for each message, in order.
+        """Send up to `connector.batch_size` messages; return a verdict for each, in order.
 
-        Never raises for anything that a provider does or a connector says; Unavailable when this process stops
-        meanwhile. At most `connector.batch_size` messages are taken.
+        Raises Unavailable when this process stops meanwhile, and nothing for any response or any connector.
         """
         if not messages:
             return []
@@ -111,7 +110,7 @@ class ProviderClient:
         return await self._send_together(driver, connection, messages, now)
 
     async def send_test(self, connection: Connection, message: Outgoing, now: int) -> TestResult:
-        """Send one message now, and tell all about it."""
+        """Send one message now; return the request, the response and the verdict."""
         driver = DRIVERS.get(connection.connector.driver)
         if driver is None:
             call = await self._send_one(connection, message, now)
@@ -121,13 +120,13 @@ class ProviderClient:
         masker = _masker(connection)
         return TestResult(
             verdict=call.verdicts[0],
-            request=None if call.request is None else self._show(connection, message, call.request, now),
+            request=None if call.request is None else self._mask(connection, message, call.request, now),
             response=None
             if response is None or response.status is None
-            else ShownResponse(
+            else MaskedResponse(
                 status=response.status,
                 headers=[(name, masker.mask(value)) for name, value in response.headers],
-                body=masker.mask(response.body[:SHOWN_BODY].decode("utf-8", "replace")),
+                body=masker.mask(response.body[:LARGEST_BODY].decode("utf-8", "replace")),
             ),
             error=None if response is None or response.error is None else masker.mask(response.error),
             timings=call.timings,
@@ -136,9 +135,9 @@ class ProviderClient:
     async def _send_together(
         self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int
     ) -> list[Verdict]:
-        """Send what fits into one call, then what did not; a call that one message spoilt is made in halves.
+        """Send messages in as few calls as possible; send a call in halves if one message got it refused.
 
-        When a call breaks, what the calls before it came to stands, and the calls after it are not made.
+        When a call fails with an exception, the verdicts of the calls before it stay, and no more calls are made.
         """
         verdicts: dict[int, Verdict] = {}
         waiting = [list(enumerate(messages))]
@@ -153,10 +152,10 @@ class ProviderClient:
                 call = await self._call(driver, connection, chosen, now)
             except Exception:
                 if len(part) == len(messages):
-                    # There is nothing to keep.
+                    # There are no verdicts of other calls to keep.
                     raise
-                log.exception("a call broke", action="call_failed", connection=public("con", connection.id))
-                verdicts.update((index, _BROKEN) for index, _ in part)
+                log.exception("a call failed", action="call_failed", connection=public("con", connection.id))
+                verdicts.update((index, _CALL_FAILED) for index, _ in part)
                 verdicts.update((index, _NOT_SENT) for other in waiting for index, _ in other)
                 break
             if len(part) > 1 and call.response is not None and driver.divisible(chosen, call.response):
@@ -171,45 +170,45 @@ class ProviderClient:
         try:
             request = driver.prepare(connection, messages, self._callback_url, now)
         except Exception as error:
-            return _Call([_unbuilt(connection, error)] * len(messages))
+            return _Call([_judge_unbuilt(connection, error)] * len(messages))
         request.sessions = self.slots(connection)
         response, timings = await self._outbound.fetch(request)
         verdicts = driver.read(connection, messages, response, now)
         return _Call(_redact(verdicts, connection), request, response, timings)
 
     async def _send_one(self, connection: Connection, message: Outgoing, now: int) -> _Call:
-        """Send one message as the connector says."""
+        """Send one message as the definition of the connector describes."""
         connector, config = connection.connector, connection.config
         try:
             draft = build_request(connector, config, message, self._callback_url(connection), now)
             request = _request(connection, draft, now)
         except Exception as error:
-            return _Call([_unbuilt(connection, error)])
-        wanted = draft.authorization
-        if wanted is None or wanted.scheme != "oauth2":
+            return _Call([_judge_unbuilt(connection, error)])
+        authorization = draft.authorization
+        if authorization is None or authorization.scheme != "oauth2":
             response, timings = await self._outbound.fetch(request)
             return self._judge(connection, request, response, timings, now)
         while True:
-            token = await self._tokens.find(connection.workspace_id, wanted)
+            token = await self._tokens.find(connection.workspace_id, authorization)
             if token.refused is not None:
-                return _Call(_redact([_untokened(connection, token.refused, now)], connection))
+                return _Call(_redact([_judge_no_token(connection, token.refused, now)], connection))
             request.headers = [*draft.headers, f"Authorization: Bearer {token.text}"]
             response, timings = await self._outbound.fetch(request)
             if response.status != 401:
                 return self._judge(connection, request, response, timings, now)
-            self._tokens.drop(connection.workspace_id, wanted, token.text)
+            self._tokens.drop(connection.workspace_id, authorization, token.text)
             if token.fresh:
                 return self._judge(connection, request, response, timings, now)
-            # A kept one may have been taken back meanwhile, and nothing was taken with it: once more with a new one.
+            # The provider may have revoked a cached token. It did not accept the message, so send it with a new token.
 
     def _judge(
         self, connection: Connection, request: Request, response: Response, timings: dict[str, float], now: int
     ) -> _Call:
-        verdict = judge(connection.connector, connection.config, _heard(response), now)
+        verdict = judge(connection.connector, connection.config, _provider_response(response), now)
         return _Call(_redact([verdict], connection), request, response, timings)
 
-    def _show(self, connection: Connection, message: Outgoing, sent: Request, now: int) -> ShownRequest:
-        """The request, made once more with masks for secrets: then nothing that is made of one can be seen."""
+    def _mask(self, connection: Connection, message: Outgoing, sent: Request, now: int) -> MaskedRequest:
+        """Return the request, built again from masked secrets, so that no value derived from a secret is in it."""
         masked = msgspec.structs.replace(connection, config=_mask_config(connection))
         driver = DRIVERS.get(connection.connector.driver)
         try:
@@ -222,26 +221,27 @@ class ProviderClient:
                 if draft.authorization is not None and draft.authorization.scheme == "oauth2":
                     request.headers = [*draft.headers, f"Authorization: Bearer {MASK}"]
         except Exception:
-            # With a mask in its place, the value was not what the connector needs.
-            return ShownRequest(method=sent.method, url="", headers=[], body="")
+            # The connector cannot build a request from a masked value.
+            return MaskedRequest(method=sent.method, url="", headers=[], body="")
         masker = _masker(connection)
         pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in request.headers)]
-        return ShownRequest(
+        return MaskedRequest(
             method="SMTP" if request.envelope is not None else request.method,
             url=masker.mask(request.url),
             headers=[
-                (name, _masked_proof(value) if name.lower() in _PROOFS else masker.mask(value)) for name, value in pairs
+                (name, _mask_credentials(value) if name.lower() in _CREDENTIAL_HEADERS else masker.mask(value))
+                for name, value in pairs
             ],
-            body=masker.mask(request.body[:SHOWN_BODY].decode("utf-8", "replace")),
+            body=masker.mask(request.body[:LARGEST_BODY].decode("utf-8", "replace")),
         )
 
 
 def _request(connection: Connection, draft: UnsignedRequest, now: int) -> Request:
-    """The request as it goes out, but for a token."""
-    wanted = draft.authorization
+    """Return the request to send, signed if it must be; only a token is missing."""
+    authorization = draft.authorization
     headers = draft.headers
-    if wanted is not None and wanted.scheme == "aws":
-        headers = _sign(wanted, draft, now)
+    if authorization is not None and authorization.scheme == "aws":
+        headers = _sign(authorization, draft, now)
     connector = connection.connector
     return Request(
         draft.url,
@@ -254,21 +254,21 @@ def _request(connection: Connection, draft: UnsignedRequest, now: int) -> Reques
     )
 
 
-def _sign(wanted: Authorization, draft: UnsignedRequest, now: int) -> list[str]:
+def _sign(authorization: Authorization, draft: UnsignedRequest, now: int) -> list[str]:
     return aws.sign(
         draft.method,
         draft.url,
         draft.headers,
         draft.body,
-        service=wanted.service,
-        region=wanted.region,
-        access_key=wanted.access_key,
-        secret_key=wanted.secret_key,
+        service=authorization.service,
+        region=authorization.region,
+        access_key=authorization.access_key,
+        secret_key=authorization.secret_key,
         now=now,
     )
 
 
-def _heard(response: Response) -> ProviderResponse:
+def _provider_response(response: Response) -> ProviderResponse:
     return ProviderResponse(
         status=response.status,
         headers=response.headers,
@@ -278,11 +278,11 @@ def _heard(response: Response) -> ProviderResponse:
     )
 
 
-def _unbuilt(connection: Connection, error: Exception) -> Verdict:
-    """What it means that there is no request: nothing was sent, and the same message will not be."""
+def _judge_unbuilt(connection: Connection, error: Exception) -> Verdict:
+    """Return the verdict when no request can be built: nothing was sent, and a retry would fail as well."""
     if not isinstance(error, Invalid):
         log.error(
-            "a request could not be made",
+            "a request could not be built",
             action="request_unmade",
             connection=public("con", connection.id),
             exc_info=error,
@@ -295,8 +295,8 @@ def _unbuilt(connection: Connection, error: Exception) -> Verdict:
     return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason=reason, detail=detail)
 
 
-def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> Verdict:
-    """What it means that there is no token: the message itself was not sent."""
+def _judge_no_token(connection: Connection, refused: ProviderResponse, now: int) -> Verdict:
+    """Return the verdict when there is no access token: the message was not sent."""
     status = refused.status
     if status is None or status == 429 or status >= 500:
         name = (refused.error or "").partition(":")[0]
@@ -305,15 +305,15 @@ def _untokened(connection: Connection, refused: ProviderResponse, now: int) -> V
         code = None if outcome is SendOutcome.MISCONFIGURED else OTHER
     else:
         outcome, reason, code = SendOutcome.MISCONFIGURED, "no_token", None
-    words = refused.error or refused.body[:LONGEST_DETAIL].decode("utf-8", "replace")
-    detail = f"no access token: {f'{status} ' if status else ''}{words}"[:LONGEST_DETAIL]
+    error = refused.error or refused.body[:LONGEST_DETAIL].decode("utf-8", "replace")
+    detail = f"no access token: {f'{status} ' if status else ''}{error}"[:LONGEST_DETAIL]
     return Verdict(
         outcome=outcome, code=code, reason=reason, provider_code=f"http_{status}" if status else None, detail=detail
     )
 
 
 def _redact(verdicts: list[Verdict], connection: Connection) -> list[Verdict]:
-    """The verdicts, without the secrets that a provider may repeat in its words."""
+    """Return the verdicts with masked secrets, because a provider may repeat them in its error text."""
     if all(verdict.detail is None for verdict in verdicts):
         return verdicts
     masker = _masker(connection)
@@ -334,7 +334,7 @@ def _masker_of(secrets: tuple[str, ...]) -> Masker:
     return Masker(secrets)
 
 
-def _masked_proof(value: str) -> str:
+def _mask_credentials(value: str) -> str:
     scheme, space, _ = value.partition(" ")
     return f"{scheme} {MASK}" if space else MASK
 
@@ -349,5 +349,5 @@ def _mask_config(connection: Connection) -> dict[str, Any]:
 
 
 def _mask_lines(text: str) -> str:
-    """Header lines with their names left."""
+    """Mask the values of header lines."""
     return "\n".join(f"{line.partition(':')[0]}: {MASK}" for line in text.splitlines() if line.strip())

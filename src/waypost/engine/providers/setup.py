@@ -74,7 +74,7 @@ class _Run(msgspec.Struct):
 
         async def get() -> CallResult:
             response, _ = await self.outbound.fetch(request)
-            return aws.read_answer(response)
+            return aws.read_call_result(response)
 
         return await self.retry(get)
 

@@ -67,8 +67,8 @@ class Templates:
 
     async def get_many(self, workspace_id: int, template_ids: Iterable[int]) -> dict[int, CompiledTemplate]:
         """The present versions of those of the templates that there are: one small query, whatever their number."""
-        wanted = sorted(set(template_ids))
-        rows = await self._database.read(_current, workspace_id, wanted) if wanted else []
+        ids = sorted(set(template_ids))
+        rows = await self._database.read(_current, workspace_id, ids) if ids else []
         return {id_: await self._version(workspace_id, id_, version) for id_, version in rows}
 
     def compile_inline(self, channel: str, fields: dict[str, Any]) -> CompiledTemplate:

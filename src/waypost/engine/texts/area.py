@@ -194,18 +194,18 @@ async def _find_people(tx: Tx, texts: Sequence[NewText]) -> list[_Found]:
     for profile_id, kind, value in await tx.rows("identities.of_many", ids=by_email) if by_email else ():
         if kind == "phone":
             numbers.setdefault(profile_id, []).append(value)
-    wanted = {(t.client.workspace_id, "sms", t.request.phone) for t in texts if t.request.phone}
+    addresses = {(t.client.workspace_id, "sms", t.request.phone) for t in texts if t.request.phone}
     for t in texts:
         if not t.request.phone:
             id_ = profiles.get((t.client.workspace_id, "email", t.request.email))
-            wanted |= {(t.client.workspace_id, "sms", number) for number in numbers.get(id_ or 0, ())}
-    states = await _load_states(tx, wanted)
+            addresses |= {(t.client.workspace_id, "sms", number) for number in numbers.get(id_ or 0, ())}
+    states = await _load_states(tx, addresses)
     found: list[_Found] = []
     for t in texts:
         workspace_id = t.client.workspace_id
         if t.request.phone:
             id_ = profiles.get((workspace_id, "phone", t.request.phone))
-            found.append(_Found(_standing(states, workspace_id, t.request.phone), id_, t.request.phone))
+            found.append(_Found(_subscription_status(states, workspace_id, t.request.phone), id_, t.request.phone))
             continue
         id_ = profiles.get((workspace_id, "email", t.request.email))
         known = numbers.get(id_ or 0, [])
@@ -213,23 +213,23 @@ async def _find_people(tx: Tx, texts: Sequence[NewText]) -> list[_Found]:
             found.append(_Found(TextStatus.FAILED_TO_MATCH, id_))
             continue
         # Of several numbers that are allowed, one that is subscribed; else what the first one says.
-        standings = [(number, _standing(states, workspace_id, number)) for number in known]
-        number, status = next((one for one in standings if one[1] is TextStatus.PENDING_TO_SEND), standings[0])
+        statuses = [(number, _subscription_status(states, workspace_id, number)) for number in known]
+        number, status = next((one for one in statuses if one[1] is TextStatus.PENDING_TO_SEND), statuses[0])
         found.append(_Found(status, id_, number))
     return found
 
 
 async def _load_states(
-    tx: Tx, wanted: set[tuple[int, str, str]]
+    tx: Tx, addresses: set[tuple[int, str, str]]
 ) -> dict[tuple[int, str, str], tuple[str | None, str | None]]:
-    row = await tx.row("addresses.standing", addresses=_encode(sorted(wanted)).decode()) if wanted else None
+    row = await tx.row("addresses.standing", addresses=_encode(sorted(addresses)).decode()) if addresses else None
     return {
         (ws, channel, address): (reason, state)
         for ws, channel, address, reason, state in _states.decode(row[0] if row else "[]")
     }
 
 
-def _standing(
+def _subscription_status(
     states: dict[tuple[int, str, str], tuple[str | None, str | None]], workspace_id: int, number: str
 ) -> TextStatus:
     suppressed, state = states.get((workspace_id, "sms", number), (None, None))

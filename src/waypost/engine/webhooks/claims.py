@@ -32,7 +32,7 @@ async def claim_due(
     alarm.clear()
     now = now_us()
     wait = POLL_S
-    wanted: list[tuple[Endpoint, int]] = []
+    selected: list[tuple[Endpoint, int]] = []
     mark = dispatcher.spill_mark()
     for endpoint_id, workspace_id, due_at in await database.read(_due_endpoints):
         if due_at is None or due_at > now:
@@ -44,11 +44,11 @@ async def claim_due(
         if room == 0:
             wait = min(wait, TROUBLED_S if dispatcher.in_trouble(endpoint_id) else FULL_S)
         elif (endpoint := await endpoints.find(workspace_id, endpoint_id)) is not None:
-            wanted.append((endpoint, room))
+            selected.append((endpoint, room))
     # Endpoints that answer come first; failing ones can wait for the next transaction.
-    wanted.sort(key=lambda one: dispatcher.in_trouble(one[0].id))
-    for start in range(0, len(wanted), LANES):
-        some = wanted[start : start + LANES]
+    selected.sort(key=lambda one: dispatcher.in_trouble(one[0].id))
+    for start in range(0, len(selected), LANES):
+        some = selected[start : start + LANES]
         mark = dispatcher.spill_mark()
         found = await database.transact(_claim, some, ids.node, now)
         for endpoint, room in some:
@@ -86,16 +86,16 @@ async def _due_endpoints(tx: Tx) -> list[Row]:
     return await tx.rows("endpoints.due")
 
 
-async def _claim(tx: Tx, wanted: list[tuple[Endpoint, int]], node: int, now: int) -> dict[int, list[Task]]:
+async def _claim(tx: Tx, selected: list[tuple[Endpoint, int]], node: int, now: int) -> dict[int, list[Task]]:
     """Claim due deliveries and return them as tasks by endpoint; leave out endpoints that changed or are disabled."""
     versions = {
         record["id"]: record["version"]
-        for record in await tx.records("endpoints.by_ids", ids=[endpoint.id for endpoint, _ in wanted])
+        for record in await tx.records("endpoints.by_ids", ids=[endpoint.id for endpoint, _ in selected])
         if record["status"] == "enabled"
     }
     claimed: dict[int, dict[int, tuple[int, int]]] = {}
     known: dict[int, Endpoint] = {}
-    for endpoint, room in wanted:
+    for endpoint, room in selected:
         if versions.get(endpoint.id) != endpoint.version:
             continue
         known[endpoint.id] = endpoint

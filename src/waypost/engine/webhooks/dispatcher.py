@@ -324,7 +324,7 @@ class Dispatcher:
     def _done(self, lane: Lane, task: Task, endpoint: Endpoint, started_at: int, response: Response) -> None:
         self._slots.give_back(lane)
         outcome = judge(response.status)
-        asked: int | None = None
+        requested_wait: int | None = None
         ended_at = started_at + response.duration_us
         if outcome is AttemptOutcome.DELIVERED:
             lane.answered_at = time.monotonic()
@@ -335,10 +335,11 @@ class Dispatcher:
             if lane.window < lane.endpoint.concurrency:
                 lane.window = min(lane.window + 1.0, lane.endpoint.concurrency)
         else:
-            asked = retry_after(dict(response.headers).get("retry-after"), ended_at) if response.headers else None
+            if response.headers:
+                requested_wait = retry_after(dict(response.headers).get("retry-after"), ended_at)
             if endpoint.version == lane.endpoint.version:
                 # The response to a request of an earlier version says nothing about the endpoint as it is now.
-                self._slow_down(lane, outcome, response, asked)
+                self._slow_down(lane, outcome, response, requested_wait)
         self._report(
             Attempt(
                 endpoint_id=task.endpoint.id,
@@ -350,20 +351,20 @@ class Dispatcher:
                 ended_at=ended_at,
                 outcome=outcome,
                 response=response,
-                retry_after=asked,
+                retry_after=requested_wait,
                 version=endpoint.version,
             )
         )
         if lane.gone:
             self._drop_if_gone(lane)
-        if not self._slots.wanted:
+        if not self._slots.contended:
             self._pump(lane)
             return
         if lane.queue and not lane.waiting:
             self._slots.queue_up(lane)
         self._slots.serve(self._resume)
 
-    def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, asked: int | None) -> None:
+    def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, requested_wait: int | None) -> None:
         # Fewer requests at a time spare an endpoint in trouble, and leave slots for others.
         lane.window = max(lane.window / 2, 1.0)
         lane.failures += 1
@@ -377,5 +378,5 @@ class Dispatcher:
             if now - response.duration_us / 1_000_000 >= lane.paused_until:
                 # Requests that were in progress when the pause began do not tell whether it was long enough.
                 lane.pause = min(max(lane.pause * 2, self._first_pause), LONGEST_PAUSE)
-            wait = max(lane.pause, min(asked or 0, LONGEST_ASKED) / 1_000_000)
+            wait = max(lane.pause, min(requested_wait or 0, LONGEST_ASKED) / 1_000_000)
             lane.paused_until = max(lane.paused_until, now + wait)

@@ -44,12 +44,12 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
         rows = await tx.rows("deliveries.dead_after", endpoint_id=endpoint_id, **stretch)
     else:
         rows = await tx.rows("events.after", workspace_id=replay["workspace_id"], **stretch)
-    wanted = [row[0] for row in rows if _wants(replay, row)]
+    selected = [row[0] for row in rows if _wants(replay, row)]
     known: dict[int, str] = {}
-    if wanted:
-        known = dict(await tx.rows("deliveries.states", endpoint_id=endpoint_id, ids=wanted))
-    again = [id_ for id_ in wanted if id_ in known and known[id_] in states]
-    missed = [id_ for id_ in wanted if id_ not in known] if "missed" in states else []
+    if selected:
+        known = dict(await tx.rows("deliveries.states", endpoint_id=endpoint_id, ids=selected))
+    again = [id_ for id_ in selected if id_ in known and known[id_] in states]
+    missed = [id_ for id_ in selected if id_ not in known] if "missed" in states else []
     counters = Counters()
     for id_ in again:
         count_requeued(counters, node, replay["workspace_id"], endpoint_id, was_dead=known[id_] == State.DEAD)

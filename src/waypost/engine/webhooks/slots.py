@@ -78,7 +78,7 @@ class Slots:
         return next(self._tickets)
 
     @property
-    def wanted(self) -> bool:
+    def contended(self) -> bool:
         """Whether any lane waits for a slot."""
         new, well, sick = self._waiting
         return bool(new or well or sick)

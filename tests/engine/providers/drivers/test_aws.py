@@ -192,14 +192,14 @@ def response(status: int | None, body: bytes = b"", **changes: Any) -> Response:
     ],
 )
 def test_the_name_of_an_error(headers, body, name):
-    assert aws.read_answer(response(400, body, headers=headers)).error == name
+    assert aws.read_call_result(response(400, body, headers=headers)).error == name
 
 
 def test_an_answer_with_its_parts():
-    told = aws.read_answer(response(403, b'{"Message": "no", "RequestID": "r"}'))
+    told = aws.read_call_result(response(403, b'{"Message": "no", "RequestID": "r"}'))
     assert (told.status, told.message, told.error) == (403, "no", None)
-    assert aws.read_answer(response(200, b'{"a": 1}')).body == {"a": 1}
-    silent = aws.read_answer(response(None, error="connect: refused", sent=False))
+    assert aws.read_call_result(response(200, b'{"a": 1}')).body == {"a": 1}
+    silent = aws.read_call_result(response(None, error="connect: refused", sent=False))
     assert silent == CallResult(trouble="connect: refused", sent=False)
 
 
@@ -218,7 +218,7 @@ def test_an_answer_with_its_parts():
     st.text(max_size=40),
 )
 def test_no_answer_is_too_strange_to_be_read(status, body, name):
-    told = aws.read_answer(response(status, body, headers={"x_amzn_errortype": name}))
+    told = aws.read_call_result(response(status, body, headers={"x_amzn_errortype": name}))
     assert told.status == status
     assert told.error is None or (told.error.isascii() and len(told.error) <= 100)
     assert told.message is None or len(told.message) <= 500
@@ -226,7 +226,7 @@ def test_no_answer_is_too_strange_to_be_read(status, body, name):
 
 def test_nested_ten_thousand_deep():
     for body in (b"[" * 100_000, b'{"a":' * 100_000, b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"):
-        assert aws.read_answer(response(200, body)).body is None
+        assert aws.read_call_result(response(200, body)).body is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Calls to AWS: where its services are, how a request to them is signed, and what their answers say."""
+"""Calls to AWS: find the endpoint of a service, sign the request, read the response."""
 
 import re
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from waypost.engine.net.curl_transfer import USER_AGENT
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import READ_BODY, Request, Response
 
-#: The name that each service's requests are signed for (botocore's service models), and the first part of its host.
+#: By the first part of a service's host: the name in its signatures (from botocore's service models).
 SIGNED_AS = {"pinpoint": "mobiletargeting", "sms-voice": "sms-voice", "firehose": "firehose"}
 CALL_TIMEOUT_MS = 5000
-#: Keeps libcurl from calling a request without a body a form.
+#: Keeps libcurl from adding the content type of a form to a request without a body.
 NO_CONTENT_TYPE = "Content-Type:"
 
-#: A region's name as it can stand in a host name and as AWS makes them: `us-east-1`, `us-gov-west-1`, `cn-north-1`.
+#: The form of region names, which is safe in a host name: `us-east-1`, `us-gov-west-1`, `cn-north-1`.
 _REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,12}){1,3}-[0-9]{1,2}\Z")
 _ERROR_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 _decode = msgspec.json.Decoder().decode
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder().decode
 class Target(msgspec.Struct, frozen=True):
     """One operation: REST by method and path, or AWS JSON by its target and version."""
 
-    #: As in an IAM policy: `firehose:DescribeDeliveryStream`.
+    #: The action in an IAM policy: `firehose:DescribeDeliveryStream`.
     name: str
     service: str
     method: str
@@ -67,7 +67,7 @@ DESCRIBE_CONFIGURATION_SETS = Target(
 
 
 class _Keys(msgspec.Struct, frozen=True):
-    """Credentials as botocore looks at them."""
+    """Credentials with the attributes that botocore reads."""
 
     access_key: str
     secret_key: str
@@ -75,14 +75,14 @@ class _Keys(msgspec.Struct, frozen=True):
 
 
 def well_formed(region: str) -> bool:
-    """Whether this can be the name of a region; whether there is such a region, only AWS knows."""
+    """Return whether a name has the form of a region; only AWS knows whether the region exists."""
     return _REGION.match(region) is not None
 
 
 def endpoint(service: str, config: Mapping[str, Any]) -> str:
-    """The URL that a service's paths are added to, without a slash at its end.
+    """Return the base URL of a service, without a slash at its end.
 
-    It is AWS's own for the region, or the connection's `endpoint_url`, which then serves every call.
+    It is the connection's `endpoint_url`, if there is one, for every service; otherwise that of AWS for the region.
     """
     own = str(config.get("endpoint_url") or "")
     if own:
@@ -105,10 +105,10 @@ def sign(
     session_token: str = "",
     now: int,
 ) -> list[str]:
-    """The header lines to send: those given, and those of Signature Version 4 for this moment.
+    """Return the header lines to send: the given ones, and those of Signature Version 4 at `now`.
 
-    All that are given are signed, but those that botocore never signs (such as `user-agent`). `service` is the name
-    that is signed for: `mobiletargeting`, `sms-voice`, `firehose`.
+    All given headers are signed, except those that botocore never signs (such as `user-agent`). `service` is the name
+    in the signature: `mobiletargeting`, `sms-voice`, `firehose`.
     """
     # Loaded at the first signature: botocore and its libraries take a tenth of the start, and many servers never sign.
     from botocore.auth import SigV4Auth
@@ -119,7 +119,7 @@ def sign(
     if session_token:
         added["X-Amz-Security-Token"] = session_token
     request = AWSRequest(method, url, {**_pairs(headers), **added}, body)
-    # The steps of `SigV4Auth.add_auth`, which would look at the clock itself and write the request to the debug log.
+    # The steps of `SigV4Auth.add_auth`, which itself would read the clock and write the request to the debug log.
     request.context["timestamp"] = second
     auth = SigV4Auth(_Keys(access_key, secret_key, session_token), service, region)
     signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
@@ -135,7 +135,7 @@ def sign(
 def signed_request(
     target: Target, config: Mapping[str, Any], now: int, body: bytes, *path: str, timeout_ms: int
 ) -> Request:
-    """A signed request for an operation; `path` fills the gaps of its path."""
+    """Return a signed request for an operation; `path` fills the placeholders in its path."""
     url = endpoint(target.service, config) + target.path.format(*(quote(part, safe="") for part in path))
     headers = [f"Content-Type: {target.content_type}"] if target.content_type else []
     if target.target:
@@ -167,21 +167,21 @@ async def call(
     timeout_ms: int = CALL_TIMEOUT_MS,
     caller: str = "",
 ) -> CallResult:
-    """What one call comes to. It is made once: whoever calls decides about another try.
+    """Make one call and return its result. The call is not retried; the caller decides about that.
 
-    `caller` is a URL of ours to be named in the user agent, so that the account's own log (CloudTrail) says who asked.
-    Raises Unavailable when this process is being stopped, and nothing for anything that AWS does.
+    `caller` is a URL of Waypost for the user agent, so that the log of the account (CloudTrail) names the source of the
+    call. Raises Unavailable when this process stops, and nothing for any response.
     """
     data = b"" if body is None else msgspec.json.encode(body)
     request = signed_request(target, config, now, data, *path, timeout_ms=timeout_ms)
     if caller:
         request.headers.append(f"User-Agent: {USER_AGENT} (+{caller})")
     response, _ = await outbound.fetch(request)
-    return read_answer(response)
+    return read_call_result(response)
 
 
-def read_answer(response: Response) -> CallResult:
-    """A response with its JSON and its error taken apart; never raises."""
+def read_call_result(response: Response) -> CallResult:
+    """Return the JSON body and the error of a response; never raises."""
     if response.status is None:
         return CallResult(trouble=response.error or "no answer", sent=response.sent)
     body = decode_object(response.body)
@@ -192,18 +192,18 @@ def read_answer(response: Response) -> CallResult:
 
 
 def error_type(response: Response, body: Mapping[str, Any] | None) -> str | None:
-    """The bare name of the error that AWS answered with: from the header, or from `__type` or `code` in the body."""
-    told = next((value for name, value in response.headers if name == "x-amzn-errortype"), None)
-    told = told or _text(body, "__type", "code", "Code")
-    if told is None:
+    """Return the bare name of the error in a response: from the header, or from `__type` or `code` in the body."""
+    name = next((value for header, value in response.headers if header == "x-amzn-errortype"), None)
+    name = name or _text(body, "__type", "code", "Code")
+    if name is None:
         return None
-    # As in `com.amazonaws.firehose#ThrottlingException:http://internal.amazon.com/`.
-    bare = told.partition(":")[0].rpartition("#")[2].strip()
+    # For example `com.amazonaws.firehose#ThrottlingException:http://internal.amazon.com/`.
+    bare = name.partition(":")[0].rpartition("#")[2].strip()
     return bare if _ERROR_TYPE.match(bare) else None
 
 
 def decode_object(data: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is, or None when it is none."""
+    """Return the JSON object of a body, or None if it is not one."""
     try:
         found = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):

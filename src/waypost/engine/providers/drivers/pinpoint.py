@@ -1,4 +1,4 @@
-"""SMS through Amazon Pinpoint: up to a hundred addresses in one SendMessages call, each with a text of its own."""
+"""The Pinpoint driver: send SMS to up to a hundred addresses in one SendMessages call, each with its own text."""
 
 import re
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from waypost.domain.providers.setup_checks import BROKEN, THROTTLED, CallResult
 from waypost.domain.values.ids import public
 from waypost.domain.values.retry import retry_after
 from waypost.engine.net.request import Request, Response
-from waypost.engine.providers.drivers.aws import Target, read_answer, signed_request
+from waypost.engine.providers.drivers.aws import Target, read_call_result, signed_request
 
 CALLS_PER_SLOT = 1
-#: Addresses in one call (Pinpoint API reference, MessageRequest).
+#: The most addresses in one call (Pinpoint API reference, MessageRequest).
 MOST_ADDRESSES = 100
 
 SEND_MESSAGES = Target(
@@ -27,13 +27,13 @@ SEND_MESSAGES = Target(
     content_type="application/json",
 )
 
-#: What a DeliveryStatus comes to: outcome, code, reason, suppression (the API's model; vectors of the failure codes).
+#: By DeliveryStatus (from the model of the API): the outcome, the failure code, the reason, and the suppression.
 _STATUSES: dict[str, tuple[SendOutcome, int | None, str | None, str | None]] = {
     "SUCCESSFUL": (SendOutcome.ACCEPTED, None, None, None),
     "DUPLICATE": (SendOutcome.REJECTED, failure_codes.DUPLICATE, "duplicate", None),
     "OPT_OUT": (SendOutcome.REJECTED, failure_codes.OTHER, "opted_out", "opted_out"),
     "PERMANENT_FAILURE": (SendOutcome.REJECTED, failure_codes.OTHER, "permanent", None),
-    # Pinpoint says that it will not try these two again itself.
+    # Pinpoint documents that it does not retry these two itself.
     "TEMPORARY_FAILURE": (SendOutcome.RETRY, failure_codes.UNDELIVERED, "temporary", None),
     "THROTTLED": (SendOutcome.RETRY, failure_codes.THROTTLED, "throttled", None),
     "UNKNOWN_FAILURE": (SendOutcome.REJECTED, failure_codes.OTHER, "unknown", None),
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Address(msgspec.Struct, rename="pascal"):
-    """What one address gets (AddressConfiguration)."""
+    """The message to one address (AddressConfiguration)."""
 
     body_override: str
     context: dict[str, str]
@@ -54,7 +54,7 @@ class _Address(msgspec.Struct, rename="pascal"):
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
-    """What became of one address (MessageResult)."""
+    """The result for one address (MessageResult)."""
 
     delivery_status: str = ""
     status_message: str | None = None
@@ -62,26 +62,26 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
 
 class _SendMessagesResponse(msgspec.Struct, rename="pascal"):
-    """The body of an answer with status 200 (MessageResponse)."""
+    """The body of a response with status 200 (MessageResponse)."""
 
     result: dict[str, _Entry]
 
 
-class _LooseAnswer(msgspec.Struct, rename="pascal"):
-    """The same, where some entries cannot be read."""
+class _LooseResponse(msgspec.Struct, rename="pascal"):
+    """The same, with entries that are decoded one by one, because some cannot be."""
 
     result: dict[str, msgspec.Raw]
 
 
-_decode_answer = msgspec.json.Decoder(_SendMessagesResponse).decode
-_decode_loose = msgspec.json.Decoder(_LooseAnswer).decode
+_decode_response = msgspec.json.Decoder(_SendMessagesResponse).decode
+_decode_loose = msgspec.json.Decoder(_LooseResponse).decode
 _decode_entry = msgspec.json.Decoder(_Entry).decode
 
 
 def together(messages: list[Outgoing]) -> list[bool]:
-    """Which of these messages go into one call: those that are alike in what a call says for all of its addresses.
+    """Return for each message whether it goes into the same call as the first.
 
-    That is the purpose and the media; an address stands in a call once. The first message is always among them.
+    Purpose and media apply to a whole call, so they must be the same. An address can occur only once in a call.
     """
     first = messages[0]
     purpose, media = first.purpose, first.content.media_urls
@@ -103,9 +103,9 @@ def together(messages: list[Outgoing]) -> list[bool]:
 def prepare(
     connection: Connection, messages: list[Outgoing], callback_url: Callable[[Connection], str], now: int
 ) -> Request:
-    """The signed SendMessages call for those of the messages that go into one call (`together`).
+    """Return the signed SendMessages request for those of the messages that go into one call (`together`).
 
-    It is never repeated by itself: SendMessages has no idempotency token.
+    The request is sent at most once: SendMessages has no idempotency token.
     """
     config = connection.config
     first = messages[0]
@@ -117,7 +117,7 @@ def prepare(
     sms: dict[str, Any] = {"MessageType": _TYPES.get(first.purpose) or _default_type(config)}
     text = first.content.text
     if all(message.content.text == text for message in chosen):
-        # Also the text for everybody, where it is: no address can come to somebody else's.
+        # If all have the same text, send it as the common text too, so that no address can get another one's.
         sms["Body"] = text
     for name, key in (
         ("SenderId", "sender_id"),
@@ -147,49 +147,49 @@ def _default_type(config: dict[str, Any]) -> str:
 
 
 def read(connection: Connection, messages: list[Outgoing], response: Response, now: int) -> list[Verdict]:
-    """A verdict for each message, in order; never raises, whatever came back.
+    """Return a verdict for each message, in order; never raises, for any response.
 
-    Messages that did not go into the call are to be tried again at once.
+    Messages that did not go into the call are to be sent again at once.
     """
     fits = together(messages)
     if response.status != 200:
         one = _judge_call(response, now)
-        return [one if fit else _NOT_IN_IT for fit in fits]
+        return [one if fit else _NOT_IN_CALL for fit in fits]
     entries = _entries(response.body)
     if entries is None:
-        return [_UNREADABLE if fit else _NOT_IN_IT for fit in fits]
+        return [_UNREADABLE if fit else _NOT_IN_CALL for fit in fits]
     return [
-        _judge_entry(entries.get(message.address)) if fit else _NOT_IN_IT
+        _judge_entry(entries.get(message.address)) if fit else _NOT_IN_CALL
         for message, fit in zip(messages, fits, strict=True)
     ]
 
 
 def divisible(messages: list[Outgoing], response: Response) -> bool:
-    """Whether one of several messages may have spoilt the call for the others: then halves of it may be sent again."""
+    """Return whether one of several messages may have made Pinpoint refuse the call, so that halves may be sent."""
     if len(messages) < 2 or response.status not in (400, 413):
         return False
     return _judge_call(response, 0).outcome is SendOutcome.REJECTED
 
 
-_NOT_IN_IT = Verdict(outcome=SendOutcome.RETRY, code=failure_codes.OTHER, reason="not_alike", retry_after=0)
+_NOT_IN_CALL = Verdict(outcome=SendOutcome.RETRY, code=failure_codes.OTHER, reason="not_alike", retry_after=0)
 _UNREADABLE = Verdict(
     outcome=SendOutcome.UNKNOWN,
     code=failure_codes.OTHER,
     reason="no_answer",
-    detail="Pinpoint answered 200 with something else",
+    detail="Pinpoint responded with status 200 and an unknown body",
 )
-_NOT_NAMED = Verdict(
+_NO_ENTRY = Verdict(
     outcome=SendOutcome.UNKNOWN,
     code=failure_codes.OTHER,
     reason="no_answer",
-    detail="the answer of Pinpoint says nothing of this address",
+    detail="the response of Pinpoint has no result for this address",
 )
 
 
 def _entries(body: bytes) -> dict[str, _Entry | None] | None:
-    """The entries of an answer by address, None for one that cannot be read; None when it is no answer at all."""
+    """Return the entries of a response by address, None for one that cannot be decoded; None if the body cannot be."""
     try:
-        return dict(_decode_answer(body).result)
+        return dict(_decode_response(body).result)
     except (msgspec.DecodeError, RecursionError, ValueError):
         pass
     try:
@@ -208,7 +208,7 @@ def _entry(raw: msgspec.Raw) -> _Entry | None:
 
 def _judge_entry(entry: _Entry | None) -> Verdict:
     if entry is None:
-        return _NOT_NAMED
+        return _NO_ENTRY
     status = entry.delivery_status
     known = _STATUSES.get(status)
     detail = entry.status_message[:500] if entry.status_message else None
@@ -239,46 +239,46 @@ def _judge_entry(entry: _Entry | None) -> Verdict:
 
 
 def _about_number(detail: str) -> bool:
-    """Whether Pinpoint's words are about the number that the message was for, and not about the one it is from."""
+    """Return whether an error text of Pinpoint is about the recipient's number, and not about the sender's."""
     return _NUMBER.search(detail) is not None and _SENDER.search(detail) is None
 
 
 def _judge_call(response: Response, now: int) -> Verdict:
-    """What an answer other than 200, or none, means for every message of the call."""
-    called = read_answer(response)
-    status, error = called.status, called.error
+    """Return what a response other than 200, or its absence, means for every message of the call."""
+    result = read_call_result(response)
+    status, error = result.status, result.error
     if status is None:
-        return _judge_silence(called, response)
+        return _judge_no_response(result, response)
     if status == 429 or error in THROTTLED:
         outcome, code, reason = SendOutcome.RETRY, failure_codes.THROTTLED, "throttled"
     elif error in BROKEN or status in (500, 503):
-        # "Unexpected internal errors" (reference of the API): that nothing was sent, AWS does not say, and SendMessages
-        # takes no idempotency token.
+        # "Unexpected internal errors" (reference of the API): AWS does not say that nothing was sent, and SendMessages
+        # has no idempotency token.
         outcome, code, reason = SendOutcome.UNKNOWN, failure_codes.OTHER, "provider_5xx"
     elif status >= 500 or status < 300:
-        # Somebody in between lost patience, or says that it is done: whether Pinpoint took it, nobody knows.
+        # A proxy in between timed out or responded itself: Pinpoint may have accepted the messages.
         outcome, code, reason = SendOutcome.UNKNOWN, failure_codes.OTHER, "no_answer"
     elif error in ("PayloadTooLargeException", "RequestEntityTooLarge") or status == 413:
         outcome, code, reason = SendOutcome.REJECTED, failure_codes.OTHER, "too_large"
     elif error in ("BadRequestException", "ValidationException") or (status in (400, 422) and error is None):
         outcome, code, reason = SendOutcome.REJECTED, failure_codes.OTHER, "bad_request"
     else:
-        # Keys, permissions, region, project, the clock: the next call would be refused as well.
+        # Keys, permissions, region, project or the clock are wrong: the next call would be refused as well.
         outcome, code, reason = SendOutcome.MISCONFIGURED, None, "configuration"
-    # Pinpoint itself says nothing of the kind; what stands in front of it may.
-    asked = next((value for name, value in response.headers if name == "retry-after"), None)
+    # Pinpoint sends no Retry-After; a proxy in front of it may.
+    wait = next((value for name, value in response.headers if name == "retry-after"), None)
     return Verdict(
         outcome=outcome,
         code=code,
         reason=reason,
         provider_code=error or f"http_{status}",
-        detail=called.message,
-        retry_after=retry_after(asked, now) if outcome is SendOutcome.RETRY else None,
+        detail=result.message,
+        retry_after=retry_after(wait, now) if outcome is SendOutcome.RETRY else None,
     )
 
 
-def _judge_silence(called: CallResult, response: Response) -> Verdict:
-    trouble = called.trouble or ""
+def _judge_no_response(result: CallResult, response: Response) -> Verdict:
+    trouble = result.trouble or ""
     detail = trouble[:500]
     if trouble.startswith("address_forbidden"):
         return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration", detail=detail)

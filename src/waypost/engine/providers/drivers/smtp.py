@@ -1,4 +1,4 @@
-"""The driver for mail servers: a message as a mail for one of them, and what its replies mean."""
+"""The SMTP driver: build a mail from a message, and classify the reply of the mail server."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,45 +17,47 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Envelope, Request, Response
 from waypost.errors import Invalid
 
-#: While a session sends a mail, the next one waits for it, so that its commands follow without a pause.
+#: While a session sends a mail, the next mail waits for the session, so that its commands follow without a pause.
 CALLS_PER_SLOT = 2
 LONGEST_DETAIL = 500
 CHECK_TIMEOUT_MS = 15_000
 
-#: How `Request` and `Envelope` say what the field `security` says: the scheme, and the envelope's `tls`.
+#: By the value of the field `security`: the scheme of the `Request`, and `tls` of the `Envelope`.
 _SECURITY = {
     "starttls": ("smtp", "required"),
     "tls": ("smtps", "required"),
     "opportunistic": ("smtp", "opportunistic"),
     "none": ("smtp", "none"),
 }
-_TOO_FAST = re.compile(r"\brate\b|throttl|too (?:many|fast|much)|quota|limit exceeded|exceeded .*limit", re.IGNORECASE)
-_NOT_FOR_US = re.compile(r"\brelay|authenticat", re.IGNORECASE)
-#: Words for what keeps every mail from this server, whatever is in it.
-_FAULTS = {"address_forbidden", "tls_missing", "login_missing"}
+_RATE_LIMITED = re.compile(
+    r"\brate\b|throttl|too (?:many|fast|much)|quota|limit exceeded|exceeded .*limit", re.IGNORECASE
+)
+_RELAYING_DENIED = re.compile(r"\brelay|authenticat", re.IGNORECASE)
+#: Errors that keep every mail from the server, whatever it contains.
+_CONFIGURATION_ERRORS = {"address_forbidden", "tls_missing", "login_missing"}
 
 
 class MailCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """How a mail server takes a connection's settings."""
+    """The result of a check of a connection's settings with its mail server."""
 
     ok: bool
-    #: How far it came: one of domain.smtp.Stage.
+    #: The last stage that the session reached: a SmtpStage.
     stage: str
-    #: The code of the last reply, if there was one.
+    #: The code of the last reply, or None.
     status: int | None
-    #: Why not, in one of our words.
+    #: Why the check failed: the reason of a verdict.
     reason: str | None
-    #: The server's own words, or what kept them from coming.
+    #: The text of the server's last reply, or the error that prevented one.
     detail: str
 
 
 def together(messages: list[Outgoing]) -> list[bool]:
-    """Each mail goes out by itself."""
+    """Return True for the first message only: each mail is sent by itself."""
     return [index == 0 for index in range(len(messages))]
 
 
 def divisible(messages: list[Outgoing], response: Response) -> bool:
-    """Each mail goes out by itself."""
+    """Return False: each mail is sent by itself."""
     return False
 
 
@@ -65,10 +67,10 @@ def prepare(
     callback_url: Callable[[Connection], str],
     now: int,
 ) -> Request:
-    """The mail for the first message; its Message-ID is the message's id, at each try the same.
+    """Return the mail for the first message. Its Message-ID is made of the message's id, so every try has the same.
 
-    Bounces come to the connection's own address, whoever the message is from. Invalid when a mail of it would not be
-    one.
+    Bounces go to the address of the connection, whoever is the sender of the message. Raise Invalid if the message
+    cannot be made a valid mail.
     """
     message = messages[0]
     config = connection.config
@@ -83,7 +85,7 @@ def prepare(
         reply_to=config.get("reply_to") or "",
     )
     request = _request(config, envelope_sender, (recipient,), mail, connection.connector.timeout_ms)
-    # A mail has no other headers to show than those in it; these are the words that come before it.
+    # A mail has its headers in the body. For test sends, these are the commands before it.
     request.headers = [f"MAIL FROM: {envelope_sender}", f"RCPT TO: {recipient}"]
     return request
 
@@ -94,18 +96,18 @@ def read(
     response: Response,
     now: int,
 ) -> list[Verdict]:
-    """What the server's last reply, or its absence, means for the message."""
+    """Return what the server's last reply, or its absence, means for the message."""
     verdict = judge(response)
     if verdict.outcome is SendOutcome.ACCEPTED:
-        # Servers have numbers of their own, that nobody sees again: whatever comes back names the Message-ID.
+        # Bounces and receipts name the Message-ID, not the queue id in the reply of the server.
         verdict = msgspec.structs.replace(verdict, provider_message_id=_message_id(connection.config, messages[0]))
     return [verdict] * len(messages)
 
 
 async def check_smtp(outbound: Outbound, config: Mapping[str, Any], timeout_ms: int = CHECK_TIMEOUT_MS) -> MailCheck:
-    """Whether a server takes these settings, by going as far as its consent to the sender; no mail is sent.
+    """Check whether a server accepts these settings, up to its reply to the sender; send no mail.
 
-    Raises Invalid for settings of which no conversation can be made, and Unavailable when this process stops.
+    Raises Invalid for settings that cannot be used, and Unavailable when this process stops.
     """
     sender, envelope_sender = _senders(config)
     parse_sender(sender)
@@ -123,13 +125,14 @@ async def check_smtp(outbound: Outbound, config: Mapping[str, Any], timeout_ms: 
 
 
 def judge(response: Response) -> Verdict:
-    """What a response to a mail means; never raises.
+    """Return what a response to a mail means; never raises.
 
-    A reply of 2xx to the mail itself: accepted. 4xx: retry. 5xx about the recipient or the mail: rejected; 5xx before
-    that, or about who may send: misconfigured. No reply: retry, unless the whole mail may have arrived.
+    A reply of 2xx to the data of the mail means accepted; 4xx, retry; 5xx about the recipient or the mail, rejected;
+    5xx before that, or about the right to send, misconfigured. Without a reply: retry, unless the whole mail may have
+    arrived.
     """
     if response.status is None:
-        return _silence(response)
+        return _judge_no_reply(response)
     detail = _detail(response)
     enhanced = enhanced_code(response.body.decode("utf-8", "replace"))
     code = enhanced or str(response.status)
@@ -139,11 +142,11 @@ def judge(response: Response) -> Verdict:
     if stage == SmtpStage.MESSAGE and response.status < 400:
         return Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="no_answer", provider_code=code, detail=detail)
     if response.status < 500:
-        fast = (enhanced is None or enhanced.startswith(("4.7.", "4.4.5", "4.5.3"))) and _TOO_FAST.search(detail)
+        limited = (enhanced is None or enhanced.startswith(("4.7.", "4.4.5", "4.5.3"))) and _RATE_LIMITED.search(detail)
         outcome, failure, reason = (
             SendOutcome.RETRY,
-            THROTTLED if fast else UNDELIVERED,
-            "throttled" if fast else "temporary",
+            THROTTLED if limited else UNDELIVERED,
+            "throttled" if limited else "temporary",
         )
         return Verdict(outcome=outcome, code=failure, reason=reason, provider_code=code, detail=detail)
     outcome, number, reason = _refusal(stage, response.status, enhanced or "", detail)
@@ -152,7 +155,7 @@ def judge(response: Response) -> Verdict:
 
 
 def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[SendOutcome, int | None, str]:
-    """What a reply of 5xx means: the outcome, our code and our reason."""
+    """Return the outcome, failure code and reason of a reply of 5xx."""
     if status in (530, 534, 535, 538) or stage == SmtpStage.LOGIN:
         return SendOutcome.MISCONFIGURED, None, "credentials"
     if stage in (SmtpStage.CONNECT, SmtpStage.HELLO, SmtpStage.TLS):
@@ -161,8 +164,8 @@ def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[SendO
         return SendOutcome.REJECTED, REJECTED, "too_large" if enhanced in ("", "5.3.4") else "rejected"
     if stage == SmtpStage.SENDER:
         return SendOutcome.MISCONFIGURED, None, "sender_refused"
-    if stage == SmtpStage.RECIPIENT and _NOT_FOR_US.search(detail):
-        # Relay access denied: it takes mails for its own people only, or from those who log in.
+    if stage == SmtpStage.RECIPIENT and _RELAYING_DENIED.search(detail):
+        # Relay access denied: the server accepts mails for its own users only, or from clients that log in.
         return SendOutcome.MISCONFIGURED, None, "relay_refused"
     if enhanced.startswith("5.1.") and enhanced not in ("5.1.7", "5.1.8"):
         return SendOutcome.REJECTED, INVALID_NUMBER, "invalid_address"
@@ -175,28 +178,28 @@ def _refusal(stage: str, status: int, enhanced: str, detail: str) -> tuple[SendO
     return SendOutcome.REJECTED, OTHER, "refused"
 
 
-def _silence(response: Response) -> Verdict:
-    """What it means that there was no reply."""
+def _judge_no_reply(response: Response) -> Verdict:
+    """Return what the absence of a reply means."""
     detail = (response.error or "")[:LONGEST_DETAIL]
-    word = detail.partition(":")[0]
+    error = detail.partition(":")[0]
     if response.sent:
         return Verdict(outcome=SendOutcome.UNKNOWN, code=OTHER, reason="no_answer", detail=detail)
-    if word == "no_utf8":
+    if error == "no_utf8":
         return Verdict(outcome=SendOutcome.REJECTED, code=INVALID_NUMBER, reason="invalid_address", detail=detail)
-    if word == "not_sent" and response.stage != SmtpStage.CONNECT:
+    if error == "not_sent" and response.stage != SmtpStage.CONNECT:
         return Verdict(outcome=SendOutcome.REJECTED, code=OTHER, reason="cannot_build", detail=detail)
-    if word in _FAULTS:
-        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason=word, detail=detail)
-    if word == "tls" and "certificate" in detail.lower():
+    if error in _CONFIGURATION_ERRORS:
+        return Verdict(outcome=SendOutcome.MISCONFIGURED, reason=error, detail=detail)
+    if error == "tls" and "certificate" in detail.lower():
         return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="certificate", detail=detail)
-    if word in ("not_smtp", "not_sent") and response.stage == SmtpStage.CONNECT:
+    if error in ("not_smtp", "not_sent") and response.stage == SmtpStage.CONNECT:
         return Verdict(outcome=SendOutcome.MISCONFIGURED, reason="configuration", detail=detail)
     return Verdict(outcome=SendOutcome.RETRY, code=OTHER, reason="unreachable", detail=detail)
 
 
 def _detail(response: Response) -> str:
-    words = " ".join(response.body.decode("utf-8", "replace").split())
-    return f"{response.status} {words}"[:LONGEST_DETAIL].strip()
+    text = " ".join(response.body.decode("utf-8", "replace").split())
+    return f"{response.status} {text}"[:LONGEST_DETAIL].strip()
 
 
 def _message_id(config: Mapping[str, Any], message: Outgoing) -> str:
@@ -205,7 +208,7 @@ def _message_id(config: Mapping[str, Any], message: Outgoing) -> str:
 
 
 def _senders(config: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the sender of mails that name none, and the address for bounces. Raise Invalid if the settings are."""
+    """Return the sender of mails that name none, and the address for bounces. Raise Invalid if one is not valid."""
     return _senders_of(
         config.get("from_name") or "",
         str(config["from_email"]),
