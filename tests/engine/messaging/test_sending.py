@@ -50,22 +50,22 @@ from waypost.storage.database import Tx
 from waypost.storage.postgres import Postgres
 from waypost.storage.sqlite import SQLite
 
-#: A project that is not there as far as its keys may know: every call is refused.
+#: A project that its keys may not access: the provider refuses every call.
 DENIED = "denied0000000000000000000000000f"
 
 
 def number(n: int) -> str:
-    """A phone number that the sink has no special fate for."""
+    """Return a phone number to which the sink delivers normally."""
     return f"+1202{2_000_000 + n * 10 + 5}"
 
 
 def fated(digits: str) -> str:
-    """A phone number with a fate of its own."""
+    """Return a phone number whose last digits decide the result at the sink."""
     return f"+120255500{digits}"
 
 
 class Post:
-    """An engine with connections to played providers."""
+    """An engine with connections to the providers of the sink."""
 
     def __init__(self, world: World, outside: Outside) -> None:
         self.world = world
@@ -74,7 +74,7 @@ class Post:
         self.keys: dict[int, str] = {}
 
     async def connect(self, connector: str = "aws-pinpoint", *, port: int = 0, **changes: Any) -> int:
-        """A new connection of the first workspace; `config` is merged with what leads to the sink."""
+        """Create a connection of the first workspace, `config` merged with the values for the sink; return its id."""
         engine = self.engine
         base = f"http://127.0.0.1:{port or self.outside.port}"
         configs: dict[str, dict[str, Any]] = {
@@ -113,7 +113,7 @@ class Post:
         return account.id
 
     async def switch(self, connection_id: int, enabled: bool) -> None:
-        """Enable or disable a connection as its owner does."""
+        """Enable or disable a connection as the API does."""
         engine = self.engine
         await engine.database.transact(
             connection_records.switch_connection, engine.encryption, 1, connection_id, enabled, now_us()
@@ -121,7 +121,7 @@ class Post:
         await engine.connections.refresh([1])
 
     async def mend(self, connection_id: int, **config: Any) -> None:
-        """Change the configuration of a connection for one that works."""
+        """Change the configuration of a connection to one that works."""
         engine = self.engine
 
         async def work(tx: Tx) -> None:
@@ -137,19 +137,19 @@ class Post:
         await engine.connections.refresh([1])
 
     async def account(self, connection_id: int) -> connection_records.ConnectionRecord:
-        """A connection as its owner sees it."""
+        """Return the record of a connection."""
         return await self.engine.database.read(
             connection_records.find_connection, self.engine.encryption, 1, connection_id
         )
 
     async def send(self, to: str, **wanted: Any) -> int:
-        """Ask for one message; its id."""
+        """Send one message; return its id."""
         values = {"channel": "sms", "text": "Hi"} | wanted if "metric" not in wanted else wanted
         answer = await self.engine.messages.submit_one(1, MessageRequest(to=to, **values), None, now_us())
         return int(json.loads(answer.body)["id"][4:], 16)
 
     async def send_many(self, addresses: list[str], *, per_second: float | None = None, **wanted: Any) -> list[int]:
-        """Ask for many messages in one batch; their ids."""
+        """Send many messages in one batch; return their ids."""
         asked = [MessageRequest(to=to, **({"channel": "sms", "text": "Hi"} | wanted)) for to in addresses]
         answer = await self.engine.messages.submit_many(
             1, asked, None, now_us(), per_second=per_second, skip_duplicates=False
@@ -157,12 +157,12 @@ class Post:
         return [int(line["id"][4:], 16) for line in json.loads(answer.body)["data"]]
 
     async def look(self, id_: int) -> dict[str, Any]:
-        """A message, its history as a list of lines."""
+        """Return a message, with its history as a list of entries."""
         row = (await self.world.ask("messages.get", workspace_id=1, id=id_))[0]
         return row | {"history": json.loads(f"[{row['history']}]")}
 
     async def came_to(self, id_: int, *statuses: str) -> dict[str, Any]:
-        """The message once it stands so."""
+        """Return the message once it has one of these statuses."""
 
         async def check() -> dict[str, Any] | None:
             found = await self.look(id_)
@@ -172,15 +172,15 @@ class Post:
         return found
 
     async def all(self) -> list[dict[str, Any]]:
-        """Every message of the workspace."""
+        """Return all messages of the workspace."""
         return await self.world.ask("messages.list", workspace_id=1, before=1 << 62, since=0, n=100_000)
 
     async def statuses(self) -> Counter[str]:
-        """How many messages stand how."""
+        """Return the number of messages by status."""
         return Counter(row["status"] for row in await self.all())
 
     async def reached(self, **wanted: int) -> Counter[str]:
-        """How messages stand, once so many of them stand so."""
+        """Return the number of messages by status, once these statuses have these numbers."""
 
         async def check() -> Counter[str] | None:
             found = await self.statuses()
@@ -190,7 +190,7 @@ class Post:
         return found
 
     def taken(self, provider: str = "pinpoint") -> list[dict[str, Any]]:
-        """What a provider took, oldest first."""
+        """Return the messages that a provider accepted, oldest first."""
         found: list[dict[str, Any]] = []
         after: str | None = "0"
         while after is not None:
@@ -200,20 +200,20 @@ class Post:
         return found
 
     def calls(self) -> list[dict[str, Any]]:
-        """The calls that Pinpoint got, oldest first."""
+        """Return the calls to Pinpoint, oldest first."""
         return [call for call in self.outside.received("pinpoint") if call["method"] == "POST"]
 
     def fate(self, provider: str = "pinpoint", **settings: Any) -> None:
-        """What becomes of messages from now on."""
+        """Set how a provider responds from now on."""
         self.outside.ask("PUT", f"/fate/{provider}", settings)
 
     async def drained(self) -> None:
-        """Return when nothing is on the wire or about to be."""
+        """Return once nothing is being sent or about to be."""
         sender = self.engine.sender
         await eventually(lambda: not (sender.in_flight or sender._claiming or sender._lanes or sender._held))
 
     async def turns(self, count: int = 3) -> None:
-        """Ask the database so many times what is due, and finish each time what that begins."""
+        """Poll the database this many times for due messages; each time, wait until they are sent."""
         for _ in range(count):
             await self.engine.sender.poll_due()
             await self.drained()
@@ -221,7 +221,7 @@ class Post:
 
 @pytest.fixture
 def sunk() -> Iterator[Outside]:
-    """A sink of the test's own: fates are set for all messages of a provider."""
+    """A sink for one test, because responses are set for all messages of a provider."""
     with running() as sink:
         yield Outside(sink)
 
@@ -234,7 +234,7 @@ async def post(tmp_path: Path, sunk: Outside) -> AsyncIterator[Post]:
 
 
 def told(record: dict[str, Any]) -> list[str]:
-    """What moved a message, in order."""
+    """Return the statuses of a message, in order."""
     return [line["status"] for line in record["history"] if not line.get("noted")]
 
 
@@ -243,9 +243,9 @@ def moment(text: str) -> float:
 
 
 async def kill_world(world: World) -> None:
-    """Leave an engine as `kill -9` would, its calls on the wire included."""
+    """Abandon an engine and its calls in progress, as `kill -9` would."""
     engine = world.engine
-    # A dead process starts nothing.
+    # A dead process starts no calls.
     engine.sender._draining = True
     tasks = [*engine.scheduler._tasks, engine._recording, *engine.sender._claiming.values(), *engine.sender._calls]
     for task in tasks:
@@ -267,7 +267,7 @@ async def test_calls_take_a_hundred_addresses_each_with_a_text_of_its_own(post: 
     await post.reached(sent=250)
     calls = post.calls()
     assert all(len(addresses_of(call)) <= 100 for call in calls)
-    # Not one by one.
+    # The messages are not sent one by one.
     assert len(calls) < 20
     assert {(sent["address"], sent["body"]) for sent in post.taken()} == {(number(n), f"Hi {n}") for n in range(250)}
     assert all(row["provider_message_id"] for row in await post.all())
@@ -302,7 +302,7 @@ async def test_every_answer_for_an_address_ends_as_it_should(post: Post):
         assert (record["code"], record["reason"], record["provider_code"]) == (code, reason, provider_code), digits
         again = ["queued", "sending"] if digits in ("12", "13") else []
         assert told(record) == ["queued", "sending", *again, status], digits
-    # Whoever opted out at the provider is not written to again, and nobody asks the provider.
+    # An address that opted out at the provider gets no more messages, and the provider is not called.
     await post.drained()
     before = len(post.calls())
     id_ = await post.send(fated("04"))
@@ -322,7 +322,7 @@ async def test_what_is_too_fast_is_tried_until_its_time_is_over(post: Post, digi
     assert record["status_at"] <= record["expires_at"] + SECOND
     tries = [line["at"] for line in record["history"] if line["status"] == "sending"]
     waits = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    # From 10 ms on, about twice as long each time; what the clock and the poll add is more, never less.
+    # The wait starts at 10 ms and about doubles each time; the clock and the poll only add to it.
     assert all(wait >= 0.008 * SECOND * 2**position for position, wait in enumerate(waits)), waits
     assert len([call for call in post.calls() if fated(digits) in addresses_of(call)]) == record["tries"]
 
@@ -378,7 +378,7 @@ async def test_a_configuration_error_pauses_the_connection_once_and_fails_nobody
     notices = await post.world.ask("notices.list", workspace_id=1, before=1 << 62, n=100)
     assert [notice["kind"] for notice in notices] == ["connection_paused"]
     assert await post.statuses() == {"queued": 300}
-    # Nobody tries again until somebody mends it.
+    # Nothing is sent until the connection is corrected.
     await post.send(number(301))
     await post.turns()
     assert len(post.calls()) == calls
@@ -404,7 +404,7 @@ async def test_a_connection_that_may_not_send_is_left_alone(post: Post):
     for _ in range(3):
         post.engine.sender.wake([id_])
         await post.drained()
-    # It does not wake itself again and again.
+    # The lane does not wake itself again and again.
     assert turns <= 6
     assert not post.engine.sender._lanes
 
@@ -438,7 +438,7 @@ async def test_a_connection_that_takes_nothing_is_spared_until_it_recovers(post:
         nobody.bind(("127.0.0.1", 0))
         ill = await post.connect("http", config={"url": f"http://127.0.0.1:{nobody.getsockname()[1]}/gateway/send"})
         await post.send_many([number(n) for n in range(10)], connection_id=public("con", ill))
-        # It rests longer and longer, a third of a second by now.
+        # The circuit breaker stays open longer each time, a third of a second now.
         await eventually(lambda: known.health(ill).failures >= FAILURE_THRESHOLD + 5)
         assert known.failing(ill)
         well = await post.connect()
@@ -446,7 +446,7 @@ async def test_a_connection_that_takes_nothing_is_spared_until_it_recovers(post:
         free = await post.send(number(20))
         record = await post.came_to(free, "sent")
         assert (record["connection_id"], record["tries"]) == (well, 1)
-        # Those that may go through it alone went nowhere.
+        # The messages that are pinned to it were not sent.
         assert {row["status"] for row in await post.all() if row["id"] != free} == {"queued"}
     await post.mend(ill, url=f"http://127.0.0.1:{post.outside.port}/gateway/send")
     await post.reached(sent=11)
@@ -493,7 +493,7 @@ async def test_a_message_for_one_connection_goes_through_no_other(post: Post):
     record = await post.came_to(pinned, "failed")
     assert (record["connection_id"], record["code"], record["reason"]) == (first, 2020, "throttled")
     assert [sent["address"] for sent in post.taken("gateway")] == [number(2)]
-    # Not even when it is paused, disabled or deleted.
+    # They do not use another connection even if theirs is paused, disabled or deleted.
     post.fate()
     due = soon(0.3)
     waits = await post.send(number(3), connection_id=public("con", first), send_at=due, validity=600)
@@ -506,12 +506,12 @@ async def test_a_message_for_one_connection_goes_through_no_other(post: Post):
 
 
 def soon(seconds: float) -> str:
-    """A time from now, as the API takes it."""
+    """Return a time from now, as the API accepts it."""
     return iso(now_us() + int(seconds * SECOND))
 
 
 async def past(time: str) -> None:
-    """Return when this time is over."""
+    """Return once this time has passed."""
     await eventually(lambda: iso(now_us()) > time)
 
 
@@ -567,7 +567,7 @@ async def test_what_could_not_be_sent_in_its_time_has_expired(post: Post):
     id_ = await post.connect()
     away = await post.connect(config={"project_id": DENIED})
     await post.switch(id_, False)
-    # Only the second is left; it is paused at the first message.
+    # Only the second connection is enabled; it is paused at the first message.
     first = await post.send(number(1), validity=5)
 
     async def hurry(tx: Tx) -> None:
@@ -583,7 +583,7 @@ async def test_what_could_not_be_sent_in_its_time_has_expired(post: Post):
 
 
 async def paces(post: Post, addresses: set[str]) -> tuple[list[float], list[float]]:
-    """When messages were let through, and when the provider took them; in seconds."""
+    """Return when messages were claimed, and when the provider accepted them, in seconds."""
     records = [await post.look(row["id"]) for row in await post.all() if row["address"] in addresses]
     let = sorted(line["at"] / SECOND for record in records for line in record["history"] if line["status"] == "sending")
     took = sorted(moment(sent["at"]) for sent in post.taken() if sent["address"] in addresses)
@@ -591,7 +591,7 @@ async def paces(post: Post, addresses: set[str]) -> tuple[list[float], list[floa
 
 
 def most_within(times: list[float], window: float) -> int:
-    """How many of these moments lie within a window at most."""
+    """Return the most of these times within one window."""
     return max(sum(1 for other in times if at <= other < at + window) for at in times)
 
 
@@ -601,7 +601,7 @@ async def test_a_limit_per_second_is_held(post: Post):
     await post.reached(sent=40)
     let, took = await paces(post, {number(n) for n in range(40)})
     assert len(let) == len(took) == 40
-    # The bucket was empty but for one.
+    # The bucket had one token at the start.
     assert all(most_within(let, window) <= 20 * window + 1 for window in (0.25, 0.5, 1.0)), let
     assert 1.8 < took[-1] - took[0] < 6
 
@@ -614,7 +614,7 @@ async def test_a_throttled_batch_keeps_its_pace_beside_another_one(post: Post):
     await post.reached(sent=130)
     let, took = await paces(post, slow)
     assert len(took) == 30
-    # Whatever was held up may catch up with a few more.
+    # Messages that were delayed may exceed the rate by a few.
     assert all(most_within(let, window) <= 25 * window + 5 for window in (0.2, 0.8)), let
     assert 0.9 < took[-1] - took[0] < 4
     assert (await paces(post, quick))[1][-1] - took[0] < 1
@@ -633,7 +633,7 @@ async def test_what_is_sent_under_a_number_that_no_process_has_is_settled_on_sql
 
 
 async def _send_under(tx: Tx, id_: int, node: int) -> None:
-    """Bring a message to where the claim of another process would."""
+    """Put a message into the state that a claim of another process gives it."""
     statement = "UPDATE messages SET status = 'sending', due_at = NULL, tries = 1, node = ? WHERE id = ?"
     tx._connection.execute(statement, (node, id_))  # type: ignore[attr-defined]
 
@@ -641,7 +641,7 @@ async def _send_under(tx: Tx, id_: int, node: int) -> None:
 async def test_no_more_calls_at_once_than_the_connection_allows(post: Post):
     await post.connect(concurrency=1)
     post.fate(latency=0.1)
-    # One by one, so that each finds the line idle.
+    # One by one, so that the lane is idle for each.
     for n in range(6):
         await post.send(number(n))
         await eventually(lambda: not post.engine.sender._lanes)
@@ -699,7 +699,7 @@ async def test_what_a_killed_process_had_on_the_wire_is_unknown_and_the_rest_is_
 
 
 def _two_calls(post: Post, after: int) -> bool:
-    """Whether two calls are on the wire and so many have come back."""
+    """Return whether two calls are in progress and this many messages have a result."""
     return post.engine.sender.in_flight == 2 and sum(post.engine.sender.outcomes.values()) >= after
 
 
@@ -751,7 +751,7 @@ async def test_what_waits_at_a_deleted_connection_goes_elsewhere_or_fails(post: 
 
 
 async def test_a_connection_that_another_process_has_enabled_keeps_its_messages(post: Post):
-    # What this process remembers is a second old; what the database says counts.
+    # The snapshot of this process is a second old; the database decides.
     first = await post.connect()
     second = await post.connect("http")
     await post.switch(first, False)
@@ -780,7 +780,7 @@ async def test_a_connection_that_another_process_has_enabled_keeps_its_messages(
 
 @contextlib.asynccontextmanager
 async def heard(post: Post, connection_id: int) -> AsyncIterator[None]:
-    """The engine behind its HTTP face, with the played AWS sending receipts there."""
+    """Serve the engine over HTTP, and let the AWS of the sink send its receipts there."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         server = make_server(post.engine, load_settings({}, data=str(post.engine.settings.data)))
@@ -833,7 +833,7 @@ ENDS = {
 
 
 async def refuse_writes(world: World, refuse: bool) -> None:
-    """Let the store take nothing any more, or again."""
+    """Let the database refuse writes, or accept them again."""
 
     def job(connection: apsw.Connection) -> None:
         connection.execute(f"PRAGMA query_only = {int(refuse)}")
@@ -878,7 +878,7 @@ async def test_stopping_waits_a_moment_for_a_store_that_is_away(
     try:
         post.fate()
         await eventually(functools.partial(_all_settled, post))
-        # It went out, and nobody could write down that it did.
+        # It was sent, and the result could not be recorded.
         assert (await post.statuses())["unknown"] >= 1
         assert sum((await post.statuses()).values()) == 50
         assert Counter(sent["address"] for sent in post.taken()).most_common(1)[0][1] == 1
@@ -899,7 +899,7 @@ async def test_nothing_leaves_while_the_store_cannot_keep_that_it_does(post: Pos
 
 
 async def test_what_was_claimed_without_a_word_is_sent_after_all(post: Post, monkeypatch: pytest.MonkeyPatch):
-    # The store keeps a claim, and its answer is lost: nobody sends these, and nobody has died over them.
+    # A claim is committed and its confirmation is lost: no process sends these messages, and none was evicted.
     id_ = await post.connect()
     await post.engine.scheduler.stop()
     post.engine.sender._draining = True
@@ -921,7 +921,7 @@ async def test_what_was_claimed_without_a_word_is_sent_after_all(post: Post, mon
     monkeypatch.setattr(sending, "LOOK_BACK_S", -1.0)
     await post.engine.sender.recover()
     await post.reached(sent=1)
-    # What is on the wire is not.
+    # A message that is being sent is not queued again.
     post.fate(latency=0.3)
     await post.send(number(2))
     await eventually(lambda: len(post.calls()) == 2)
@@ -940,7 +940,7 @@ async def test_a_providers_strange_words_do_not_hold_a_message_up(post: Post):
 
 
 async def open_shared(url: str, data: Path, key: str) -> World:
-    """A started engine over a PostgreSQL that others use, too."""
+    """Start an engine on a PostgreSQL database that other engines share."""
     settings = load_settings(
         {}, data=str(data), database_url=url, secret_key=key, allow_private="127.0.0.0/8", retry_base=0.8
     )
@@ -973,7 +973,7 @@ async def test_two_processes_share_a_connection_and_one_dies(
                 for half, by in ((0, post), (1, other)):
                     await by.send_many([number(turn * 1000 + half * 500 + n) for n in range(400)])
             await eventually(lambda: first.engine.sender.in_flight and second.engine.sender.in_flight)
-            # Together they have no more calls under way than the connection allows.
+            # Together they have no more calls in progress than the connection allows.
             assert first.engine.sender.share == second.engine.sender.share == 2
             await eventually(lambda: len(post.calls()) >= 8 and first.engine.sender.in_flight)
             await kill_world(first)
@@ -983,7 +983,7 @@ async def test_two_processes_share_a_connection_and_one_dies(
             unknown = {row["id"] for row in rows if row["status"] == "unknown"}
             assert len(rows) == 3200
             assert {row["status"] for row in rows} == {"sent", "unknown"}
-            # Only what was on the wire, or claimed ahead of it, and what the last claim took: two calls of 100 at once.
+            # Only messages being sent or claimed ahead, and those of the last claim: two calls of 100 at once.
             assert len(unknown) <= 2 * (2 * 100 + MOST_AHEAD)
             taken = Counter(sent["address"] for sent in post.taken())
             assert set(taken.values()) == {1}
@@ -1012,7 +1012,7 @@ def test_a_call_holds_no_address_twice():
     for part in parts:
         assert len(part) <= 5
         assert len({message.address for message in part}) == len(part)
-    # In their order, as far as one address goes.
+    # The messages to one address keep their order.
     for address in map(str, range(7)):
         ids = [message.id for part in parts for message in part if message.address == address]
         assert ids == sorted(ids)
@@ -1021,15 +1021,15 @@ def test_a_call_holds_no_address_twice():
 
 
 class Life:
-    """Messages of one example, with what may happen to them in any order."""
+    """The messages of one example, and the steps that may happen to them in any order."""
 
     def __init__(self, office: Office, campaign: str) -> None:
         self.office = office
         self.campaign = campaign
         self.ids: list[int] = []
-        #: Every try that was ever handed out: message and number.
+        #: Every try that was claimed: message and number.
         self.tries: list[tuple[int, int]] = []
-        #: Messages that surely nobody has: a claim is right only for these.
+        #: Messages that certainly no process has: only these may be claimed.
         self.free: set[int] = set()
         self.final: dict[int, Status] = {}
 
@@ -1040,7 +1040,7 @@ class Life:
         await self.office.submit(*made)
 
     async def play(self, step: tuple[str, int, str]) -> None:
-        """Let one thing happen; `which` chooses what it happens to."""
+        """Run one step; `which` selects its message."""
         what, which, word = step
         office = self.office
         id_ = self.ids[which % len(self.ids)]
@@ -1052,7 +1052,7 @@ class Life:
                     self.free.discard(message.id)
                     self.tries.append((message.id, message.tries + 1))
         elif what == "settle" and self.tries:
-            # Any try, also one that was settled before or that a later one has overtaken.
+            # Any try, including settled ones and those before a later try.
             id_, count = self.tries[which % len(self.tries)]
             before = await office.look(id_)
             verdict = Verdict(outcome=SendOutcome(word), code=9988, provider_message_id=f"{id_}-{count}")
@@ -1090,19 +1090,17 @@ class Life:
                     self.free.add(id_)
 
     async def look(self) -> None:
-        """What holds after each step."""
+        """Check what holds after each step."""
         transitions = Transitions(Unit(Ids(1), now_us()))
         await self.office.database.read(transitions.load, self.ids)
-        for id_, standing in transitions.states.items():
-            assert standing.status is not Status.QUEUED or id_ in self.free, (
-                "it would be sent, and somebody may have it"
-            )
-            assert self.final.setdefault(id_, standing.status) is standing.status
-            if standing.status not in (Status.DELIVERED, Status.SKIPPED):
+        for id_, state in transitions.states.items():
+            assert state.status is not Status.QUEUED or id_ in self.free, "it would be sent, and somebody may have it"
+            assert self.final.setdefault(id_, state.status) is state.status
+            if state.status not in (Status.DELIVERED, Status.SKIPPED):
                 del self.final[id_]
 
     async def check(self) -> None:
-        """What holds in the end."""
+        """Check what holds at the end."""
         assert len(set(self.tries)) == len(self.tries), "two calls for one try"
         moved: Counter[str] = Counter()
         for id_ in self.ids:
@@ -1210,11 +1208,11 @@ def test_whatever_happens_in_whatever_order_nobody_gets_two_and_the_books_are_ri
 async def _forget(tx: Tx) -> None:
     rows = await tx.rows("messages.aged", after=0, before=1 << 62, settled_before=1 << 62, n=1000)
     ids = [row[0] for row in rows]
-    # Only what nobody is owed any more can be deleted.
+    # Only messages in a final status can be deleted.
     transitions = Transitions(Unit(Ids(1), now_us()))
     await transitions.load(tx, ids)
-    for standing in transitions.states.values():
-        transitions.apply(standing, Transition(status=Status.FAILED, at=now_us(), code=9988))
+    for state in transitions.states.values():
+        transitions.apply(state, Transition(status=Status.FAILED, at=now_us(), code=9988))
     await transitions.write(tx)
     await tx.run("messages.delete", ids=ids, settled_before=1 << 62)
     await tx.run("message_contents.delete", ids=ids)
@@ -1224,7 +1222,7 @@ def test_what_waits_claimed_covers_four_claims_within_bounds():
     lane = ConnectionLane(100.0)
     assert lane.ahead(100.05) == 0
     lane.note_tries(400)
-    # 2,000 a second; claims take no time yet, so the least applies.
+    # 2,000 a second; claims take no time yet, so the lower limit applies.
     assert lane.ahead(100.2) == pytest.approx(200, abs=2)
     for _ in range(50):
         lane.note_claim(0.05)
@@ -1234,5 +1232,5 @@ def test_what_waits_claimed_covers_four_claims_within_bounds():
     assert lane.ahead(100.2) == pytest.approx(1000, abs=2)
     lane.note_tries(1_000_000)
     assert lane.ahead(100.4) == MOST_AHEAD
-    # A provider that takes nothing any more has no room.
+    # For a provider that accepts nothing any more, no message is claimed ahead.
     assert lane.ahead(100.6) == 0

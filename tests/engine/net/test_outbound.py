@@ -29,18 +29,18 @@ async def outbound() -> AsyncIterator[Outbound]:
 
 
 def post(url: str, *, timeout_ms: int = 3000, body: bytes = b"{}", method: str = "POST", keep: int = 4096) -> Request:
-    """A request like a webhook's."""
+    """Return a request like a webhook's."""
     return Request(url, body, ["content-type: application/json", "webhook-id: x"], timeout_ms, method, keep)
 
 
 async def fetch(outbound: Outbound, url: str, **changes: object) -> Response:
-    """The answer to one request."""
+    """Return the response to one request."""
     response, _ = await asyncio.wait_for(outbound.fetch(post(url, **changes)), 20)  # type: ignore[arg-type]
     return response
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
-    """The request line, headers and body of one request."""
+    """Read the request line, headers and body of one request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     line, *lines = head.split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (text.partition(":") for text in lines) if name}
@@ -116,7 +116,7 @@ async def test_a_gzip_bomb_is_bounded(outbound, outside: Outside):
     for _ in range(3):
         response = await fetch(outbound, outside.hook("bomb", gzip_bomb=1 << 30), timeout_ms=10_000)
         assert (response.status, response.error, response.body) == (200, None, bytes(4096))
-    # Kilobytes; the sink, in this process too, makes a megabyte at a time.
+    # Kilobytes; the sink, which runs in this process too, writes a megabyte at a time.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000
 
 
@@ -272,7 +272,7 @@ async def test_a_connection_closed_while_idle_costs_no_attempt(outbound):
             for writer in list(receiver.open):
                 writer.close()
             if number % 2:
-                # Otherwise the closing and the next requests race each other, and libcurl sends again.
+                # Otherwise the end of the connection races with the next requests, and libcurl sends again.
                 await eventually(lambda: not receiver.open)
         assert receiver.requests == 190
 
@@ -286,7 +286,7 @@ async def test_an_idle_connection_that_speaks_out_of_turn_keeps_nobody_busy(outb
             writer.write(b"HTTP/1.1 500 Smuggled\r\ncontent-length: 0\r\n\r\n")
             await writer.drain()
         await eventually(lambda: len(outbound._watched) < watched)
-        # It is not polled in vain from then on; libcurl itself looks at connections that were idle for a second.
+        # The loop does not poll it in vain from then on; libcurl itself checks connections that were idle for a second.
         assert (await fetch(outbound, f"http://127.0.0.1:{port}/")).error is None
 
 
@@ -346,7 +346,7 @@ async def test_allow_opens_what_it_names_and_no_more():
 
 
 async def test_a_refused_address_is_not_blamed_for_what_another_did(outside: Outside):
-    # The guard refuses one address of a name and lets another through, which then hangs.
+    # The guard refuses one address of a name and allows another, which then hangs.
     client = Outbound(parse_networks("127.0.0.1"))
     try:
         refused = await fetch(client, "http://127.0.0.2:1/")
@@ -379,7 +379,7 @@ async def test_the_egress_proxy_gets_everything(monkeypatch):
     async with listening(serve) as port:
         client = Outbound((), f"http://user:secret@127.0.0.1:{port}")
         try:
-            # Names and addresses are the proxy's business: nothing is looked up or connected to here.
+            # The proxy resolves names and connects to addresses; this process does neither.
             for url in ("http://receiver.invalid/a?b=c", "http://10.1.2.3/", "http://localhost:1/"):
                 assert (await fetch(client, url, body=b"hello")).status == 200
             secure = await fetch(client, "https://receiver.invalid/")
@@ -393,7 +393,7 @@ async def test_the_egress_proxy_gets_everything(monkeypatch):
     ]
     assert all(request[1]["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ=" for request in seen)
     assert seen[0][2] == b"hello"
-    # What is meant for the receiver is not told to the proxy of a tunnel.
+    # The proxy of a tunnel does not get the headers for the receiver.
     assert "webhook-id" not in seen[3][1]
     assert secure.status is None
     assert (secure.error or "").startswith("proxy:"), secure.error
@@ -425,7 +425,7 @@ async def test_a_callback_that_raises_strands_nobody(outbound, outside: Outside)
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_connections_of_all_kinds_come_and_go(outbound, outside: Outside, seed):
-    # Descriptors are closed and their numbers used again, by names being looked up too, while others stay registered.
+    # Descriptors are closed and their numbers reused, also by name look-ups, while others stay registered.
     by_name = f"http://localhost:{outside.port}/hook"
     kinds = [
         outside.hook("come-and-go"),
@@ -447,12 +447,12 @@ async def test_connections_of_all_kinds_come_and_go(outbound, outside: Outside, 
     answers = await send_all(outbound, requests, at_once=300)
     assert len(answers) == 1200
     assert not [answer.error for answer in answers if answer.error and answer.error.startswith("timeout")]
-    # A single registration that was missed would wait for its timeout.
+    # A request whose registration was missed would wait for its timeout.
     assert time.monotonic() - began < 20
 
 
 async def test_files_opened_elsewhere_do_not_disturb(outbound, outside: Outside, tmp_path: Path):
-    # Other threads open and close descriptors with the numbers of connections that libcurl closed unseen.
+    # Other threads open and close descriptors with the numbers of connections that libcurl closed without a callback.
     urls = [outside.hook("elsewhere"), outside.hook("elsewhere", close_after=True)]
     for round_ in range(30):
         held = [os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT) for _ in range(round_ % 5)]
@@ -477,7 +477,7 @@ async def test_stopping_waits_for_nobody(outside: Outside):
     began = time.monotonic()
     await client.stop()
     assert time.monotonic() - began < 1
-    # Whoever waits is told, and so is everybody who comes too late.
+    # All waiting callers get an error, and so does every later one.
     for task in waiting:
         with pytest.raises(Unavailable):
             await asyncio.wait_for(task, 5)
@@ -493,7 +493,7 @@ async def test_the_method_of_one_request_is_not_that_of_the_next(outbound, outsi
     for method in methods:
         assert (await fetch(outbound, outside.hook("methods"), method=method)).status == 200
     assert [record["method"] for record in outside.received("methods")] == methods
-    # The handle is put back just after whoever waits was told.
+    # The handle is put back just after the waiting caller is called.
     await eventually(lambda: len(outbound._free[Kind.MANY]) == 1)
 
 
@@ -531,7 +531,7 @@ async def test_jobs_without_end_keep_no_response_waiting(outbound, outside: Outs
 
 
 async def test_no_job_is_slept_through(outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that comes in at the very moment in which the loop wakes up for another one leaves the loop wakeable."""
+    """A job that arrives while the loop wakes up for another one leaves the loop wakeable."""
     read, ran = os.eventfd_read, threading.Event()
 
     def read_while_another_job_comes_in(descriptor: int) -> int:

@@ -1,4 +1,4 @@
-"""Mails sent to mail servers that behave and that misbehave."""
+"""The pool of SMTP sessions against mail servers that behave and that misbehave."""
 
 import asyncio
 import socket
@@ -45,19 +45,19 @@ def mail(
     user: tuple[str, str] = ("", ""),
     sessions: int = 0,
 ) -> Request:
-    """A mail for some people."""
+    """Return a request for a mail to these recipients."""
     envelope = Envelope(sender, recipients or ("ann@example.org",), *user, tls)
     return Request(url, body, [], timeout_ms, envelope=envelope, sessions=sessions)
 
 
 async def send(outbound: Outbound, request: Request) -> Response:
-    """What came of it."""
+    """Return the response to a request."""
     response, _ = await asyncio.wait_for(outbound.fetch(request), 20)
     return response
 
 
 def word(response: Response) -> str:
-    """The first word of the error."""
+    """Return the code of an error."""
     return (response.error or "").partition(":")[0]
 
 
@@ -120,7 +120,7 @@ async def test_a_refusal_tells_its_stage_and_ends_nothing_else(outbound, offers,
         assert response.body.decode() == reply[4:]
         assert response.sent == (stage == "message")
         assert server.mails == []
-        # The next one goes through, mostly by the same conversation.
+        # The next mail is accepted, in most cases in the same session.
         assert (await send(outbound, mail(url, "bob@example.org"))).status == 250
         assert server.connections == (1 if kept and not (verb == "DATA" and offers == ("x",)) else 2)
     assert server.mails == [("shop@example.com", ["bob@example.org"], MAIL + b"\r\n")]
@@ -158,7 +158,7 @@ async def test_before_the_mail_itself_nothing_was_sent(outbound, offers, step, v
         response = await send(outbound, mail(url, timeout_ms=200 if step == HANG else 5000))
     assert (response.status, response.sent) == (None, False)
     assert word(response) == ("timeout" if step == HANG else "connection_lost")
-    # Sent together, the replies to MAIL, RCPT and DATA are looked at together.
+    # The replies to MAIL, RCPT and DATA, which are sent together, are read together.
     assert response.stage == stage or (offers == ("PIPELINING",) and response.stage in ("sender", "recipient"))
     assert server.mails == []
 
@@ -173,7 +173,7 @@ async def test_after_the_end_of_the_mail_nobody_knows(outbound, step, error, use
         server.replies["MESSAGE"] = [step]
         response = await send(outbound, mail(url, "bob@example.org", timeout_ms=300))
     assert (response.status, word(response), response.sent, response.stage) == (None, error, True, "message")
-    # It was said once and is not said again.
+    # The server sent the reply once and does not send it again.
     assert len([text for text in server.heard if text == "RCPT TO:<bob@example.org>"]) == 1
 
 
@@ -269,7 +269,7 @@ async def test_addresses_beyond_ascii(outbound):
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A server's certificate that clients made from now on believe."""
+    """Return a TLS context whose certificate clients trust from now on."""
     context = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     return context
@@ -303,7 +303,7 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path):
         async with mail_server(server) as url:
             refused = await send(client, mail(url, tls="required"))
             assert (word(refused), refused.sent, refused.stage) == ("tls", False, "tls")
-            # A password is not told to whom nobody vouches for.
+            # A server without a valid certificate gets no password.
             refused = await send(client, mail(url, tls="opportunistic", user=("u", "p")))
             assert (word(refused), refused.sent) == ("tls", False)
             assert (await send(client, mail(url, tls="opportunistic"))).status == 250
@@ -374,7 +374,7 @@ async def test_mails_go_through_the_proxy_too():
             await writer.drain()
             return
         there, back = await asyncio.open_connection("127.0.0.1", port_of(url))
-        # The greeting comes in one piece with the proxy's own words.
+        # The greeting arrives in one piece with the proxy's own response.
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + await there.readline())
 
         async def pump(source, target):
@@ -400,7 +400,7 @@ async def test_mails_go_through_the_proxy_too():
 
 
 def port_of(url: str) -> int:
-    """The port of a URL that ends in one."""
+    """Return the port at the end of a URL."""
     return int(url.rpartition(":")[2])
 
 
@@ -460,7 +460,7 @@ async def test_many_mails_at_once_each_arrive_once(outbound):
 
 
 class Overlapping:
-    """A server with PIPELINING that keeps what each read brought, and treats what overlaps a mail as a test says."""
+    """A server with PIPELINING that stores what each read returned, and handles overlapping mails as a test sets."""
 
     def __init__(self, habit: str = "good") -> None:
         self.habit = habit
@@ -495,22 +495,22 @@ class Overlapping:
                     writer.write(b"250 ok\r\n")
 
     def spoil(self, buffer: bytes, writer: asyncio.StreamWriter) -> bytes:
-        """Do what broken servers do with commands that came too early for them."""
+        """Handle commands that arrive too early as broken servers do."""
         if self.habit == "refuses":
             writer.write(b"503 5.5.0 pipelining\r\n" * buffer.count(b"\r\n"))
         elif self.habit == "closes":
             writer.close()
-        # Otherwise it forgets them.
+        # Otherwise the server drops them.
         return b""
 
     @property
     def overlapping(self) -> int:
-        """How many mails were followed by commands in the same read."""
+        """Return how many mails were followed by commands in the same read."""
         return sum(b"\r\n.\r\nMAIL FROM" in data for data in self.reads)
 
 
 async def send_at_once(outbound: Outbound, url: str, recipients: list[str], **options) -> list[Response]:
-    """The responses to mails that are all under way at the same time."""
+    """Return the responses to mails that are sent at the same time."""
     return await asyncio.gather(*(send(outbound, mail(url, one, **options)) for one in recipients))
 
 
@@ -522,7 +522,7 @@ async def test_commands_follow_the_data_of_the_mail_before(outbound):
     assert [(one.status, one.stage, one.sent) for one in responses] == [(250, "message", True)] * 20
     assert server.mails == people
     assert server.connections == 1
-    # All but the first follow another one: a round trip each.
+    # All but the first overlap another one, so each takes one round trip.
     assert server.overlapping == 19
 
 
@@ -547,7 +547,7 @@ async def test_a_server_that_cannot_overlap_gets_each_mail_once_all_the_same(out
         assert [(one.status, one.error) for one in responses] == [(250, None)] * 6
         assert sorted(server.mails) == people
         if habit != "closes":
-            # Found out once, it is not tried again.
+            # Once the server is known not to support it, it is not used again.
             assert server.overlapping == 1
 
 

@@ -1,4 +1,4 @@
-"""Messages on the wire: what each way to fail means, tokens that are asked for once, and secrets that nobody sees."""
+"""The provider client: the verdict for each failure, tokens that are requested once, and masked secrets."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ SECRET = 'key-"with"-quotes/and+more'
 
 
 class Asked:
-    """A request as the server of a test sees it."""
+    """A request as the server of a test received it."""
 
     def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         self.method, self.path, self.headers, self.body = method, path, headers, body
@@ -39,7 +39,7 @@ Answerer = Callable[[Asked], tuple[int, Any]]
 
 @asynccontextmanager
 async def provider(answer: Answerer) -> AsyncIterator[tuple[str, list[Asked]]]:
-    """A provider that answers as a function says; gives its URL and what it was asked."""
+    """Run a provider that responds as a function decides; yield its URL and the requests that it received."""
     asked: list[Asked] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -170,7 +170,7 @@ answers = [{{ status = 200, outcome = "accepted" }}]
     connector = parse_own_connector(definition, "slow")
     (found,) = await wire.send(connection(connector), [message()], now_us())
     assert (found.outcome, found.reason) == (SendOutcome.UNKNOWN, "no_answer")
-    # Where a repeat does no harm, there is nothing to be unsure of.
+    # If the provider deduplicates messages, a retry is safe and the result is not unknown.
     repeatable = parse_own_connector(definition + "idempotent = true\n", "slow")
     (found,) = await wire.send(connection(repeatable), [message()], now_us())
     assert (found.outcome, found.reason) == (SendOutcome.RETRY, "no_answer")
@@ -232,7 +232,7 @@ async def test_a_token_that_was_taken_back_is_replaced(wire):
         good.add("Bearer t-2")
         assert (await wire.send(chosen, [message(2)], now_us()))[0].outcome is SendOutcome.ACCEPTED
         good.clear()
-        # A new one is refused as well: then it is not the token.
+        # A new token is refused as well, so the token is not the cause.
         assert (await wire.send(chosen, [message(3)], now_us()))[0].outcome is SendOutcome.MISCONFIGURED
     assert [one.path for one in asked] == ["/token", "/send", "/send", "/token", "/send", "/send", "/token", "/send"]
 
@@ -269,12 +269,12 @@ async def test_without_a_token_nothing_is_sent(wire, status, told, outcome):
     assert [one.path for one in asked] == ["/token"]
 
 
-# Trials
+# Test sends
 
 
 async def test_a_trial_shows_all_but_the_secrets(wire):
     def answer(asked: Asked) -> tuple[int, Any]:
-        # One that repeats everything that it was told.
+        # A provider that repeats the whole request in its response.
         return 400, {"message": f"bad key {SECRET}", "auth": asked.headers["x-key"], "code": 7}
 
     async with provider(answer) as (url, asked):
@@ -373,7 +373,7 @@ def pinpoint(url: str) -> Connection:
 
 
 def taken(asked: Asked) -> tuple[int, Any]:
-    """Pinpoint's answer: all are taken, unless one of them says that it spoils the call."""
+    """Respond as Pinpoint: accept all messages, or refuse the call if one of them contains the text for that."""
     addresses = json.loads(asked.body)["Addresses"]
     if any(one["BodyOverride"] == "bad" for one in addresses.values()):
         return 400, {"Message": "bad", "RequestID": "r"}
@@ -408,13 +408,13 @@ async def test_one_message_spoils_the_call_of_nobody_else(wire):
     assert outcomes.count(SendOutcome.ACCEPTED) == 15
     assert outcomes[5] is SendOutcome.REJECTED
     assert len(asked) <= 9
-    # Nobody got it twice.
+    # No message was sent twice.
     served = [a for one in asked if taken(one)[0] == 200 for a in json.loads(one.body)["Addresses"]]
     assert len(served) == len(set(served)) == 15
 
 
 async def test_what_calls_came_to_stands_when_a_later_one_breaks(wire, outbound):
-    """The process stops while the second of three calls is under way."""
+    """The process stops during the second of three calls."""
     second = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

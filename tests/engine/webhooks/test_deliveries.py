@@ -1,4 +1,4 @@
-"""From an event to its webhook, with every failure on the way."""
+"""From an event to its webhook, with every failure in between."""
 
 import asyncio
 import functools
@@ -16,7 +16,7 @@ from waypost.domain.webhooks.delivery import RETRIES
 
 
 def verify(outside: Outside, name: str) -> list[dict[str, Any]]:
-    """Everything that came for a name, each verified as its receiver would."""
+    """Return all webhooks for a name; verify the signature of each as a receiver would."""
     records = outside.received(name)
     for record in records:
         payload = Webhook(SECRET).verify(record["body"].encode(), record["headers"])
@@ -81,7 +81,7 @@ async def test_a_failing_receiver_gets_eleven_tries_then_its_owner_is_told(tmp_p
         ends = [attempt["started_at"] + attempt["duration_us"] for attempt in attempts]
         gaps = [attempt["started_at"] - end for attempt, end in zip(attempts[1:], ends, strict=False)]
         for number, gap in enumerate(gaps):
-            # 2 ms, doubled each time, give or take a twentieth.
+            # 2 ms, doubled each time, within 5 %.
             assert gap >= 2000 * 2**number * 0.95 - 1000
         endpoint = await world.record(id_)
         assert (endpoint["status"], endpoint["disabled_reason"]) == ("disabled", "exhausted")
@@ -93,7 +93,7 @@ async def test_a_failing_receiver_gets_eleven_tries_then_its_owner_is_told(tmp_p
         assert mail[0]["to"] == ["owner@example.com"]
         assert public("whk", id_) in mail[0]["subject"]
         assert "status_500" in mail[0]["body"]
-        # What comes now is kept for later and told to nobody.
+        # Events that occur now are stored, and nothing is sent.
         await world.post(5)
         assert (await world.balance(id_)).accepted == 1
         await world.check_ledger()
@@ -106,7 +106,7 @@ async def test_a_failing_receiver_gets_eleven_tries_then_its_owner_is_told(tmp_p
 
 
 async def sent_notices(world: World, state: str = "sent") -> list[dict[str, Any]]:
-    """The notices, once all of them are in this state."""
+    """Return the notices once all of them are in this state."""
     notices = await world.ask("notices.list", workspace_id=1, before=1 << 62, n=100)
     return notices if notices and all(notice["state"] == state for notice in notices) else []
 
@@ -130,7 +130,7 @@ async def test_several_deliveries_that_die_together_make_one_notice(world: World
     await eventually(disabled)
     (notice,) = await eventually(lambda: sent_notices(world, "shown"))
     assert "WAYPOST_SMTP_URL" in notice["error"]
-    # Those that were not exhausted yet stay pending, and nothing is sent any more.
+    # Deliveries that were not exhausted stay pending, and nothing more is sent.
     await eventually(lambda: not world.engine.dispatcher.in_flight)
     balance = await world.balance(id_)
     assert balance.accepted == 30
@@ -229,7 +229,7 @@ async def test_an_endpoint_that_its_owner_disables_is_not_called_any_more(world:
     await world.post(200)
     await eventually(lambda: outside.count("owner") > 1)
     await world.change("endpoints.disable", workspace_id=1, id=id_, reason="by_owner", now=now_us())
-    # The recorder finds out by itself when the next event comes, and everybody has to be told all the same.
+    # The recorder itself finds out at the next event, and must notify all others too.
     await world.post(1)
     await world.engine.endpoints.refresh([1])
     await eventually(lambda: not world.engine.dispatcher.in_flight and not world.engine.dispatcher.held)
@@ -259,7 +259,7 @@ async def test_a_changed_url_takes_effect_for_what_is_queued(world: World, outsi
     await world.post(100)
     await eventually(lambda: outside.count("url-old") > 1)
     await move(world, id_, outside.hook("url-new"), concurrency=64)
-    # Again the recorder is the first to see it.
+    # Again the recorder is the first to find out.
     await world.post(1)
     assert (await eventually(lambda: world.settled(id_))).delivered == 101
     assert outside.count("url-old") < 50
@@ -291,12 +291,12 @@ async def test_a_slow_receiver_slows_nobody_else(tmp_path, outside: Outside):
         await world.check_ledger()
         assert [(await world.balance(id_)).pending for id_ in slow] == [1000] * 3
     finally:
-        # Stopping in good order would wait for what hangs.
+        # A normal stop would wait for the requests that hang.
         await abandon_world(world)
 
 
 async def world_has(world: World, endpoint_id: int, delivered: int) -> bool:
-    """Whether so many were delivered."""
+    """Return whether this many were delivered."""
     return (await world.balance(endpoint_id)).delivered >= delivered
 
 
@@ -309,7 +309,7 @@ async def test_deliveries_of_a_deleted_endpoint_are_dead(world: World, outside: 
     balance = await eventually(lambda: world.settled(id_))
     assert (balance.accepted, balance.dead) == (1200, 1200)
     await eventually(lambda: not world.engine.dispatcher.in_flight)
-    # What was under way ended after the rest was given up, and counts as nothing.
+    # The requests in progress ended after the rest was given up, and do not count.
     await world.check_ledger()
     assert {delivery["reason"] for delivery in await world.deliveries(id_)} <= {"endpoint_deleted"}
 
@@ -354,7 +354,7 @@ async def test_the_ledger_survives_a_storm(tmp_path, outside: Outside, seed):
             await world.change("endpoints.enable", workspace_id=1, id=id_, now=now_us())
 
         async def calm() -> bool:
-            # What hangs or asks for less is worked through slowly, and what is disabled not at all.
+            # Endpoints that hang or ask for fewer requests get theirs slowly, and disabled ones get none.
             for id_ in set(ids) - {ids[6], ids[8]}:
                 if (await world.balance(id_)).pending and (await world.record(id_))["status"] == "enabled":
                     return False

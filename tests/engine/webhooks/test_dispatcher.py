@@ -33,13 +33,13 @@ from waypost.engine.webhooks.slots import STARTS
 
 
 class Lanes:
-    """A dispatcher, and what it reports."""
+    """A dispatcher, and the items that it reports."""
 
     def __init__(self, max_in_flight: int, first_pause: float) -> None:
         self.outbound = Outbound(parse_networks(LOOPBACK))
         self.attempts: list[Attempt] = []
         self.released: list[tuple[int, int]] = []
-        #: The most that were ever under way at once, by endpoint, and over all.
+        #: The most requests that were in progress at once, by endpoint, and in total.
         self.most: dict[int, int] = {}
         self.most_together = 0
         self.dispatcher = Dispatcher(
@@ -53,7 +53,7 @@ class Lanes:
     def _report(self, attempt: Attempt) -> None:
         lanes = self.dispatcher._lanes
         for id_, lane in lanes.items():
-            # The one that has just ended was under way until now.
+            # The request that has just ended was in progress until now.
             self.most[id_] = max(self.most.get(id_, 0), lane.in_flight + (id_ == attempt.endpoint_id))
         self.most_together = max(self.most_together, self.dispatcher.in_flight + 1)
         self.attempts.append(attempt)
@@ -139,7 +139,7 @@ async def test_lanes_that_hang_leave_room_for_the_others(narrow: Lanes, outside:
     outside.behave("hanging", hang=True)
     for receiver in hanging:
         narrow.offer(receiver, 500)
-    # They answered before, so three of them hold three quarters of the slots, and have slots of their own from then on.
+    # They responded before, so three of them hold three quarters of the slots. After that they have their own slots.
     await eventually(lambda: outside.count("hanging") > 680)
     assert narrow.dispatcher.in_flight < 100
     healthy = endpoint(outside.hook("healthy"), 1)
@@ -159,7 +159,7 @@ async def test_the_rate_limit(lanes: Lanes, outside: Outside):
     assert 0.6 < time.monotonic() - began < 5
     starts = [attempt.started_at for attempt in attempts]
     for first in starts:
-        # In any half second: what the rate allows, what may be saved up, and one for the rounding.
+        # In any half second: the rate, the burst, and one for rounding.
         assert sum(first <= start < first + 500_000 for start in starts) <= 25 + 5 + 1
 
 
@@ -177,7 +177,7 @@ async def test_a_rate_below_one_does_not_stop_a_lane_for_good(lanes: Lanes, outs
     receiver = endpoint(outside.hook("slow-rate"), rate_limit=0.001)
     lanes.offer(receiver, 3)
     await lanes.ended(receiver, 1)
-    # The owner thinks better of it: nobody waits for the quarter of an hour that was left.
+    # The owner removes the limit: no delivery waits for the rest of the quarter of an hour.
     lanes.dispatcher.configure([msgspec.structs.replace(receiver, rate_limit=None, version=2)])
     assert len(await lanes.ended(receiver, 3)) == 3
 
@@ -257,7 +257,7 @@ async def test_gone_stops_at_once_and_gives_back(lanes: Lanes, outside: Outside)
     await eventually(lambda: len(lanes.released) == 104)
     assert (lanes.dispatcher.held, lanes.dispatcher.held_bytes, lanes.dispatcher.in_flight) == (0, 0, 0)
     assert lanes.dispatcher.room(1)[0] == 0
-    # Changed and enabled again, it takes up its work.
+    # Changed and enabled again, it continues.
     lanes.dispatcher.configure([msgspec.structs.replace(receiver, url=outside.hook("not-gone"), version=3)])
     lanes.offer(receiver, 5)
     await lanes.ended(receiver, 6)
@@ -280,7 +280,7 @@ async def test_a_lane_that_is_gone_gives_back(lanes: Lanes, outside: Outside):
     await eventually(lambda: outside.count("disabled") == 1)
     lanes.dispatcher.configure([], [receiver.id])
     await eventually(lambda: len(lanes.released) == 9)
-    # What was under way is finished.
+    # The requests in progress are finished.
     await lanes.ended(receiver, 1)
     assert outside.count("disabled") == 1
 
@@ -290,7 +290,7 @@ async def test_what_is_queued_goes_to_the_new_url(lanes: Lanes, outside: Outside
     lanes.offer(receiver, 5)
     await eventually(lambda: outside.count("old") == 1)
     lanes.dispatcher.configure([msgspec.structs.replace(receiver, url=outside.hook("new"), version=2)])
-    # An older form of it, read earlier by somebody else, changes nothing.
+    # An older version, which another process read earlier, changes nothing.
     lanes.dispatcher.configure([receiver])
     lanes.offer(receiver, 2)
     await lanes.ended(receiver, 7)
@@ -313,7 +313,7 @@ async def test_draining_gives_back_everything(lanes: Lanes, outside: Outside):
 
 
 async def test_requests_that_cannot_be_sent_are_failed_attempts(lanes: Lanes):
-    # A whole queue of them, at once: none is lost, and the stack is not their limit.
+    # A whole queue of them, at once: none is lost, and the stack does not overflow.
     for number, broken in enumerate(
         (
             endpoint("http://127.0.0.1/\0"),
@@ -336,14 +336,14 @@ async def test_room_is_bounded_per_lane_and_together(lanes: Lanes, outside: Outs
     receiver = endpoint(outside.hook("room"), concurrency=1)
     lanes.offer(receiver, 1)
     await lanes.ended(receiver, 1)
-    # It answers, so it may hold much.
+    # The endpoint responds, so its lane may hold many deliveries.
     assert dispatcher.room(1) == (LANE_ROOM, True)
     outside.behave("room", hang=True)
     lanes.offer(receiver, 601, body=bytes(1000))
     await eventually(lambda: dispatcher.held == 600)
     assert dispatcher.held_bytes == 600_000
     assert dispatcher.room(1) == (LANE_ROOM - 600, True)
-    # Claims wait until they are worth it; but retries are let in beside what is fresh.
+    # A claim waits until it is worth a transaction, but retries are claimed beside new deliveries.
     assert dispatcher.claim_room(1) == RETRY_ROOM
     dispatcher.note_spilled(1)
     assert dispatcher.room(1)[0] == dispatcher.claim_room(1) == 0
@@ -368,7 +368,7 @@ async def test_spilling_is_noted_before_there_is_a_lane(lanes: Lanes):
 async def test_a_batch_counts_what_it_takes(lanes: Lanes, monkeypatch):
     room = lanes.dispatcher.batch_room()
     assert [room.take(1, 10) for _ in range(NEW_ROOM + 2)] == [True] * NEW_ROOM + [False] * 2
-    # Endpoints that have not answered leave room for those that do.
+    # Endpoints that have not responded yet leave room for those that do.
     monkeypatch.setattr(room_module, "TOTAL_ROOM", 1000)
     room = lanes.dispatcher.batch_room()
     assert sum(room.take(id_, 10) for id_ in range(100) for _ in range(100)) == 750
@@ -381,7 +381,7 @@ async def test_a_lane_that_keeps_silent_gives_back_when_room_is_short(lanes: Lan
     await eventually(lambda: len(lanes.released) == 150 - SICK_ROOM)
     lane = lanes.dispatcher._lanes[1]
     assert lane.health is Health.SICK
-    # The first in line stay, and what comes later stays behind what was given back.
+    # The first deliveries of the queue stay, and later ones stay behind those that were given back.
     assert [task.event_id for task in lane.queue] == [2, 3, 4, 5]
     assert lanes.dispatcher.room(1)[0] == 0
     assert lanes.dispatcher.in_trouble(1)
@@ -410,17 +410,17 @@ async def test_any_number_of_endpoints_that_hang_stops_nobody(lanes: Lanes, outs
     await lanes.ended(well, 1)
     for number in range(dead):
         lanes.offer(endpoint(outside.hook(name, hang=True), 10 + number, timeout_ms=60_000), 200)
-    # A quarter of the slots is for whoever answers, even before the others are known to hang.
+    # A quarter of the slots is for endpoints that respond, even before the others are known to hang.
     lanes.offer(well, 200)
     await lanes.ended(well, 201, within=30)
-    # One that is new finds a slot as soon as those that hang are found out.
+    # A new endpoint gets a slot as soon as those that hang are known to.
     new = endpoint(outside.hook(f"new-{dead}"), 2)
     lanes.offer(new, 200)
     await lanes.ended(new, 200, within=30)
     under_way = lanes.dispatcher._slots.under_way
     await eventually(lambda: under_way[Health.NEW] == 0)
     assert under_way[Health.SICK] == lanes.dispatcher.in_flight >= min(dead, 700)
-    # All that hang together keep little of the room.
+    # Endpoints that hang hold little of the room together.
     most = max(TOTAL_ROOM * PRESSURE, dead * (SICK_ROOM + 1))
     await eventually(lambda: lanes.dispatcher.held <= most)
     assert lanes.dispatcher._room._held_unproven == lanes.dispatcher.held
@@ -483,7 +483,7 @@ async def test_what_was_spilled_while_the_database_was_asked_stays_spilled(lanes
     dispatcher = lanes.dispatcher
     dispatcher.note_spilled(7)
     mark = dispatcher.spill_mark()
-    # A batch is committed between the question and its answer: later events may not overtake it.
+    # A batch is committed between the query and its result: later events must not overtake it.
     dispatcher.note_spilled(7)
     dispatcher.clear_spilled(7, mark)
     assert dispatcher.room(7)[0] == 0

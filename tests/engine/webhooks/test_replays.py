@@ -13,7 +13,7 @@ from waypost.engine.webhooks.retention import prune_webhooks
 
 
 async def start_replay(world: World, endpoint_id: int, states: tuple[str, ...], types: tuple[str, ...] = ()) -> int:
-    """A replay of everything there is, begun now."""
+    """Start a replay of all events; return its id."""
     now = now_us()
     id_ = world.engine.ids.one(now)
     await world.change(
@@ -32,18 +32,18 @@ async def start_replay(world: World, endpoint_id: int, states: tuple[str, ...], 
 
 
 async def replay_of(world: World, id_: int) -> dict[str, Any]:
-    """A replay's row."""
+    """Return the row of a replay."""
     return (await world.ask("replays.get", workspace_id=1, id=id_))[0]
 
 
 async def ended(world: World, id_: int) -> dict[str, Any] | None:
-    """A replay's row once it has ended."""
+    """Return the row of a replay once it has ended."""
     replay = await replay_of(world, id_)
     return replay if replay["state"] != "running" else None
 
 
 async def kill(world: World, outside: Outside, name: str, count: int) -> int:
-    """An endpoint that is enabled and has so many dead deliveries, of which nobody was told twice."""
+    """Return an enabled endpoint with this many dead deliveries; the sink forgets the requests for them."""
     outside.behave(name, status=500)
     id_ = await world.endpoint(outside.hook(name))
     await world.post(count)
@@ -77,7 +77,7 @@ async def test_dead_deliveries_come_back(world: World, outside: Outside):
 
 
 async def ended_later(world: World, endpoint_id: int, states: tuple[str, ...]) -> dict[str, Any]:
-    """A replay, begun and waited for."""
+    """Start a replay; return its row once it has ended."""
     id_ = await start_replay(world, endpoint_id, states)
     found: dict[str, Any] = await eventually(lambda: ended(world, id_))
     return found
@@ -173,7 +173,7 @@ async def test_a_replay_goes_on_after_a_restart(tmp_path, outside: Outside, leav
 
 
 async def back_date(world: World, days: int) -> None:
-    """From now on, ids are made as if it was so many days ago."""
+    """Make ids as if it were this many days ago, from now on."""
     world.engine.ids = world.engine.recorder._ids = PastIds(world.engine.ids.node, days)
 
 
@@ -216,7 +216,7 @@ async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outs
     assert len(await world.deliveries(well)) == len(await world.deliveries(dying)) == 40
     attempts = await world.ask("attempts.list", endpoint_id=well, before=1 << 62, n=10_000)
     assert len(attempts) == 20
-    # The ledger remembers what is gone; what was still owed of it is dead.
+    # The ledger keeps the counts of deleted deliveries; those that were pending count as dead.
     after = {id_: await world.balance(id_) for id_ in (well, dying)}
     assert after[well] == before[well]
     assert after[dying].accepted == before[dying].accepted == 1340

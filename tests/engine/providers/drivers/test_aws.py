@@ -18,7 +18,7 @@ from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Response
 from waypost.engine.providers.drivers import aws
 
-# boto3 tells which versions of Python it will leave behind.
+# boto3 warns of versions of Python that it will not support any more.
 pytestmark = pytest.mark.filterwarnings("ignore::boto3.exceptions.PythonDeprecationWarning")
 
 NOW = 1_790_000_000_000_000
@@ -26,11 +26,11 @@ CONFIG = {"region": "us-east-1", "access_key": "AKIDEXAMPLE", "secret_key": "wJa
 
 
 class _SeenError(Exception):
-    """Ends a boto3 call before it leaves, with the request that was about to."""
+    """Ends a boto3 call before it is sent, with the request."""
 
 
 def boto3_request(service: str, operation: str, arguments: dict[str, Any], **client: Any) -> Any:
-    """The request that boto3 makes and signs for a call."""
+    """Return the request that boto3 builds and signs for a call."""
     maker = boto3.client(
         service,
         region_name=CONFIG["region"],
@@ -49,7 +49,7 @@ def boto3_request(service: str, operation: str, arguments: dict[str, Any], **cli
 
 
 def text(value: bytes | str) -> str:
-    """A header as text."""
+    """Return a header as text."""
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -111,7 +111,7 @@ def test_signatures_are_those_of_boto3(service, name, operation, arguments, clie
 
 
 def test_requests_are_those_of_boto3():
-    """Method, URL, target and content type of the set-up calls, as boto3 makes them from its model."""
+    """The set-up calls have the method, URL, target and content type that boto3 builds from its model."""
     for target, service, operation, arguments, path in (
         (aws.GET_EVENT_STREAM, "pinpoint", "get_event_stream", {"ApplicationId": "a b/c"}, ["a b/c"]),
         (aws.GET_APP, "pinpoint", "get_app", {"ApplicationId": "p1"}, ["p1"]),
@@ -171,7 +171,7 @@ def test_regions_as_aws_names_them():
 
 
 def response(status: int | None, body: bytes = b"", **changes: Any) -> Response:
-    """An answer."""
+    """Return a response."""
     headers = [(name.replace("_", "-"), value) for name, value in changes.pop("headers", {}).items()]
     return Response(status, headers, body, changes.pop("error", None), 1, **changes)
 

@@ -1,4 +1,4 @@
-"""The Pinpoint driver: what a call says, and what every kind of answer means for each of its messages."""
+"""The Pinpoint driver: the request of a call, and the verdicts of its messages for each kind of response."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -31,7 +31,7 @@ CONFIG = {
 
 
 def connection(**config: Any) -> Connection:
-    """A connection to Pinpoint."""
+    """Return a connection to Pinpoint."""
     connector = Connector(
         name="aws-pinpoint", label="Pinpoint", channel="sms", driver="pinpoint", batch_size=100, timeout_ms=7000
     )
@@ -52,7 +52,7 @@ def connection(**config: Any) -> Connection:
 
 
 def message(number: int, text: str = "Hi", *, media: list[str] | None = None, **changes: Any) -> Outgoing:
-    """One of several messages, each to a number of its own."""
+    """Return one of several messages, each to its own number."""
     values: dict[str, Any] = {
         "id": number,
         "workspace_id": 1,
@@ -68,25 +68,25 @@ def message(number: int, text: str = "Hi", *, media: list[str] | None = None, **
 
 
 def prepare(messages: list[Outgoing], **config: Any) -> tuple[Request, dict[str, Any]]:
-    """The call for messages, and its body."""
+    """Return the request for messages, and its body."""
     request = pinpoint.prepare(connection(**config), messages, lambda _: "https://waypost.example/x", NOW)
     return request, json.loads(request.body)
 
 
 def answer(status: int | None, body: Any = b"", error: str | None = None, **changes: Any) -> Response:
-    """What came back."""
+    """Return a response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = [("x-amzn-errortype", error)] if error else []
     return Response(status, headers + changes.pop("headers", []), data, changes.pop("trouble", None), 1, **changes)
 
 
 def read(messages: list[Outgoing], response: Response) -> list[Verdict]:
-    """The verdicts."""
+    """Return the verdicts."""
     return pinpoint.read(connection(), messages, response, NOW)
 
 
 def result(**entries: dict[str, Any]) -> dict[str, Any]:
-    """A MessageResponse, by the last digits of each number."""
+    """Return a MessageResponse, by the last digits of each number."""
     return {
         "ApplicationId": CONFIG["project_id"],
         "RequestId": "6a0f9d1e-1111-4222-8333-444455556666",
@@ -210,7 +210,7 @@ def test_what_becomes_of_an_address(status, words, outcome, code, reason, suppre
 
 
 def test_every_entry_of_an_answer_is_read():
-    """One answer with a good entry, a bad one, unreadable ones, and one that is not there."""
+    """A response with a good entry, a bad one, unreadable ones, and a missing one."""
     messages = [message(number) for number in range(1, 7)]
     body = result(_1={"DeliveryStatus": "SUCCESSFUL", "MessageId": "m1"}, _2={"DeliveryStatus": "OPT_OUT"})
     body["Result"]["+12025550003"] = "SUCCESSFUL"
@@ -357,7 +357,7 @@ def test_no_message_is_lost_whatever_comes_back(numbers, status, body):
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Running]:
-    """A sink that computes every signature."""
+    """A sink that verifies every signature."""
     with running(settings={"aws": {"credentials": {CONFIG["access_key"]: CONFIG["secret_key"]}}}) as started:
         yield started
 
@@ -371,7 +371,7 @@ async def outbound() -> AsyncIterator[Outbound]:
 
 
 async def send(outbound: Outbound, sink: Running, *numbers: int, **config: Any) -> list[Verdict]:
-    """The verdicts on messages that were really sent; the numbers' last digits are their fates."""
+    """Return the verdicts on messages that are sent to the sink; the last digits of a number decide its result."""
     account = connection(**{"endpoint_url": sink.url} | config)
     messages = [message(number, f"Grüße {number}") for number in numbers]
     request = pinpoint.prepare(account, messages, lambda _: "", now_us())

@@ -34,7 +34,7 @@ async def outbound() -> AsyncIterator[Outbound]:
 
 
 def connection(url: str, timeout_ms: int = 5000, **config: Any) -> Connection:
-    """A connection to a server without TLS."""
+    """Return a connection to a server without TLS."""
     host, _, port = url.partition("//")[2].rpartition(":")
     given = {"host": host, "port": int(port), "security": "none", "from_email": "shop@example.com"} | config
     return Connection(
@@ -54,7 +54,7 @@ def connection(url: str, timeout_ms: int = 5000, **config: Any) -> Connection:
 
 
 def message(address: str = "ann@example.org", id_: int = 0x1234, **content: Any) -> Outgoing:
-    """A message."""
+    """Return a message."""
     given = {"subject": "Hello", "text": "hi", "html": "<p>hi</p>"} | content
     return Outgoing(
         id=id_,
@@ -70,7 +70,7 @@ def message(address: str = "ann@example.org", id_: int = 0x1234, **content: Any)
 
 
 async def send(outbound: Outbound, chosen: Connection, one: Outgoing) -> Verdict:
-    """What came of one message."""
+    """Send one message; return its verdict."""
     request = smtp.prepare(chosen, [one], lambda _: "", NOW)
     response, _ = await asyncio.wait_for(outbound.fetch(request), 20)
     (verdict,) = smtp.read(chosen, [one], response, NOW)
@@ -225,7 +225,7 @@ def test_nothing_that_a_server_says_raises(status, stage, sent, body, error):
     sent = sent and stage is SmtpStage.MESSAGE
     response = Response(status, [], body, None if status else error, 1, sent=sent, stage=stage)
     verdict = smtp.judge(response)
-    # What may have been taken is never repeated, and only what was taken counts as taken.
+    # A mail that may have been accepted is never sent again, and only an accepted one counts as accepted.
     if verdict.outcome is SendOutcome.ACCEPTED:
         assert status is not None
         assert 200 <= status < 300
