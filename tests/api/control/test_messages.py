@@ -110,6 +110,7 @@ async def test_a_message_is_accepted_sent_and_shown_with_its_history(client: Api
         "channel": "sms",
         "to": "+12022000015",
         "status": "sent",
+        "text_status": None,
         "code": None,
         "failure": None,
         "reason": None,

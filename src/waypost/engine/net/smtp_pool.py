@@ -131,7 +131,7 @@ class SmtpPool:
         return _response(mail, int((asyncio.get_running_loop().time() - began) * 1_000_000))
 
     def close(self) -> None:
-        """Abort every session. Mails that are under way get a response that says how far they came."""
+        """Abort every session. The response to a mail in progress says how far it came."""
         self._closed = True
         for server in self._servers.values():
             for mail in server.waiting:
@@ -217,10 +217,10 @@ class SmtpPool:
         return None
 
     def _sends_again(self, server: _Server, mail: Mail) -> bool:
-        """Whether a mail that was not sent is to be tried again in another session, since it says nothing of the mail.
+        """Return whether to send a mail in another session because the failure is not about the mail.
 
-        A server may have ended a session that was used before; a new one tells more. And a server that cannot do what
-        it announces refuses, or never reads, commands that overlap the mail before: it gets no more of those.
+        A server may have ended a session that was used before. And a server that announces PIPELINING without support
+        for it may refuse or drop commands that overlap the mail before: it gets no more of those.
         """
         if self._closed or mail.sent:
             return False
