@@ -84,7 +84,6 @@ _STATUSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 _ENGAGEMENTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("opened", "A person opened an email.", {"ip": "192.0.2.1", "machine": False}),
-    ("clicked", "A person followed a link in an email.", {"url": "https://example.com/spring"}),
     ("complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
     ("unsubscribed", "A person unsubscribed from promotional messages.", {}),
 )
@@ -103,6 +102,21 @@ _TEXT_EXAMPLE: dict[str, Any] = {
 }
 
 
+_CLICK: dict[str, Any] = {
+    # A link outlives its message.
+    "message": _MESSAGE
+    | {"required": ["id"], "description": "The message in its current state; only its id once it was deleted."},
+    "url": _TEXT | {"description": "The URL that the link led to."},
+    "link_id": _TEXT | {"description": "The id of the short link; absent for a click that a provider reports."},
+    "ip": _TEXT,
+    "user_agent": _TEXT,
+    "device": {"enum": ["phone", "tablet", "desktop", "bot", "unknown"]},
+    "machine": {"type": "boolean", "description": "Whether a machine made the click, as far as is known."},
+    "machine_reason": _TEXT | {"description": "Why it counts as made by a machine."},
+    "connection_id": _TEXT | {"description": "The connection whose provider reports the click."},
+}
+
+
 class EventType(msgspec.Struct, frozen=True):
     """One event type."""
 
@@ -117,9 +131,14 @@ class EventType(msgspec.Struct, frozen=True):
 
 
 def _entry(
-    type_: str, metric: str | None, description: str, contents: dict[str, Any], example: dict[str, Any]
+    type_: str,
+    metric: str | None,
+    description: str,
+    contents: dict[str, Any],
+    example: dict[str, Any],
+    optional: frozenset[str] = frozenset(),
 ) -> EventType:
-    required = ["id", "message_id", "profile_id", *contents]
+    required = ["id", "message_id", "profile_id", *(name for name in contents if name not in optional)]
     schema = {
         "$schema": DIALECT,
         "title": type_,
@@ -191,6 +210,22 @@ SYSTEM_TYPES = (
             {"message": _EXAMPLE | {"status": "delivered"}, "connection_id": _CONNECTION, "properties": properties},
         )
         for engagement, words, properties in _ENGAGEMENTS
+    ),
+    _entry(
+        "message.clicked",
+        None,
+        "A person, or a machine on the way, followed a link in a message.",
+        _CLICK,
+        {
+            "message": _EXAMPLE | {"status": "delivered"},
+            "url": "https://example.com/spring?utm_source=sms",
+            "link_id": "lnk_000f3c2a9b7d4e61",
+            "ip": "192.0.2.1",
+            "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X)",
+            "device": "phone",
+            "machine": False,
+        },
+        optional=frozenset({"message", "url", "link_id", "ip", "user_agent", "machine_reason", "connection_id"}),
     ),
     _entry(
         "message.received",

@@ -61,7 +61,7 @@ def status_changed(state: MessageState, entry: HistoryEntry) -> Event:
         entry.at,
         # A message can be queued, sent and fail more than once, even within one try.
         f"{name}:{state.status.value}:{state.tries}:{entry.at:x}",
-        _encode(MessageEventContents(message=_summary(state, entry.detail))),
+        _encode(MessageEventContents(message=summarize(state, entry.detail))),
     )
 
 
@@ -75,7 +75,7 @@ def engaged(state: MessageState | None, receipt: Receipt, profile_id: int | None
         message_id,
         _encode(
             MessageEventContents(
-                message=_summary(state, receipt.detail) if state else None,
+                message=summarize(state, receipt.detail) if state else None,
                 from_=None if state else receipt.address,
                 connection_id=public("con", receipt.connection_id),
                 properties=receipt.properties or None,
@@ -107,7 +107,8 @@ def received(receipt: Receipt, keyword: str | None, profile_id: int | None, mess
     )
 
 
-def _summary(state: MessageState, detail: str | None) -> MessageSummary:
+def summarize(state: MessageState, detail: str | None) -> MessageSummary:
+    """Return the message as the data of events has it."""
     return MessageSummary(
         id=public("msg", state.id),
         channel=state.channel,

@@ -19,6 +19,7 @@ KINDS = {
     "thr": "throttle",
     "tcl": "text client",
     "rec": "quarantined record",
+    "lnk": "link",
 }
 
 

@@ -10,6 +10,7 @@ from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.message_events import engaged, received
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
 from waypost.domain.values.contacts import normal_email, normal_phone
+from waypost.domain.tracking.click_events import CLICKED, reported_click
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount, find_earlier, match
 from waypost.engine.messaging.transitions import Transitions
@@ -65,7 +66,8 @@ async def apply_receipts(
                     (event, (receipt.workspace_id, channel, address), (receipt.occurred_at, state, "keyword"))
                 )
         elif receipt.kind == "engagement":
-            events.append(engaged(message, receipt, profile_id, *_identity(receipt)))
+            make = reported_click if receipt.event == CLICKED else engaged
+            events.append(make(message, receipt, profile_id, *_identity(receipt)))
         if receipt.suppress is not None and address:
             if receipt.suppress == "opted_out":
                 _note_consent(

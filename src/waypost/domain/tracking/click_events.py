@@ -1,0 +1,129 @@
+"""The event `message.clicked`: of a click on a short link, and of one that a provider reports."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from waypost.domain.events.event import Event
+from waypost.domain.messaging.message import Receipt
+from waypost.domain.messaging.message_events import MessageSummary, summarize
+from waypost.domain.messaging.status import MessageState
+from waypost.domain.tracking.clicks import LONGEST_USER_AGENT, Judgement, read_user_agent
+from waypost.domain.values.ids import public
+
+CLICKED = "message.clicked"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _MessageName(msgspec.Struct):
+    """A message that was deleted before the click."""
+
+    id: str
+
+
+class _Clicked(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The data of the event, without the ids of the event."""
+
+    message: MessageSummary | _MessageName | None = None
+    url: str | None = None
+    link_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    device: str | UnsetType = UNSET
+    machine: bool | UnsetType = UNSET
+    machine_reason: str | None = None
+    #: Of a provider's report.
+    from_: str | None = msgspec.field(default=None, name="from")
+    connection_id: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+class _Counted(msgspec.Struct):
+    message: _Named | None = None
+    machine: bool = False
+
+
+_counted = msgspec.json.Decoder(_Counted)
+
+
+def clicked(
+    state: MessageState | None,
+    judgement: Judgement,
+    *,
+    workspace_id: int,
+    message_id: int | None,
+    profile_id: int | None,
+    link_id: int,
+    url: str,
+    at: int,
+    ip: str,
+    user_agent: str,
+    event_name: str,
+    key: int,
+) -> Event:
+    """Return the event of a click on a short link. `event_name` and `key` identify it, should it be recorded again."""
+    message: MessageSummary | _MessageName | None = None
+    if state is not None:
+        message = summarize(state, None)
+    elif message_id is not None:
+        message = _MessageName(public("msg", message_id))
+    data = _Clicked(
+        message=message,
+        url=url,
+        link_id=public("lnk", link_id),
+        ip=ip or None,
+        user_agent=user_agent or None,
+        device=judgement.device,
+        machine=judgement.machine_reason is not None,
+        machine_reason=judgement.machine_reason,
+    )
+    return Event(workspace_id, CLICKED, profile_id, at, event_name, _encode(data), key)
+
+
+def reported_click(
+    state: MessageState | None, receipt: Receipt, profile_id: int | None, event_name: str, key: int
+) -> Event:
+    """Return the event of a click that a provider reports, as far as the report goes."""
+    said = receipt.properties
+    user_agent = _text(said, "user_agent")[:LONGEST_USER_AGENT]
+    device, reason = read_user_agent(user_agent) if user_agent else ("unknown", None)
+    if said.get("machine") is True:
+        reason = "provider"
+    data = _Clicked(
+        message=summarize(state, receipt.detail) if state else None,
+        url=_text(said, "url") or None,
+        ip=_text(said, "ip") or None,
+        user_agent=user_agent or None,
+        device=device,
+        machine=reason is not None,
+        machine_reason=reason,
+        from_=None if state else receipt.address,
+        connection_id=public("con", receipt.connection_id),
+        properties=said or None,
+    )
+    return Event(
+        receipt.workspace_id,
+        CLICKED,
+        state.profile_id if state else profile_id,
+        receipt.occurred_at,
+        event_name,
+        _encode(data),
+        key,
+    )
+
+
+def read_click(data: bytes) -> tuple[str | None, bool]:
+    """Return the public id of the message in the data of a click, and whether a machine made it."""
+    found = _counted.decode(data)
+    return (None if found.message is None else found.message.id), found.machine
+
+
+def _text(properties: dict[str, Any], name: str) -> str:
+    value = properties.get(name)
+    return value if isinstance(value, str) else ""
