@@ -33,6 +33,9 @@ class Settings:
     secret_key: str
     event_days: int
     attempt_days: int
+    link_days: int
+    trusted_proxies: str
+    datacenter_ranges: str
     max_in_flight: int
     max_waiting: int
     max_connections: int
@@ -117,7 +120,7 @@ def _check(settings: Settings) -> Settings:
         raise refuse("port", "from 0 to 65535")
     if not 0 < settings.retry_base <= 80:
         raise refuse("retry_base", "more than 0 and at most 80 seconds, so that ten retries fit in 24 hours")
-    for name in ("event_days", "attempt_days", "max_in_flight", "max_waiting", "max_connections"):
+    for name in ("event_days", "attempt_days", "link_days", "max_in_flight", "max_waiting", "max_connections"):
         if getattr(settings, name) < 1:
             raise refuse(name, "1 or more")
     if settings.log_format not in ("console", "json"):

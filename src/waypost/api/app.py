@@ -26,6 +26,7 @@ from waypost.api.control import (
     suppressions,
     templates,
     text_clients,
+    tracking,
     webhook_secrets,
     webhooks,
 )
@@ -34,6 +35,7 @@ from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.ingest import Edge, RawRoute
 from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.edge.texts import TextRoute
+from waypost.api.edge.tracking import ClickRoute
 from waypost.api.openapi import CONFIG, build_document, serve_document
 from waypost.api.problems import SECURITY_HEADERS, problem, unexpected_error
 from waypost.engine.accounts.workspaces import Keyring
@@ -57,6 +59,7 @@ ROUTES = [
     *templates.ROUTES,
     *suppressions.ROUTES,
     *text_clients.ROUTES,
+    *tracking.ROUTES,
     *insights.ROUTES,
     *operations.ROUTES,
     serve_document,
@@ -72,7 +75,11 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
-    others: list[RawRoute] = [ReceiptRoutes(engine), TextRoute(engine.texts, engine.text_clients)]
+    others: list[RawRoute] = [
+        ClickRoute(engine),
+        ReceiptRoutes(engine),
+        TextRoute(engine.texts, engine.text_clients),
+    ]
     return Edge(Guarded(control, raw), keyring, engine.journal, others)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 
 from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
@@ -29,11 +30,17 @@ from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.retention import prune_idempotency
 from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
+from waypost.engine.runtime.unit import Area
 from waypost.engine.templates.templates import Templates
 from waypost.engine.texts.area import TextArea
 from waypost.engine.texts.clients import TextClientOwner, TextClients
 from waypost.engine.texts.retention import prune_texts
 from waypost.engine.texts.texts import Texts
+from waypost.engine.tracking.area import TrackingArea
+from waypost.engine.tracking.clicks import ClickIntake
+from waypost.engine.tracking.datacenters import load_ranges
+from waypost.engine.tracking.links import LinkCache, prune_links
+from waypost.engine.tracking.settings import TrackingRegistry
 from waypost.engine.webhooks.area import WebhookArea
 from waypost.engine.webhooks.attempts import Released
 from waypost.engine.webhooks.claims import bring_back, claim_due
@@ -84,6 +91,10 @@ class Engine:
         self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
         self.templates = Templates(database)
+        self.trusted_proxies = read_ranges(settings.trusted_proxies)
+        self.links = LinkCache(database)
+        self.clicks = ClickIntake(self.journal, settings.max_waiting)
+        self.tracking_settings = TrackingRegistry(database, settings.data_center_urls, settings.link_days)
         self.client = ProviderClient(self.outbound, self.connections.callback_url)
         # Areas, in the order in which they record and react.
         self.webhooks = WebhookArea(
@@ -93,10 +104,10 @@ class Engine:
             retry_s, self.connections.for_channel, self.connections.failing, self.connections.same_account
         )
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
+        self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
         texts = TextArea(self.encryption, lambda: None)
-        self.recorder = Recorder(
-            database, self.journal, self.ids, [AudienceArea(), EventArea(), messaging, texts, self.webhooks]
-        )
+        areas: list[Area] = [AudienceArea(), EventArea(), messaging, self.tracking, texts, self.webhooks]
+        self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._rematching = Rematching()
@@ -126,6 +137,7 @@ class Engine:
         # At the start, not at the first event, so that a wrong secret key is detected before an event is accepted.
         await self.endpoints.refresh(await self.database.read(_workspaces))
         await self.connections.refresh()
+        await self.tracking_settings.refresh()
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
@@ -169,6 +181,7 @@ class Engine:
     async def _refresh(self) -> float:
         await self.endpoints.refresh()
         await self.connections.refresh()
+        await self.tracking_settings.refresh()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
@@ -195,6 +208,7 @@ class Engine:
         deleted = await prune_webhooks(database, self.ids.node, now, event_days, self.settings.attempt_days)
         deleted += await prune_events(database, now, event_days)
         deleted += await prune_messaging(database, now, event_days)
+        deleted += await prune_links(database, now)
         deleted += await prune_idempotency(database, now)
         deleted += await prune_texts(database, now)
         if deleted:

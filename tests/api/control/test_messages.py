@@ -130,6 +130,8 @@ async def test_a_message_is_accepted_sent_and_shown_with_its_history(client: Api
         "currency": None,
         "carrier": None,
         "due_at": None,
+        "clicks": 0,
+        "machine_clicks": 0,
     }
 
 

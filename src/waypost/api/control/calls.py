@@ -94,9 +94,10 @@ class Call:
         return Response(answer.body, status_code=answer.status, media_type="application/json")
 
     async def refresh(self) -> None:
-        """Load changed endpoints and connections into this process now; other processes poll every second."""
+        """Load changed endpoints, connections and settings into this process now; others poll every second."""
         await self.engine.endpoints.refresh([self.workspace_id])
         await self.engine.connections.refresh([self.workspace_id])
+        await self.engine.tracking_settings.refresh([self.workspace_id])
 
     def forget_keys(self) -> None:
         """Drop the cached API keys, because one was deleted."""

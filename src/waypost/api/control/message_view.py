@@ -65,17 +65,22 @@ class Message(msgspec.Struct, kw_only=True):
 
 
 class MessageDetail(Message, kw_only=True):
-    """A message with its content."""
+    """A message with its content, and how often its links were followed."""
 
     content: dict[str, Any] | None
+    #: Clicks on its links by people, as far as is known. Those of machines are counted apart.
+    clicks: int
+    machine_clicks: int
 
 
-def message_detail_view(record: dict[str, Any]) -> MessageDetail:
-    """Return the API view of a row of `messages.get`, with the content."""
+def message_detail_view(record: dict[str, Any], clicks: int, machine_clicks: int) -> MessageDetail:
+    """Return the API view of a row of `messages.get`, with the content and the clicks."""
     content = record["content"]
     return MessageDetail(
         **msgspec.structs.asdict(message_view(record)),
         content=_content.decode(content) if content is not None else None,
+        clicks=clicks,
+        machine_clicks=machine_clicks,
     )
 
 

@@ -57,6 +57,14 @@ class Gauges(Collector):
         for what, number in sender.outcomes.items():
             tries.add_metric([what.value], number)
         yield tries
+        clicks = CounterMetricFamily("waypost_clicks", "Clicks recorded by this process.", labels=["by"])
+        clicks.add_metric(["person"], engine.tracking.clicks)
+        clicks.add_metric(["machine"], engine.tracking.machine_clicks)
+        yield clicks
+        yield GaugeMetricFamily("waypost_clicks_waiting", "Clicks that wait to be stored.", engine.clicks.waiting)
+        yield CounterMetricFamily(
+            "waypost_clicks_dropped", "Clicks that were redirected and not recorded.", engine.clicks.dropped
+        )
         ledger = GaugeMetricFamily("waypost_ledger", "Deliveries of all workspaces, by state.", labels=["state"])
         for name, number in msgspec.structs.asdict(totals).items():
             ledger.add_metric([name], number)

@@ -90,22 +90,22 @@ def reported_click(
     state: MessageState | None, receipt: Receipt, profile_id: int | None, event_name: str, key: int
 ) -> Event:
     """Return the event of a click that a provider reports, as far as the report goes."""
-    said = receipt.properties
-    user_agent = _text(said, "user_agent")[:LONGEST_USER_AGENT]
+    reported = receipt.properties
+    user_agent = _text(reported, "user_agent")[:LONGEST_USER_AGENT]
     device, reason = read_user_agent(user_agent) if user_agent else ("unknown", None)
-    if said.get("machine") is True:
+    if reported.get("machine") is True:
         reason = "provider"
     data = _Clicked(
         message=summarize(state, receipt.detail) if state else None,
-        url=_text(said, "url") or None,
-        ip=_text(said, "ip") or None,
+        url=_text(reported, "url") or None,
+        ip=_text(reported, "ip") or None,
         user_agent=user_agent or None,
         device=device,
         machine=reason is not None,
         machine_reason=reason,
         from_=None if state else receipt.address,
         connection_id=public("con", receipt.connection_id),
-        properties=said or None,
+        properties=reported or None,
     )
     return Event(
         receipt.workspace_id,

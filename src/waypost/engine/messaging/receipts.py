@@ -9,8 +9,8 @@ from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.message_events import engaged, received
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
-from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.tracking.click_events import CLICKED, reported_click
+from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount, find_earlier, match
 from waypost.engine.messaging.transitions import Transitions

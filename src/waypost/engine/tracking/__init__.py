@@ -1,0 +1,1 @@
+"""Tracking: links that are stored and looked up, and clicks that are recorded."""

@@ -1,0 +1,110 @@
+"""How each workspace makes short links: its tracking domain, how long links are valid, and its UTM parameters."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from waypost.domain.tracking.tokens import short_url
+from waypost.engine.providers.registry import GLOBAL
+from waypost.storage.database import Database, Tx
+
+AREA = "tracking"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class UtmParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters that are added to links which lack them. An empty one is not added."""
+
+    source: str = ""
+    medium: str = ""
+    #: Empty: the purpose of the message.
+    campaign: str = ""
+
+    def named(self, purpose: str = "") -> dict[str, str]:
+        """Return the parameters by their names in a URL; `purpose` stands for a campaign that is not set."""
+        return {"utm_source": self.source, "utm_medium": self.medium, "utm_campaign": self.campaign or purpose}
+
+
+class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The tracking settings of a workspace, with the defaults of the server filled in."""
+
+    #: The URL before the path of a short link, without a slash at the end.
+    base_url: str
+    link_days: int
+    utm: UtmParameters | None = None
+
+    def short_url(self, link_id: int) -> str:
+        """Return the short link of a link."""
+        return short_url(self.base_url, link_id)
+
+
+_utm = msgspec.json.Decoder(UtmParameters)
+
+
+class TrackingRegistry:
+    """The tracking settings of all workspaces, in memory; changes made elsewhere are known after the next `refresh`."""
+
+    def __init__(self, database: Database, data_centers: Mapping[str, str], link_days: int) -> None:
+        self._database = database
+        #: Public URLs by name of the data center.
+        self.data_centers = dict(data_centers)
+        self._default = TrackingSettings(base_url=self.data_centers[GLOBAL], link_days=link_days)
+        self._versions: dict[int, int] = {}
+        self._settings: dict[int, TrackingSettings] = {}
+
+    def get(self, workspace_id: int) -> TrackingSettings:
+        """Return the settings of a workspace."""
+        return self._settings.get(workspace_id, self._default)
+
+    async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
+        """Read the settings of workspaces that changed; of all workspaces if none are given."""
+        given = None if workspaces is None else list(workspaces)
+        versions, rows = await self._database.read(self._load, given)
+        for workspace_id, *values in rows:
+            if versions[workspace_id] > self._versions.get(workspace_id, 0):
+                self._versions[workspace_id] = versions[workspace_id]
+                self._settings[workspace_id] = self._complete(*values)
+
+    async def _load(self, tx: Tx, workspaces: list[int] | None) -> tuple[dict[int, int], list[tuple[Any, ...]]]:
+        versions: dict[int, int]
+        if workspaces is None:
+            versions = dict(await tx.rows("configurations.all", area=AREA))
+        else:
+            versions = dict(await tx.rows("configurations.versions", ids=workspaces, area=AREA))
+        stale = [id_ for id_, version in versions.items() if version > self._versions.get(id_, 0)]
+        return versions, await tx.rows("tracking_settings.of_workspaces", ids=stale) if stale else []
+
+    def _complete(
+        self, base_url: str | None, data_center: str, link_days: int | None, utm: str | None
+    ) -> TrackingSettings:
+        center = self.data_centers.get(data_center or GLOBAL) or self.data_centers[GLOBAL]
+        return TrackingSettings(
+            base_url=base_url or center,
+            link_days=link_days or self._default.link_days,
+            utm=None if utm is None else _utm.decode(utm),
+        )
+
+
+async def save_settings(
+    tx: Tx,
+    workspace_id: int,
+    now: int,
+    *,
+    base_url: str | None,
+    data_center: str,
+    link_days: int | None,
+    utm: UtmParameters | None,
+) -> None:
+    """Store the tracking settings of a workspace; processes learn of them by their version."""
+    await tx.run(
+        "tracking_settings.set",
+        workspace_id=workspace_id,
+        base_url=base_url,
+        data_center=data_center,
+        link_days=link_days,
+        utm=None if utm is None else _encode(utm).decode(),
+        now=now,
+    )
+    await tx.run("configurations.touch", area=AREA, workspace_id=workspace_id)
