@@ -18,6 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.clicks import clicks
 from bench.dead import dead
 from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
@@ -26,7 +27,7 @@ from bench.outside import OUTSIDE, SLOW
 from bench.targets import Missing
 
 #: What a user gets comes first; then the same work on one core, beside the bare program.
-MEASUREMENTS = OUTSIDE | {"dead": dead} | SPINE | MESSAGING | SLOW
+MEASUREMENTS = OUTSIDE | {"dead": dead} | SPINE | MESSAGING | {"clicks": clicks} | SLOW
 # The bare program alone is part of `spine`.
 BY_DEFAULT = [name for name in MEASUREMENTS if name != "floor"]
 SYNCS = 200

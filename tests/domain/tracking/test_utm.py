@@ -58,7 +58,8 @@ def test_values_are_escaped_and_empty_ones_left_out():
 
 BAD = [
     "", "a.example", "//a.example", "ftp://a.example", "javascript:alert(1)", "https:///x", "https://:80/", "https://?x",
-    "https://user@a.example/", "https://user:secret@a.example/", "https://@a.example/", "https://good.example\\@a.example/",
+    "https://user@a.example/", "https://user:secret@a.example/", "https://@a.example/",
+    "https://good.example\\@a.example/", "https://a.example\\.evil.example/",
     "https://a.example/ x", "https://a.example/\r\nset-cookie: x", "https://a.example/\u0000", "https://a.example/<x>",
     ' https://a.example', 'https://a.example/"x', "https://a.example/\u0085", "https://a.example/" + "x" * LONGEST_URL,
 ]  # fmt: skip

@@ -19,6 +19,8 @@ from waypost.storage.database import Tx
 
 _history = msgspec.json.Decoder(list[HistoryEntry])
 
+_COLUMNS = [name for name in MessageState.__struct_fields__ if name != "history_length"]
+
 #: The state of a message and its history.
 _Message = tuple[MessageState, list[HistoryEntry]]
 
@@ -105,8 +107,9 @@ async def _load_messages(tx: Tx, clicks: list[Click]) -> dict[int, _Message]:
     if not ids:
         return {}
     found: dict[int, _Message] = {}
-    for *values, history in await tx.rows("clicks.messages", ids=ids):
-        state = MessageState(*values)
-        state.status = Status(state.status)
+    for record in await tx.records("clicks.messages", ids=ids):
+        history = record["history"]
+        values = {name: record[name] for name in _COLUMNS} | {"status": Status(record["status"])}
+        state = MessageState(**values, history_length=len(history))
         found[state.id] = (state, _history.decode(f"[{history}]"))
     return found

@@ -21,11 +21,8 @@ SELECT id FROM links WHERE expires_at < :before ORDER BY expires_at, id LIMIT :n
 DELETE FROM links WHERE id IN @list(ids bigint);
 
 -- name: clicks.messages
--- Return the states of the messages of clicks, with their histories. Nothing is locked: clicks change no message.
-SELECT id, workspace_id, profile_id, channel, connection_id, pinned, address, status, status_at, code, reason, provider_code,
-    provider_message_id, provider_key, template_id, campaign, metadata, test, tries, due_at, expires_at, node, parts,
-    price_micros, currency, carrier, length(history), history
-FROM messages WHERE id IN @list(ids bigint);
+-- Return the messages of clicks. Nothing is locked: clicks change no message.
+SELECT * FROM messages WHERE id IN @list(ids bigint);
 
 -- name: click_counts.add
 -- Add to the hourly counts of clicks.
