@@ -76,8 +76,8 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
     others: list[RawRoute] = [
-        ClickRoute(engine),
         ReceiptRoutes(engine),
+        ClickRoute(engine),
         TextRoute(engine.texts, engine.text_clients),
     ]
     return Edge(Guarded(control, raw), keyring, engine.journal, others)
