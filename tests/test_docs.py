@@ -13,7 +13,8 @@ import pytest
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
 from waypost.api.control.message_view import MessageDetail, MessageHistoryEntry
 from waypost.api.control.messages import MessageBatch
-from waypost.api.control.suppressions import Consent, Suppression
+from waypost.api.control.subscriptions import Consent, Subscription, SubscriptionHistoryEntry
+from waypost.api.control.suppressions import Suppression
 from waypost.api.control.webhooks import WebhookCreated
 from waypost.api.edge import ingest
 from waypost.api.problems import BY_CODE, STATUS
@@ -290,8 +291,14 @@ def test_every_field_of_a_message_is_explained():
     assert named(section(page, "A message"), "shown") == set(MessageDetail.__struct_fields__)
     assert named(section(page, "Status"), "status") == {status.value for status in Status}
     assert named(section(page, "History"), "key") == set(MessageHistoryEntry.__struct_fields__)
-    assert named(page, "consent") == set(Consent.__struct_fields__)
     assert named(page, "suppression") == set(Suppression.__struct_fields__)
+
+
+def test_every_field_of_a_subscription_is_explained():
+    page = read("reference/subscriptions.md")
+    assert named(page, "subscription") == set(Subscription.__struct_fields__)
+    assert named(page, "entry of the history") == set(SubscriptionHistoryEntry.__struct_fields__)
+    assert named(page, "consent") == set(Consent.__struct_fields__)
 
 
 def test_every_reason_of_our_own_is_explained():
@@ -350,6 +357,7 @@ def checks(table: str) -> list[set[str]]:
         ("Connection", "connections"),
         ("Replay", "replays"),
         ("Notice", "notices"),
+        ("Subscription", "subscriptions"),
     ],
 )
 def test_every_state_is_drawn(title: str, table: str):

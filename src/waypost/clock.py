@@ -7,6 +7,8 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+#: What the clock of another machine may be ahead by.
+CLOCKS_DIFFER = 60 * SECOND
 
 #: 2020-01-01T00:00:00Z in microseconds since 1970, the zero of the time in ids.
 ID_EPOCH = 1_577_836_800 * SECOND

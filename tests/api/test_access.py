@@ -44,6 +44,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_key": {"name": "another", "scopes": ["read"]},
     "create_connector": {"definition": DEFINITION.replace("own-gateway", "another-gateway")},
     "create_suppression": {"channel": "sms", "address": "+12025550199"},
+    "set_subscription": {"channel": "sms", "address": "+12025550199", "state": "subscribed"},
+    "set_subscription_batch": {
+        "subscriptions": [{"channel": "sms", "address": "+12025550199", "state": "unsubscribed"}]
+    },
+    "set_profile_subscription": {"state": "subscribed"},
     "set_consent": {"channel": "sms", "address": "+12025550199", "state": "opted_in"},
     "create_template": {"name": "Thanks", "channel": "sms", "text": "Thank you"},
     "update_template": {"text": "Thank you very much"},
@@ -61,6 +66,7 @@ BODIES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 async def world(client, hook, sink):
     """Create one resource of each kind; return their paths."""
+    await ok(client.post("/v1/identify", json={"userId": "ada", "traits": {"phone": "+12025550197"}}))
     webhook = await make_webhook(client, hook, signature="v1a")
     await track(client)
     await settled(client, webhook, delivered=1)
@@ -77,8 +83,8 @@ async def world(client, hook, sink):
     await ok(client.post("/v1/connectors", json={"definition": DEFINITION}), 201)
     template = await ok(client.post("/v1/templates", json=BODIES["create_template"] | {"name": "Hello"}), 201)
     await ok(client.post("/v1/suppressions", json={"channel": "sms", "address": "+12025550198"}), 201)
-    consent = {"channel": "sms", "address": "+12025550198", "state": "opted_out"}
-    await ok(client.put("/v1/consents", json=consent))
+    statement = {"channel": "sms", "address": "+12025550198", "state": "unsubscribed"}
+    await ok(client.put("/v1/subscriptions", json=statement))
     text_client = await ok(client.post("/v1/text-clients", json={"name": "Klaviyo"}), 201)
     later = {"channel": "sms", "to": "+12025550101", "text": "Hello", "send_at": "2027-06-01T00:00:00Z"}
     message = await ok(client.post("/v1/messages", json=later), 202)
@@ -106,8 +112,10 @@ async def world(client, hook, sink):
 
 def place(method, path, world):
     """Return the path of an existing resource."""
-    if (method, path) in (("delete", "/v1/suppressions"), ("get", "/v1/consents")):
+    of_address = ("/v1/consents", "/v1/subscriptions", "/v1/subscriptions/history")
+    if (method, path) == ("delete", "/v1/suppressions") or (method == "get" and path in of_address):
         return f"{path}?channel=sms&address=%2B12025550198"
+    path = path.replace("{channel}", "sms")
     if path.endswith("/resend"):
         return f"/v1/messages/{world['failed']}/resend"
     return re.sub(r"/v1/([a-z-]+)/\{(?:id|name)\}", lambda found: f"/v1/{found[1]}/{world[found[1]]}", path)

@@ -100,7 +100,7 @@ async def test_answers_are_as_described(client, hook):
     ids["messages"] = (await ok(client.post("/v1/messages", json=message), 202))["id"]
     address = {"channel": "email", "address": "bob@example.com"}
     await ok(client.post("/v1/suppressions", json=address), 201)
-    await ok(client.put("/v1/consents", json=address | {"state": "opted_in"}))
+    await ok(client.put("/v1/subscriptions", json=address | {"state": "subscribed"}))
     text_client = {"name": "Klaviyo", "callback": {"kind": "webhook", "url": hook}}
     ids["text-clients"] = (await ok(client.post("/v1/text-clients", json=text_client), 201))["id"]
     checked = 0
@@ -113,9 +113,11 @@ async def test_answers_are_as_described(client, hook):
         ):
             continue
         real = re.sub(r"/v1/([a-z-]+)/{(?:id|name)}", lambda found: f"/v1/{found[1]}/{ids[found[1]]}", path)
+        real = real.replace("{channel}", "email")
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         whole = schema | {"components": DOCUMENT["components"]}
-        query = address if operation["operationId"] == "get_consent" else {}
+        of_address = ("get_consent", "get_subscription", "list_subscription_history")
+        query = address if operation["operationId"] in of_address else {}
         Draft202012Validator(whole).validate(await ok(client.get(real, params=query)))
         checked += 1
     assert checked > 30

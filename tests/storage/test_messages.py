@@ -16,12 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waypost.clock import DAY, HOUR, SECOND, Ids, now_us
+from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.domain.messaging.message import Content, Receipt, SendOutcome, Status, Verdict
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.domain.values.ids import public
+from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging import retention
 from waypost.engine.messaging.acceptance import repeat, take_by_hand
 from waypost.engine.messaging.area import MessagingArea, rematch
@@ -460,9 +463,9 @@ async def test_what_must_not_be_sent_is_found_out_in_the_last_moment(office: Off
     assert [m.id for m in (await office.claim()).messages] == [again.id]
 
 
-async def _consent(office: Office, address: str) -> tuple[str, str, int] | None:
+async def _subscription(office: Office, address: str) -> tuple[str, str, int] | None:
     async def work(tx: Tx) -> Row | None:
-        return await tx.row("consents.get", workspace_id=1, channel="sms", address=address)
+        return await tx.row("subscriptions.get", workspace_id=1, channel="sms", address=address)
 
     found = await office.database.read(work)
     return found[2:5] if found else None
@@ -473,15 +476,15 @@ async def test_stop_wins_over_an_earlier_start_in_one_batch_and_over_a_late_one(
     stop = receipt(kind="inbound", address=address, text="STOP", occurred_at=now)
     start = receipt(kind="inbound", address=address, text="START", occurred_at=now - SECOND)
     await office.hand_in([stop, start])
-    assert await _consent(office, address) == ("opted_out", "keyword", now)
+    assert await _subscription(office, address) == ("unsubscribed", "keyword", now)
     await office.hand_in([receipt(kind="inbound", address=address, text="UNSTOP", occurred_at=now - 2)])
-    assert await _consent(office, address) == ("opted_out", "keyword", now)
+    assert await _subscription(office, address) == ("unsubscribed", "keyword", now)
 
 
 async def test_a_keyword_of_the_providers_own_opts_out(office: Office):
     stop = receipt(kind="inbound", address="+12025550101", text="Laissez-moi tranquille", keyword="stop")
     await office.hand_in([stop])
-    assert await _consent(office, "+12025550101") == ("opted_out", "keyword", stop.occurred_at)
+    assert await _subscription(office, "+12025550101") == ("unsubscribed", "keyword", stop.occurred_at)
     assert [data["keyword"] for type_, data in await office.events() if type_ == "message.received"] == ["stop"]
 
 
@@ -493,7 +496,87 @@ async def test_a_start_that_comes_again_after_a_stop_is_no_later_word(office: Of
     await office.hand_in([stop])
     # Some providers send no time: then the time of arrival replaces it.
     await office.hand_in([msgspec.structs.replace(start, occurred_at=start.occurred_at + 2)])
-    assert await _consent(office, address) == ("opted_out", "keyword", stop.occurred_at)
+    assert await _subscription(office, address) == ("unsubscribed", "keyword", stop.occurred_at)
+
+
+async def _history(office: Office, address: str, channel: str = "sms") -> list[tuple[Any, ...]]:
+    """State, source, whether it counted, proof and cause of every statement, the latest first."""
+
+    async def work(tx: Tx) -> list[Row]:
+        place = {"workspace_id": 1, "channel": channel, "address": address}
+        return await tx.rows("subscription_history.list", **place, changed_at=1 << 62, change_key=0, n=100)
+
+    return [(row[2], row[3], row[6], json.loads(row[5]), row[7]) for row in await office.database.read(work)]
+
+
+async def test_a_subscription_keeps_what_the_person_wrote_and_the_event_that_tells_of_it(office: Office):
+    address, connection_id = "+12025550101", public("con", FIRST)
+    stop = receipt(kind="inbound", address=address, text=" Stop! ", own_address="+18335550100", receipt_id="i-1")
+    await office.hand_in([stop, stop], [stop])
+    await office.hand_in([stop])
+    start = receipt(kind="inbound", address=address, text="START", receipt_id="i-2", occurred_at=stop.occurred_at - 1)
+    await office.hand_in([start])
+    assert await _history(office, address) == [
+        (
+            "unsubscribed",
+            "keyword",
+            1,
+            {"keyword": " Stop! ", "connection_id": connection_id, "to": "+18335550100"},
+            f"{connection_id}:i-1",
+        ),
+        ("subscribed", "keyword", 0, {"keyword": "START", "connection_id": connection_id}, f"{connection_id}:i-2"),
+    ]
+    told = await office.events()
+    assert [type_ for type_, _ in told] == ["message.received", "subscription.changed", "message.received"]
+    assert told[1][1]["state"] == "unsubscribed"
+
+
+async def test_an_opt_out_at_the_provider_names_the_message_that_was_refused(office: Office):
+    message = office.message()
+    await office.submit(message)
+    found = await office.claim()
+    await office.settle(
+        found, outcome=SendOutcome.REJECTED, code=9988, reason="opted_out", suppress="opted_out", detail="x"
+    )
+    proof = {"connection_id": public("con", FIRST), "detail": "x"}
+    assert await _history(office, message.address) == [
+        ("unsubscribed", "provider", 1, proof, public("msg", message.id))
+    ]
+    again = office.message()
+    await office.submit(again)
+    assert (await office.claim()).messages == []
+    assert (await office.look(again.id))["reason"] == "not_consented"
+
+
+async def test_an_opt_out_that_is_told_again_later_does_not_undo_what_was_said_since(office: Office):
+    """Some providers give no time: then the time of each arrival stands for it."""
+    address = "ada@example.com"
+    out = receipt(
+        kind="engagement", event="message.unsubscribed", address=address, suppress="opted_out", receipt_id="e-1"
+    )
+    await office.hand_in([out])
+
+    async def back(tx: Tx, unit: Unit) -> None:
+        state = SubscriptionState.SUBSCRIBED
+        await set_subscriptions(tx, [SubscriptionChange(1, "email", address, state, "form", out.occurred_at + 1)], unit)
+
+    await office.recorder.perform(back)
+    await office.hand_in([msgspec.structs.replace(out, occurred_at=out.occurred_at + 2)])
+    history = await _history(office, address, "email")
+    assert [line[:3] for line in history] == [("subscribed", "form", 1), ("unsubscribed", "provider", 1)]
+
+
+async def test_a_receipt_that_finds_its_message_later_is_one_statement(office: Office):
+    message = office.message()
+    await office.submit(message)
+    found = await office.claim()
+    refused = receipt(
+        provider_message_id="p-1", status=Status.FAILED, code=9988, suppress="opted_out", address=message.address
+    )
+    await office.hand_in([refused])
+    await office.settle(found, outcome=SendOutcome.ACCEPTED, provider_message_id="p-1")
+    assert (await office.look(message.id))["status"] == "failed"
+    assert [line[:3] for line in await _history(office, message.address)] == [("unsubscribed", "provider", 1)]
 
 
 _SAID = st.tuples(st.integers(0, 3), st.sampled_from(["STOP", "START", "opted_out", "END"]))
@@ -501,7 +584,7 @@ _SAID = st.tuples(st.integers(0, 3), st.sampled_from(["STOP", "START", "opted_ou
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(_SAID, min_size=1, max_size=6, unique=True), data=st.data())
-async def test_any_order_and_any_batches_of_words_lead_to_the_same_consent(office: Office, said: Any, data: Any):
+async def test_any_order_and_any_batches_of_words_lead_to_the_same_subscription(office: Office, said: Any, data: Any):
     base = now_us()
     ends = []
     for _ in range(2):
@@ -517,12 +600,12 @@ async def test_any_order_and_any_batches_of_words_lead_to_the_same_consent(offic
             size = data.draw(st.integers(1, len(heard)))
             await office.hand_in(heard[:size])
             heard = heard[size:]
-        ends.append(await _consent(office, address))
+        ends.append(await _subscription(office, address))
     assert ends[0] == ends[1]
     last = max(at for at, _ in said)
     stopped = any(word != "START" for at, word in said if at == last)
     assert ends[0] is not None
-    assert (ends[0][0], ends[0][2]) == ("opted_out" if stopped else "opted_in", base + last)
+    assert (ends[0][0], ends[0][2]) == ("unsubscribed" if stopped else "subscribed", base + last)
 
 
 async def test_what_a_person_writes_or_does_is_told_once(office: Office):

@@ -11,13 +11,16 @@ import pytest
 
 from tests.storage.test_messages import FIRST, Office, _workspace, connection, receipt
 from waypost.clock import DAY, SECOND, now_us
+from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.domain.messaging.message import SendOutcome, Status
 from waypost.domain.texts.client import CheckLinks, TextClient
 from waypost.domain.texts.request import TextRequest
 from waypost.domain.values.ids import internal
+from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging.area import MessagingArea
 from waypost.engine.runtime import recorder
 from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.runtime.unit import Unit
 from waypost.engine.texts.area import NewText, TextAccepted, TextArea
 from waypost.engine.texts.retention import prune_texts
 from waypost.errors import Conflict, Error, Unavailable
@@ -78,10 +81,13 @@ class TextOffice(Office):
         """Message and status of each report, in order."""
         return [(data["MessageID"], data["Status"]) for type_, data in await self.events() if type_ == "text.status"]
 
-    async def subscribe(self, *numbers: str, state: str = "opted_in") -> None:
+    async def subscribe(self, *numbers: str, state: str = "subscribed") -> None:
+        changes = [
+            SubscriptionChange(1, "sms", number, SubscriptionState(state), "test", now_us()) for number in numbers
+        ]
+
         async def work(tx: Tx) -> None:
-            rows = [(1, "sms", number, state, "test", now_us()) for number in numbers]
-            await tx.insert("consents.set", rows)
+            await set_subscriptions(tx, changes, Unit(self.ids, now_us()))
 
         await self.database.transact(work)
 
@@ -149,7 +155,7 @@ async def test_a_receipt_before_the_answer_leaves_no_step_out(office: TextOffice
 
 async def test_who_may_be_sent_a_text(office: TextOffice):
     await office.subscribe(ANN)
-    await office.subscribe(BOB, state="opted_out")
+    await office.subscribe(BOB, state="unsubscribed")
     await office.person(7, ("email", "ann@example.com"), ("phone", ANN))
     await office.person(8, ("email", "bob@example.com"), ("phone", BOB))
     await office.person(9, ("email", "cid@example.com"))
@@ -191,7 +197,7 @@ async def test_several_numbers_of_one_email_where_the_client_allows_them(office:
     asked = request(phone="", email="two@example.com")
     both = client(max_matches=2)
     assert await office.send(asked, by=both) == ["NOT_FOUND"]
-    await office.subscribe(CID, state="opted_out")
+    await office.subscribe(CID, state="unsubscribed")
     await office.subscribe(BOB)
     assert await office.send(asked, by=both) == ["PENDING_TO_SEND"]
     assert [message.address for message in (await office.claim()).messages] == [BOB]

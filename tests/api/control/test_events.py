@@ -80,7 +80,7 @@ async def test_types_are_waypost_s_own_and_then_what_was_tracked(client):
         "page.viewed",
         "screen.viewed",
         "group.joined",
-        *(entry["type"] for entry in listed if entry["type"].startswith("message.")),
+        *(entry["type"] for entry in listed if entry["type"].startswith(("message.", "subscription.", "text."))),
         "event.apple_eaten",
         "event.zebra_seen",
     ]

@@ -1,4 +1,4 @@
-"""Suppressions, consent, counts and quarantined receipts over HTTP."""
+"""Suppressions, counts and quarantined receipts over HTTP."""
 
 import asyncio
 import base64
@@ -10,10 +10,8 @@ import httpx
 import pytest
 
 from tests.api.calling import Keys, bearer, eventually, ok, refused
-from waypost.clock import HOUR, SECOND, iso, now_us
-from waypost.engine.process import Engine
+from waypost.clock import HOUR, iso, now_us
 from waypost.sink.thread_runner import Running
-from waypost.storage.database import Tx
 
 Api = httpx.AsyncClient
 TRACKER = "/tracking/amazon-pinpoint-events"
@@ -92,10 +90,10 @@ async def test_suppressions_are_listed_page_by_page(client: Api):
     assert (await client.delete(place)).status_code == 204
 
 
-@pytest.mark.parametrize("path", ["/v1/suppressions", "/v1/consents"])
+@pytest.mark.parametrize("path", ["/v1/suppressions", "/v1/subscriptions"])
 async def test_what_is_no_address_is_refused(client: Api, path: str):
     async def call(body: dict[str, Any]) -> httpx.Response:
-        more = {"state": "opted_out"} if path == "/v1/consents" else {}
+        more = {"state": "unsubscribed"} if path == "/v1/subscriptions" else {}
         return await client.request("PUT" if more else "POST", path, json=more | body)
 
     for channel, address in (("sms", "12"), ("email", "nobody"), ("event", "a\0b"), ("event", "  "), ("sms", "a\0b")):
@@ -112,58 +110,6 @@ async def test_what_is_no_address_is_refused(client: Api, path: str):
         await refused(call(body), 400, "invalid_body")
     words = {"detail": "a\0b"} if path == "/v1/suppressions" else {"source": "a\0b"}
     await refused(call({"channel": "sms", "address": FIRST} | words), 400, "invalid_text")
-
-
-async def test_the_last_word_of_a_person_counts(client: Api, gateway: dict[str, Any]):
-    place = f"/v1/consents?channel=sms&address={quote(FIRST)}"
-    await refused(client.get(place), 404, "not_found")
-    given = {"channel": "sms", "address": "+1 (202) 200-0015", "state": "opted_out"}
-    noted = await ok(client.put("/v1/consents", json=given))
-    assert noted == {
-        "channel": "sms",
-        "address": FIRST,
-        "state": "opted_out",
-        "source": "api",
-        "changed_at": noted["changed_at"],
-    }
-    assert await ok(client.get(place)) == noted
-    shown = await settled(client, FIRST)
-    assert (shown["status"], shown["reason"]) == ("skipped", "not_consented")
-    noted = await ok(client.put("/v1/consents", json=given | {"state": "opted_in", "source": "web form"}))
-    assert (noted["state"], noted["source"]) == ("opted_in", "web form")
-    assert (await settled(client, FIRST))["status"] == "sent"
-
-
-@pytest.mark.parametrize(
-    ("state", "ahead", "wanted", "holds"),
-    [
-        ("opted_out", 30 * SECOND, "opted_in", None),
-        ("opted_out", 30 * SECOND, "opted_out", "opted_out"),
-        ("opted_out", 90 * SECOND, "opted_in", "opted_in"),
-        ("opted_in", 30 * SECOND, "opted_out", "opted_out"),
-        ("opted_in", 365 * 24 * HOUR, "opted_out", "opted_out"),
-    ],
-)
-async def test_what_is_said_by_request_holds_or_is_refused(
-    client: Api, engine: Engine, keys: Keys, state: str, ahead: int, wanted: str, holds: str | None
-):
-    """A stored consent has a later date, by a provider's clock or in the same microsecond."""
-    place = f"/v1/consents?channel=sms&address={quote(FIRST)}"
-    given = {"channel": "sms", "address": FIRST}
-    row = (keys.workspace_id, "sms", FIRST, state, "keyword", now_us() + ahead)
-
-    async def say(tx: Tx) -> None:
-        await tx.insert("consents.set", [row])
-
-    await engine.database.transact(say)
-    answer = client.put("/v1/consents", json=given | {"state": wanted})
-    if holds is None:
-        await refused(answer, 409, "opted_out_later")
-        assert (await ok(client.get(place)))["state"] == state
-    else:
-        noted = await ok(answer)
-        assert (noted["state"], noted["source"]) == (holds, "api")
-        assert noted == await ok(client.get(place))
 
 
 async def test_messages_are_counted_by_the_hour(client: Api, gateway: dict[str, Any]):
@@ -234,16 +180,16 @@ async def test_what_nobody_can_read_is_kept_to_be_looked_at(client: Api, keys: K
 async def test_another_workspace_has_its_own(client: Api, keys: Keys, gateway: dict[str, Any]):
     stranger = bearer(keys.stranger)
     await suppress(client, FIRST)
-    await ok(client.put("/v1/consents", json={"channel": "sms", "address": FIRST, "state": "opted_out"}))
+    await ok(client.put("/v1/subscriptions", json={"channel": "sms", "address": FIRST, "state": "unsubscribed"}))
     await settled(client, OTHER)
     assert (await ok(client.get("/v1/suppressions", headers=stranger)))["data"] == []
     assert (await ok(client.get("/v1/message-counts", headers=stranger)))["data"] == []
     place = f"channel=sms&address={quote(FIRST)}"
-    await refused(client.get(f"/v1/consents?{place}", headers=stranger), 404, "not_found")
+    await refused(client.get(f"/v1/subscriptions?{place}", headers=stranger), 404, "not_found")
     await refused(client.delete(f"/v1/suppressions?{place}", headers=stranger), 404, "not_found")
-    own = {"channel": "sms", "address": FIRST, "state": "opted_in"}
-    await ok(client.put("/v1/consents", json=own, headers=stranger))
-    assert (await ok(client.get(f"/v1/consents?{place}")))["state"] == "opted_out"
+    own = {"channel": "sms", "address": FIRST, "state": "subscribed"}
+    await ok(client.put("/v1/subscriptions", json=own, headers=stranger))
+    assert (await ok(client.get(f"/v1/subscriptions?{place}")))["state"] == "unsubscribed"
     assert len((await ok(client.get("/v1/suppressions")))["data"]) == 1
 
 
@@ -255,7 +201,7 @@ async def test_who_may_only_read_changes_nothing(client: Api, keys: Keys):
     for answer in await asyncio.gather(
         client.post("/v1/suppressions", json=given, headers=reader),
         client.delete(place, headers=reader),
-        client.put("/v1/consents", json=given | {"state": "opted_in"}, headers=reader),
+        client.put("/v1/subscriptions", json=given | {"state": "subscribed"}, headers=reader),
     ):
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert len((await ok(client.get("/v1/suppressions", headers=reader)))["data"]) == 1

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waypost.clock import CLOCKS_DIFFER
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import (
-    CLOCKS_DIFFER,
     QUARANTINED_BYTES,
     clean_receipt,
     quarantine,

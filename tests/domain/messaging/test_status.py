@@ -195,15 +195,15 @@ def test_waits_double_and_end(tries, base, chance):
 
 
 @pytest.mark.parametrize(
-    ("channel", "purpose", "suppressed", "consent", "reason"),
+    ("channel", "purpose", "suppressed", "subscription", "reason"),
     [
         ("sms", "transactional", None, None, None),
-        ("sms", "transactional", None, "opted_in", None),
-        ("sms", "transactional", None, "opted_out", "not_consented"),
-        ("email", "transactional", None, "opted_out", None),
-        ("email", "promotional", None, "opted_out", "not_consented"),
-        ("email", "transactional", "bounced", "opted_in", "suppressed"),
+        ("sms", "transactional", None, "subscribed", None),
+        ("sms", "transactional", None, "unsubscribed", "not_consented"),
+        ("email", "transactional", None, "unsubscribed", None),
+        ("email", "promotional", None, "unsubscribed", "not_consented"),
+        ("email", "transactional", "bounced", "subscribed", "suppressed"),
     ],
 )
-def test_whom_nothing_is_sent_to(channel, purpose, suppressed, consent, reason):
-    assert skip_reason(channel, purpose, suppressed, consent) == reason
+def test_whom_nothing_is_sent_to(channel, purpose, suppressed, subscription, reason):
+    assert skip_reason(channel, purpose, suppressed, subscription) == reason

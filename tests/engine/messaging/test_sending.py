@@ -25,11 +25,13 @@ from tests.services import postgres_server
 from tests.storage.test_messages import FIRST, SECOND_ONE, Office, _workspace, connection, receipt
 from waypost.cli.serve import make_server
 from waypost.clock import HOUR, SECOND, Ids, iso, now_us
+from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.domain.messaging.message import Content, Outgoing, SendOutcome, Status, Verdict
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.ids import public
+from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging import sending
 from waypost.engine.messaging.acceptance import cancel, repeat, take_by_hand
 from waypost.engine.messaging.connection_lane import MOST_AHEAD, ConnectionLane, divide
@@ -521,16 +523,18 @@ async def test_what_must_not_be_sent_any_more_is_skipped_and_said_why(post: Post
     ids = await post.send_many([number(n) for n in range(4)], send_at=soon(0.4))
     promotion = await post.send(number(4), send_at=soon(0.4), purpose="promotional")
 
-    async def work(tx: Tx) -> None:
+    def said(n: int, state: str) -> SubscriptionChange:
+        return SubscriptionChange(1, "sms", number(n), SubscriptionState(state), "form", now)
+
+    async def work(tx: Tx, unit: Unit) -> None:
         await tx.insert("suppressions.add", [(1, "sms", number(0), "complained", None, None, now)])
         # Of another workspace, and of another channel.
         await tx.insert("suppressions.add", [(2, "sms", number(1), "manual", None, None, now)])
         await tx.insert("suppressions.add", [(1, "email", number(1), "manual", None, None, now)])
-        await tx.insert("consents.set", [(1, "sms", number(2), "opted_out", "keyword", now)])
-        await tx.insert("consents.set", [(1, "sms", number(3), "opted_in", "form", now)])
-        await tx.insert("consents.set", [(1, "sms", number(4), "opted_out", "form", now)])
+        words = {2: "unsubscribed", 3: "subscribed", 4: "unsubscribed"}
+        await set_subscriptions(tx, [said(n, state) for n, state in words.items()], unit)
 
-    await post.engine.database.transact(work)
+    await post.engine.recorder.perform(work)
     await post.reached(sent=2, skipped=3)
     ends = [await post.look(id_) for id_ in [*ids, promotion]]
     assert [(end["status"], end["reason"]) for end in ends] == [

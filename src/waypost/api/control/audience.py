@@ -92,7 +92,7 @@ async def get_profile(call: NamedDependency[Call], id: FromPath[str]) -> Profile
     """Returns the profile with this id; if it was merged, the profile that it was merged into."""
 
     async def work(tx: Tx) -> Profile:
-        return (await _profile_views(tx, [await _find(tx, call.workspace_id, internal("pro", id))]))[0]
+        return (await _profile_views(tx, [await find_profile(tx, call.workspace_id, internal("pro", id))]))[0]
 
     return await call.read(work)
 
@@ -104,7 +104,7 @@ async def list_profile_events(
     """Returns the events of a profile and of all profiles merged into it, newest first."""
 
     async def work(tx: Tx) -> list[Row]:
-        profile = await _find(tx, call.workspace_id, internal("pro", id))
+        profile = await find_profile(tx, call.workspace_id, internal("pro", id))
         first = before("profile_events", after)
         return await tx.rows("events.of_profile", profile_id=profile["id"], before=first, n=limit + 1)
 
@@ -119,7 +119,7 @@ def _normalize(kind: str, value: str) -> tuple[str, str]:
     return kind, normal
 
 
-async def _find(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
+async def find_profile(tx: Tx, workspace_id: int, id_: int) -> dict[str, Any]:
     """Return the record of a profile, or of the profile that it was merged into."""
     seen: set[int] = set()
     while id_ not in seen:

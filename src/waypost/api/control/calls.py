@@ -20,6 +20,7 @@ from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.process import Engine
 from waypost.engine.runtime import idempotency
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
+from waypost.engine.runtime.unit import Unit
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
@@ -76,6 +77,18 @@ class Call:
         engine, key = self.engine, await self.idempotency_key()
         done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, key, self.now, answer)
         return self.respond(done)
+
+    async def record(self, status: int, work: Callable[[Tx, Unit], Awaitable[Any]]) -> Response[Any]:
+        """Like `perform`, for work that emits events: the areas react to them in the same transaction."""
+        engine, key = self.engine, await self.idempotency_key()
+
+        async def answer(tx: Tx, unit: Unit) -> Answer:
+            async def act(tx: Tx) -> Answer:
+                return Answer(status, _encode(await work(tx, unit)))
+
+            return await idempotency.once(tx, engine.encryption, self.workspace_id, key, unit.now, act)
+
+        return self.respond(await engine.recorder.perform(answer))
 
     async def perform_outside(self, status: int, work: Callable[[], Awaitable[Any]]) -> Response[Any]:
         """Like `perform`, for work outside of a transaction."""

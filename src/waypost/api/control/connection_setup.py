@@ -30,7 +30,7 @@ Line = Annotated[str, Meta(max_length=2000)]
 
 
 class SendTestMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A test message. It is sent as given: no template is applied and consent is not checked."""
+    """A test message. It is sent as given: no template is applied and subscriptions are not checked."""
 
     to: Annotated[
         str,

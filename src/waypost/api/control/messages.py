@@ -195,7 +195,7 @@ class MessageRoute:
 
 def too_large(path: str) -> TooLarge:
     """Return the error for a body that is too large for a route of the control API."""
-    limit = BATCH_BYTES if path == "/v1/messages/batch" else BODY_BYTES
+    limit = BATCH_BYTES if path.endswith("/batch") else BODY_BYTES
     return TooLarge(f"The body of a request to {path} may have at most {limit} bytes. Send less data.")
 
 

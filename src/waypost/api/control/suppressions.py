@@ -1,10 +1,10 @@
-"""Suppressions, consents, message counts and quarantined receipts."""
+"""Suppressions, message counts and quarantined receipts."""
 
 import base64
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, delete, get, post, put
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta
@@ -12,11 +12,10 @@ from msgspec import Meta
 from waypost.api.control.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
-from waypost.domain.messaging.receipt import CLOCKS_DIFFER
 from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.domain.values.times import parse_time
-from waypost.errors import Conflict, Invalid, NotFound
+from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
 #: The longest period of one request for counts, in hours.
@@ -47,25 +46,6 @@ class Suppression(msgspec.Struct, kw_only=True):
     connection_id: str | None
     detail: str | None
     created_at: str
-
-
-class SetConsent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The consent to set for an address."""
-
-    channel: Channel
-    address: Address
-    state: Annotated[str, Meta(pattern="^(opted_in|opted_out)$")]
-    source: Annotated[str, Meta(max_length=64)] = "api"
-
-
-class Consent(msgspec.Struct, kw_only=True):
-    """Whether a person has opted in or out on a channel, and how."""
-
-    channel: str
-    address: str
-    state: str
-    source: str
-    changed_at: str
 
 
 class MessageCount(msgspec.Struct, kw_only=True):
@@ -111,8 +91,8 @@ async def list_suppressions(call: NamedDependency[Call], limit: Limit = 50, afte
 async def create_suppression(call: NamedDependency[Call]) -> Response[Suppression]:
     """Suppresses an address: queued and later messages to it are skipped. An existing suppression is not changed."""
     given = await call.body(CreateSuppression)
-    address = _normalize(given.channel, given.address)
-    detail = None if given.detail is None else _check_text(given.detail, "detail")
+    address = read_address(given.channel, given.address)
+    detail = None if given.detail is None else check_text(given.detail, "detail")
 
     async def work(tx: Tx) -> Suppression:
         row = (call.workspace_id, given.channel, address, given.reason, None, detail, call.now)
@@ -129,48 +109,14 @@ async def delete_suppression(call: NamedDependency[Call], channel: ChannelQuery,
 
     async def work(tx: Tx) -> int:
         return await tx.run(
-            "suppressions.remove", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
+            "suppressions.remove",
+            workspace_id=call.workspace_id,
+            channel=channel,
+            address=read_address(channel, address),
         )
 
     if not await call.engine.database.transact(work):
         raise NotFound("This address is not suppressed. GET /v1/suppressions lists suppressed addresses.")
-
-
-@get("/v1/consents", summary="Get the consent of an address", opt=NAMES)
-async def get_consent(call: NamedDependency[Call], channel: ChannelQuery, address: AddressQuery) -> Consent:
-    """Returns the latest consent recorded for an address."""
-
-    async def work(tx: Tx) -> Row | None:
-        return await tx.row(
-            "consents.get", workspace_id=call.workspace_id, channel=channel, address=_normalize(channel, address)
-        )
-
-    found = await call.read(work)
-    if found is None:
-        raise NotFound("No consent is recorded for this address.")
-    return _consent_view(found)
-
-
-@put("/v1/consents", summary="Set the consent of an address", opt={"body": SetConsent})
-async def set_consent(call: NamedDependency[Call]) -> Response[Consent]:
-    """Records a consent as of now, which replaces any earlier one; a later STOP from the person opts them out again."""
-    given = await call.body(SetConsent)
-    address = _normalize(given.channel, given.address)
-    source = _check_text(given.source, "source")
-
-    async def work(tx: Tx) -> Consent:
-        key = {"workspace_id": call.workspace_id, "channel": given.channel, "address": address}
-        latest = call.now + CLOCKS_DIFFER
-        written = await tx.run("consents.put", **key, state=given.state, source=source, now=call.now, latest=latest)
-        if not written:
-            raise Conflict(
-                f"{address} opted out after this request was made. To opt it in all the same, send the request again"
-                " after a minute.",
-                code="opted_out_later",
-            )
-        return _consent_view(await tx.row("consents.get", **key) or ())
-
-    return await call.perform(200, work)
 
 
 _HOURS = {"format": "date-time"}
@@ -229,7 +175,8 @@ async def list_quarantine(
     return page("quarantine", await call.read(work), limit, _quarantined_view, lambda row: int(row["id"]))
 
 
-def _normalize(channel: str, address: str) -> str:
+def read_address(channel: str, address: str) -> str:
+    """Return an address of a channel, normalised; raise Invalid if it is none."""
     found = {"sms": normal_phone, "email": normal_email}.get(channel, str.strip)(address)
     if not found or "\0" in found:
         raise Invalid(
@@ -240,7 +187,8 @@ def _normalize(channel: str, address: str) -> str:
     return found
 
 
-def _check_text(text: str, field: str) -> str:
+def check_text(text: str, field: str) -> str:
+    """Return a text; raise Invalid if it contains U+0000, which PostgreSQL cannot store."""
     if "\0" in text:
         raise Invalid("Text cannot contain the character U+0000. Remove it.", code="invalid_text", field=field)
     return text
@@ -256,11 +204,6 @@ def _suppression_view(row: Row) -> Suppression:
         detail=detail,
         created_at=iso(created_at),
     )
-
-
-def _consent_view(row: Row) -> Consent:
-    channel, address, state, source, changed_at = row
-    return Consent(channel=channel, address=address, state=state, source=source, changed_at=iso(changed_at))
 
 
 def _count_view(row: Row) -> MessageCount:
@@ -296,8 +239,6 @@ ROUTES = [
     list_suppressions,
     create_suppression,
     delete_suppression,
-    get_consent,
-    set_consent,
     count_messages,
     list_quarantine,
 ]

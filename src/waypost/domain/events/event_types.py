@@ -245,6 +245,30 @@ SYSTEM_TYPES = (
         },
     ),
     _entry(
+        "subscription.changed",
+        None,
+        "The owner of an address subscribed to a channel or unsubscribed from it.",
+        {
+            "channel": {"enum": ["sms", "email", "event"]},
+            "address": _TEXT,
+            "state": {"enum": ["subscribed", "unsubscribed"]},
+            "before": {
+                "enum": ["subscribed", "unsubscribed", None],
+                "description": "The state before; null if nothing was known of the address.",
+            },
+            "source": _TEXT | {"description": "How it is known: `keyword`, `provider`, `api` or a word of yours."},
+            "changed_at": {"type": "string", "format": "date-time", "description": "When the person said so."},
+        },
+        {
+            "channel": "sms",
+            "address": "+12025550101",
+            "state": "unsubscribed",
+            "before": "subscribed",
+            "source": "keyword",
+            "changed_at": _MOMENT,
+        },
+    ),
+    _entry(
         "text.requested",
         None,
         "A client of the text-message API sent a text, and got the answer 200.",

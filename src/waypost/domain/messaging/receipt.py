@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import SECOND
+from waypost.clock import CLOCKS_DIFFER
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.values.ids import internal
 from waypost.errors import NotFound
@@ -21,8 +21,6 @@ PROPERTIES_BYTES = 16 * 1024
 _LARGEST = 1 << 53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: How far ahead the clock of a provider may be, in microseconds.
-CLOCKS_DIFFER = 60 * SECOND
 #: The end of the year 9999, the last that ISO 8601 texts have.
 _LATEST = 253_402_300_800_000_000 - 1
 _SCALES = {"s": 1_000_000, "ms": 1000, "us": 1}

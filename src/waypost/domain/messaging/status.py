@@ -3,6 +3,7 @@
 import msgspec
 
 from waypost.clock import SECOND
+from waypost.domain.audience.subscriptions import SubscriptionState
 from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
 
 #: The failure codes of messages that expired, and of failures without a code of their own.
@@ -280,14 +281,15 @@ def from_receipt(receipt: Receipt) -> Transition:
     )
 
 
-def skip_reason(channel: str, purpose: str, suppressed: str | None, consent: str | None) -> str | None:
+def skip_reason(channel: str, purpose: str, suppressed: str | None, subscription: str | None) -> str | None:
     """Return why a message must not be sent, checked just before sending, or None if it may be.
 
-    `suppressed` is the reason for which its address is suppressed; `consent` is `opted_in`, `opted_out` or None.
+    `suppressed` is the reason for which its address is suppressed; `subscription` is `subscribed`, `unsubscribed` or
+    None.
     """
     if suppressed is not None:
         return "suppressed"
-    if consent == "opted_out" and (purpose == "promotional" or channel == "sms"):
+    if subscription == SubscriptionState.UNSUBSCRIBED and (purpose == "promotional" or channel == "sms"):
         # After STOP no text may be sent, transactional or not: US carriers require it.
         return "not_consented"
     return None

@@ -34,7 +34,7 @@ REASONS = {
     TextStatus.FAILED_TO_MATCH: "failed_to_match",
 }
 _BY_REASON = {reason: status for status, reason in REASONS.items()} | {
-    # What consent and suppression say just before the sending.
+    # What subscriptions and suppressions say just before the sending.
     "not_consented": TextStatus.NOT_SUBSCRIBED,
     "suppressed": TextStatus.NOT_SUBSCRIBED,
 }

@@ -122,7 +122,7 @@ async def _keep(tx: Tx, bucket: Bucket) -> None:
 
 
 async def _refused(tx: Tx, states: list[MessageState], purposes: dict[int, str]) -> dict[int, str]:
-    """Return the messages that must not be sent, and why, by the consents and suppressions of this moment."""
+    """Return the messages that must not be sent, and why, by the subscriptions and suppressions of this moment."""
     addresses = {(s.workspace_id, s.channel, s.address) for s in states}
     row = await tx.row("addresses.standing", addresses=_encode(sorted(addresses)).decode()) if addresses else None
     known = {(ws, channel, address): (reason, state) for ws, channel, address, reason, state in _decode(row)}

@@ -1,9 +1,10 @@
-"""Apply receipts in bulk: change their messages, and record consents, suppressions, engagement and replies."""
+"""Apply receipts in bulk: change their messages, and record subscriptions, suppressions, engagement and replies."""
 
 from typing import Any
 
 import msgspec
 
+from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt
@@ -19,10 +20,10 @@ from waypost.storage.database import Tx
 _encode = msgspec.json.Encoder().encode
 _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 
-#: Workspace, channel, address.
-_Address = tuple[int, str, str]
-#: A consent statement: its time (microseconds), `opted_in` or `opted_out`, and its source.
-_Statement = tuple[int, str, str]
+#: Characters of a text that are kept as the proof of a keyword.
+_PROOF = 160
+#: The state of a subscription after a keyword.
+_KEYWORDS = {"stop": SubscriptionState.UNSUBSCRIBED, "start": SubscriptionState.SUBSCRIBED}
 
 
 async def apply_receipts(
@@ -43,49 +44,44 @@ async def apply_receipts(
     earlier = await find_earlier(tx, receipts, matched)
     people = await _people(tx, receipts)
     suppressed: list[tuple[Any, ...]] = []
-    consents: dict[_Address, _Statement] = {}
     unmatched: list[Receipt] = []
     events: list[Any] = []
-    #: Consents by keyword, each with the event of the reply.
-    keywords: list[tuple[Any, _Address, _Statement]] = []
+    #: Changes of subscriptions, each with the event of the reply or the engagement, if there is one.
+    changes: list[tuple[Any, SubscriptionChange]] = []
     for receipt, message, is_earlier in zip(receipts, matched, earlier, strict=True):
         address = message.address if message else _normal(receipt.address)
         profile_id = people.get((receipt.workspace_id, address or ""))
         if receipt.kind == "status" and message is None and receipt.provider_message_id is not None:
             unmatched.append(receipt)
         channel = message.channel if message else "email" if "@" in (receipt.address or "@") else "sms"
+        event = None
         if receipt.kind == "status" and message is not None:
             transitions.apply(message, _transition(receipt, message, is_earlier))
         elif receipt.kind == "inbound":
             word = effective_keyword(receipt.text or "", receipt.keyword)
             event = received(receipt, word, profile_id, *_identity(receipt))
-            events.append(event)
-            if word in ("stop", "start") and address:
-                state = "opted_out" if word == "stop" else "opted_in"
-                keywords.append(
-                    (event, (receipt.workspace_id, channel, address), (receipt.occurred_at, state, "keyword"))
-                )
+            if (state := _KEYWORDS.get(word or "")) and address:
+                changes.append((event, _keyword_change(receipt, channel, address, state, event.message_id)))
         elif receipt.kind == "engagement":
             make = reported_click if receipt.event == CLICKED else engaged
-            events.append(make(message, receipt, profile_id, *_identity(receipt)))
-        if receipt.suppress is not None and address:
-            if receipt.suppress == "opted_out":
-                _note_consent(
-                    consents, (receipt.workspace_id, channel, address), (receipt.occurred_at, "opted_out", "provider")
-                )
-            else:
-                suppressed.append(
-                    (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
-                )
+            event = make(message, receipt, profile_id, *_identity(receipt))
+        if event is not None:
+            events.append(event)
+        if receipt.suppress == "opted_out" and address:
+            cause = event.message_id if event else _identity(receipt)[0]
+            place = (receipt.workspace_id, channel, address)
+            change = opt_out(*place, receipt.occurred_at, receipt.connection_id, receipt.detail, cause=cause)
+            changes.append((event, change))
+        elif receipt.suppress is not None and address:
+            suppressed.append(
+                (receipt.workspace_id, channel, address, receipt.suppress, receipt.connection_id, receipt.detail)
+            )
     await suppress(tx, suppressed, now)
     fresh = await unit.unseen(tx, events)
-    fresh_ids = {id(event) for event in fresh}
-    for event, address_key, statement in keywords:
-        # A repeat must not count as a later statement: if the provider sends no time, it has that of its arrival.
-        if id(event) in fresh_ids:
-            _note_consent(consents, address_key, statement)
-    await _set_consents(tx, consents)
     transitions.events.extend(fresh)
+    fresh_ids = {id(event) for event in fresh}
+    # A repeat must not count as a later statement: if the provider sends no time, it has that of its arrival.
+    transitions.subscription_changes += [change for event, change in changes if event is None or id(event) in fresh_ids]
     return unmatched
 
 
@@ -99,14 +95,25 @@ async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], transitions: Tr
     return len(done)
 
 
-def _note_consent(consents: dict[_Address, _Statement], key: _Address, statement: _Statement) -> None:
-    """Keep the latest statement of an address; at equal times `opted_out` wins, since it sorts after `opted_in`."""
-    consents[key] = max(statement, consents.get(key, statement))
+def _keyword_change(
+    receipt: Receipt, channel: str, address: str, state: SubscriptionState, cause: str
+) -> SubscriptionChange:
+    """Return the change of a subscription for a keyword, with the text of the reply as its proof."""
+    proof = {"keyword": (receipt.text or "")[:_PROOF], "connection_id": public("con", receipt.connection_id)}
+    if receipt.own_address:
+        proof["to"] = receipt.own_address
+    return SubscriptionChange(
+        receipt.workspace_id, channel, address, state, "keyword", receipt.occurred_at, _encode(proof).decode(), cause
+    )
 
 
-async def _set_consents(tx: Tx, consents: dict[_Address, _Statement]) -> None:
-    rows = [(*key, state, source, at) for key, (at, state, source) in sorted(consents.items())]
-    await tx.insert("consents.set", rows)
+def opt_out(
+    workspace_id: int, channel: str, address: str, at: int, connection_id: int, detail: str | None, *, cause: str
+) -> SubscriptionChange:
+    """Return the change for an address whose owner opted out at the provider; `detail` is the provider's own text."""
+    proof = {"connection_id": public("con", connection_id)} | ({"detail": detail} if detail else {})
+    state = SubscriptionState.UNSUBSCRIBED
+    return SubscriptionChange(workspace_id, channel, address, state, "provider", at, _encode(proof).decode(), cause)
 
 
 def _transition(receipt: Receipt, message: MessageState, earlier_try: bool) -> Transition:
@@ -155,10 +162,6 @@ async def _people(tx: Tx, receipts: list[Receipt]) -> dict[tuple[int, str], int]
 
 
 async def suppress(tx: Tx, found: list[tuple[Any, ...]], now: int) -> None:
-    """Suppress addresses. Those with the reason `opted_out` get a consent instead, with the provider as its source."""
-    consents: dict[_Address, _Statement] = {
-        row[:3]: (now, "opted_out", "provider") for row in found if row[3] == "opted_out"
-    }
-    rows = {row[:3]: (*row, now) for row in found if row[3] != "opted_out"}
+    """Suppress addresses: workspace, channel, address, reason, connection, and the provider's own text."""
+    rows = {row[:3]: (*row, now) for row in found}
     await tx.insert("suppressions.add", [rows[key] for key in sorted(rows)])
-    await _set_consents(tx, consents)

@@ -14,8 +14,9 @@ from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdi
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
+from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount
-from waypost.engine.messaging.receipts import apply_stored, suppress
+from waypost.engine.messaging.receipts import apply_stored, opt_out, suppress
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.providers.registry import pause_connection
 from waypost.engine.runtime.encryption import Encryption
@@ -276,7 +277,10 @@ async def record_results(
             named.setdefault(change.provider_key, []).append(state)
         before = state.connection_id
         transitions.apply(state, change)
-        if verdict.suppress is not None:
+        if verdict.suppress == "opted_out":
+            place, cause = (state.workspace_id, state.channel, state.address), public("msg", state.id)
+            transitions.subscription_changes.append(opt_out(*place, now, before, verdict.detail, cause=cause))
+        elif verdict.suppress is not None:
             suppressed.append(
                 (state.workspace_id, state.channel, state.address, verdict.suppress, before, verdict.detail)
             )

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from waypost.clock import HOUR, SECOND
+from waypost.domain.audience.subscriptions import SubscriptionChange
 from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.message_events import status_changed
 from waypost.domain.messaging.status import HistoryEntry, MessageState, Transition, transition
 from waypost.domain.texts.status import TextStatus, reported_statuses
+from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.storage.database import Tx
 
@@ -77,6 +79,8 @@ class Transitions:
         #: The messages that were loaded, by id.
         self.states: dict[int, MessageState] = {}
         self.events: list[Event] = []
+        #: Statements of people about their addresses, in the order of arrival.
+        self.subscription_changes: list[SubscriptionChange] = []
         notes = unit.notes(MessagingNotes)
         self._due, self._texts = notes.due, notes.texts
         #: What `write` appends to the histories.
@@ -151,7 +155,7 @@ class Transitions:
         self.unit.counters.add("message_counts.add", key, 1)
 
     async def write(self, tx: Tx) -> None:
-        """Write the messages that changed, and emit the events of their transitions."""
+        """Write the messages that changed, set subscriptions, and emit the events of both."""
         rows: list[tuple[Any, ...]] = []
         for id_ in sorted(self._changed):
             entries = self._entries.get(id_)
@@ -159,4 +163,5 @@ class Transitions:
             rows.append((*_written(self.states[id_]), history, self.now))
         await tx.insert("messages.write", rows)
         self.unit.emit(self.events)
-        self.events = []
+        changes, self.events, self.subscription_changes = self.subscription_changes, [], []
+        await set_subscriptions(tx, changes, self.unit)

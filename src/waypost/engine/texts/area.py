@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from waypost.clock import DAY, SECOND
+from waypost.domain.audience.subscriptions import SubscriptionState
 from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Content, Status
 from waypost.domain.providers.connection import Connection
@@ -235,7 +236,7 @@ def _subscription_status(
     suppressed, state = states.get((workspace_id, "sms", number), (None, None))
     if state is None:
         return TextStatus.NOT_FOUND
-    if state != "opted_in" or suppressed is not None:
+    if state != SubscriptionState.SUBSCRIBED or suppressed is not None:
         return TextStatus.NOT_SUBSCRIBED
     return TextStatus.PENDING_TO_SEND
 

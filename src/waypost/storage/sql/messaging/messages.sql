@@ -1,4 +1,4 @@
--- Messages, their counts, receipts, suppressions and consents.
+-- Messages, their counts, receipts and suppressions.
 
 -- name: messages.insert
 -- Record new messages.
@@ -221,10 +221,10 @@ SELECT DISTINCT workspace_id, hour FROM message_counts WHERE hour < :before LIMI
 DELETE FROM message_counts WHERE workspace_id = :workspace_id AND hour = :hour;
 
 -- name: addresses.standing (sqlite)
--- Return the suppressions and consents of a batch's addresses: [workspace, channel, address].
+-- Return the suppressions and subscriptions of a batch's addresses: [workspace, channel, address].
 SELECT json_group_array(json_array(a.value ->> 0, a.value ->> 1, a.value ->> 2, s.reason, c.state)) FROM json_each(:addresses) a
 LEFT JOIN suppressions s ON s.workspace_id = a.value ->> 0 AND s.channel = a.value ->> 1 AND s.address = a.value ->> 2
-LEFT JOIN consents c ON c.workspace_id = a.value ->> 0 AND c.channel = a.value ->> 1 AND c.address = a.value ->> 2
+LEFT JOIN subscriptions c ON c.workspace_id = a.value ->> 0 AND c.channel = a.value ->> 1 AND c.address = a.value ->> 2
 WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
 
 -- name: addresses.standing (postgres)
@@ -234,7 +234,7 @@ SELECT coalesce(json_agg(json_build_array(a.workspace_id, a.channel, a.address, 
 ) a LEFT JOIN LATERAL (
     SELECT reason FROM suppressions WHERE workspace_id = a.workspace_id AND channel = a.channel AND address = a.address OFFSET 0
 ) s ON true LEFT JOIN LATERAL (
-    SELECT state FROM consents WHERE workspace_id = a.workspace_id AND channel = a.channel AND address = a.address OFFSET 0
+    SELECT state FROM subscriptions WHERE workspace_id = a.workspace_id AND channel = a.channel AND address = a.address OFFSET 0
 ) c ON true
 WHERE s.reason IS NOT NULL OR c.state IS NOT NULL;
 
@@ -256,28 +256,6 @@ WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address
 -- name: suppressions.remove
 -- Remove a suppression.
 DELETE FROM suppressions WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
-
--- name: consents.set
--- Record consent statements. The later one wins, whichever is recorded last; at equal times `opted_out` wins: it sorts after `opted_in`.
-INSERT INTO consents (workspace_id, channel, address, state, source, changed_at) VALUES :rows
-ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
-    changed_at = excluded.changed_at
-WHERE (excluded.changed_at, excluded.state, excluded.source) > (consents.changed_at, consents.state, consents.source);
-
--- name: consents.put
--- Set a consent by request. It replaces any other, except a STOP that arrived after the request was made. An opt-out that is
--- dated further ahead than clocks may differ is not such a STOP.
-INSERT INTO consents (workspace_id, channel, address, state, source, changed_at)
-VALUES (:workspace_id, :channel, :address, :state, :source, :now)
-ON CONFLICT (workspace_id, channel, address) DO UPDATE SET state = excluded.state, source = excluded.source,
-    changed_at = excluded.changed_at
-WHERE NOT (consents.state = 'opted_out' AND excluded.state = 'opted_in'
-    AND consents.changed_at > excluded.changed_at AND consents.changed_at <= :latest);
-
--- name: consents.get
--- Return the consent of an address.
-SELECT channel, address, state, source, changed_at FROM consents
-WHERE workspace_id = :workspace_id AND channel = :channel AND address = :address;
 
 -- name: buckets.add
 -- Create token buckets.
