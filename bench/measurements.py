@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from bench import load
@@ -287,12 +288,25 @@ async def million(plan: Plan) -> Section:
         person = next((event["profile_id"] for event in page["data"] if event.get("profile_id")), None)
         if person is not None:
             questions += [f"/v1/profiles/{person}", f"/v1/profiles/{person}/events?limit=100"]
+            questions += [f"/v1/profiles/{person}/activity?limit=100"]
+        status, page = await asyncio.to_thread(ask, port, "GET", "/v1/metrics?limit=1", bearer=key)
+        if status != 200:
+            raise RuntimeError(f"GET /v1/metrics answered {status}: {page!r}")
+        metric = page["data"][0]["id"] if page["data"] else None
+        if metric is not None:
+            # The longest charts, in a time zone that is off the hour, have the most intervals.
+            hours, days = (f"{datetime.now(UTC) - timedelta(length):%Y-%m-%dT%H:%M:%SZ}" for length in (30.9, 91))
+            chart = f"/v1/metrics/{metric}/timeline?timezone=Asia/Kathmandu"
+            questions += ["/v1/metrics?days=92&limit=100", f"/v1/metrics/{metric}/activity?limit=100"]
+            questions += [f"{chart}&interval=hour&since={hours}", f"{chart}&since={days}", "/v1/events?type=event.rare"]
         slowest = 0.0
         for question in questions:
             times, deep = await asyncio.to_thread(interrogate, port, key, question, plan.questions)
             slowest = max(slowest, times[-1])
             # A webhook's id is not of interest, and its length would spoil the table.
-            shown = question.replace(target.webhooks[0], "{id}").replace(str(person), "{id}")
+            shown = (
+                question.replace(target.webhooks[0], "{id}").replace(str(person), "{id}").replace(str(metric), "{id}")
+            )
             section.rows.append(
                 {
                     "question": shown,

@@ -66,6 +66,7 @@ MEANING = frozenset(
         "invalid_template",
         "invalid_text",
         "invalid_time",
+        "invalid_timezone",
         "invalid_type",
         "missing_event",
         "missing_group_id",

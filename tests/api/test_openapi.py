@@ -92,6 +92,7 @@ async def test_answers_are_as_described(client, hook):
         "deliveries": delivery["id"],
         "events": event["id"],
         "profiles": event["profile_id"],
+        "metrics": (await ok(client.get("/v1/metrics")))["data"][0]["id"],
         "connectors": "aws-pinpoint",
         "connections": (await ok(client.post("/v1/connections", json=connection), 201))["id"],
         "templates": (await ok(client.post("/v1/templates", json=template), 201))["id"],

@@ -31,8 +31,9 @@ async def database(tmp_path: Path) -> AsyncIterator[SQLite]:
 
 
 def event(number: int) -> Row:
-    """Return an event of one of three profiles, with a random key."""
-    return (number, 1, (number * 7919) % 10_007 - 5_000, f"m-{number}", "event.x", number % 3, number, "{}")
+    """Return an event of one of three profiles and two types, with a random key."""
+    type_ = f"event.{number % 2}"
+    return (number, 1, (number * 7919) % 10_007 - 5_000, f"m-{number}", type_, number % 3, number, "{}")
 
 
 async def add(tx: Tx, rows: list[Row]) -> None:
@@ -53,8 +54,13 @@ async def history(tx: Tx, profile_id: int, n: int) -> list[int]:
     return [row[0] for row in await tx.rows("events.of_profile", profile_id=profile_id, before=1 << 62, n=n)]
 
 
+async def typed(tx: Tx, type_: str, n: int) -> list[int]:
+    values = {"workspace_id": 1, "type": type_, "since": 0, "before": 1 << 62, "n": n}
+    return [row[0] for row in await tx.rows("events.of_type", **values)]
+
+
 async def check(database: SQLite, there: set[int], gone: set[int]) -> None:
-    """Check that exactly these events are known and in their histories."""
+    """Check that exactly these events are known, in their histories and among those of their types."""
     for number in there:
         assert f'"m-{number}"' in await database.transact(known, [event(number)[2]])
     assert await database.transact(known, [event(number)[2] for number in gone - there]) == "[]"
@@ -62,6 +68,10 @@ async def check(database: SQLite, there: set[int], gone: set[int]) -> None:
         mine = sorted((number for number in there if number % 3 == profile_id), reverse=True)
         assert await database.read(history, profile_id, 1000) == mine
         assert await database.read(history, profile_id, 2) == mine[:2]
+    for remainder in range(2):
+        alike = sorted((number for number in there if number % 2 == remainder), reverse=True)
+        assert await database.read(typed, f"event.{remainder}", 1000) == alike
+        assert await database.read(typed, f"event.{remainder}", 2) == alike[:2]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,7 +19,16 @@ from waypost.storage.database import Database, Row, Tx, load_queries, number_par
 SOURCE = Path(waypost.__file__).parent
 DIALECTS = ["sqlite", "postgres"]
 CALLS = {"row", "rows", "records", "run", "insert"}
-BIG_TABLES = {"deliveries", "events", "attempts", "identities", "profiles"}
+BIG_TABLES = {
+    "deliveries",
+    "events",
+    "attempts",
+    "identities",
+    "profiles",
+    "metric_counts",
+    "metric_events",
+    "type_events",
+}
 HOT = [
     "deliveries.claim",
     "deliveries.delete",
@@ -39,7 +48,15 @@ HOT = [
     "events.known",
     "events.list",
     "events.of_profile",
+    "events.of_type",
     "identities.find",
+    "metric_counts.oldest",
+    "metric_counts.timeline",
+    "metric_counts.totals",
+    "metric_events.delete",
+    "metric_events.list",
+    "metric_events.older",
+    "metrics.find",
     "identities.move",
     "identities.of_many",
     "profiles.follow",
@@ -141,6 +158,10 @@ async def fill(tx: Tx) -> None:
     rows: list[Row] = [(n % 3, n, "delivered", 1, 1, None, None, None, 5) for n in range(1, 4001)]
     rows += [(n % 3, n, "pending", 0, 0, n, None, None, None) for n in range(4001, 5001)]
     await tx.insert("deliveries.insert", rows)
+    days = [(1, n * minutes, minutes, n % 9, "", 0, 0, 1) for n in range(2500) for minutes in (15, 1440)]
+    await tx.insert("metric_counts.add", days)
+    await tx.insert("metric_statuses.insert", [(n, "SENT") for n in range(9)])
+    await tx.insert("metric_events.insert", [(n % 9, "SENT", n) for n in range(5000)])
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])

@@ -12,6 +12,7 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.events.area import EventArea
+from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
@@ -106,7 +107,7 @@ class Engine:
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
         texts = TextArea(self.encryption, lambda: None)
-        areas: list[Area] = [AudienceArea(), EventArea(), messaging, self.tracking, texts, self.webhooks]
+        areas: list[Area] = [AudienceArea(), EventArea(), MetricArea(), messaging, self.tracking, texts, self.webhooks]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)

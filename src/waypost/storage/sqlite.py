@@ -350,6 +350,7 @@ async def _index_late(tx: Tx) -> bool:
     bound, count = row
     await tx.run("late.keys", bound=bound)
     await tx.run("late.history", bound=bound)
+    await tx.run("late.types", bound=bound)
     await tx.run("late.mark", bound=bound)
     await tx.run("late.forget", bound=bound)
     return bool(count >= LATE_STEP)

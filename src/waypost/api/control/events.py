@@ -1,6 +1,5 @@
 """Events and event types: list and get."""
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -9,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.control.calls import Call
-from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position, scan
+from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position
 from waypost.clock import id_time, iso
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, tracked_type
 from waypost.domain.values.ids import internal, public
@@ -67,7 +66,7 @@ async def list_events(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Event]:
-    """Returns events, newest first. With `type`, a page can be short or empty; continue until `next` is null."""
+    """Returns events, newest first."""
     first = before("events", after)
     if until is not None:
         first = min(first, made_from(parse_time(until)))
@@ -78,21 +77,12 @@ async def list_events(
     if type_ is not None and "\0" in type_:
         raise Invalid("`type` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
 
-    async def work(tx: Tx) -> Page[Event]:
+    async def work(tx: Tx) -> list[Row]:
         if type_ is None:
-            rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
-            return page("events", rows, limit, event_view, lambda row: int(row[0]))
-        return await scan(
-            "events",
-            limit,
-            first,
-            partial(tx.rows, "events.stretch_of_type", type=type_, **place),
-            partial(tx.row, "events.stretch_end", **place),
-            event_view,
-            lambda row: int(row[0]),
-        )
+            return await tx.rows("events.list", n=limit + 1, before=first, **place)
+        return await tx.rows("events.of_type", type=type_, n=limit + 1, before=first, **place)
 
-    return await call.read(work)
+    return page("events", await call.read(work), limit, event_view, lambda row: int(row[0]))
 
 
 @get("/v1/events/{id:str}", summary="Get an event")

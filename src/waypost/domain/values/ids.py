@@ -20,6 +20,7 @@ KINDS = {
     "tcl": "text client",
     "rec": "quarantined record",
     "lnk": "link",
+    "met": "metric",
 }
 
 

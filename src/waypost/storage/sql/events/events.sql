@@ -97,18 +97,26 @@ ON CONFLICT (workspace_id, type) DO NOTHING;
 -- Return the metric of an event type.
 SELECT metric FROM event_types WHERE workspace_id = :workspace_id AND type = :type;
 
--- name: events.stretch_of_type
--- Return events of one type among the next :scan events, so that a page reads no more rows, however rare the type.
-SELECT id, message_id, type, profile_id, occurred_at, data FROM (
-    SELECT id, message_id, type, profile_id, occurred_at, data FROM events
-    WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
-) stretch WHERE type = :type ORDER BY id DESC LIMIT :n;
+-- name: events.of_type (sqlite)
+-- Return a page of the events of a type, newest first. The few events that the late index does not contain yet are
+-- scanned.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events WHERE id IN (
+    SELECT event_id FROM (
+        SELECT event_id FROM (
+            SELECT event_id FROM type_events
+            WHERE workspace_id = :workspace_id AND type = :type AND event_id < :before AND event_id >= :since
+            ORDER BY event_id DESC LIMIT :n
+        )
+        UNION
+        SELECT id FROM events WHERE id > (SELECT upto FROM late_index) AND id < :before AND id >= :since
+            AND workspace_id = :workspace_id AND type = :type
+    ) ORDER BY event_id DESC LIMIT :n
+) ORDER BY id DESC;
 
--- name: events.stretch_end
--- Return where that range ends, and how many events it has.
-SELECT min(id), count(*) FROM (
-    SELECT id FROM events WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
-) stretch;
+-- name: events.of_type (postgres)
+-- Return a page of the events of a type, newest first.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE workspace_id = :workspace_id AND type = :type AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
 
 -- name: late.bound (sqlite)
 -- Return up to which event the next step extends the late indexes.
@@ -127,6 +135,12 @@ WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND message_key IS NOT
 INSERT OR IGNORE INTO profile_events (profile_id, event_id)
 SELECT profile_id, id FROM events
 WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND profile_id IS NOT NULL ORDER BY profile_id, id;
+
+-- name: late.types (sqlite)
+-- Add the events of types of a step, in the order of the types.
+INSERT OR IGNORE INTO type_events (workspace_id, type, event_id)
+SELECT workspace_id, type, id FROM events
+WHERE id > (SELECT upto FROM late_index) AND id <= :bound ORDER BY workspace_id, type, id;
 
 -- name: late.mark (sqlite)
 -- Record up to which event the late indexes are complete.
