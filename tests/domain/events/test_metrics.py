@@ -20,6 +20,7 @@ from waypost.domain.events.metrics import (
     intervals,
     metric_of_status,
     read_status,
+    spans,
     text_metric,
 )
 from waypost.errors import Invalid
@@ -182,3 +183,24 @@ def test_intervals_cover_a_period_and_no_interval_is_needless(since: int, length
     if since > 1_000 * DAY:
         # Until 1972, a few zones had offsets that cut a quarter of an hour.
         assert {edge % QUARTER for edge in edges} == {0}
+
+
+@given(
+    edges=st.lists(st.integers(0, 40 * 96), min_size=2, max_size=8, unique=True).map(sorted),
+    happened=st.lists(st.integers(0, 40 * 96 - 1), max_size=30),
+)
+def test_spans_add_up_to_what_happened_in_each_interval(edges: list[int], happened: list[int]):
+    sums = [0] * (len(edges) - 1)
+    for number, start, end, minutes, sign in spans([edge * QUARTER for edge in edges]):
+        assert start % (minutes * MINUTE) == end % (minutes * MINUTE) == 0
+        sums[number] += sign * sum(start <= quarter * QUARTER < end for quarter in happened)
+    assert sums == [sum(a <= quarter < b for quarter in happened) for a, b in pairwise(edges)]
+
+
+def test_a_day_of_a_zone_takes_few_look_ups():
+    for zone, most in (("UTC", 0), ("Europe/Berlin", 16), ("Asia/Kathmandu", 46), ("Pacific/Auckland", 96)):
+        edges = intervals(at("2026-03-01T00:00Z"), at("2026-04-30T00:00Z"), "day", ZoneInfo(zone))
+        found = spans(edges)
+        quarters = sum((end - start) // QUARTER for _, start, end, minutes, _ in found if minutes == 15)
+        assert quarters <= most * (len(edges) - 1)
+        assert sum((end - start) // DAY for _, start, end, minutes, _ in found if minutes == 1440) <= len(edges)

@@ -108,6 +108,25 @@ def intervals(since: int, until: int, interval: str, zone: tzinfo) -> list[int]:
     return [edge for edge, following in pairwise(edges) if edge < following] + edges[-1:]
 
 
+def spans(edges: list[int]) -> list[tuple[int, int, int, int, int]]:
+    """Return what to add up for each interval: its number, a period, the length of its counters in minutes, and a sign.
+
+    A long interval is the days in UTC nearest to it, plus or minus the quarters of an hour by which it differs: a day
+    in Berlin is one day and at most sixteen quarters, not 96.
+    """
+    found = []
+    for number, (start, end) in enumerate(pairwise(edges)):
+        first, last = ((edge + DAY // 2) // DAY * DAY for edge in (start, end))
+        if first >= last:
+            found.append((number, start, end, QUARTER // MINUTE, 1))
+            continue
+        found.append((number, first, last, DAY // MINUTE, 1))
+        for one, other, sign in ((start, first, 1), (first, start, -1), (last, end, 1), (end, last, -1)):
+            if one < other:
+                found.append((number, one, other, QUARTER // MINUTE, sign))
+    return found
+
+
 def _days(since: int, until: int, zone: tzinfo) -> list[int]:
     """Return the midnights from the one before a period to the one after it."""
     day = _local(since, zone).date()

@@ -21,7 +21,8 @@ async def prune_events(database: Database, now: int, event_days: int) -> int:
     deleted = 0
     while rows := await database.read(_old_entries, before):
         deleted += await database.transact(_delete_entries, rows)
-    deleted += await delete_in_steps(database, _prune_counts, now - event_days * DAY)
+    # Whole days: a chart adds up days and quarters of an hour, of which none may be missing.
+    deleted += await delete_in_steps(database, _prune_counts, (now // DAY - event_days) * DAY)
     return deleted + await delete_in_steps(database, delete_selected, "events.oldest", "events.delete", before=before)
 
 

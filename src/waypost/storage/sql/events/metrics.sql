@@ -65,28 +65,35 @@ FROM generate_series(CAST(:since AS bigint), CAST(:until AS bigint) - 1, 8640000
 ) c GROUP BY c.metric_id, c.status;
 
 -- name: metric_counts.timeline (sqlite)
--- Return the counts of a metric in the quarters of an hour of a period, by status: one look-up per quarter.
-WITH RECURSIVE quarters (starts_at) AS (
-    SELECT CAST(:since AS INTEGER) UNION ALL SELECT starts_at + 900000000 FROM quarters WHERE starts_at + 900000000 < :until
+-- Return the sums of a metric's counts over spans (number, start, end, minutes, sign) by number and status: one look-up
+-- per counted interval.
+WITH RECURSIVE parts (number, ends_at, until, minutes, sign) AS (
+    SELECT value ->> 0, (value ->> 1) + (value ->> 3) * 60000000, value ->> 2, value ->> 3, value ->> 4
+    FROM json_each(:spans)
+    UNION ALL
+    SELECT number, ends_at + minutes * 60000000, until, minutes, sign FROM parts WHERE ends_at < until
 )
-SELECT q.starts_at, c.status, CAST(sum(c.n) AS bigint) FROM quarters q CROSS JOIN metric_counts c
-WHERE c.workspace_id = :workspace_id AND c.ends_at = q.starts_at + 900000000 AND c.minutes = 15
-    AND c.metric_id = :metric_id
-GROUP BY q.starts_at, c.status;
+SELECT p.number, c.status, CAST(sum(c.n * p.sign) AS bigint) FROM parts p CROSS JOIN metric_counts c
+WHERE c.workspace_id = :workspace_id AND c.ends_at = p.ends_at AND c.minutes = p.minutes AND c.metric_id = :metric_id
+GROUP BY p.number, c.status;
 
 -- name: metric_counts.timeline (postgres)
--- Return the counts of a metric in the quarters of an hour of a period, by status: one look-up per quarter.
-SELECT q.starts_at, c.status, CAST(sum(c.n) AS bigint)
-FROM generate_series(CAST(:since AS bigint), CAST(:until AS bigint) - 1, 900000000) q (starts_at) CROSS JOIN LATERAL (
+-- Return the sums of a metric's counts over spans (number, start, end, minutes, sign) by number and status: one look-up
+-- per counted interval.
+SELECT p.number, c.status, CAST(sum(c.n * p.sign) AS bigint)
+FROM (
+    SELECT (s ->> 0)::bigint AS number, (s ->> 1)::bigint AS since, (s ->> 2)::bigint AS until,
+        (s ->> 3)::bigint AS minutes, (s ->> 4)::bigint AS sign FROM json_array_elements(:spans::json) s
+) p CROSS JOIN LATERAL generate_series(p.since, p.until - 1, p.minutes * 60000000) q (starts_at) CROSS JOIN LATERAL (
     SELECT status, n FROM metric_counts
-    WHERE workspace_id = :workspace_id AND ends_at = q.starts_at + 900000000 AND minutes = 15
+    WHERE workspace_id = :workspace_id AND ends_at = q.starts_at + p.minutes * 60000000 AND minutes = p.minutes
         AND metric_id = :metric_id OFFSET 0
-) c GROUP BY q.starts_at, c.status;
+) c GROUP BY p.number, c.status;
 
 -- name: metric_counts.oldest
 -- Return ends of intervals past their retention.
 SELECT DISTINCT c.workspace_id, c.ends_at FROM workspaces w CROSS JOIN metric_counts c
-WHERE c.workspace_id = w.id AND c.ends_at < :before LIMIT :n;
+WHERE c.workspace_id = w.id AND c.ends_at <= :before LIMIT :n;
 
 -- name: metric_counts.delete
 -- Delete the counts of the intervals that end at a time.
