@@ -20,6 +20,7 @@ from waypost.api.edge import ingest
 from waypost.api.problems import BY_CODE, STATUS
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import MessageRequest
+from waypost.domain.tracking.link_verdict import REASONS
 from waypost.domain.webhooks import filter
 from waypost.domain.webhooks.delivery import State
 from waypost.engine.net import request
@@ -312,6 +313,13 @@ def test_every_reason_of_our_own_is_explained():
         for node in ast.walk(trees[SOURCE / "engine" / f"{name}.py"]):
             if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
                 assert node.value.value in told
+
+
+def test_every_reason_of_a_link_is_explained():
+    table = rows(read("reference/link-checks.md"), "reason")
+    told = {NAMED.findall(reason)[0]: meaning for reason, meaning in table}
+    assert told.pop("status_404")
+    assert told == REASONS
 
 
 def test_every_operator_of_a_filter_is_explained():

@@ -79,6 +79,11 @@ def test_how_the_world_reaches_this_server(tmp_path):
         ("retry_base", "80.1"),
         ("retry_base", "nan"),
         ("retry_base", "inf"),
+        ("link_timeout", "0"),
+        ("link_timeout", "31"),
+        ("link_timeout", "nan"),
+        ("link_fresh", "-1"),
+        ("link_failed_fresh", "inf"),
         ("event_days", "0"),
         ("attempt_days", "0"),
         ("max_in_flight", "0"),
@@ -105,6 +110,8 @@ def test_a_wrong_value_is_refused_by_name(name, value, tmp_path):
         ("smtp_url", "smtps://host"),
         ("port", "0"),
         ("retry_base", "80"),
+        ("link_fresh", "0"),
+        ("link_timeout", "0.1"),
     ],
 )
 def test_values_at_the_edge_are_taken(name, value, tmp_path):

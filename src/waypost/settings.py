@@ -28,6 +28,9 @@ class Settings:
     retry_base: float
     allow_private: str
     egress_proxy: str
+    link_timeout: float
+    link_fresh: float
+    link_failed_fresh: float
     smtp_url: str
     mail_from: str
     secret_key: str
@@ -120,6 +123,11 @@ def _check(settings: Settings) -> Settings:
         raise refuse("port", "from 0 to 65535")
     if not 0 < settings.retry_base <= 80:
         raise refuse("retry_base", "more than 0 and at most 80 seconds, so that ten retries fit in 24 hours")
+    if not 0.1 <= settings.link_timeout <= 30:
+        raise refuse("link_timeout", "from 0.1 to 30 seconds")
+    for name in ("link_fresh", "link_failed_fresh"):
+        if not 0 <= getattr(settings, name) <= 604_800:
+            raise refuse(name, "from 0 to 604800 seconds, a week")
     for name in ("event_days", "attempt_days", "link_days", "max_in_flight", "max_waiting", "max_connections"):
         if getattr(settings, name) < 1:
             raise refuse(name, "1 or more")

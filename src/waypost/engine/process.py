@@ -40,6 +40,7 @@ from waypost.engine.texts.texts import Texts
 from waypost.engine.tracking.area import TrackingArea
 from waypost.engine.tracking.clicks import ClickIntake
 from waypost.engine.tracking.datacenters import load_ranges
+from waypost.engine.tracking.link_checks import LinkChecker
 from waypost.engine.tracking.links import LinkCache, prune_links
 from waypost.engine.tracking.settings import TrackingRegistry
 from waypost.engine.webhooks.area import WebhookArea
@@ -96,6 +97,13 @@ class Engine:
         self.links = LinkCache(database)
         self.clicks = ClickIntake(self.journal, settings.max_waiting)
         self.tracking_settings = TrackingRegistry(database, settings.data_center_urls, settings.link_days)
+        self.link_checker = LinkChecker(
+            self.outbound,
+            self.networks,
+            timeout_s=settings.link_timeout,
+            fresh_s=settings.link_fresh,
+            failed_fresh_s=settings.link_failed_fresh,
+        )
         self.client = ProviderClient(self.outbound, self.connections.callback_url)
         # Areas, in the order in which they record and react.
         self.webhooks = WebhookArea(

@@ -104,6 +104,50 @@ async def test_a_large_answer_is_read_no_further_than_allowed(outbound, outside:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
 
 
+@pytest.mark.parametrize("read", [0, 1, 3])
+async def test_a_request_may_read_less(outbound, outside: Outside, read):
+    # The whole body would take hours.
+    request = Request(outside.hook("less", size=1_000_000, drip=0.02), b"", [], 10_000, read=read)
+    response, _ = await outbound.fetch(request)
+    assert (response.status, response.error) == (200, None)
+    assert response.body == b"x" * (read + 1)
+    exact, _ = await outbound.fetch(Request(outside.hook("less", size=read), b"", [], 10_000, read=read))
+    assert (exact.status, exact.error, exact.body) == (200, None, b"x" * read)
+    # The handle reads as much as ever for the next request.
+    response = await fetch(outbound, outside.hook("more", size=READ_BODY), keep=READ_BODY)
+    assert (response.error, len(response.body)) == (None, READ_BODY)
+
+
+@pytest.mark.parametrize("once", [False, True])
+async def test_each_method_is_sent_as_such(outbound, once):
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def serve(reader, writer):
+        while not reader.at_eof():
+            seen.append(await read_request(reader))
+            head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
+            writer.write(head if seen[-1][0].startswith("HEAD") else OK)
+            await writer.drain()
+
+    async with listening(serve) as port:
+        for method, body in [("HEAD", b""), ("POST", b"a"), ("GET", b""), ("PUT", b"b"), ("GET", b"c"), ("POST", b"")]:
+            request = Request(f"http://127.0.0.1:{port}/", body, [], 3000, method, once=once)
+            response, _ = await outbound.fetch(request)
+            # The response to a HEAD ends with its headers, whatever length they tell.
+            assert (response.status, response.error) == (200, None), method
+            assert response.body == (b"" if method == "HEAD" else b"ok")
+    assert [(line.split()[0], body) for line, _, body in seen] == [
+        ("HEAD", b""),
+        ("POST", b"a"),
+        ("GET", b""),
+        ("PUT", b"b"),
+        ("GET", b"c"),
+        ("POST", b""),
+    ]
+    for number in (0, 2):
+        assert not {"content-type", "content-length"} & seen[number][1].keys()
+
+
 async def test_an_answer_of_just_the_allowed_size_is_read_whole(outbound, outside: Outside):
     response = await fetch(outbound, outside.hook("large", size=READ_BODY), keep=READ_BODY * 2)
     assert (response.status, response.error, len(response.body)) == (200, None, READ_BODY)

@@ -51,6 +51,7 @@ class Handle:
         "_heads",
         "_keep",
         "_kept",
+        "_most",
         "_opened",
         "_proxy",
         "_read",
@@ -90,6 +91,8 @@ class Handle:
         self._body: list[bytes] = []
         self._read = self._kept = 0
         self._keep = 0
+        #: Bytes of the body to read before the connection is closed.
+        self._most = READ_BODY
         self._refused: str | None = None
         self._opened = False
         self._started_at = 0.0
@@ -131,6 +134,7 @@ class Handle:
         self.request, self.done = request, done
         self._clear()
         self._keep = request.keep
+        self._most = request.read
         self._again = False
         self._started_at = time.monotonic()
         if request.url != self._url:
@@ -149,7 +153,13 @@ class Handle:
         else:
             curl.setopt(pycurl.HTTPHEADER, request.headers)
             curl.setopt(pycurl.POSTFIELDS, request.body)
-        if request.method != "POST":
+        if request.method == "HEAD":
+            # Unlike a request with this name only, it does not wait for the body that the headers announce.
+            curl.setopt(pycurl.NOBODY, 1)
+        elif request.method == "GET" and not request.body:
+            # Without the headers of a body, which some servers refuse.
+            curl.setopt(pycurl.HTTPGET, 1)
+        elif request.method != "POST":
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         return curl
 
@@ -174,7 +184,7 @@ class Handle:
         seen = curl.getinfo(pycurl.RESPONSE_CODE) or None
         error = None
         sent = True
-        if failure == pycurl.E_WRITE_ERROR and self._read > READ_BODY:
+        if failure == pycurl.E_WRITE_ERROR and self._read > self._most:
             # The response is larger than the limit; its first part counts.
             failure = None
         if failure is None and seen is not None and not is_status_line(self._status_line):
@@ -203,6 +213,9 @@ class Handle:
         self._unread = b""
         if request.method != "POST":
             self.curl.unsetopt(pycurl.CUSTOMREQUEST)
+            if request.method in ("HEAD", "GET"):
+                self.curl.setopt(pycurl.NOBODY, 0)
+                self.curl.setopt(pycurl.POST, 1)
         if self._again:
             self.curl.setopt(pycurl.FRESH_CONNECT, 0)
 
@@ -228,7 +241,7 @@ class Handle:
             self._body.append(part[:room])
         self._read += len(part)
         # Any other value than the length makes libcurl stop.
-        return len(part) if self._read <= READ_BODY else -1
+        return len(part) if self._read <= self._most else -1
 
     def _give_body(self, room: int) -> bytes:
         part, self._unread = self._unread[:room], self._unread[room:]

@@ -68,6 +68,9 @@ class Request(msgspec.Struct):
     method: str = "POST"
     #: Bytes of the response's body to keep, up to `READ_BODY`.
     keep: int = KEPT_BODY
+    #: Decompressed bytes of the response's body to read, up to `READ_BODY`; then the connection is closed, and the
+    #: status counts. With 0 the first byte of the body ends the response.
+    read: int = READ_BODY
     #: Whether the request must be sent at most once. Otherwise libcurl repeats it when a reused connection turns out to
     #: be dead before the first byte of the response.
     once: bool = False
