@@ -60,8 +60,11 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     #: Maximum number of attempts.
     attempts: int = 1
-    #: Seconds before the second attempt; doubled for each further one, up to 120 times, ±15 %.
+    #: Seconds before the second attempt; doubled for each further one, up to `longest_backoff` times, ±15 %.
     retry_base: float = 1.0
+    longest_backoff: int = LONGEST_BACKOFF
+    #: Called with the headers of a response after which the callback is retried; returns the least seconds to wait.
+    at_least: Callable[[Headers], float] | None = None
     #: Seconds to wait for a response.
     timeout: float = 15.0
     #: Called with status, body and headers of a response. Returns True: accepted; False: retry; None: give up.
@@ -108,6 +111,10 @@ class CallbackSender:
             return
         if self._backlog + len(callback.body) > LARGEST_BACKLOG:
             counts.dropped += 1
+            if callback.on_attempt is not None:
+                callback.on_attempt(
+                    Attempt(number=0, status=None, body=b"", headers={}, error="the backlog is full", accepted=None)
+                )
             return
         counts.pending += 1
         self._backlog += len(callback.body)
@@ -158,7 +165,9 @@ class CallbackSender:
         accepted = False if status is None else callback.accept(status, body, headers)
         last = accepted is not False or job.number >= callback.attempts
         if not last:
-            wait = backoff(job.number, callback.retry_base, self._dice.random())
+            wait = backoff(job.number, callback.retry_base, self._dice.random(), callback.longest_backoff)
+            if callback.at_least is not None and status is not None:
+                wait = max(wait, callback.at_least(headers))
             asyncio.get_running_loop().call_later(wait, self._queue, job)
         else:
             counts.pending -= 1
@@ -178,9 +187,9 @@ class CallbackSender:
         return self._connections
 
 
-def backoff(attempts: int, base: float, dice: float) -> float:
+def backoff(attempts: int, base: float, dice: float, longest: int = LONGEST_BACKOFF) -> float:
     """Return the seconds to wait after this many attempts; `dice` from 0 to 1 adds ±15 % of jitter."""
-    return base * float(min(2 ** min(attempts - 1, 30), LONGEST_BACKOFF)) * (1 - JITTER + 2 * JITTER * dice)
+    return base * float(min(2 ** min(attempts - 1, 30), longest)) * (1 - JITTER + 2 * JITTER * dice)
 
 
 class _Job:

@@ -29,6 +29,8 @@ GET    /sent?provider=NAME    messages that providers accepted: mid, address, li
 PUT    /fate/PROVIDER         results of messages: failure_rate, throttle_rate, latency, receipt_delay and more
 GET    /fate                  the settings, and the phone numbers with a fixed result; /posts counts callbacks
 PUT    /aws                   the simulated AWS account: tracker_url, access_key; /aws/projects/ID, /aws/streams/NAME
+GET    /klaviyo/events        the stored Klaviyo events: metric, profile, limit, after
+POST   /klaviyo-flow/run      send a webhook for each of a list of profiles, as a flow does; /klaviyo-flow/runs/ID
 PUT    /firehose              how receipts are sent; GET shows counts; POST /firehose/records, /firehose/flush
 GET    /healthz               200 while the sink runs
 

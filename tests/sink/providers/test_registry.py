@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from waypost.sink import mail
-from waypost.sink.providers import gateway, klaviyo, sendgrid, twilio, wunderkind
+from waypost.sink.providers import gateway, klaviyo, klaviyo_flow, sendgrid, twilio, wunderkind
 from waypost.sink.providers.registry import PROVIDERS
 from waypost.sink.scenarios import SCENARIOS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "sink-providers.md").read_text("utf-8")
-MODULES = {"sendgrid": sendgrid, "twilio": twilio, "wunderkind": wunderkind, "klaviyo": klaviyo, "gateway": gateway}
+MODULES = {
+    "sendgrid": sendgrid,
+    "twilio": twilio,
+    "wunderkind": wunderkind,
+    "klaviyo": klaviyo,
+    "klaviyo-flow": klaviyo_flow,
+    "gateway": gateway,
+}
 each_module = pytest.mark.parametrize("name", MODULES)
 
 

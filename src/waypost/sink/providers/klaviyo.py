@@ -1,17 +1,27 @@
-"""Simulates Klaviyo: Create Event, and the account of a key."""
+"""Simulates Klaviyo: events, single and in bulk, rate limits, and the account of a key."""
 
 import re
 import secrets
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from waypost import clock
-from waypost.sink.context import Context, body, headers, read_settings
+from waypost.sink.context import Context, body, headers, number, query, read_settings
 from waypost.sink.faulty_response import Response, json
 from waypost.sink.http_connection import Request
-from waypost.sink.providers.http_provider import NEVER, Secret, admits, decode, finish
+from waypost.sink.providers.http_provider import NEVER, Secret, admits, decode, finish, worst
+from waypost.sink.providers.klaviyo_events import (
+    LARGEST_BODY,
+    Fault,
+    KlaviyoEvents,
+    address_of,
+    events_of_job,
+    fault_of_event,
+    fault_of_job,
+)
 from waypost.sink.scenarios import Call, Reply
 
 NAME = "klaviyo"
@@ -19,20 +29,8 @@ NAME = "klaviyo"
 REVISION = "2026-07-15"
 JSON_API = "application/vnd.api+json"
 TYPE = ("content-type", JSON_API)
-LARGEST_EVENT = 5 * 1024 * 1024
-MOST_PROPERTIES = 400
-LONGEST_METRIC = 127
-LONGEST_STRING = 100 * 1024
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-FARTHEST = timedelta(days=366)
-#: The most events stored to detect duplicates; beyond it the oldest are deleted.
-REMEMBERED = 500_000
-
+LONGEST_PAGE = 1_000
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z]+)?\Z")
-PHONE = re.compile(r"\+[1-9][0-9]{6,14}\Z")
-EMAIL = re.compile(r"[^\s@]+@[^\s@]+\Z")
-#: A profile must have an id or one of these.
-IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
 
 #: The error response by reply.
 REFUSALS: dict[Reply, tuple[int, str, str]] = {
@@ -45,14 +43,23 @@ REFUSALS: dict[Reply, tuple[int, str, str]] = {
 }
 
 
+Limit = Annotated[int, Meta(ge=1, le=1_000_000)]
+#: The attributes of an event, and its profile.
+EventParts = tuple[dict[str, Any], dict[str, Any]]
+
+
 class KlaviyoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings."""
 
     #: The accepted key. If unset, any key that begins with pk_ is accepted.
     api_key: Secret | None = None
     scopes: tuple[str, ...] = ("events:write", "accounts:read")
-    #: The most events per second; those beyond it get 429.
-    per_second: int | None = None
+    #: The most calls per second and per minute; those beyond them get 429. Klaviyo's limits are 350 and 3500.
+    per_second: Limit | None = None
+    per_minute: Limit | None = None
+    #: The same for bulk calls. Klaviyo's limits are 10 and 150.
+    bulk_per_second: Limit | None = None
+    bulk_per_minute: Limit | None = None
 
 
 class Klaviyo:
@@ -62,16 +69,15 @@ class Klaviyo:
         self._context = context
         self._dice = context.scenarios.declare(NAME, ("delivered",))
         self._settings = KlaviyoSettings()
-        #: Profile, metric and unique id of the stored events.
-        self._kept: dict[tuple[str, str, str], None] = {}
-        self._second = 0
-        self._in_second = 0
+        self.events = KlaviyoEvents()
+        self._limits = self._bulk_limits = RateLimits(None, None)
 
     def configure(self, given: object) -> None:
         """Apply settings, and delete the stored events."""
-        self._settings = read_settings(given, KlaviyoSettings)
-        self._kept.clear()
-        self._second = 0
+        self._settings = settings = read_settings(given, KlaviyoSettings)
+        self.events.clear()
+        self._limits = RateLimits(settings.per_second, settings.per_minute)
+        self._bulk_limits = RateLimits(settings.bulk_per_second, settings.bulk_per_minute)
 
     def put_settings(self, request: Request) -> Response:
         """Apply settings, and return them."""
@@ -86,6 +92,26 @@ class Klaviyo:
 
     def create_event(self, request: Request) -> Response:
         """Accept an event: return 202 without a body, or an error."""
+        return self._create(request, self._limits, fault_of_event, _event_of_call)
+
+    def create_events(self, request: Request) -> Response:
+        """Accept all events of a bulk call, or none: return 202 without a body, or an error."""
+        return self._create(request, self._bulk_limits, fault_of_job, events_of_job)
+
+    def list_events(self, request: Request) -> Response:
+        """Return a page of the stored events, oldest first: of a metric, of a profile, or all."""
+        params = query(request, {"metric", "profile", "limit", "after"})
+        limit, after = number(params, "limit", 100, 1, LONGEST_PAGE), number(params, "after", 0, 0, 1 << 63)
+        found, following = self.events.page(params.get("metric"), params.get("profile"), limit, after)
+        return json({"data": found, "next": None if following is None else str(following)})
+
+    def _create(
+        self,
+        request: Request,
+        limits: "RateLimits",
+        find_fault: Callable[[Any, int], Fault | None],
+        read: Callable[[Any], list[EventParts]],
+    ) -> Response:
         self._context.record(NAME, request)
         call = self._dice.call()
         refusal = self._check_caller(call, headers(request), "events:write")
@@ -93,19 +119,20 @@ class Klaviyo:
             return refusal
         if headers(request).get("content-type", "").partition(";")[0].strip().lower() != JSON_API:
             return _error(call, 415, "invalid", f"The content type must be {JSON_API}.", None)
-        if len(request.body) > LARGEST_EVENT:
-            return _error(call, 413, "payload_too_large", f"An event may have at most {LARGEST_EVENT} bytes.", None)
+        if len(request.body) > LARGEST_BODY:
+            return _error(call, 413, "payload_too_large", f"A body may have at most {LARGEST_BODY} bytes.", None)
         now = clock.now_us()
-        if self._is_too_fast(now):
-            return _error(call, *REFUSALS[Reply.THROTTLED], None, ("retry-after", "1"))
+        wait, more = limits.count(now)
+        if wait:
+            return _error(call, *REFUSALS[Reply.THROTTLED], None, ("retry-after", str(wait)), *more)
         try:
             given: Any = decode(request.body, object)
         except msgspec.DecodeError as error:
-            return _error(call, 400, "invalid", f"The body is not JSON: {error}.", "/data")
+            return _error(call, 400, "invalid", f"The body is not JSON: {error}.", "/data", *more)
         fault = find_fault(given, now)
         if fault is not None:
-            return _error(call, 400, "invalid", fault[1], fault[0])
-        return self._accept(given["data"]["attributes"], call, now)
+            return _error(call, 400, "invalid", fault[1], fault[0], *more)
+        return self._accept(read(given), call, now, more)
 
     def list_accounts(self, request: Request) -> Response:
         """Return the account of the key."""
@@ -131,111 +158,70 @@ class Klaviyo:
             return _error(call, 400, "invalid", "The header revision must be the date of an API revision.", None)
         return None
 
-    def _is_too_fast(self, now: int) -> bool:
-        second = now // clock.SECOND
-        if second != self._second:
-            self._second, self._in_second = second, 0
-        self._in_second += 1
-        return self._settings.per_second is not None and self._in_second > self._settings.per_second
-
-    def _accept(self, attributes: dict[str, Any], call: Call, now: int) -> Response:
-        profile = attributes["profile"]["data"]
-        about = profile.get("attributes", {})
-        person = str(
-            about.get("phone_number")
-            or about.get("email")
-            or profile.get("id")
-            or next(about[name] for name in IDENTIFIERS if about.get(name))
-        )
-        scenario = self._dice.message(person)
-        if scenario.reply is Reply.ERROR:
-            return _error(call, self._dice.settings.error_status, "error", "Internal error.", None)
-        if scenario.reply in REFUSALS:
+    def _accept(self, events: list[EventParts], call: Call, now: int, more: list[tuple[str, str]]) -> Response:
+        scenarios = [self._dice.message(address_of(profile)) for _, profile in events]
+        reply = worst(scenarios)
+        if reply is Reply.ERROR:
+            return _error(call, self._dice.settings.error_status, "error", "Internal error.", None, *more)
+        if reply in REFUSALS:
             after = self._dice.settings.retry_after
-            more = [("retry-after", str(after or 1))] if scenario.reply is Reply.THROTTLED else []
-            return _error(call, *REFUSALS[scenario.reply], None, *more)
-        metric = attributes["metric"]["data"]["attributes"]["name"]
-        # Without a unique id, Klaviyo uses the time in seconds: it keeps only the first event of a second.
-        unique = str(attributes.get("unique_id") or str(attributes.get("time") or clock.iso(now))[:19])
-        key = (person, metric, unique)
-        if key not in self._kept:
-            if len(self._kept) >= REMEMBERED:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = None
-            text = msgspec.json.encode({"metric": metric, "properties": attributes["properties"]}).decode()
-            self._context.sent_log.add(NAME, person, text, unique, secrets.token_hex(8), scenario.word)
-        return finish(202, [], b"", call, scenario.reply)
+            retry = [("retry-after", str(after or 1))] if reply is Reply.THROTTLED else []
+            return _error(call, *REFUSALS[reply], None, *retry, *more)
+        for (attributes, profile), scenario in zip(events, scenarios, strict=True):
+            stored = self.events.add(attributes, profile, now)
+            if stored is not None:
+                text = msgspec.json.encode({"metric": stored.metric, "properties": stored.properties}).decode()
+                address = address_of(profile)
+                self._context.sent_log.add(NAME, address, text, stored.unique_id, secrets.token_hex(8), scenario.word)
+        return finish(202, more, b"", call, reply)
+
+
+class RateLimits:
+    """Counts calls in fixed windows of a second and of a minute."""
+
+    def __init__(self, per_second: int | None, per_minute: int | None) -> None:
+        limits = [(limit, seconds) for limit, seconds in ((per_second, 1), (per_minute, 60)) if limit is not None]
+        #: Each limit, the length of its window in seconds, the number of the current window, and the calls in it.
+        self._windows = [[limit, seconds, 0, 0] for limit, seconds in limits]
+        self._all = "".join(f", {limit};w={seconds}" for limit, seconds in limits)
+
+    def count(self, now: int) -> tuple[int, list[tuple[str, str]]]:
+        """Count a call. Return the seconds to wait if it exceeds a limit, else 0, and the headers with the limits."""
+        if not self._windows:
+            return 0, []
+        second, wait = now // clock.SECOND, 0
+        #: The calls left, the limit and the seconds until the window ends, of each limit.
+        left: list[tuple[int, int, int]] = []
+        for window in self._windows:
+            limit, seconds, number_of_window, _ = window
+            if second // seconds != number_of_window:
+                window[2:] = [second // seconds, 0]
+            window[3] += 1
+            reset = seconds - second % seconds
+            wait = max(wait, reset if window[3] > limit else 0)
+            left.append((max(limit - window[3], 0), limit, reset))
+        # The limit that is reached next.
+        remaining, limit, reset = min(left)
+        return wait, [
+            ("ratelimit-limit", f"{limit}{self._all}"),
+            ("ratelimit-remaining", str(remaining)),
+            ("ratelimit-reset", str(reset)),
+        ]
+
+
+def _event_of_call(given: Any) -> list[EventParts]:
+    attributes = given["data"]["attributes"]
+    return [(attributes, attributes["profile"]["data"])]
 
 
 ROUTES = {
     ("PUT", "/klaviyo/settings"): Klaviyo.put_settings,
     ("GET", "/klaviyo/settings"): Klaviyo.get_settings,
+    ("GET", "/klaviyo/events"): Klaviyo.list_events,
     ("POST", "/klaviyo/api/events"): Klaviyo.create_event,
+    ("POST", "/klaviyo/api/event-bulk-create-jobs"): Klaviyo.create_events,
     ("GET", "/klaviyo/api/accounts"): Klaviyo.list_accounts,
 }
-
-
-def find_fault(given: Any, now: int) -> tuple[str, str] | None:
-    """Return pointer and text of the first error in the body of Create Event; `now` is in microseconds."""
-    data = given.get("data") if isinstance(given, dict) else None
-    attributes = data.get("attributes") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or data.get("type") != "event" or not isinstance(attributes, dict):
-        return "/data/type", "data must have the type event, and attributes."
-    properties = attributes.get("properties")
-    if not isinstance(properties, dict):
-        return "/data/attributes/properties", "properties must be an object."
-    if len(properties) > MOST_PROPERTIES:
-        return "/data/attributes/properties", f"An event may have at most {MOST_PROPERTIES} properties."
-    if any(isinstance(value, str) and len(value.encode()) > LONGEST_STRING for value in properties.values()):
-        return "/data/attributes/properties", f"A string may have at most {LONGEST_STRING} bytes."
-    metric = _linked(attributes.get("metric"), "metric")
-    name = metric.get("attributes", {}).get("name") if metric and isinstance(metric.get("attributes"), dict) else None
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_METRIC:
-        return "/data/attributes/metric", f"metric must have a name of 1 to {LONGEST_METRIC} characters."
-    fault = _fault_of_profile(_linked(attributes.get("profile"), "profile"))
-    if fault is not None:
-        return fault
-    value = attributes.get("value")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return "/data/attributes/value", "value must be a number."
-    unique = attributes.get("unique_id")
-    if unique is not None and not isinstance(unique, str):
-        return "/data/attributes/unique_id", "unique_id must be a string."
-    at = attributes.get("time")
-    if at is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(at) if isinstance(at, str) else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        return "/data/attributes/time", "time must be an ISO 8601 time."
-    if not moment.tzinfo:
-        moment = moment.replace(tzinfo=UTC)
-    if not EARLIEST <= moment <= datetime.fromtimestamp(now // clock.SECOND, UTC) + FARTHEST:
-        return "/data/attributes/time", "time must be after 1990 and at most a year ahead."
-    return None
-
-
-def _fault_of_profile(profile: dict[str, Any] | None) -> tuple[str, str] | None:
-    where = "/data/attributes/profile"
-    about = profile.get("attributes", {}) if profile is not None else None
-    if profile is None or not isinstance(about, dict):
-        return where, "profile must have data of the type profile."
-    if not profile.get("id") and not any(about.get(name) for name in IDENTIFIERS):
-        return where, f"profile must have an id or one of {', '.join(IDENTIFIERS)}."
-    phone, email = about.get("phone_number"), about.get("email")
-    if phone is not None and (not isinstance(phone, str) or not PHONE.match(phone)):
-        return f"{where}/data/attributes/phone_number", "The phone number is not in E.164 format."
-    if email is not None and (not isinstance(email, str) or not EMAIL.match(email)):
-        return f"{where}/data/attributes/email", "The email address is not valid."
-    return None
-
-
-def _linked(given: Any, kind: str) -> dict[str, Any] | None:
-    """Return the object under `data`, if it has this type."""
-    data = given.get("data") if isinstance(given, dict) else None
-    return data if isinstance(data, dict) and data.get("type") == kind else None
 
 
 def _error(call: Call, status: int, code: str, detail: str, pointer: str | None, *more: tuple[str, str]) -> Response:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from waypost.sink.aws import firehose, services
 from waypost.sink.context import Context, Routes
-from waypost.sink.providers import gateway, klaviyo, sendgrid, twilio, wunderkind
+from waypost.sink.providers import gateway, klaviyo, klaviyo_flow, sendgrid, twilio, wunderkind
 
 
 class SimulatedProvider(Protocol):
@@ -31,5 +31,6 @@ PROVIDERS: dict[str, tuple[Callable[[Context], SimulatedProvider], Routes]] = {
     "twilio": (twilio.Twilio, twilio.ROUTES),
     "wunderkind": (wunderkind.Wunderkind, wunderkind.ROUTES),
     "klaviyo": (klaviyo.Klaviyo, klaviyo.ROUTES),
+    "klaviyo-flow": (klaviyo_flow.KlaviyoFlow, klaviyo_flow.ROUTES),
     "gateway": (gateway.Gateway, gateway.ROUTES),
 }

@@ -1,0 +1,149 @@
+"""The body of a webhook with the tags of another tool: rendered plainly, or so that it stays valid JSON.
+
+Klaviyo puts values into the text of a body as they are, so a quote or a line break in a name breaks the JSON around it.
+The other way renders each string of the JSON on its own. JSON within a string, such as `callbackData`, is rendered
+in the same way, string by string.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from waypost.domain.templates.liquid.environment import (
+    Program,
+    Rendering,
+    UndefinedVariable,
+    compile_source,
+    place,
+)
+from waypost.errors import Invalid
+
+#: The most characters of a body, in its source and rendered.
+LONGEST_SOURCE = 100_000
+LONGEST_BODY = 1_000_000
+#: How often JSON may be nested in a string of JSON.
+DEEPEST = 4
+
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
+_TAG = re.compile(r"\{\{|\{%")
+
+
+class WebhookBody:
+    """A compiled body."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: "list[str | Program | _Literal]") -> None:
+        self._parts = parts
+
+    def render(self, values: Mapping[str, Any], now: int | None = None) -> str:
+        """Return the body for these values. Raise Invalid as `Program.render` does."""
+        return self.write(Rendering(values, now))
+
+    def undefined(self, values: Mapping[str, Any], now: int | None = None) -> list[UndefinedVariable]:
+        """Return the undefined variables that the body outputs; they are empty in it."""
+        rendering = Rendering(values, now, marking=True)
+        self.write(rendering)
+        return rendering.gaps or []
+
+    def write(self, rendering: Rendering) -> str:
+        """Return the body; its cost counts against the budget of the rendering."""
+        return "".join(part if isinstance(part, str) else part.render(rendering) for part in self._parts)
+
+
+class _Literal:
+    """A string of JSON that contains tags."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Program | WebhookBody) -> None:
+        self._inner = inner
+
+    def render(self, rendering: Rendering) -> str:
+        """Return the string with its quotes, and its content escaped."""
+        inner = self._inner
+        text = inner.write(rendering) if isinstance(inner, WebhookBody) else inner.render(rendering)
+        return json.dumps(text, ensure_ascii=False)
+
+
+def compile_body(source: str | dict[str, Any] | list[Any], *, plain: bool = False) -> WebhookBody:
+    """Compile a body: a text with tags, or a JSON value with tags in its strings. `plain` substitutes as Klaviyo does.
+
+    Raise Invalid (code `invalid_template`, with `field`, `line` and `column`) if a tag is not valid, or if the text is
+    not JSON as long as its tags are not rendered, unless `plain` is given.
+    """
+    text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False, indent=2)
+    if len(text) > LONGEST_SOURCE:
+        raise Invalid(f"The body has more than {LONGEST_SOURCE} characters.", code="invalid_template", field="body")
+    if plain:
+        return WebhookBody([_compile(text, "body")])
+    _check_json(text)
+    return _compile_json(text, "body", 1)
+
+
+def _compile(text: str, field: str) -> Program:
+    return compile_source(text, html=False, longest=LONGEST_SOURCE, room=LONGEST_BODY, extra={"field": field})
+
+
+def _compile_json(text: str, field: str, depth: int) -> WebhookBody:
+    """Compile the strings of valid JSON; everything else stays as it is written."""
+    parts: list[str | Program | _Literal] = []
+    #: For each open bracket: the key or the position of the present value, None for an object before its key.
+    path: list[str | int | None] = []
+    for piece in _PIECE.findall(text):
+        part: str | _Literal = piece
+        if piece == "{":
+            path.append(None)
+        elif piece == "[":
+            path.append(0)
+        elif piece in ("}", "]"):
+            path.pop()
+        elif piece == ",":
+            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else None
+        elif piece[0] == '"':
+            content = json.loads(piece, strict=False)
+            where = ".".join([field, *(str(step) for step in path if step is not None)])
+            if _TAG.search(content):
+                part = _Literal(_compile_content(content, where, depth))
+            if path and path[-1] is None:
+                path[-1] = content[:60]
+        parts.append(part)
+    return WebhookBody(parts)
+
+
+def _compile_content(content: str, field: str, depth: int) -> Program | WebhookBody:
+    if depth < DEEPEST and content.lstrip()[:1] in ("{", "[") and _is_json(content):
+        return _compile_json(content, field, depth + 1)
+    return _compile(content, field)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _check_json(text: str) -> None:
+    if _is_json(text):
+        return
+    try:
+        json.loads(text)
+        line, column, reason = 1, 1, "it has numbers or letters that JSON does not allow"
+    except json.JSONDecodeError as error:
+        line, column = place(text, error.pos)
+        reason = error.msg[:1].lower() + error.msg[1:]
+    except RecursionError:
+        line, column, reason = 1, 1, "it is nested too deeply"
+    raise Invalid(
+        f"The body is not JSON before its tags are rendered (line {line}, column {column}: {reason}). Write tags only "
+        "inside strings, and use single quotes in them: {{ person.first_name|default:'' }}.",
+        code="invalid_template",
+        field="body",
+        line=line,
+        column=column,
+    )
