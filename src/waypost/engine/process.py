@@ -35,6 +35,7 @@ from waypost.engine.runtime.unit import Area
 from waypost.engine.templates.templates import Templates
 from waypost.engine.texts.area import TextArea
 from waypost.engine.texts.clients import TextClientOwner, TextClients
+from waypost.engine.texts.held import check_held
 from waypost.engine.texts.retention import prune_texts
 from waypost.engine.texts.texts import Texts
 from waypost.engine.tracking.area import TrackingArea
@@ -81,7 +82,7 @@ class Engine:
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
-        self.webhooks_due, self.deferred_due = Alarm(), Alarm()
+        self.webhooks_due, self.deferred_due, self.links_due = Alarm(), Alarm(), Alarm()
         # Snapshots, and the clients that areas send with.
         self.dispatcher = Dispatcher(
             self.outbound,
@@ -114,7 +115,7 @@ class Engine:
         )
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
-        texts = TextArea(self.encryption, lambda: None)
+        texts = TextArea(self.encryption, lambda: self.links_due.wake_at(now_us()))
         areas: list[Area] = [AudienceArea(), EventArea(), MetricArea(), messaging, self.tracking, texts, self.webhooks]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
@@ -136,7 +137,7 @@ class Engine:
         )
         self.text_clients = TextClients(database)
         self.text_client_owner = TextClientOwner(self.ids, self.encryption, self.networks, self.connections)
-        self.texts = Texts(self.journal, self.connections)
+        self.texts = Texts(self.journal, self.connections, self.tracking_settings, self.link_checker)
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -168,6 +169,7 @@ class Engine:
             Job("replay", self._replay),
             Job("look-back", self._release_forgotten),
             Job("rematch", self._rematch),
+            Job("link-checks", self._check_held, self.links_due),
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
@@ -235,6 +237,9 @@ class Engine:
 
     async def _rematch(self) -> float:
         return 0.0 if await rematch(self.recorder, self.database, self._rematching, self._routing) else POLL_S
+
+    async def _check_held(self) -> float:
+        return await check_held(self.database, self.recorder, self.link_checker, self.links_due)
 
     async def _send_notices(self) -> float:
         handled = await send_notices(self.database, self.settings, now_us())

@@ -102,9 +102,9 @@ def check_utm(utm: dict[str, str]) -> dict[str, str]:
     return utm
 
 
-def link_parameters(utm: dict[str, str] | None, purpose: str) -> dict[str, str]:
+def link_parameters(utm: dict[str, str], purpose: str) -> dict[str, str]:
     """Return the parameters that the links of a text get."""
-    return {name: value.replace(_PURPOSE, purpose) for name, value in (UTM if utm is None else utm).items() if value}
+    return {name: value.replace(_PURPOSE, purpose) for name, value in utm.items() if value}
 
 
 class WebhookCallback(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):

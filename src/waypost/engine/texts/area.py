@@ -13,6 +13,7 @@ from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Content, Status
 from waypost.domain.providers.connection import Connection
 from waypost.domain.texts.client import BURST_S, CheckLinks, TextClient
+from waypost.domain.texts.links import fill_marks
 from waypost.domain.texts.request import TextRequest
 from waypost.domain.texts.status import REASONS, TextStatus
 from waypost.domain.values.ids import public
@@ -23,6 +24,8 @@ from waypost.engine.messaging.transitions import MessagingNotes, TextMoved, Tran
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer
 from waypost.engine.runtime.unit import Unit
+from waypost.engine.tracking.links import LinkTarget, NewLink, add_links, new_links
+from waypost.engine.tracking.settings import TrackingSettings
 from waypost.errors import Conflict, Error, Unavailable
 from waypost.storage.database import Tx
 
@@ -51,6 +54,11 @@ class NewText(msgspec.Struct, kw_only=True):
     client: TextClient
     request: TextRequest
     connection: Connection
+    #: The text with a mark in place of each link, and the URLs behind the marks; without links, that of the request.
+    marked: str = ""
+    urls: tuple[str, ...] = ()
+    #: How the workspace makes short links.
+    tracking: TrackingSettings | None = None
     #: Sent to try something out: repeats are allowed, and nothing is counted.
     test: bool = False
     #: Set by the recorder, anew in each try of the transaction: what was recorded, or why nothing was.
@@ -109,7 +117,8 @@ class TextArea:
         if not fresh:
             return
         transitions = Transitions(unit)
-        messages = [_message(text, found, id_, unit.now) for text, found, id_ in fresh]
+        contents = await _shorten(tx, fresh, unit.now)
+        messages = [_message(text, found, id_, contents[id_], unit.now) for text, found, id_ in fresh]
         batches = [_batch(message) for message in messages]
         await record_messages(tx, batches, transitions, self._encryption)
         await transitions.write(tx)
@@ -314,16 +323,32 @@ def _digests(text: NewText, found: _Found) -> tuple[str, ...]:
     return tuple(hashlib.blake2b(_encode((name, *about)), digest_size=16).hexdigest() for name in names)
 
 
-def _message(text: NewText, found: _Found, id_: int, now: int) -> NewMessage:
+async def _shorten(tx: Tx, fresh: list[tuple[NewText, _Found, int]], now: int) -> dict[int, str]:
+    """Store a short link for each link of the texts that are to be sent; return the texts with them, by message."""
+    links: dict[int, list[NewLink]] = {}
+    for text, found, id_ in fresh:
+        if text.urls and text.tracking is not None and found.status is TextStatus.PENDING_TO_SEND:
+            targets = [
+                LinkTarget(workspace_id=text.client.workspace_id, url=url, message_id=id_, profile_id=found.profile_id)
+                for url in text.urls
+            ]
+            links[id_] = new_links(targets, now, text.tracking.link_days)
+    await add_links(tx, [link for several in links.values() for link in several])
+    contents: dict[int, str] = {}
+    for text, _, id_ in fresh:
+        short = [text.tracking.short_url(link.id) for link in links.get(id_, ()) if text.tracking is not None]
+        contents[id_] = fill_marks(text.marked, short or text.urls) if text.urls else text.request.text
+    return contents
+
+
+def _message(text: NewText, found: _Found, id_: int, content: str, now: int) -> NewMessage:
     request, client = text.request, text.client
     status, reason = Status.QUEUED, None
     if found.status is not TextStatus.PENDING_TO_SEND:
         status, reason = Status.SKIPPED, REASONS[found.status]
     elif client.check_links is CheckLinks.LATER and (request.click_url or request.media_url):
         status, reason = Status.HELD, CHECKING
-    content = Content(
-        text=request.text, media_urls=[request.media_url] if request.media_url else [], click_url=request.click_url
-    )
+    media_urls = [request.media_url] if request.media_url else []
     return NewMessage(
         id=id_,
         workspace_id=client.workspace_id,
@@ -340,7 +365,7 @@ def _message(text: NewText, found: _Found, id_: int, now: int) -> NewMessage:
         due_at=now,
         expires_at=now + text.connection.validity_s * SECOND,
         text_client_id=client.id,
-        content=_encode(content).decode(),
+        content=_encode(Content(text=content, media_urls=media_urls)).decode(),
     )
 
 

@@ -69,3 +69,24 @@ DELETE FROM text_repeats WHERE digest IN (SELECT digest FROM text_repeats WHERE 
 -- name: text_link_checks.insert
 -- Queue link checks.
 INSERT INTO text_link_checks (message_id, workspace_id, urls, due_at) VALUES :rows;
+
+-- name: text_link_checks.due
+-- Return link checks that are due.
+SELECT message_id FROM text_link_checks WHERE due_at <= :now ORDER BY due_at LIMIT :n;
+
+-- name: text_link_checks.claim (sqlite)
+-- Put link checks that are due off, while this process makes them.
+UPDATE text_link_checks SET due_at = :due_at WHERE message_id IN (
+    SELECT message_id FROM text_link_checks WHERE due_at <= :now ORDER BY due_at LIMIT :n
+) RETURNING message_id, urls;
+
+-- name: text_link_checks.claim (postgres)
+-- Several processes may claim at once; each skips the rows that another one locks.
+WITH due AS MATERIALIZED (
+    SELECT message_id FROM text_link_checks WHERE due_at <= :now ORDER BY due_at LIMIT :n FOR UPDATE SKIP LOCKED
+)
+UPDATE text_link_checks t SET due_at = :due_at FROM due WHERE t.message_id = due.message_id RETURNING t.message_id, t.urls;
+
+-- name: text_link_checks.delete
+-- Delete link checks.
+DELETE FROM text_link_checks WHERE message_id IN @list(ids bigint);
