@@ -49,7 +49,7 @@ async def check_held(database: Database, recorder: Recorder, checker: LinkChecke
         transitions = Transitions(unit)
         await transitions.load(tx, checked)
         for message_id, fault in checked.items():
-            state = transitions.standings.get(message_id)
+            state = transitions.states.get(message_id)
             # It may have been cancelled, or checked by another process.
             if state is not None and state.status is Status.HELD:
                 transitions.apply(state, _result(fault, unit.now))

@@ -113,12 +113,8 @@ async def check_links(checker: LinkChecker, click_url: str, media_url: str) -> l
         wanted.append(("clickUrl", click_url, "page"))
     if media_url:
         wanted.append(("mediaUrl", media_url, "image"))
-    known = [checker.peek(url, kind) for _, url, kind in wanted]
-    if not all(known):
-        known = list(await asyncio.gather(*(checker.check(url, kind) for _, url, kind in wanted)))
-    return [
-        (field, url, verdict) for (field, url, _), verdict in zip(wanted, known, strict=True) if verdict is not None
-    ]
+    verdicts = await asyncio.gather(*(checker.check(url, kind) for _, url, kind in wanted))
+    return [(field, verdict) for (field, _, _), verdict in zip(wanted, verdicts, strict=True)]
 
 
 def _parameters(client: TextClient, tracking: TrackingSettings, purpose: str) -> dict[str, str]:
