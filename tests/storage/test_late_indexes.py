@@ -59,6 +59,15 @@ async def typed(tx: Tx, type_: str, n: int) -> list[int]:
     return [row[0] for row in await tx.rows("events.of_type", **values)]
 
 
+async def dangling(tx: Tx) -> int:
+    """Return how many entries of the late indexes lead to no event."""
+    rows = tx._connection.execute(  # type: ignore[attr-defined]
+        """SELECT count(*) FROM (SELECT event_id FROM type_events UNION ALL SELECT event_id FROM profile_events
+               UNION ALL SELECT event_id FROM message_keys) WHERE event_id NOT IN (SELECT id FROM events)"""
+    )
+    return int(rows.fetchone()[0])
+
+
 async def check(database: SQLite, there: set[int], gone: set[int]) -> None:
     """Check that exactly these events are known, in their histories and among those of their types."""
     for number in there:
@@ -68,6 +77,7 @@ async def check(database: SQLite, there: set[int], gone: set[int]) -> None:
         mine = sorted((number for number in there if number % 3 == profile_id), reverse=True)
         assert await database.read(history, profile_id, 1000) == mine
         assert await database.read(history, profile_id, 2) == mine[:2]
+    assert await database.read(dangling) == 0
     for remainder in range(2):
         alike = sorted((number for number in there if number % 2 == remainder), reverse=True)
         assert await database.read(typed, f"event.{remainder}", 1000) == alike

@@ -243,6 +243,21 @@ async def test_retention_deletes_counts_and_entries_with_their_events(
     assert later == {"SENDING": [1]}
 
 
+async def test_retention_deletes_whole_days(database: Database, held_clock: Callable[[int], None]):
+    node = Node(database)
+    await node.recorder.perform(add_workspace)
+    midnight = (START // DAY + 1) * DAY
+    held_clock(midnight)
+    await node.record(tracked("x", midnight - 1), tracked("x", midnight))
+    (metric_id,) = (await listed(database)).values()
+    edges = [midnight - DAY, midnight - QUARTER, midnight, midnight + QUARTER, midnight + DAY]
+    for past, left in ((6 * DAY - 1, [0, 1, 1, 0]), (6 * DAY, [0, 0, 1, 0]), (7 * DAY, [0, 0, 0, 0])):
+        await prune_events(database, midnight - DAY + past, 5)
+        assert await database.read(count_intervals, 1, metric_id, edges) == {"": left}
+        days = await database.read(count_intervals, 1, metric_id, [midnight - DAY, midnight, midnight + DAY])
+        assert days == {"": [sum(left[:2]), sum(left[2:])]}
+
+
 async def add_workspace(tx: Tx, unit: Unit) -> None:
     await tx.run("workspaces.add", id=1, name="first", now=START)
 
