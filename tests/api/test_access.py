@@ -104,6 +104,7 @@ async def world(client, hook, sink):
         "deliveries": delivery["id"],
         "events": event["id"],
         "profiles": event["profile_id"],
+        "metrics": (await ok(client.get("/v1/metrics")))["data"][0]["id"],
         "replays": replay["id"],
         "keys": key["id"],
         "text-clients": text_client["id"],

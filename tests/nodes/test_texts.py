@@ -10,8 +10,11 @@ import pytest
 from tests.nodes.conftest import Node, Pair
 from tests.waiting import eventually
 from waypost.clock import now_us
+from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.domain.texts.client import CheckLinks, TextClient
 from waypost.domain.texts.request import TextRequest
+from waypost.engine.audience.subscriptions import set_subscriptions
+from waypost.engine.runtime.unit import Unit
 from waypost.engine.texts import clients
 from waypost.engine.texts.area import TextAccepted
 from waypost.engine.texts.clients import TRUST_S, TextClientDraft, TextClientRecord, authenticate, open_client
@@ -49,12 +52,13 @@ async def make_client(pair: Pair, **changes: Any) -> tuple[TextClientRecord, str
 
 
 async def subscribe(pair: Pair, *numbers: str) -> None:
-    rows = [(1, "sms", number, "opted_in", "test", now_us()) for number in numbers]
+    state, now = SubscriptionState.SUBSCRIBED, now_us()
+    changes = [SubscriptionChange(1, "sms", number, state, "test", now) for number in numbers]
 
-    async def work(tx: Tx) -> None:
-        await tx.insert("consents.set", rows)
+    async def work(tx: Tx, unit: Unit) -> None:
+        await set_subscriptions(tx, changes, unit)
 
-    await pair.one.database.transact(work)
+    await pair.one.engine.recorder.perform(work)
 
 
 async def introduce(pair: Pair, *identifiers: tuple[str, str]) -> None:

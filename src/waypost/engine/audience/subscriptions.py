@@ -35,8 +35,8 @@ class ChangeResult(msgspec.Struct, frozen=True):
 
 async def load_states(tx: Tx, keys: Iterable[SubscriptionKey]) -> dict[SubscriptionKey, SubscriptionState]:
     """Return the states of addresses by workspace, channel and address, with one query; unknown ones are missing."""
-    wanted = sorted(set(keys))
-    row = await tx.row("subscriptions.states", keys=_encode(wanted).decode()) if wanted else None
+    places = sorted(set(keys))
+    row = await tx.row("subscriptions.states", keys=_encode(places).decode()) if places else None
     return {(ws, channel, address): state for ws, channel, address, state in _states.decode(row[0])} if row else {}
 
 
@@ -44,10 +44,10 @@ async def load_subscriptions(
     tx: Tx, keys: Iterable[SubscriptionKey], *, lock: bool = False
 ) -> dict[SubscriptionKey, Subscription]:
     """Return the subscriptions of addresses, with one query; lock them if they are going to change."""
-    wanted = sorted(set(keys))
-    if not wanted:
+    places = sorted(set(keys))
+    if not places:
         return {}
-    row = await tx.row("subscriptions.lock" if lock else "subscriptions.load", keys=_encode(wanted).decode())
+    row = await tx.row("subscriptions.lock" if lock else "subscriptions.load", keys=_encode(places).decode())
     return {
         (workspace_id, channel, address): Subscription(state, source, changed_at, proof)
         for workspace_id, channel, address, state, source, changed_at, proof in _subscriptions.decode(

@@ -91,10 +91,10 @@ class MetricArea:
             ]
         await tx.insert("metric_events.insert", sorted(entries))
 
-    async def _find(self, tx: Tx, wanted: set[MetricKey], events: list[Event], unit: Unit) -> dict[MetricKey, int]:
+    async def _find(self, tx: Tx, keys: set[MetricKey], events: list[Event], unit: Unit) -> dict[MetricKey, int]:
         """Return the ids of metrics; create new ones. Those over the limit have the id of the other metric."""
         known, found, missing = self._known, dict[MetricKey, int](), list[MetricKey]()
-        for metric in wanted:
+        for metric in keys:
             id_ = known.ids.get(metric)
             if id_ is None and metric[0] in known.full:
                 other = (metric[0], metric[1], "")
@@ -131,16 +131,16 @@ class MetricArea:
 
 async def _load(tx: Tx, metrics: list[MetricKey]) -> dict[MetricKey, int]:
     """Return the ids of the metrics that exist."""
-    wanted = set(metrics)
+    unknown = set(metrics)
     rows = await tx.rows(
         "metrics.find",
-        workspaces=sorted({workspace_id for workspace_id, _, _ in wanted}),
-        keys=sorted({key for _, _, key in wanted}),
+        workspaces=sorted({workspace_id for workspace_id, _, _ in unknown}),
+        keys=sorted({key for _, _, key in unknown}),
     )
     return {
         (workspace_id, source, key): id_
         for id_, workspace_id, source, key in rows
-        if (workspace_id, source, key) in wanted
+        if (workspace_id, source, key) in unknown
     }
 
 
@@ -188,9 +188,9 @@ async def count_intervals(tx: Tx, workspace_id: int, metric_id: int, edges: list
     Before 1972 a few zones had offsets that cut a quarter of an hour; their edges are moved to its start.
     """
     counts = {row[0]: [0] * (len(edges) - 1) for row in await tx.rows("metric_statuses.list", metric_id=metric_id)}
-    wanted = _encode(spans([edge // QUARTER * QUARTER for edge in edges])).decode()
+    spans_json = _encode(spans([edge // QUARTER * QUARTER for edge in edges])).decode()
     for number, status, n in await tx.rows(
-        "metric_counts.timeline", workspace_id=workspace_id, metric_id=metric_id, spans=wanted
+        "metric_counts.timeline", workspace_id=workspace_id, metric_id=metric_id, spans=spans_json
     ):
         counts[status][number] = n
     return counts

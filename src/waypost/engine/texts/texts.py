@@ -108,13 +108,13 @@ class Texts:
 
 async def check_links(checker: LinkChecker, click_url: str, media_url: str) -> list[tuple[str, LinkVerdict]]:
     """Check the links of a text at the same time; return the field and the verdict of each."""
-    wanted: list[tuple[str, str, LinkKind]] = []
+    links: list[tuple[str, str, LinkKind]] = []
     if click_url:
-        wanted.append(("clickUrl", click_url, "page"))
+        links.append(("clickUrl", click_url, "page"))
     if media_url:
-        wanted.append(("mediaUrl", media_url, "image"))
-    verdicts = await asyncio.gather(*(checker.check(url, kind) for _, url, kind in wanted))
-    return [(field, verdict) for (field, _, _), verdict in zip(wanted, verdicts, strict=True)]
+        links.append(("mediaUrl", media_url, "image"))
+    verdicts = await asyncio.gather(*(checker.check(url, kind) for _, url, kind in links))
+    return [(field, verdict) for (field, _, _), verdict in zip(links, verdicts, strict=True)]
 
 
 def _parameters(client: TextClient, tracking: TrackingSettings, purpose: str) -> dict[str, str]:

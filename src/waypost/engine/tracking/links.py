@@ -72,12 +72,12 @@ def new_links(
     targets: Iterable[LinkTarget], now: int, link_days: int, random_bytes: RandomBytes = os.urandom
 ) -> list[NewLink]:
     """Return a link with a random id for each target, valid for `link_days`. `add_links` stores them."""
-    wanted = list(targets)
-    keys = make_keys(random_bytes(KEY_BYTES * len(wanted)))
+    listed = list(targets)
+    keys = make_keys(random_bytes(KEY_BYTES * len(listed)))
     expires_at = now + link_days * DAY
     return [
         NewLink(id=key, target=target, created_at=now, expires_at=expires_at)
-        for key, target in zip(keys, wanted, strict=True)
+        for key, target in zip(keys, listed, strict=True)
     ]
 
 
