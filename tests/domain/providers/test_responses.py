@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from waypost.clock import DAY, SECOND
 from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connection_config import check_config
+from waypost.domain.providers.connector import ResponseReading, ResponseRule
 from waypost.domain.providers.definition import parse_own_connector
 from waypost.domain.providers.responses import ProviderResponse, judge
 from waypost.engine.providers.connectors import shipped
@@ -308,3 +310,14 @@ def test_no_answer_raises(name, status, body, headers):
     if found.outcome in (SendOutcome.REJECTED, SendOutcome.RETRY, SendOutcome.UNKNOWN):
         assert found.code is not None
         assert found.reason
+
+
+def test_an_expression_that_takes_too_much_decides_nothing():
+    connector = msgspec.structs.replace(
+        HTTP["http"],
+        read=ResponseReading(id="{% for i in (1..1001) %}{% endfor %}id", detail="message"),
+        answers=(ResponseRule(status="{% for i in (1..1001) %}{% endfor %}200", outcome=SendOutcome.REJECTED),),
+    )
+    found = judge(connector, {}, response(400, {"id": "a", "message": "no"}), NOW)
+    assert (found.outcome, found.detail) == (SendOutcome.REJECTED, "no")
+    assert judge(connector, {}, response(200, {"id": "a"}), NOW).provider_message_id is None

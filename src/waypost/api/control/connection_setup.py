@@ -17,7 +17,7 @@ from waypost.domain.messaging.request import check_content
 from waypost.domain.providers.aws.iam import iam_policy, setup_steps
 from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.setup_checks import Report
-from waypost.domain.templates.liquid.expressions import compile_text
+from waypost.domain.templates.liquid.expressions import RequestContext, compile_text
 from waypost.domain.values.ids import public
 from waypost.engine.audience.recipients import describe_recipient, find_address
 from waypost.engine.providers import connection_records
@@ -242,12 +242,13 @@ async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -
         for name in connections.data_centers
     }
     steps = setup_steps(connector.name, connection.config, tracker_url, centers if len(centers) > 1 else None)
-    context = {
+    values = {
         "config": {name: value for name, value in connection.config.items() if name not in connector.secrets},
         "tracker_url": tracker_url,
         "receipts_url": callback_url,
         "callback_url": callback_url,
     }
+    context = RequestContext(values)
     texts = [compile_text(text)(context) for text in connector.setup]
     plain = [{"title": f"Step {number}", "text": text} for number, text in enumerate(texts, 1)]
     return ConnectionSetup(

@@ -13,7 +13,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.sms import SmsMeasure
-from waypost.domain.templates.liquid.environment import UndefinedVariable
+from waypost.domain.templates.liquid.context import UndefinedVariable
 from waypost.domain.templates.template import (
     FIELDS,
     LONGEST_NAME,

@@ -15,7 +15,7 @@ from waypost.domain.messaging.message import Outgoing
 from waypost.domain.providers import body_template
 from waypost.domain.providers.connection_config import check_base, read_headers
 from waypost.domain.providers.connector import Connector
-from waypost.domain.templates.liquid.expressions import Context, Unbuildable, as_text, compile_text
+from waypost.domain.templates.liquid.expressions import Context, RequestContext, Unbuildable, as_text, compile_text
 from waypost.domain.values.ids import public
 
 #: The start of an expression, or a slash outside of one, which separates the parts of a path.
@@ -96,7 +96,7 @@ def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: 
     sender_name, sender_email = parseaddr(content.sender)
     reply_name, reply_email = parseaddr(content.reply_to)
     recipient = content.recipient
-    return {
+    values = {
         "config": config,
         "message": {
             "id": public_id,
@@ -130,6 +130,7 @@ def message_context(config: Mapping[str, Any], message: Outgoing, callback_url: 
         "tracker_url": "",
         "receipts_url": "",
     }
+    return RequestContext(values)
 
 
 def base_url(connector: Connector, config: Mapping[str, Any]) -> str:

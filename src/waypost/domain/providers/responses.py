@@ -10,7 +10,7 @@ import msgspec
 from waypost.clock import DAY, SECOND
 from waypost.domain.messaging.message import SendOutcome, Verdict
 from waypost.domain.providers.connector import Connector, ErrorRule, ResponseRule, ValueLocation, ValueLocations
-from waypost.domain.templates.liquid.expressions import as_text, compile_text
+from waypost.domain.templates.liquid.expressions import RequestContext, Unbuildable, as_text, compile_text
 from waypost.domain.values.json_path import find, find_all, is_like
 from waypost.domain.values.retry import retry_after
 
@@ -46,7 +46,7 @@ def judge(connector: Connector, config: Mapping[str, Any], response: ProviderRes
     408 retry, other 4xx rejected, 5xx unknown, or retry where repeating is safe.
     """
     body = _json(response.body)
-    context = {"config": config}
+    context = RequestContext({"config": config})
     code = _first_text(connector.read.code, response, body, context)
     detail = _first_text(connector.read.detail, response, body, context)
     rule: ResponseRule | ErrorRule | None = None
@@ -129,9 +129,17 @@ def _has_status(expected: int | str | tuple[int | str, ...], status: int, contex
         if isinstance(one, int):
             if one == status:
                 return True
-        elif any(low <= status <= high for low, high in read_statuses(compile_text(one)(context))):
+        elif any(low <= status <= high for low, high in read_statuses(_evaluate(one, context))):
             return True
     return False
+
+
+def _evaluate(text: str, context: Mapping[str, Any]) -> str:
+    """Return the value of an expression, or an empty text if it cannot be evaluated: the message is sent already."""
+    try:
+        return compile_text(text)(context)
+    except Unbuildable:
+        return ""
 
 
 @lru_cache(maxsize=1024)
@@ -165,7 +173,7 @@ def _value_at(source: str | ValueLocation, response: ProviderResponse, body: Any
     if isinstance(source, ValueLocation) and source.header:
         name = source.header.lower()
         return next((value for key, value in response.headers if key == name), None)
-    path = compile_text(source if isinstance(source, str) else source.path)(context)
+    path = _evaluate(source if isinstance(source, str) else source.path, context)
     return find(body, path) if path else None
 
 

@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from liquid.exceptions import ResourceLimitError
 
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.sms import SmsMeasure, measure
 from waypost.domain.templates.html_text import collapse_blank_lines, text_of, text_template
-from waypost.domain.templates.liquid.environment import Program, Rendering, UndefinedVariable, compile_source, place
+from waypost.domain.templates.liquid.context import Rendering, UndefinedVariable, place
 from waypost.domain.templates.liquid.lexer import TemplateError
+from waypost.domain.templates.liquid.program import Program, compile_source
 from waypost.domain.templates.mjml import compile_mjml
 from waypost.errors import Error, Invalid
 
@@ -34,6 +36,8 @@ ROOM = {
     "properties": (20_000, 100_000),
 }
 LINE_ROOM = (2_000, 2_000)
+#: The characters of a mail whose text is derived for each person that cost one step.
+HTML_PER_STEP = 4
 MOST_VARIANTS = 20
 MOST_MEDIA = 10
 MOST_HEADERS = 30
@@ -371,10 +375,11 @@ def _text_program(html: str, made: Callable[..., Program]) -> Program | None:
 
 def _text_from(html: str, rendering: Rendering) -> str:
     """Return the text of a rendered mail; its cost counts against the budget."""
-    rendering.budget -= len(html) >> 2
-    if rendering.budget < 0:
+    try:
+        rendering.budget.spend(len(html) // HTML_PER_STEP)
+    except ResourceLimitError as error:
         detail = "The HTML is too long to derive the text for each person; add a `text` to the template."
-        raise Invalid(detail, code="template_limit", field="text")
+        raise Invalid(detail, code="template_limit", field="text") from error
     return text_of(html)
 
 

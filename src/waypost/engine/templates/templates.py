@@ -1,4 +1,4 @@
-"""Templates as their owners manage them, each version compiled once for all who render it."""
+"""Store templates in versions, and keep the compiled versions for rendering."""
 
 import asyncio
 import hashlib
@@ -16,14 +16,14 @@ from waypost.engine.audience.recipients import load_recipients
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Database, Tx
 
-#: Templates that a workspace may have.
+#: The most templates of a workspace.
 MOST_TEMPLATES = 5_000
-#: Versions that a template may have; each is kept for the messages that were made with it.
+#: The most versions of a template. Each version is kept for the messages that were rendered from it.
 MOST_VERSIONS = 10_000
-#: What is kept compiled: so many versions and contents, of about so many bytes together.
+#: The most compiled versions and contents in memory, and their approximate size in bytes.
 MOST_COMPILED = 1_000
 COMPILED_BYTES = 64_000_000
-#: Content of up to so many characters takes a millisecond or two to compile.
+#: Content of up to this many characters is compiled on the event loop: it takes a millisecond or two.
 COMPILED_AT_ONCE = 5_000
 
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +46,7 @@ class Template(msgspec.Struct, kw_only=True):
 
 
 class Templates:
-    """Versions of templates and contents of single messages, compiled, the ones used last kept."""
+    """A cache of compiled template versions and contents of single messages; the least recently used are dropped."""
 
     def __init__(self, database: Database, *, most: int = MOST_COMPILED, most_bytes: int = COMPILED_BYTES) -> None:
         self._database = database
@@ -57,7 +57,10 @@ class Templates:
         self._under_way: dict[tuple[int, int, int], asyncio.Task[CompiledTemplate | None]] = {}
 
     async def get(self, workspace_id: int, template_id: int, version: int | None = None) -> CompiledTemplate:
-        """A template of a workspace in its present version or the given one; NotFound (code `unknown_template`)."""
+        """Return a template of a workspace in its current or the given version.
+
+        Raise NotFound (code `unknown_template`) if there is none.
+        """
         if version is not None:
             return await self._version(workspace_id, template_id, version)
         found = await self.get_many(workspace_id, [template_id])
@@ -66,16 +69,16 @@ class Templates:
         return found[template_id]
 
     async def get_many(self, workspace_id: int, template_ids: Iterable[int]) -> dict[int, CompiledTemplate]:
-        """The present versions of those of the templates that there are: one small query, whatever their number."""
+        """Return the current versions of the templates that exist, by id. It takes one query for any number of ids."""
         ids = sorted(set(template_ids))
         rows = await self._database.read(_current, workspace_id, ids) if ids else []
         return {id_: await self._version(workspace_id, id_, version) for id_, version in rows}
 
     def compile_inline(self, channel: str, fields: dict[str, Any]) -> CompiledTemplate:
-        """The content of a single message, compiled, or found where the same content was compiled before.
+        """Return the compiled content of a single message, from the cache if the same content was compiled before.
 
-        Whether the content is enough for the channel is not looked at. Invalid (code `invalid_template`) when it is no
-        sound Liquid.
+        It does not check whether the content has the fields that the channel needs. Raise Invalid (code
+        `invalid_template`) if it is not valid Liquid.
         """
         key = (channel, hashlib.sha256(_encode_ordered(fields)).digest())
         compiled = self._find(key)
@@ -90,14 +93,14 @@ class Templates:
 
     @property
     def kept(self) -> tuple[int, int]:
-        """How many compiled contents are kept, and about how many bytes they take."""
+        """The number of compiled contents in the cache, and their approximate size in bytes."""
         return len(self._kept), self._bytes
 
     async def _version(self, workspace_id: int, template_id: int, version: int) -> CompiledTemplate:
         key = (workspace_id, template_id, version)
         compiled = self._find(key)
         if compiled is None:
-            # Whoever asks meanwhile waits for the same task, so that nothing is compiled twice.
+            # Concurrent callers wait for the same task, so that a version is compiled once.
             task = self._under_way.get(key)
             if task is None:
                 task = self._under_way[key] = asyncio.create_task(self._compile(*key))
@@ -134,7 +137,7 @@ class Templates:
 
 
 async def compile_aside(size: int, work: Callable[[], CompiledTemplate]) -> CompiledTemplate:
-    """What the work gives, done on another thread where so many characters would hold everybody up."""
+    """Return the result of compiling, on another thread if the size in characters would block the event loop."""
     return await asyncio.to_thread(work) if size > COMPILED_AT_ONCE else work()
 
 
@@ -157,19 +160,19 @@ def _read_contents(text: str) -> dict[str, Any]:
     try:
         return _contents.decode(text)
     except msgspec.DecodeError:
-        # JSON knows no largest number; one that is too large for a double is infinite to a template.
+        # JSON has no largest number; a template sees one that is too large for a double as infinite.
         contents: dict[str, Any] = json.loads(text, parse_int=float)
         return contents
 
 
 def open_template(record: dict[str, Any]) -> Template:
-    """The template of a row of `templates.get` or `templates.list`."""
+    """Return the template of a row of `templates.get` or `templates.list`."""
     plain = {name: value for name, value in record.items() if name != "content"}
     return Template(**plain, variants=_variants.decode(record["content"]))
 
 
 def check_name(name: str) -> str:
-    """The name as it is kept; Invalid when it says nothing."""
+    """Return the name without surrounding white space. Raise Invalid if it is empty."""
     if not name.strip() or "\0" in name:
         raise Invalid("A template needs a name.", code="invalid_template", field="name")
     return name.strip()
@@ -178,11 +181,14 @@ def check_name(name: str) -> str:
 async def create_template(
     tx: Tx, ids: Ids, workspace_id: int, name: str, channel: str, variants: list[Variant], now: int
 ) -> Template:
-    """A new template, for variants that `check_template` found sound."""
+    """Create a template from variants that `check_template` accepted, and return it.
+
+    Raise Conflict (code `too_many_templates`) if the workspace has as many as it may have.
+    """
     row = await tx.row("templates.count", workspace_id=workspace_id)
     if row is not None and row[0] >= MOST_TEMPLATES:
         raise Conflict(
-            f"A workspace has at most {MOST_TEMPLATES} templates; delete one first.", code="too_many_templates"
+            f"A workspace may have at most {MOST_TEMPLATES} templates; delete one first.", code="too_many_templates"
         )
     id_ = ids.one(now)
     await tx.run("templates.add", id=id_, workspace_id=workspace_id, name=name, channel=channel, now=now)
@@ -191,7 +197,7 @@ async def create_template(
 
 
 async def find_template(tx: Tx, workspace_id: int, id_: int, version: int = 0) -> Template:
-    """A template of a workspace, in its present version or another one; NotFound for any other."""
+    """Return a template of a workspace in its current version (0) or another. Raise NotFound if there is none."""
     records = await tx.records("templates.get", workspace_id=workspace_id, id=id_, version=version)
     if not records:
         which = f" with a version {version}" if version else ""
@@ -200,7 +206,7 @@ async def find_template(tx: Tx, workspace_id: int, id_: int, version: int = 0) -
 
 
 async def list_templates(tx: Tx, workspace_id: int, before: int, n: int) -> list[Template]:
-    """Templates, newest first."""
+    """Return the templates of a workspace, newest first."""
     records = await tx.records("templates.list", workspace_id=workspace_id, before=before, n=n)
     return [open_template(record) for record in records]
 
@@ -208,13 +214,17 @@ async def list_templates(tx: Tx, workspace_id: int, before: int, n: int) -> list
 async def change_template(
     tx: Tx, workspace_id: int, template: Template, name: str, variants: list[Variant], now: int
 ) -> Template:
-    """The template with another name or content; other content makes a new version, the old one stays as it is."""
+    """Change the name or content of a template, and return it. Different content becomes a new version.
+
+    Raise Conflict if it has as many versions as it may have, or if another request changed it at the same time.
+    """
     version = template.current_version
     if _encode_ordered(variants) != _encode_ordered(template.variants):
         version += 1
         if version > MOST_VERSIONS:
             raise Conflict(
-                f"A template has at most {MOST_VERSIONS} versions; make a new one.", code="too_many_templates"
+                f"A template may have at most {MOST_VERSIONS} versions; create another template.",
+                code="too_many_templates",
             )
     changed = await tx.run(
         "templates.change",
@@ -226,7 +236,9 @@ async def change_template(
         now=now,
     )
     if not changed:
-        raise Conflict("Somebody else changed this template just now; look again.", code="template_changed")
+        raise Conflict(
+            "Another request changed the template at the same time; read it again and retry.", code="template_changed"
+        )
     if version != template.current_version:
         await tx.run(
             "templates.add_version", id=template.id, version=version, content=_encode(variants).decode(), now=now
@@ -235,13 +247,13 @@ async def change_template(
 
 
 async def delete_template(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
-    """Delete a template; messages that were made with it keep their content."""
+    """Delete a template. Messages that were rendered from it keep their content. Raise NotFound if there is none."""
     if not await tx.run("templates.delete", workspace_id=workspace_id, id=id_, now=now):
         raise NotFound("There is no such template in this workspace; it may have been deleted.")
 
 
 class Seen(msgspec.Struct):
-    """What templates see beside variables."""
+    """The values that a template sees in addition to variables."""
 
     person: dict[str, Any]
     event: dict[str, Any]
@@ -249,9 +261,9 @@ class Seen(msgspec.Struct):
 
 
 async def load_seen(tx: Tx, workspace_id: int, profile_id: int | None, event_id: int | None) -> Seen:
-    """What templates see of a profile, or of the one that it was merged into, and of an event, where they are named.
+    """Return what a template sees of a profile, or of the one it was merged into, and of an event, if given.
 
-    NotFound: codes `unknown_profile` and `unknown_event`.
+    Raise NotFound with the code `unknown_profile` or `unknown_event`.
     """
     recipients = await load_recipients(tx, workspace_id, [] if profile_id is None else [profile_id], [])
     seen = Seen({}, {}, recipients.organization)

@@ -8,16 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waypost.domain.templates.liquid.environment import (
-    BUDGET,
-    HTML,
-    PLAIN,
-    Program,
-    Rendering,
-    UndefinedVariable,
-    compile_source,
-)
+from waypost.domain.templates.liquid.budget import MESSAGE
+from waypost.domain.templates.liquid.context import Rendering, UndefinedVariable
+from waypost.domain.templates.liquid.environment import HTML, PLAIN
 from waypost.domain.templates.liquid.lexer import BLOCKS, MOST_PIECES, REFUSED, SINGLE
+from waypost.domain.templates.liquid.program import Program, compile_source
 from waypost.errors import Error, Invalid
 
 T = TypeVar("T")
@@ -287,9 +282,9 @@ def test_the_budget_is_that_of_a_message():
     program = compiled("{% for i in (1..2000) %}{{ i | upper }}{% endfor %}")
     rendering = Rendering({})
     program.render(rendering)
-    spent = BUDGET - rendering.budget
+    spent = MESSAGE.steps - rendering.budget.steps
     assert spent > 2000
-    for _ in range(BUDGET // spent - 1):
+    for _ in range(MESSAGE.steps // spent - 1):
         program.render(rendering)
     with pytest.raises(Invalid) as caught:
         program.render(rendering)

@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from waypost.domain.templates.liquid.context import Rendering
 from waypost.domain.templates.liquid.dates import DJANGO, STRFTIME, format_moment, read_moment, wrong_code
-from waypost.domain.templates.liquid.environment import HTML, PLAIN, Program, Rendering, compile_source
-from waypost.domain.templates.liquid.filters import FILTERS, floatformat, title, truncatechars
+from waypost.domain.templates.liquid.environment import HTML, PLAIN
+from waypost.domain.templates.liquid.filters import FILTERS
+from waypost.domain.templates.liquid.number_filters import floatformat
+from waypost.domain.templates.liquid.program import Program, compile_source
+from waypost.domain.templates.liquid.text_filters import title, truncatechars
 from waypost.errors import Error, Invalid
 
 NOW = 1_773_480_413_000_000  # 2026-03-14T09:26:53Z

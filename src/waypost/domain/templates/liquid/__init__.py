@@ -1,1 +1,1 @@
-"""Liquid: lexer, checks, filters and environments."""
+"""Liquid: lexer, checks, environments, filters, and the budget that every rendering spends."""

@@ -5,14 +5,13 @@ reaches to the end of a condition, `None` read as a variable, and similar cases.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from liquid.ast import Node
 from liquid.builtin.expressions import (
-    BooleanExpression,
     FilteredExpression,
     KeywordArgument,
     Path,
@@ -20,11 +19,8 @@ from liquid.builtin.expressions import (
     tokenize,
 )
 from liquid.builtin.expressions.filtered import Filter
-from liquid.builtin.expressions.logical import LogicalAndExpression, LogicalNotExpression, LogicalOrExpression
-from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
-from liquid.context import RenderContext
-from liquid.exceptions import LiquidError, ResourceLimitError
-from liquid.expression import Expression
+from liquid.builtin.expressions.primitive import StringLiteral
+from liquid.exceptions import LiquidError
 from liquid.stream import TokenStream
 from liquid.token import (
     TOKEN_AND,
@@ -62,13 +58,13 @@ from liquid.token import (
 
 from waypost.domain.templates.liquid.dates import wrong_code
 from waypost.domain.templates.liquid.lexer import TemplateError
+from waypost.domain.templates.liquid.metering import expressions_of, nodes_in
+from waypost.domain.templates.liquid.truth import TRUTH
 
 #: The most tokens of one expression.
 MOST_TOKENS = 200
 #: The most levels of nested brackets and parentheses.
 DEEPEST_BRACKETS = 10
-#: The most numbers of a `(1..n)`.
-LONGEST_RANGE = 10_000
 
 _CONDITIONS = frozenset({"if", "elsif", "unless"})
 _COMPARED = frozenset({TOKEN_EQ, TOKEN_NE, TOKEN_LG})
@@ -109,7 +105,15 @@ def check_expressions(tokens: Sequence[Token]) -> None:
             tag = ""
 
 
-def _check_expression(tag: str, parent: Token) -> None:
+def check_depth(tokens: Sequence[Token]) -> None:
+    """Raise TemplateError for an expression that is too long, or whose brackets are nested too deeply."""
+    for token in tokens:
+        if token.kind == TOKEN_EXPRESSION:
+            _words(token)
+
+
+def _words(parent: Token) -> list[Token]:
+    """Return the words and signs of an expression. Raise TemplateError if they are too many or nested too deeply."""
     try:
         words = list(tokenize(parent.value, parent))
     except LiquidError as error:
@@ -118,7 +122,16 @@ def _check_expression(tag: str, parent: Token) -> None:
         raise TemplateError(f"{error.message}; {_SIGNS[sign]}" if sign in _SIGNS else str(error.message), at) from error
     if len(words) > MOST_TOKENS:
         raise TemplateError(f"this expression has more than {MOST_TOKENS} words and signs", parent.start_index)
-    _check_depth(words)
+    depth = 0
+    for word in words:
+        depth += (word.kind in _OPENING) - (word.kind in _CLOSING)
+        if depth > DEEPEST_BRACKETS:
+            raise TemplateError(f"there are more than {DEEPEST_BRACKETS} levels of nested brackets", word.start_index)
+    return words
+
+
+def _check_expression(tag: str, parent: Token) -> None:
+    words = _words(parent)
     for before, word, after in zip([None, *words[:-1]], words, [*words[1:], None], strict=True):
         _check_word(before, word, after)
     if tag in _CONDITIONS:
@@ -131,14 +144,6 @@ def _check_expression(tag: str, parent: Token) -> None:
         _no_pipe(words, f"{{% {tag} %}}")
     elif tag in ("increment", "decrement") and len(words) != 1:
         raise TemplateError(f"{{% {tag} %}} takes one name", words[0].start_index)
-
-
-def _check_depth(words: Sequence[Token]) -> None:
-    depth = 0
-    for word in words:
-        depth += (word.kind in _OPENING) - (word.kind in _CLOSING)
-        if depth > DEEPEST_BRACKETS:
-            raise TemplateError(f"there are more than {DEEPEST_BRACKETS} levels of nested brackets", word.start_index)
 
 
 def _check_word(before: Token | None, word: Token, after: Token | None) -> None:
@@ -251,88 +256,21 @@ def _no_pipe(words: Sequence[Token], place: str) -> None:
             )
 
 
-class BoundedRange(RangeLiteral):
-    """A `(1..n)` with a limit on its length, since python-liquid may make a list of it."""
+def check_node(node: Node, filters: Mapping[str, Callable[..., Any]]) -> None:
+    """Raise TemplateError for an expression of a node, or of those in it, that would fail or render wrong.
 
-    __slots__ = ()
-
-    def _make_range(self, start: Any, stop: Any) -> range:
-        made = super()._make_range(start, stop)
-        if made.stop - made.start > LONGEST_RANGE:
-            raise ResourceLimitError(f"a range has at most {LONGEST_RANGE} numbers", token=self.token)
-        return made
-
-
-# Truth in conditions is that of Django and Klaviyo: 0, an empty text, an empty list and an empty object are false.
-
-
-class _Condition(BooleanExpression):
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> bool:
-        return bool(self.expression.evaluate(context))
-
-
-class _Not(LogicalNotExpression):
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> bool:
-        return not self.right.evaluate(context)
-
-
-class _And(LogicalAndExpression):
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> bool:
-        return bool(self.left.evaluate(context)) and bool(self.right.evaluate(context))
-
-
-class _Or(LogicalOrExpression):
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> bool:
-        return bool(self.left.evaluate(context)) or bool(self.right.evaluate(context))
-
-
-#: Expressions of python-liquid, and their replacements in a parsed template.
-_REPLACED: dict[type[Expression], type[Expression]] = {
-    RangeLiteral: BoundedRange,
-    BooleanExpression: _Condition,
-    LogicalNotExpression: _Not,
-    LogicalAndExpression: _And,
-    LogicalOrExpression: _Or,
-}
-
-
-def expressions_of(node: Node) -> Iterator[Expression]:
-    """Yield every expression of a node, nested ones included, without those of its child nodes."""
-    waiting = list(node.expressions())
-    while waiting:
-        expression = waiting.pop()
-        yield expression
-        waiting += expression.children()
-
-
-def nodes_in(node: Node) -> list[Node]:
-    """Return the child nodes of a node."""
-    # Only tags that load other templates use the context, and these are not available.
-    return list(node.children(cast(Any, None)))
-
-
-def check_node(node: Node, filters: Mapping[str, Callable[..., Any]]) -> int:
-    """Return the cost of the expressions of a node. Raise TemplateError for one that would fail or render wrong."""
-    work = 0
+    The conditions get the truth of templates.
+    """
     for expression in expressions_of(node):
-        work += 1
         if isinstance(expression, FilteredExpression):
             for filter_ in expression.filters or ():
                 _check_filter(filter_, filters)
-                work += 2
         elif isinstance(expression, Path):
             _check_path(expression)
-        elif (replacement := _REPLACED.get(type(expression))) is not None:
+        elif (replacement := TRUTH.get(type(expression))) is not None:
             expression.__class__ = replacement
-    return work
+    for inner in nodes_in(node):
+        check_node(inner, filters)
 
 
 def _check_path(path: Path) -> None:

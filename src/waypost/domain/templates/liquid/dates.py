@@ -237,16 +237,21 @@ def format_moment(at: datetime, form: str) -> str:
         return _format_django(at, NAMED_FORMATS.get(form, form))
     if (code := wrong_code(form)) is not None:
         raise ValueError(f"{code!r} is not a code of strftime")
-    return _PERCENT.sub(lambda found: _percent(at, found), form)
+    made: dict[str, str] = {}
+    return _PERCENT.sub(lambda found: made.get(found[0]) or made.setdefault(found[0], _percent(at, found)), form)
 
 
 def _format_django(at: datetime, form: str) -> str:
     parts, letters = [], iter(form)
+    made: dict[str, str] = {}
     for letter in letters:
         if letter == "\\":
             parts.append(next(letters, "\\"))
+        elif letter in made:
+            parts.append(made[letter])
         else:
-            parts.append(DJANGO[letter](at) if letter in DJANGO else letter)
+            made[letter] = DJANGO[letter](at) if letter in DJANGO else letter
+            parts.append(made[letter])
     return "".join(parts)
 
 

@@ -1,20 +1,24 @@
 """The Liquid of connectors: one value of a request at a time, with few tags and strict limits."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from liquid import Environment, Undefined
-from liquid.exceptions import LiquidError, LiquidSyntaxError
-from liquid.token import TOKEN_ILLEGAL, Token
+from liquid.exceptions import LiquidError
+from liquid.template import BoundTemplate
 
+from waypost.domain.templates.liquid.budget import CONNECTOR, COPIED_PER_STEP, Budget
+from waypost.domain.templates.liquid.checks import check_depth
+from waypost.domain.templates.liquid.context import FAILURES, OutputBuffer, Rendering
+from waypost.domain.templates.liquid.context import Context as LiquidContext
+from waypost.domain.templates.liquid.environment import CONNECTORS, parse
 from waypost.domain.templates.liquid.lexer import TemplateError, tokenize_source
+from waypost.domain.templates.liquid.metering import meter
 from waypost.errors import Invalid
 
-#: The most characters in the result of an expression.
-LONGEST_RESULT = 1_000_000
+#: The most characters of an expression.
 LONGEST_EXPRESSION = 20_000
 #: The names that expressions may use, and the members of each; None allows any member.
 ROOTS: dict[str, frozenset[str] | None] = {
@@ -54,9 +58,7 @@ ROOTS: dict[str, frozenset[str] | None] = {
     "receipts_url": frozenset(),
 }
 
-_TAGS = frozenset(
-    {"if", "unless", "case", "for", "break", "continue", "comment", "#", "echo", "content", "output", "illegal"}
-)
+_SIZED = (str, list, dict)
 _PATH = r"([a-z_]\w*(?:\.[A-Za-z_]\w*)*)"
 _PLAIN = re.compile(r"\{\{-?\s*" + _PATH + r"\s*-?\}\}\Z")
 _DEFAULT = re.compile(r"\{\{-?\s*" + _PATH + r"\s*\|\s*default:\s*" + _PATH + r"\s*-?\}\}\Z")
@@ -87,69 +89,21 @@ class Unbuildable(Invalid):
         super().__init__(detail)
 
 
-class _Sandbox(Environment):
-    block_nesting_limit = 10
-    context_depth_limit = 10
-    loop_iteration_limit = 1000
-    output_stream_limit = LONGEST_RESULT
-    shorthand_indexes = True
-    logical_not_operator = True
-    logical_parentheses = True
+class RequestContext(dict[str, Any]):
+    """The values that the expressions of one request or response see, and the budget that they share."""
 
-    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
-        """Return the lexer of templates; python-liquid's own takes quadratic time for `{{{{{{`."""
-        return _tokens
+    __slots__ = ("budget",)
+
+    def __init__(self, values: Context) -> None:
+        super().__init__(values)
+        self.budget = Budget(CONNECTOR)
 
 
-def _tokens(source: str) -> Iterator[Token]:
-    try:
-        return iter(tokenize_source(source))
-    except TemplateError as fault:
-        token = Token(TOKEN_ILLEGAL, "", fault.index, source)
-        raise LiquidSyntaxError(fault.message, token=token) from fault
+class _Checked(msgspec.Struct, frozen=True):
+    """A parsed expression, and the cost of what it always does."""
 
-
-def _bounded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the filter with a limit on its result, since filters can be chained."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        given = args[0] if args else None
-        if work_name in ("replace", "replace_first", "replace_last") and len(args) > 2:
-            size = len(str(given)) * (1 + len(str(args[2])))
-            if size > LONGEST_RESULT:
-                raise Unbuildable("cannot_render", "The result of an expression is too long.")
-        result = work(*args, **kwargs)
-        if isinstance(result, str | list) and len(result) > LONGEST_RESULT:
-            raise Unbuildable("cannot_render", "The result of an expression is too long.")
-        return result
-
-    work_name = getattr(work, "__name__", "").rstrip("_")
-    # The attributes that python-liquid reads from a filter.
-    for mark in ("with_context", "with_environment", "filter_async"):
-        if hasattr(work, mark):
-            setattr(run, mark, getattr(work, mark))
-    return run
-
-
-def _json(value: Any) -> str:
-    """Return the value as a JSON text."""
-    return _encode(None if isinstance(value, Undefined) else value).decode()
-
-
-def _environment() -> Environment:
-    made = _Sandbox(strict_filters=True)
-    for tag in [name for name in made.tags if name not in _TAGS]:
-        del made.tags[tag]
-    for name, work in list(made.filters.items()):
-        made.filters[name] = _bounded(work)
-    made.filters["json"] = _bounded(_json)
-    # `date` reads the clock; `safe` has a meaning only in HTML.
-    for name in ("safe", "date"):
-        del made.filters[name]
-    return made
-
-
-_ENVIRONMENT = _environment()
+    template: BoundTemplate
+    work: int
 
 
 def is_expression(text: str) -> bool:
@@ -183,32 +137,38 @@ def compile_text(text: str) -> Callable[[Context], str]:
         check_expression(text)
         path = _look_up(found[1])
         return lambda context: as_text(path(context))
-    template = check_expression(text)
+    checked = check_expression(text)
 
     def render(context: Context) -> str:
+        budget = _budget(context)
+        output = OutputBuffer(budget.limits.characters, budget)
+        running = LiquidContext(checked.template, Rendering(context, budget=budget))
         try:
-            return str(template.render(**context))
-        except (LiquidError, ArithmeticError, RecursionError, ValueError, TypeError) as error:
-            reason = error.message if isinstance(error, LiquidError) else error
-            raise Unbuildable("cannot_render", f"{text[:100]!r} cannot be rendered: {reason}.") from error
+            budget.spend(checked.work)
+            for node in checked.template.nodes:
+                node.render_to_output(running, cast(Any, output))
+        except (LiquidError, *FAILURES) as error:
+            raise _unbuildable(text, error) from error
+        return "".join(output.parts)
 
     return render
 
 
 @lru_cache(maxsize=4096)
-def check_expression(text: str) -> Any:
-    """Return the parsed template. Raise NotLiquid if it is not valid."""
+def check_expression(text: str) -> _Checked:
+    """Return the parsed expression. Raise NotLiquid if it is not valid."""
     if len(text) > LONGEST_EXPRESSION:
         raise _refuse(text[:40], f"it has more than {LONGEST_EXPRESSION} characters", 1)
     try:
-        template = _ENVIRONMENT.from_string(text)
-        found = template.analyze()
-    except LiquidError as error:
-        place = error.token.start_index if error.token else 0
-        raise _refuse(text, str(error.message), text.count("\n", 0, max(place, 0)) + 1) from error
+        tokens = tokenize_source(text)
+        check_depth(tokens)
+        template = BoundTemplate(CONNECTORS, parse(CONNECTORS, tokens))
+    except TemplateError as fault:
+        raise _refuse(text, fault.message, text.count("\n", 0, max(fault.index, 0)) + 1) from fault
+    found = template.analyze()
     for name in found.filters:
-        if name not in _ENVIRONMENT.filters:
-            known_filters = ", ".join(sorted(_ENVIRONMENT.filters))
+        if name not in CONNECTORS.filters:
+            known_filters = ", ".join(sorted(CONNECTORS.filters))
             raise _refuse(text, f"there is no filter {name!r}; there are {known_filters}", _line(text, name))
     for variables in found.globals.values():
         for variable in variables:
@@ -219,14 +179,14 @@ def check_expression(text: str) -> Any:
             known = ROOTS[head]
             if known and rest and rest[0] not in known:
                 raise _refuse(text, f"{head} has no {rest[0]!r}; it has {', '.join(sorted(known))}", line)
-    return template
+    return _Checked(template, sum(map(meter, template.nodes)))
 
 
 def config_names(text: str) -> set[str]:
     """Return the fields of the configuration that an expression reads."""
     if not is_expression(text):
         return set()
-    variables = check_expression(text).analyze().globals.get("config", [])
+    variables = check_expression(text).template.analyze().globals.get("config", [])
     return {str(variable.segments[1]) for variable in variables if len(variable.segments) > 1}
 
 
@@ -240,7 +200,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return str(value) if isinstance(value, int | float) else _json(value)
+    return str(value) if isinstance(value, int | float) else _encode(value).decode()
 
 
 def _look_up(path: str) -> Expression:
@@ -250,9 +210,24 @@ def _look_up(path: str) -> Expression:
         value: Any = context
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, _SIZED) and (value.__class__ is not str or len(value) >= COPIED_PER_STEP):
+            budget = _budget(context)
+            try:
+                budget.spend(1 + budget.size(value, COPIED_PER_STEP) // COPIED_PER_STEP)
+            except LiquidError as error:
+                raise _unbuildable(f"{{{{ {path} }}}}", error) from error
         return value
 
     return find
+
+
+def _budget(context: Context) -> Budget:
+    return context.budget if isinstance(context, RequestContext) else Budget(CONNECTOR)
+
+
+def _unbuildable(text: str, error: Exception) -> Unbuildable:
+    reason = error.message if isinstance(error, LiquidError) else error
+    return Unbuildable("cannot_render", f"{text[:100]!r} cannot be rendered: {reason}.")
 
 
 def _blank(value: Any) -> bool:
