@@ -69,6 +69,8 @@ class Budget:
 
     def size(self, value: Any, per_step: int = CHARACTERS_PER_STEP) -> int:
         """Return the size of a value as `measure` does, measured only as far as steps are left."""
+        if value.__class__ is int:
+            return int(value.bit_length() >> 2)
         if value.__class__ in _FLAT:
             return 0
         return len(value) if isinstance(value, str) else measure(value, (self.steps + 1) * per_step)

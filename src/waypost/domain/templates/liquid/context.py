@@ -41,8 +41,6 @@ FAILURES = (
 
 Values = Mapping[str, Any]
 
-_CHECKED = (int, list)
-
 
 class UndefinedVariable(msgspec.Struct, frozen=True):
     """A variable that a template outputs and that is not defined."""
@@ -230,9 +228,11 @@ class Context(RenderContext):
                 if size > budget.limits.characters:
                     raise too_long(budget.limits)
                 budget.spend(size // (COPIED_PER_STEP if entry.copying else CHARACTERS_PER_STEP))
-        elif isinstance(result, _CHECKED):
-            size = budget.check_result(result)
-            budget.spend((max(size, ITEM * len(result)) if isinstance(result, list) else size) // CHARACTERS_PER_STEP)
+        elif isinstance(result, int):
+            if result.bit_length() >= 4 * CHARACTERS_PER_STEP:
+                budget.spend(budget.check_result(result) // CHARACTERS_PER_STEP)
+        elif isinstance(result, list):
+            budget.spend(max(budget.check_result(result), ITEM * len(result)) // CHARACTERS_PER_STEP)
         elif result.__class__ is Missing and result.token is None:
             result.token = token
         return result
