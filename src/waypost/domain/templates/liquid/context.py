@@ -151,12 +151,14 @@ class FilterEntry(msgspec.Struct, frozen=True):
 class Context(RenderContext):
     """The context of one running source."""
 
-    __slots__ = ("budget", "field", "rendering", "source")
+    __slots__ = ("budget", "field", "ready", "rendering", "source")
 
     def __init__(self, template: BoundTemplate, rendering: Rendering, source: str = "", field: str = "") -> None:
         super().__init__(template, globals=rendering.values)
         # Without the `now` and `today` of python-liquid, which read the clock.
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
+        #: The filters of the environment by name.
+        self.ready: Mapping[str, FilterEntry] = template.env.ready  # type: ignore[attr-defined]
         self.budget = rendering.budget
         self.rendering = rendering
         self.source = source
@@ -199,7 +201,7 @@ class Context(RenderContext):
 
     def filter(self, name: str, token: Token | None) -> Callable[..., object]:
         """Return the filter of this name, with its cost counted against the budget."""
-        return partial(self._apply, cast(Any, self.env).ready[name], token)
+        return partial(self._apply, self.ready[name], token)
 
     def _apply(self, entry: FilterEntry, token: Token | None, value: Any, /, *args: Any, **named: Any) -> Any:
         if value.__class__ is _Mark:
@@ -216,9 +218,11 @@ class Context(RenderContext):
                 given = (*args, *(named.get(name) for name in entry.names[len(args) :]))
                 size += sum(budget.size(arg) for arg in named.values())
             cost = entry.cost
-            budget.spend(1 + (size // CHARACTERS_PER_STEP if cost is None else cost(budget, size, value, given)))
+            budget.steps -= 1 + (size // CHARACTERS_PER_STEP if cost is None else cost(budget, size, value, given))
         else:
-            budget.spend(1)
+            budget.steps -= 1
+        if budget.steps < 0:
+            budget.spend(0)
         if entry.wants_context:
             named["context"] = self
         result = entry.work(value, *args, **named)

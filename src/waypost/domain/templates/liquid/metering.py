@@ -70,10 +70,10 @@ def _write(expression: Expression, context: Any, buffer: Any) -> int:
             budget.spend(len(value) // COPIED_PER_STEP)
         text = escape(value) if context.autoescape else value
     else:
-        if value.__class__ not in _BRIEF:
+        if value.__class__ not in _BRIEF and (value.__class__ is not int or value.bit_length() >= COPIED_PER_STEP):
             budget.spend(budget.size(value) // CHARACTERS_PER_STEP)
         text = to_liquid_string(value, context.autoescape)
-    return cast(int, buffer.write(text))
+    return buffer.write(text)  # type: ignore[no-any-return]
 
 
 class MeteredOutputNode(OutputNode):
