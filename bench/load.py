@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 USERS = 1000
 NEVER = math.nan
@@ -69,6 +69,14 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     if not ascending:
         return NEVER
     return ascending[min(len(ascending) - 1, max(0, math.ceil(share * len(ascending)) - 1))]
+
+
+class Requests(Protocol):
+    """What is posted: the requests of a run by the numbers of their events."""
+
+    def write(self, first: int, count: int) -> bytes:
+        """Return the request that posts `count` events from this number on."""
+        ...
 
 
 class Letters:
@@ -168,7 +176,7 @@ def complete(data: bytes) -> int:
 class Pool:
     """The connections of a run and the events that are still to be posted."""
 
-    def __init__(self, marks: Marks, letters: Letters) -> None:
+    def __init__(self, marks: Marks, letters: Requests) -> None:
         self.letters = letters
         self.finished = asyncio.Event()
         self._marks = marks
@@ -345,7 +353,8 @@ async def run(
     to: Receivers,
     *,
     port: int,
-    write_key: str,
+    write_key: str = "",
+    requests: Requests | None = None,
     total: int,
     connections: int = 64,
     batch: int = 1,
@@ -355,12 +364,13 @@ async def run(
     """Post `total` events and wait until every receiver that answers has them all; give back when each came by.
 
     Without a rate every connection posts as soon as its last request is answered. With one, events are posted on a
-    schedule however slow the answers are, and count as posted at their moment in the schedule. Raises `TimeoutError`
+    schedule however slow the answers are, and count as posted at their moment in the schedule. `requests` are other
+    requests than those that post events. Raises `TimeoutError`
     when `patience` seconds pass without anything new arriving, `RuntimeError` when a request was refused for good.
     """
     marks = Marks(total=total, receivers=len(to.ports))
     to.marks = marks
-    pool = Pool(marks, Letters(marks, f"127.0.0.1:{port}", write_key, batch=batch))
+    pool = Pool(marks, requests or Letters(marks, f"127.0.0.1:{port}", write_key, batch=batch))
     await pool.connect(port, connections)
     try:
         groups = [(first, min(batch, total - first)) for first in range(0, total, batch)]

@@ -130,7 +130,6 @@ async def test_a_message_is_accepted_sent_and_shown_with_its_history(client: Api
         "currency": None,
         "carrier": None,
         "due_at": None,
-        "text_status": None,
         "clicks": 0,
         "machine_clicks": 0,
     }

@@ -182,7 +182,8 @@ def _read_callback_data(text: str | None) -> tuple[str, str]:
         raise _bad_callback_data("must be a JSON object")
     if len(found) > MOST_PROPERTIES:
         raise _bad_callback_data(f"has {len(found)} properties; at most {MOST_PROPERTIES} are allowed")
-    if _depth(found) > DEEPEST:
+    # Only what opens more than so many objects and lists can be nested deeper.
+    if data.count(b"{") + data.count(b"[") > DEEPEST and _depth(found) > DEEPEST:
         raise _bad_callback_data(f"is nested more than {DEEPEST} levels deep")
     try:
         check_numbers(data)
