@@ -12,13 +12,8 @@ from typing import Any
 
 import msgspec
 
-from waypost.domain.templates.liquid.environment import (
-    Program,
-    Rendering,
-    UndefinedVariable,
-    compile_source,
-    place,
-)
+from waypost.domain.templates.liquid.context import Rendering, UndefinedVariable, place
+from waypost.domain.templates.liquid.program import Program, compile_source
 from waypost.errors import Invalid
 
 #: The most characters of a body, in its source and rendered.
