@@ -56,6 +56,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "send_message": {"channel": "sms", "to": "+12025550101", "text": "Hello"},
     "send_message_batch": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
     "create_text_client": {"name": "Another"},
+    "preview_text": {"client_id": "{text-clients}", "body": {"text": "Hello"}},
+    "send_trial_text": {
+        "client_id": "{text-clients}",
+        "body": {"phone": "", "text": "Hello", "callbackData": '{"profileID": "01K"}', "sendPurpose": "Hello"},
+        "to": "+12025550101",
+    },
     "create_webhook": {"url": "http://127.0.0.1:9/", "event_types": ["*"]},
     "order_connections": {"channel": "sms", "connections": ["{connections}"]},
     "start_replay": {"since": "2020-01-01T00:00:00Z"},
@@ -125,7 +131,7 @@ def place(method, path, world):
 def body_of(operation, world):
     """Return the body of a request."""
     text = json.dumps(BODIES.get(operation["operationId"]))
-    return json.loads(text.replace("{connections}", world["connections"]))
+    return json.loads(re.sub(r"\{(connections|text-clients)\}", lambda found: world[found[1]], text))
 
 
 def test_there_is_something_to_try():

@@ -24,6 +24,9 @@ DEEPEST = 4
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
 _TAG = re.compile(r"\{\{|\{%")
+_WHOLE_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+#: The characters that a string of JSON must escape.
+_SPECIAL = re.compile(r'["\\\x00-\x1f]')
 
 
 class WebhookBody:
@@ -44,6 +47,20 @@ class WebhookBody:
         self.write(rendering)
         return rendering.gaps or []
 
+    def unsafe_fields(self, values: Mapping[str, Any], now: int | None = None) -> list[str]:
+        """Return the fields with values that would break the JSON, or change it, if they were put in as they are."""
+        found: list[str] = []
+        self._find_unsafe(Rendering(values, now), found)
+        return found
+
+    def _find_unsafe(self, rendering: Rendering, found: list[str]) -> None:
+        for part in self._parts:
+            if isinstance(part, _Literal):
+                if isinstance(part.inner, WebhookBody):
+                    part.inner._find_unsafe(rendering, found)
+                elif _count_special(part.inner.render(rendering)) > _count_special(_WHOLE_TAG.sub("", part.source)):
+                    found.append(part.field)
+
     def write(self, rendering: Rendering) -> str:
         """Return the body; its cost counts against the budget of the rendering."""
         return "".join(part if isinstance(part, str) else part.render(rendering) for part in self._parts)
@@ -52,14 +69,16 @@ class WebhookBody:
 class _Literal:
     """A string of JSON that contains tags."""
 
-    __slots__ = ("_inner",)
+    __slots__ = ("field", "inner", "source")
 
-    def __init__(self, inner: Program | WebhookBody) -> None:
-        self._inner = inner
+    def __init__(self, field: str, source: str, inner: Program | WebhookBody) -> None:
+        self.field = field
+        self.source = source
+        self.inner = inner
 
     def render(self, rendering: Rendering) -> str:
         """Return the string with its quotes, and its content escaped."""
-        inner = self._inner
+        inner = self.inner
         text = inner.write(rendering) if isinstance(inner, WebhookBody) else inner.render(rendering)
         return json.dumps(text, ensure_ascii=False)
 
@@ -102,7 +121,7 @@ def _compile_json(text: str, field: str, depth: int) -> WebhookBody:
             content = json.loads(piece, strict=False)
             where = ".".join([field, *(str(step) for step in path if step is not None)])
             if _TAG.search(content):
-                part = _Literal(_compile_content(content, where, depth))
+                part = _Literal(where, content, _compile_content(content, where, depth))
             if path and path[-1] is None:
                 path[-1] = content[:60]
         parts.append(part)
@@ -113,6 +132,10 @@ def _compile_content(content: str, field: str, depth: int) -> Program | WebhookB
     if depth < DEEPEST and content.lstrip()[:1] in ("{", "[") and _is_json(content):
         return _compile_json(content, field, depth + 1)
     return _compile(content, field)
+
+
+def _count_special(text: str) -> int:
+    return len(_SPECIAL.findall(text))
 
 
 def _is_json(text: str) -> bool:

@@ -65,7 +65,7 @@ class NewText(msgspec.Struct, kw_only=True):
     answer: TextAccepted | Error | None = None
 
 
-class _Found(msgspec.Struct):
+class FoundPerson(msgspec.Struct):
     """The person of a request."""
 
     status: TextStatus
@@ -110,7 +110,7 @@ class TextArea:
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
         """Answer each request: refused as a repeat or by the rate, or recorded as a message."""
         texts: list[NewText] = items[NewText]
-        people = await _find_people(tx, texts)
+        people = await find_people(tx, texts)
         # Locked before repeats are read, so that another process with the same request reads what this one wrote.
         buckets = await _lock_buckets(tx, texts, unit.now)
         fresh = await _fresh(tx, texts, people, buckets, unit)
@@ -189,7 +189,7 @@ async def _lock_buckets(tx: Tx, texts: list[NewText], now: int) -> dict[int, tup
     return buckets
 
 
-async def _find_people(tx: Tx, texts: Sequence[NewText]) -> list[_Found]:
+async def find_people(tx: Tx, texts: Sequence[NewText]) -> list[FoundPerson]:
     """Return the person of each text, and whether the person may be sent texts; a few queries for all."""
     named = {
         (t.client.workspace_id, "phone", t.request.phone)
@@ -210,22 +210,22 @@ async def _find_people(tx: Tx, texts: Sequence[NewText]) -> list[_Found]:
             id_ = profiles.get((t.client.workspace_id, "email", t.request.email))
             addresses |= {(t.client.workspace_id, "sms", number) for number in numbers.get(id_ or 0, ())}
     states = await _load_states(tx, addresses)
-    found: list[_Found] = []
+    found: list[FoundPerson] = []
     for t in texts:
         workspace_id = t.client.workspace_id
         if t.request.phone:
             id_ = profiles.get((workspace_id, "phone", t.request.phone))
-            found.append(_Found(_subscription_status(states, workspace_id, t.request.phone), id_, t.request.phone))
+            found.append(FoundPerson(_subscription_status(states, workspace_id, t.request.phone), id_, t.request.phone))
             continue
         id_ = profiles.get((workspace_id, "email", t.request.email))
         known = numbers.get(id_ or 0, [])
         if not known or len(known) > t.client.max_matches:
-            found.append(_Found(TextStatus.FAILED_TO_MATCH, id_))
+            found.append(FoundPerson(TextStatus.FAILED_TO_MATCH, id_))
             continue
         # Of several numbers that are allowed, one that is subscribed; else what the first one says.
         statuses = [(number, _subscription_status(states, workspace_id, number)) for number in known]
         number, status = next((one for one in statuses if one[1] is TextStatus.PENDING_TO_SEND), statuses[0])
-        found.append(_Found(status, id_, number))
+        found.append(FoundPerson(status, id_, number))
     return found
 
 
@@ -251,24 +251,24 @@ def _subscription_status(
 
 
 async def _fresh(
-    tx: Tx, texts: list[NewText], people: list[_Found], buckets: dict[int, tuple[Bucket, int]], unit: Unit
-) -> list[tuple[NewText, _Found, int]]:
+    tx: Tx, texts: list[NewText], people: list[FoundPerson], buckets: dict[int, tuple[Bucket, int]], unit: Unit
+) -> list[tuple[NewText, FoundPerson, int]]:
     """Return the texts to record with the ids of their messages; the others are answered with an error.
 
     Only texts that are to be sent have repeats, and a repeat takes nothing of the rate. A person is named by the number
     as well as by the profile, so that it does not matter whether a request names the phone or the email.
     """
     digests = [
-        _digests(text, found) if found.status is TextStatus.PENDING_TO_SEND and not text.test else ()
+        repeat_digests(text, found) if found.status is TextStatus.PENDING_TO_SEND and not text.test else ()
         for text, found in zip(texts, people, strict=True)
     ]
     known = await _find_repeats(tx, sorted({digest for several in digests for digest in several}), unit.now)
-    fresh: list[tuple[NewText, _Found, int]] = []
+    fresh: list[tuple[NewText, FoundPerson, int]] = []
     remembered: dict[str, tuple[str, int, int]] = {}
     for text, found, own in zip(texts, people, digests, strict=True):
         first = next((known[digest] for digest in own if digest in known), None)
         if first is not None:
-            text.answer = _repeat(first)
+            text.answer = repeat_error(first)
             continue
         bucket, clock = buckets[text.client.id]
         granted, wait = take_tokens(bucket, 1, clock, BURST_S)
@@ -298,7 +298,8 @@ async def _find_repeats(tx: Tx, digests: list[str], now: int) -> dict[str, int]:
     return known
 
 
-def _repeat(first: int) -> Error:
+def repeat_error(first: int) -> Conflict:
+    """Return the error for a repeat of a text."""
     return Conflict(
         "The same text with the same sendPurpose was accepted for this person within the last 24 hours. "
         "Change `text` or `sendPurpose` to send another one.",
@@ -315,7 +316,8 @@ def _over_rate(bucket: Bucket, wait: int) -> Error:
     )
 
 
-def _digests(text: NewText, found: _Found) -> tuple[str, ...]:
+def repeat_digests(text: NewText, found: FoundPerson) -> tuple[str, ...]:
+    """Return the digests of a text for its person: a text that has one of them in the last 24 hours repeats it."""
     names = [f"number {found.address}"]
     if found.profile_id is not None:
         names.append(f"profile {found.profile_id}")
@@ -323,7 +325,7 @@ def _digests(text: NewText, found: _Found) -> tuple[str, ...]:
     return tuple(hashlib.blake2b(_encode((name, *about)), digest_size=16).hexdigest() for name in names)
 
 
-async def _shorten(tx: Tx, fresh: list[tuple[NewText, _Found, int]], now: int) -> dict[int, str]:
+async def _shorten(tx: Tx, fresh: list[tuple[NewText, FoundPerson, int]], now: int) -> dict[int, str]:
     """Store a short link for each link of the texts that are to be sent; return the texts with them, by message."""
     links: dict[int, list[NewLink]] = {}
     for text, found, id_ in fresh:
@@ -341,7 +343,7 @@ async def _shorten(tx: Tx, fresh: list[tuple[NewText, _Found, int]], now: int) -
     return contents
 
 
-def _message(text: NewText, found: _Found, id_: int, content: str, now: int) -> NewMessage:
+def _message(text: NewText, found: FoundPerson, id_: int, content: str, now: int) -> NewMessage:
     request, client = text.request, text.client
     status, reason = Status.QUEUED, None
     if found.status is not TextStatus.PENDING_TO_SEND:
@@ -377,7 +379,7 @@ def _metric(text: NewText) -> str:
     return text.request.metric or text.client.default_metric
 
 
-def _requested(text: NewText, found: _Found, id_: int, now: int) -> Event:
+def _requested(text: NewText, found: FoundPerson, id_: int, now: int) -> Event:
     data = _Requested(
         public("msg", id_), found.status.value, _metric(text), text.request.purpose, text.client.client_id
     )

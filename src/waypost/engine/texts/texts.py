@@ -53,6 +53,18 @@ class Texts:
             await self._check_links(request)
         return text
 
+    def preview_links(self, client: TextClient, request: TextRequest) -> tuple[str, tuple[str, ...]]:
+        """Return the text of a request with short links that lead nowhere, and the URLs that real ones lead to.
+
+        Raise Invalid for a link that cannot be sent, and a text that is too long with its links.
+        """
+        tracking = self._tracking.get(client.workspace_id)
+        marked, urls = mark_links(request.text, request.click_url, _parameters(client, tracking, request.purpose))
+        text = fill_marks(marked, [tracking.short_url(0)] * len(urls)) if urls else marked
+        if urls:
+            check_length(text)
+        return text, urls
+
     def _mark(self, client: TextClient, request: TextRequest, test: bool) -> NewText:
         tracking = self._tracking.get(client.workspace_id)
         marked, urls = mark_links(request.text, request.click_url, _parameters(client, tracking, request.purpose))
