@@ -75,7 +75,7 @@ def test_the_message_is_measured():
     made = preview_message(asked, "Szia 👋 https://s.example/c/000000000", ["https://a.example"])
     assert (made.text, made.links) == ("Szia 👋 https://s.example/c/000000000", ["https://a.example"])
     assert made.media_url == "https://a.example/x.png"
-    assert (made.sms.encoding, made.sms.characters, made.sms.units, made.sms.parts) == ("UCS-2", 6, 7, 1)
+    assert (made.sms.encoding, made.sms.characters, made.sms.units, made.sms.parts) == ("UCS-2", 36, 37, 1)
 
 
 def test_every_first_answer_is_explained():
