@@ -107,6 +107,8 @@ class World:
             "format": "standard",
             "signature": "v1",
             "owner_email": None,
+            "ordered": 0,
+            "connection_id": None,
             "secrets": engine.encryption.encrypt(msgspec.json.encode((Secret(SECRET),)).decode()),
             "now": now_us(),
         } | changes

@@ -20,6 +20,7 @@ from waypost.engine.runtime.recorder import DEFERRED
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.webhooks import endpoints
 from waypost.engine.webhooks.holdings import FORGOTTEN_S
+from waypost.engine.webhooks.ordering import BLOCKED
 from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
@@ -43,7 +44,7 @@ async def test_every_job_has_a_case(still: Pair):
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "refresh", "maintain", "clock", "prune", "react", "notices", "claim",
-                                  "replay", "look-back", "rematch", "messages", "recover"])  # fmt: skip
+                                  "replay", "look-back", "order", "rematch", "messages", "recover"])  # fmt: skip
 async def test_two_nodes_run_a_job_at_once(still: Pair, name: str):
     await CASES[name](still)
     await still.check()
@@ -271,6 +272,26 @@ async def look_back(pair: Pair) -> None:
     assert [row[0] for row in free] == [*ids[10:30], *ids[40:]]
     for node, part in zip(pair.nodes, (ids[:10], ids[30:40]), strict=True):
         node.engine.dispatcher.holdings.drop((endpoint_id, id_) for id_ in part)
+
+
+@case("order")
+async def order(pair: Pair) -> None:
+    endpoint_id = await pair.endpoint("in-order", ordered=1)
+    first = await pair.one.emit(20)
+    # The first ten were being settled when others were recorded that wait for them; the others are pending still.
+    await pair.one.sql(
+        "INSERT INTO deliveries SELECT endpoint_id, -event_id, 'pending', 0, 0, $1, NULL, NULL, NULL, subject, "
+        "event_id FROM deliveries", BLOCKED,
+    )  # fmt: skip
+    await pair.one.sql("UPDATE deliveries SET state = 'delivered', due_at = NULL WHERE event_id = ANY($1)", first[:10])
+    for node in pair.nodes:
+        node.engine.webhooks.unsure.update((endpoint_id, id_) for id_ in first)
+    await pair.both("order")
+    assert not pair.one.engine.webhooks.unsure
+    free = await pair.one.sql("SELECT -event_id FROM deliveries WHERE event_id < 0 AND waits_for IS NULL ORDER BY 1")
+    assert [row[0] for row in free] == first[:10]
+    await pair.one.sql("DELETE FROM deliveries WHERE event_id < 0")
+    await pair.one.sql("UPDATE endpoint_counts SET delivered = delivered + 10, pending = pending - 10")
 
 
 @case("rematch")

@@ -220,6 +220,8 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
                 signature="v1",
                 owner_email=None,
                 secrets=OLD.encrypt(f"secret {n}"),
+                ordered=0,
+                connection_id=None,
                 now=1,
             )
             await tx.run(

@@ -153,6 +153,8 @@ async def add_endpoint(
         signature="hmac",
         owner_email="owner@example.com",
         secrets=encryption.encrypt('[{"text": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]'),
+        ordered=0,
+        connection_id=None,
         now=START,
     )
 

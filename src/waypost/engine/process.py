@@ -50,6 +50,7 @@ from waypost.engine.webhooks.claims import bring_back, claim_due
 from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
 from waypost.engine.webhooks.holdings import LOOK_BACK_S, LookBack
+from waypost.engine.webhooks.ordering import StrandedSearch, release_ended
 from waypost.engine.webhooks.replays import advance_replays
 from waypost.engine.webhooks.retention import give_up_deleted, prune_webhooks
 from waypost.errors import Unavailable
@@ -82,7 +83,7 @@ class Engine:
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
-        self.webhooks_due, self.deferred_due, self.links_due = Alarm(), Alarm(), Alarm()
+        self.webhooks_due, self.deferred_due, self.order_due, self.links_due = Alarm(), Alarm(), Alarm(), Alarm()
         # Snapshots, and the clients that areas send with.
         self.dispatcher = Dispatcher(
             self.outbound,
@@ -90,6 +91,7 @@ class Engine:
             release=lambda deliveries: self.journal.report(Released(deliveries), linger=False),
             max_in_flight=settings.max_in_flight,
             first_pause=retry_s,
+            connection=lambda id_: self.connections.by_number(id_),
         )
         self.endpoints = EndpointRegistry(database, self.encryption, self.dispatcher.configure)
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
@@ -120,6 +122,8 @@ class Engine:
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
+        self._stranded = StrandedSearch(database)
+        self.webhooks.wake_order = lambda: self.order_due.wake_at(now_us())
         self._rematching = Rematching()
         self.recorder.wake_deferred = lambda: self.deferred_due.wake_at(now_us())
         self.sender = Sender(
@@ -168,6 +172,7 @@ class Engine:
             Job("claim", claim, self.webhooks_due),
             Job("replay", self._replay),
             Job("look-back", self._release_forgotten),
+            Job("order", self._release_ended, self.order_due),
             Job("rematch", self._rematch),
             Job("link-checks", self._check_held, self.links_due),
         ]
@@ -231,8 +236,19 @@ class Engine:
         return 0.0 if await self.recorder.react_deferred() else POLL_S
 
     async def _release_forgotten(self) -> float:
-        if await self._look_back.release_forgotten():
+        forgotten = await self._look_back.release_forgotten()
+        if await self._stranded.release(now_us()) or forgotten:
             self.webhooks_due.wake_at(now_us())
+        return LOOK_BACK_S
+
+    async def _release_ended(self) -> float:
+        self.order_due.clear()
+        while self.webhooks.unsure:
+            # One in a transaction: with several, it could wait for another process that waits for it. A failure is
+            # found by the look-back.
+            pair = self.webhooks.unsure.pop()
+            if await self.database.transact(release_ended, pair, now_us()):
+                self.webhooks_due.wake_at(now_us())
         return LOOK_BACK_S
 
     async def _rematch(self) -> float:

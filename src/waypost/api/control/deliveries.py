@@ -61,7 +61,10 @@ class Delivery(msgspec.Struct, kw_only=True):
     #: Attempts since the delivery was last queued, and attempts in total.
     tries: int
     attempt_count: int
+    #: Null for a delivery that waits for another one.
     next_attempt_at: str | None
+    #: The event whose delivery must end first: the endpoint gets the events of a subject in order.
+    waits_for: str | None
     reason: str | None
     settled_at: str | None
 
@@ -143,7 +146,7 @@ def _attempt(row: Row) -> Attempt:
 
 
 def _fields(row: Row) -> dict[str, Any]:
-    endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at, type_ = row
+    endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at, type_, waits_for = row
     return {
         "id": public_pair("dlv", endpoint_id, event_id),
         "webhook_id": public("whk", endpoint_id),
@@ -152,7 +155,8 @@ def _fields(row: Row) -> dict[str, Any]:
         "state": state,
         "tries": tries,
         "attempt_count": attempts,
-        "next_attempt_at": when(due_at),
+        "next_attempt_at": when(due_at) if waits_for is None else None,
+        "waits_for": None if waits_for is None else public("evt", waits_for),
         "reason": reason,
         "settled_at": None if state == State.PENDING else when(settled_at),
     }
@@ -258,7 +262,7 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
 
     async def work() -> TestEventResult:
         webhook, entry = await call.read(choose)
-        result = await probe.send_probe(engine.outbound, webhook, entry, call.now)
+        result = await probe.send_probe(engine.outbound, webhook, entry, call.now, engine.connections.by_number)
         response = result.response
         return TestEventResult(
             TestEventRequest(

@@ -14,6 +14,7 @@ from waypost.clock import iso
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.masking import shown_part
 from waypost.domain.webhooks.ledger import Balance
+from waypost.engine.texts.clients import check_unowned, owners_of
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.engine.webhooks.endpoints import Draft, WebhookRecord
 from waypost.storage.database import Tx
@@ -94,7 +95,14 @@ class Webhook(msgspec.Struct, kw_only=True):
     rate_limit: float | None
     concurrency: int
     timeout: float
+    #: `standard`, or that of the marketing tool that a text client reports to.
     format: str
+    #: Whether the events of one subject (a text) are delivered in order.
+    ordered: bool
+    #: The connection with the address and the key of the marketing tool.
+    connection_id: str | None
+    #: The text client whose callback this is. Such an endpoint is changed and deleted through its client only.
+    text_client_id: str | None
     owner_email: str | None
     signature: str
     status: str
@@ -160,7 +168,7 @@ def mask(value: str) -> str:
     return value[: shown_part(value, 2)] + "…" if value else ""
 
 
-def _fields(webhook: WebhookRecord, totals: Balance) -> dict[str, Any]:
+def _fields(webhook: WebhookRecord, totals: Balance, client: tuple[int, str] | None = None) -> dict[str, Any]:
     return {
         "id": public("whk", webhook.id),
         "url": webhook.url,
@@ -172,6 +180,9 @@ def _fields(webhook: WebhookRecord, totals: Balance) -> dict[str, Any]:
         "concurrency": webhook.concurrency,
         "timeout": webhook.timeout_ms / 1000,
         "format": webhook.format,
+        "ordered": webhook.ordered,
+        "connection_id": None if webhook.connection_id is None else public("con", webhook.connection_id),
+        "text_client_id": None if client is None else public("tcl", client[0]),
         "owner_email": webhook.owner_email,
         "signature": webhook.signature,
         "status": webhook.status,
@@ -187,7 +198,8 @@ def _fields(webhook: WebhookRecord, totals: Balance) -> dict[str, Any]:
 
 async def _show(tx: Tx, webhook: WebhookRecord) -> Webhook:
     totals = await endpoints.count_deliveries(tx, webhook.workspace_id, [webhook.id])
-    return Webhook(**_fields(webhook, totals[webhook.id]))
+    clients = await owners_of(tx, webhook.workspace_id, [webhook.id])
+    return Webhook(**_fields(webhook, totals[webhook.id], clients.get(webhook.id)))
 
 
 @post("/v1/webhooks", summary="Create a webhook endpoint", opt={"body": CreateWebhook})
@@ -231,12 +243,14 @@ async def list_webhooks(call: NamedDependency[Call], limit: Limit = 50, after: A
         found = await endpoints.list_webhooks(
             tx, call.engine.encryption, call.workspace_id, before("webhooks", after), limit + 1
         )
-        totals = await endpoints.count_deliveries(tx, call.workspace_id, [webhook.id for webhook in found])
+        ids = [webhook.id for webhook in found]
+        totals = await endpoints.count_deliveries(tx, call.workspace_id, ids)
+        clients = await owners_of(tx, call.workspace_id, ids)
         return page(
             "webhooks",
             found,
             limit,
-            lambda webhook: Webhook(**_fields(webhook, totals[webhook.id])),
+            lambda webhook: Webhook(**_fields(webhook, totals[webhook.id], clients.get(webhook.id))),
             lambda webhook: webhook.id,
         )
 
@@ -266,6 +280,7 @@ async def _update(call: Call, id: str) -> Response[Webhook]:
 
     async def work(tx: Tx) -> Webhook:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
+        await check_unowned(tx, call.workspace_id, webhook.id)
         if "headers" in given:
             # A client that sends back a mask means the value behind it.
             given["headers"] = {
@@ -283,22 +298,31 @@ async def _update(call: Call, id: str) -> Response[Webhook]:
     return response
 
 
-@patch("/v1/webhooks/{id:str}", summary="Update a webhook endpoint", opt={"body": UpdateWebhook})
+@patch("/v1/webhooks/{id:str}", summary="Update a webhook endpoint", opt={"body": UpdateWebhook, "statuses": {"409"}})
 async def update_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
     """Updates the given fields. Omitted fields keep their value."""
     return await _update(call, id)
 
 
-@put("/v1/webhooks/{id:str}", summary="Update a webhook endpoint (same as PATCH)", opt={"body": UpdateWebhook})
+@put(
+    "/v1/webhooks/{id:str}",
+    summary="Update a webhook endpoint (same as PATCH)",
+    opt={"body": UpdateWebhook, "statuses": {"409"}},
+)
 async def put_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Response[Webhook]:
     """Updates the given fields. Omitted fields keep their value."""
     return await _update(call, id)
 
 
-@delete("/v1/webhooks/{id:str}", summary="Delete a webhook endpoint")
+@delete("/v1/webhooks/{id:str}", summary="Delete a webhook endpoint", opt={"statuses": {"409"}})
 async def delete_webhook(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes an endpoint. Its pending deliveries become dead, and its replays end."""
-    await call.engine.database.transact(endpoints.delete_webhook, call.workspace_id, webhook_id(id), call.now)
+
+    async def work(tx: Tx) -> None:
+        await check_unowned(tx, call.workspace_id, webhook_id(id))
+        await endpoints.delete_webhook(tx, call.workspace_id, webhook_id(id), call.now)
+
+    await call.engine.database.transact(work)
     await call.refresh()
 
 
@@ -321,7 +345,7 @@ async def enable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         return WebhookEnabled(
             undelivered=UndeliveredSummary(totals.dead, totals.pending, when(was.disabled_at), suggested),
             replay_id=replay_id,
-            **_fields(webhook, totals),
+            **_fields(webhook, totals, (await owners_of(tx, call.workspace_id, [was.id])).get(was.id)),
         )
 
     response = await call.perform(200, work)

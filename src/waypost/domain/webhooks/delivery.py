@@ -3,7 +3,7 @@
 pending ──2xx──▶ delivered ──replay──▶ pending
    │ ▲
    │ └── failed, tries left; or retried by a user (from dead)
-   └──────▶ dead: no tries left, 410 Gone, endpoint deleted, event expired
+   └──────▶ dead: no tries left, 410 Gone, rejected, endpoint deleted, event expired
 """
 
 from enum import StrEnum
@@ -39,6 +39,7 @@ class AttemptOutcome(StrEnum):
     DELIVERED = "delivered"  #: 2xx.
     FAILED = "failed"  #: Anything else.
     GONE = "gone"  #: 410: the receiver wants no more deliveries.
+    REJECTED = "rejected"  #: A marketing tool will never accept this one.
 
 
 class DeliveryDecision(msgspec.Struct, frozen=True):
@@ -49,15 +50,23 @@ class DeliveryDecision(msgspec.Struct, frozen=True):
     due_at: int | None
     #: Why the endpoint must be disabled, or None.
     disable: str | None = None
+    #: Why the delivery is dead although the endpoint works, or None.
+    reason: str | None = None
 
 
 _DELIVERED = DeliveryDecision(State.DELIVERED, None)
 
 
-def judge(status: int | None) -> AttemptOutcome:
+#: Statuses with which a marketing tool refuses an event for good.
+_REFUSED_FOR_GOOD = frozenset({400, 409, 413, 415, 422})
+
+
+def judge(status: int | None, format_: str = "standard") -> AttemptOutcome:
     """Return the outcome of an attempt by the status of the response; None means that there was none."""
     if status is not None and 200 <= status < 300:
         return AttemptOutcome.DELIVERED
+    if format_ != "standard":
+        return AttemptOutcome.REJECTED if status in _REFUSED_FOR_GOOD else AttemptOutcome.FAILED
     return AttemptOutcome.GONE if status == 410 else AttemptOutcome.FAILED
 
 
@@ -73,6 +82,8 @@ def settle(
         return _DELIVERED
     if outcome is AttemptOutcome.GONE:
         return DeliveryDecision(State.DEAD, None, "gone")
+    if outcome is AttemptOutcome.REJECTED:
+        return DeliveryDecision(State.DEAD, None, reason="rejected")
     if tries > RETRIES:
         return DeliveryDecision(State.DEAD, None, "exhausted")
     return DeliveryDecision(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import iso
+from waypost.domain.events.segment import message_key
 from waypost.domain.values.ids import public
 from waypost.domain.values.patterns import compile_glob
 from waypost.domain.webhooks.filter import compile_filter
@@ -33,6 +34,8 @@ RESERVED_HEADERS = frozenset(
         "proxy-authorization",
     }
 )
+#: The format of endpoints that are no marketing tool: Standard Webhooks.
+STANDARD = "standard"
 MAX_HEADERS = 50
 MAX_HEADER_BYTES = 8192
 
@@ -66,6 +69,15 @@ class Endpoint(msgspec.Struct, frozen=True):
     secrets: tuple[Secret, ...]
     #: Increases with every change.
     version: int
+    #: Whether it gets the events of one subject in order.
+    ordered: bool = False
+    #: The connection with the address and the key, for the format of a marketing tool.
+    connection_id: int | None = None
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether one request may contain several deliveries."""
+        return self.format != STANDARD
 
 
 class Subscriptions:
@@ -150,6 +162,11 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if name.lower() in RESERVED_HEADERS:
             raise Invalid(f"Waypost sets the header {name!r}; it cannot be replaced.", code="invalid_headers")
     return dict(headers)
+
+
+def subject_of(workspace_id: int, message_id: str) -> int:
+    """Return a 64-bit digest of what an event is about: its message id up to the first colon."""
+    return message_key(workspace_id, message_id.partition(":")[0])
 
 
 def event_object(event_id: int, message_id: str, profile_id: int | None, contents: bytes) -> bytes:

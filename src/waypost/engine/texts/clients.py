@@ -25,10 +25,21 @@ from waypost.domain.texts.client import (
     secret_digest,
 )
 from waypost.domain.values.egress_guard import Networks
+from waypost.domain.values.ids import internal, public
+from waypost.domain.webhooks import klaviyo
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.webhooks import endpoints
-from waypost.engine.webhooks.endpoints import Draft, check_draft, create_webhook, delete_webhook
+from waypost.engine.webhooks.endpoints import (
+    BY_OWNER,
+    Draft,
+    change_webhook,
+    check_draft,
+    create_webhook,
+    delete_webhook,
+    find_webhook,
+    switch_webhook,
+)
 from waypost.errors import Conflict, Invalid, NotFound, Unauthorized
 from waypost.storage.database import Database, Tx
 
@@ -196,12 +207,18 @@ class TextClientOwner:
         return await find_client(tx, workspace_id, id_), secret
 
     async def change(self, tx: Tx, record: TextClientRecord, draft: TextClientDraft, now: int) -> TextClientRecord:
-        """Change a client to a checked draft and return it. A new callback gets an endpoint of its own."""
+        """Change a client to a checked draft and return it.
+
+        The endpoint of its callback stays the same one, so that statuses that wait go to where the callback is now.
+        """
         endpoint_id = record.endpoint_id
-        if draft.callback != record.callback:
-            if endpoint_id is not None:
-                await delete_webhook(tx, record.workspace_id, endpoint_id, now)
+        if endpoint_id is None:
             endpoint_id = await self._create_endpoint(tx, record.workspace_id, record.client_id, draft, now)
+        elif draft.callback is None:
+            await delete_webhook(tx, record.workspace_id, endpoint_id, now)
+            endpoint_id = None
+        elif (draft.callback, draft.name) != (record.callback, record.name):
+            await self._change_endpoint(tx, record, endpoint_id, draft, now)
         await tx.run(
             "text_clients.change",
             workspace_id=record.workspace_id,
@@ -222,22 +239,54 @@ class TextClientOwner:
         webhook = await create_webhook(tx, self._ids, self._encryption, workspace_id, endpoint, "v1", secret, now)
         return webhook.id
 
+    async def _change_endpoint(
+        self, tx: Tx, record: TextClientRecord, endpoint_id: int, draft: TextClientDraft, now: int
+    ) -> None:
+        endpoint = self._endpoint(record.workspace_id, record.client_id, draft)
+        webhook = await find_webhook(tx, self._encryption, record.workspace_id, endpoint_id)
+        if endpoint is not None:
+            await change_webhook(tx, self._encryption, webhook, endpoint, now)
+        if draft.callback != record.callback and webhook.disabled_reason not in (None, BY_OWNER):
+            # Waypost disabled it because of where it went before.
+            await switch_webhook(tx, self._encryption, record.workspace_id, endpoint_id, True, now)
+
     def _endpoint(self, workspace_id: int, client_id: str, draft: TextClientDraft) -> Draft | None:
         """Return the endpoint of a callback. Raise Invalid or NotFound if the callback is not valid."""
         if draft.callback is None:
             return None
         callback = draft.callback
-        if isinstance(callback, WebhookCallback):
-            url = callback.url
-        else:
-            raise Invalid("Callbacks of the kind `klaviyo` are not supported yet.", code="invalid_callback")
         endpoint = Draft(
-            url=url,
+            url=callback.url if isinstance(callback, WebhookCallback) else "",
             event_types=("text.status",),
             description=f"Statuses of the texts of {draft.name[:150]}",
             filter=callback_filter(client_id),
+            ordered=True,
         )
-        return check_draft(endpoint, self._networks)
+        if isinstance(callback, WebhookCallback):
+            return check_draft(endpoint, self._networks)
+        connection_id = internal("con", callback.connection_id)
+        connection = self._connections.get(workspace_id, connection_id)
+        if connection is None:
+            raise NotFound(
+                "There is no such connection in this workspace; GET /v1/connections lists them.",
+                code="unknown_connection",
+            )
+        if connection.connector.name != "klaviyo":
+            raise Invalid(
+                f"The connection {connection.name!r} is not one to Klaviyo but to {connection.connector.label}.",
+                code="wrong_connector",
+                field="callback",
+            )
+        # The connection has the address and the key, also after they change; the URL is only shown.
+        url = str(connection.config.get("host") or connection.connector.base_url).rstrip("/") + klaviyo.EVENTS
+        return msgspec.structs.replace(
+            endpoint,
+            url=url,
+            format=klaviyo.FORMAT,
+            connection_id=connection_id,
+            rate_limit=klaviyo.PER_SECOND,
+            timeout_ms=connection.connector.timeout_ms,
+        )
 
 
 async def find_client(tx: Tx, workspace_id: int, id_: int) -> TextClientRecord:
@@ -252,6 +301,24 @@ async def list_clients(tx: Tx, workspace_id: int, before: int, n: int) -> list[T
     """Return a page of clients, newest first."""
     rows = await tx.records("text_clients.list", workspace_id=workspace_id, before=before, n=n)
     return [read_record(row) for row in rows]
+
+
+async def owners_of(tx: Tx, workspace_id: int, endpoint_ids: list[int]) -> dict[int, tuple[int, str]]:
+    """Return the clients (id and name) whose callbacks these endpoints are, by endpoint."""
+    rows = await tx.rows("text_clients.of_endpoints", workspace_id=workspace_id, ids=endpoint_ids)
+    return {endpoint_id: (id_, name) for endpoint_id, id_, name in rows}
+
+
+async def check_unowned(tx: Tx, workspace_id: int, endpoint_id: int) -> None:
+    """Raise Conflict if an endpoint is the callback of a client: only the client is changed or deleted."""
+    found = (await owners_of(tx, workspace_id, [endpoint_id])).get(endpoint_id)
+    if found is not None:
+        id_, name = public("tcl", found[0]), found[1]
+        raise Conflict(
+            f"The endpoint is the callback of the text client {name!r} ({id_}). Change the client with "
+            f"PATCH /v1/text-clients/{id_}, or remove its callback there.",
+            code="text_client_endpoint",
+        )
 
 
 async def rotate_secret(tx: Tx, workspace_id: int, id_: int, overlap_s: int, now: int) -> tuple[TextClientRecord, str]:

@@ -15,6 +15,8 @@ from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry, EndpointSnapshot
 from waypost.engine.webhooks.lane import Attempt, Task
 from waypost.engine.webhooks.ledger_counts import count_deliveries
+from waypost.engine.webhooks.ordering import BLOCKED, OrderedDelivery, Pair, find_predecessors, ordered_delivery
+from waypost.engine.webhooks.room import BatchRoom
 from waypost.storage.database import Tx
 
 
@@ -30,6 +32,8 @@ class WebhookNotes(msgspec.Struct):
     disabled: list[int] = []
     attempts: list[Attempt] = []
     released: list[Released] = []
+    #: Deliveries that another transaction was changing when others were recorded that wait for them.
+    unsure: list[Pair] = []
     #: When the first retry or notice is due.
     due_at: int | None = None
 
@@ -52,6 +56,10 @@ class WebhookArea:
         self._retry_base = retry_base
         self._wake_at = wake_at
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
+        #: Deliveries that others wait for and that may have ended meanwhile; the job `order` takes them.
+        self.unsure: set[Pair] = set()
+        #: Wakes that job.
+        self.wake_order: Callable[[], None] = lambda: None
 
     async def record(self, tx: Tx, items: dict[type, list[Any]], unit: Unit) -> None:
         """Release deliveries that were not tried, and settle those that were."""
@@ -74,6 +82,7 @@ class WebhookArea:
         notes.snapshots |= await self._endpoints.load_changed(tx, workspaces)
         room = self._dispatcher.batch_room()
         rows: list[tuple[Any, ...]] = []
+        ordered: list[OrderedDelivery] = []
         #: How many deliveries of each workspace and endpoint.
         accepted: dict[tuple[int, int], int] = {}
         now, node = unit.now, unit.node
@@ -83,7 +92,9 @@ class WebhookArea:
                 continue
             body = _Body(event)
             for endpoint in snapshot.subscriptions.wanting(event.type, body):
-                if room.take(endpoint.id, len(event.data)):
+                if endpoint.ordered:
+                    ordered.append(ordered_delivery(endpoint, event.id, event.message_id, body()))
+                elif room.take(endpoint.id, len(event.data)):
                     notes.tasks.append(Task(endpoint, event.id, body(), 0, 0))
                     rows.append((endpoint.id, event.id, "pending", 0, 0, now, node, None, None))
                 else:
@@ -94,8 +105,30 @@ class WebhookArea:
         for (workspace_id, endpoint_id), count in accepted.items():
             count_deliveries(unit.counters, node, workspace_id, endpoint_id, accepted=count, pending=count)
         await tx.insert("deliveries.insert", rows)
+        if ordered:
+            await self._write_ordered(tx, ordered, room, unit, notes)
         if not all(self._dispatcher.in_trouble(id_) for id_ in notes.spilled):
             notes.wake_at(unit.now)
+
+    async def _write_ordered(
+        self, tx: Tx, deliveries: list[OrderedDelivery], room: BatchRoom, unit: Unit, notes: WebhookNotes
+    ) -> None:
+        """Write deliveries to ordered endpoints; those that wait for another one stay in the database."""
+        notes.unsure += await find_predecessors(tx, deliveries)
+        rows: list[tuple[Any, ...]] = []
+        for one in deliveries:
+            endpoint, due_at, node = one.endpoint, unit.now, None
+            if one.waits_for is not None:
+                due_at = BLOCKED
+            elif room.take(endpoint.id, len(one.body)):
+                notes.tasks.append(Task(endpoint, one.event_id, one.body, 0, 0))
+                node = unit.node
+            else:
+                notes.spilled.add(endpoint.id)
+            rows.append(
+                (endpoint.id, one.event_id, "pending", 0, 0, due_at, node, None, None, one.subject, one.waits_for)
+            )
+        await tx.insert("deliveries.insert_ordered", rows)
 
     def committed(self, unit: Unit) -> None:
         """Pass new deliveries and changed endpoints to the dispatcher."""
@@ -114,6 +147,9 @@ class WebhookArea:
             self._dispatcher.configure([], notes.disabled)
         if notes.due_at is not None:
             self._wake_at(notes.due_at)
+        if notes.unsure:
+            self.unsure.update(notes.unsure)
+            self.wake_order()
 
     def given_up(self, item: Any) -> None:
         """Drop the delivery; the look-back releases it later."""

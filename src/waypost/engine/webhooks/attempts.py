@@ -12,6 +12,7 @@ from waypost.engine.net.request import Response
 from waypost.engine.runtime.unit import NotHeld, Unit
 from waypost.engine.webhooks.lane import Attempt
 from waypost.engine.webhooks.ledger_counts import count_deliveries
+from waypost.engine.webhooks.ordering import release_followers
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()
@@ -59,8 +60,17 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
     counts: dict[tuple[int, int], int] = {}
     disable: dict[int, tuple[Attempt, str]] = {}
     failed: dict[int, Attempt] = {}
+    #: Deliveries of ordered endpoints that have ended, so that the next ones of their subjects may follow.
+    ended: list[tuple[int, int]] = []
+    #: Deliveries that the receiver will never accept; the endpoint works.
+    rejected: dict[int, Attempt] = {}
+    known: Response | None = None
+    headers = ""
     for attempt, attempt_id in zip(attempts, ids.take(len(attempts), now), strict=True):
         response = attempt.response
+        if response is not known:
+            # The attempts of a request for several deliveries share its response.
+            known, headers = response, _encode(response.headers).decode()
         log_rows.append(
             (
                 attempt.endpoint_id,
@@ -70,7 +80,7 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
                 attempt.started_at,
                 response.duration_us,
                 response.status or response.seen_status,
-                _encode(response.headers).decode(),
+                headers,
                 response.body,
                 error_code(attempt),
             )
@@ -85,6 +95,8 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             held.discard((attempt.endpoint_id, attempt.event_id))
         if attempt.outcome is AttemptOutcome.DELIVERED:
             delivered.append((attempt.endpoint_id, attempt.event_id))
+            if attempt.ordered:
+                ended.append((attempt.endpoint_id, attempt.event_id))
             key = attempt.workspace_id, attempt.endpoint_id
             counts[key] = counts.get(key, 0) + 1
             continue
@@ -96,11 +108,18 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
             chance=random.random(),  # noqa: S311 jitter is no secret
             retry_after=attempt.retry_after,
         )
-        settled.append((attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable))
+        settled.append(
+            (attempt.endpoint_id, attempt.event_id, result.state, result.due_at, result.disable or result.reason)
+        )
         if result.state is State.DEAD:
+            if attempt.ordered:
+                ended.append((attempt.endpoint_id, attempt.event_id))
             count_deliveries(unit.counters, node, attempt.workspace_id, attempt.endpoint_id, pending=-1, dead=1)
         if result.due_at is not None and (settlement.due_at is None or result.due_at < settlement.due_at):
             settlement.due_at = result.due_at
+        if attempt.outcome is AttemptOutcome.REJECTED:
+            rejected[attempt.endpoint_id] = attempt
+            continue
         failed[attempt.endpoint_id] = attempt
         if result.disable is not None:
             disable.setdefault(attempt.endpoint_id, (attempt, result.disable))
@@ -116,6 +135,8 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
     if changed != len(delivered) + len(settled):
         # Another process settled some of them. Verify first which ones this process holds.
         raise NotHeld
+    if await release_followers(tx, ended, now):
+        settlement.due_at = now
     if recovered:
         await tx.run("endpoints.recovered", ids=sorted(recovered))
     if failed:
@@ -124,6 +145,9 @@ async def settle_attempts(tx: Tx, attempts: list[Attempt], unit: Unit, *, retry_
         for id_, since in await tx.rows("endpoints.failed", rows=_encode(errors).decode()):
             if id_ not in recovered and failed[id_].ended_at - since > schedule(retry_base):
                 disable.setdefault(id_, (failed[id_], "exhausted"))
+    if rejected:
+        errors = [(id_, explain(attempt.response), attempt.ended_at) for id_, attempt in sorted(rejected.items())]
+        await tx.run("endpoints.note_errors", rows=_encode(errors).decode())
     if disable:
         await _disable(tx, disable, unit, settlement)
     return settlement

@@ -11,6 +11,7 @@ from waypost.engine.webhooks.dispatcher import Dispatcher
 from waypost.engine.webhooks.endpoint_snapshot import EndpointRegistry
 from waypost.engine.webhooks.lane import Task
 from waypost.engine.webhooks.ledger_counts import count_deliveries
+from waypost.engine.webhooks.ordering import release_followers
 from waypost.storage.database import Database, Row, Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -126,5 +127,6 @@ async def _claim(tx: Tx, selected: list[tuple[Endpoint, int]], node: int, now: i
             tasks.append(Task(endpoint, event_id, body, tries, attempts))
     if dead:
         await tx.run("deliveries.settle", rows=_encode(dead).decode(), node=node, now=now)
+        await release_followers(tx, [row[:2] for row in dead if known[row[0]].ordered], now)
         await counters.write(tx)
     return found

@@ -9,6 +9,7 @@ from waypost.domain.webhooks.delivery import State
 from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.endpoints import WebhookRecord
 from waypost.engine.webhooks.ledger_counts import count_requeued
+from waypost.engine.webhooks.ordering import arrange
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx
 
@@ -50,13 +51,18 @@ async def retry(tx: Tx, workspace_id: int, endpoint_id: int, event_id: int, node
     if records[0]["type"] is None:
         raise Conflict("The event is past its retention and was deleted, so it cannot be sent.", code="event_deleted")
     row = await tx.row("deliveries.lock", endpoint_id=endpoint_id, event_id=event_id)
-    state = row[0] if row else None
-    if state == State.PENDING:
+    state, subject = row or (None, None)
+    if state == State.PENDING and subject is not None:
+        # It may wait for another one, which must be sent first.
+        await tx.run("deliveries.hasten_subject", endpoint_id=endpoint_id, subject=subject, now=now)
+    elif state == State.PENDING:
         await tx.run("deliveries.hasten", endpoint_id=endpoint_id, event_id=event_id, now=now)
     elif await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=[event_id], due_at=now):
         counters = Counters()
         count_requeued(counters, node, workspace_id, endpoint_id, was_dead=state == State.DEAD)
         await counters.write(tx)
+        if subject is not None:
+            await arrange(tx, endpoint_id, [subject], now)
 
 
 async def start_replay(tx: Tx, ids: Ids, webhook: WebhookRecord, selection: ReplayRange, now: int) -> int:

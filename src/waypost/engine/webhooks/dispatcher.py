@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from waypost.clock import now_us
-from waypost.domain.values.ids import public
 from waypost.domain.values.retry import retry_after
+from waypost.domain.webhooks import klaviyo
 from waypost.domain.webhooks.delivery import LONGEST_ASKED, SLOW_DOWN, AttemptOutcome, judge
-from waypost.domain.webhooks.endpoint import Endpoint, request_headers
+from waypost.domain.webhooks.endpoint import Endpoint
 from waypost.engine.net.outbound import Outbound
-from waypost.engine.net.request import Request, Response
+from waypost.engine.net.request import Response
 from waypost.engine.webhooks.holdings import Holdings
 from waypost.engine.webhooks.lane import (
     FIRST_WINDOW,
@@ -25,6 +25,7 @@ from waypost.engine.webhooks.lane import (
     Lane,
     Task,
 )
+from waypost.engine.webhooks.requests import FindConnection, NotReady, NotWritable, build_request
 from waypost.engine.webhooks.room import BatchRoom, Room
 from waypost.engine.webhooks.slots import START_S, Slots
 
@@ -32,6 +33,8 @@ from waypost.engine.webhooks.slots import START_S, Slots
 OFFERED = 500
 #: The longest pause after a response that asks for less traffic, when it does not say how long.
 LONGEST_PAUSE = 60.0
+#: Statuses with which a receiver says that it has no bulk requests.
+NO_BULK = frozenset({404, 405, 501})
 #: Seconds between two searches for endpoints that do not respond.
 SWEEP_S = SICK_SILENCE_S / 2
 
@@ -50,7 +53,9 @@ class Dispatcher:
         release: Callable[[list[tuple[int, int]]], None],
         max_in_flight: int,
         first_pause: float,
+        connection: FindConnection = lambda _: None,
     ) -> None:
+        self._connection = connection
         self._outbound = outbound
         self._report = report
         self._release = release
@@ -285,7 +290,23 @@ class Dispatcher:
                 return
             if not lane.in_flight:
                 lane.answered_at = now
-            self._start(lane, lane.queue.popleft())
+            self._start(lane, self._next_tasks(lane))
+
+    def _next_tasks(self, lane: Lane) -> list[Task]:
+        """Take the deliveries of the next request: one, or many that wait if the format takes several."""
+        tasks = [lane.queue.popleft()]
+        if not lane.endpoint.takes_several or tasks[0].alone or len(lane.queue) + 1 < klaviyo.WORTH_BULK:
+            return tasks
+        size = len(tasks[0].body)
+        while lane.queue and len(tasks) < klaviyo.MOST_EVENTS and not lane.queue[0].alone:
+            size += len(lane.queue[0].body)
+            if size > klaviyo.MOST_BYTES:
+                break
+            tasks.append(lane.queue.popleft())
+        if len(tasks) > 1:
+            # A bulk request counts for more against the limits of the receiver.
+            lane.tokens -= klaviyo.BULK_COST - 1
+        return tasks
 
     def _renew_starts(self) -> None:
         self._slots.renew_starts()
@@ -300,33 +321,44 @@ class Dispatcher:
             lane.waiting = 0
             self._pump(lane)
 
-    def _start(self, lane: Lane, task: Task) -> None:
+    def _start(self, lane: Lane, tasks: list[Task]) -> None:
         endpoint = lane.endpoint
-        self._room.hold(lane.health, -1, -len(task.body))
-        lane.retries -= task.tries > 0
+        for task in tasks:
+            self._room.hold(lane.health, -1, -len(task.body))
+            lane.retries -= task.tries > 0
         started_at = now_us()
         if self._slots.take(lane):
             self._outbound.call_at(time.monotonic() + START_S, self._renew_starts)
+        refused, outcome = "", AttemptOutcome.FAILED
         try:
-            request = Request(
-                endpoint.url,
-                task.body,
-                request_headers(endpoint, public("evt", task.event_id), task.body, started_at),
-                endpoint.timeout_ms,
-            )
-            self._outbound.send(request, lambda response: self._done(lane, task, endpoint, started_at, response))
+            request = build_request(endpoint, tasks, started_at, self._connection)
+            self._outbound.send(request, lambda response: self._done(lane, tasks, endpoint, started_at, response))
+            return
+        except NotReady as error:
+            refused = str(error)
+        except NotWritable as error:
+            refused, outcome = str(error), AttemptOutcome.REJECTED
         except Exception as error:
-            # libcurl refused to start the request: that is a failed attempt. It ends later, as all others do, because a
-            # whole queue of them would not fit on the stack.
-            refused = Response(None, [], b"", f"not_sent: {error}", 0)
-            self._outbound.run(lambda: self._done(lane, task, endpoint, started_at, refused))
+            # libcurl refused to start the request.
+            refused = f"not_sent: {error}"
+        # That is a failed attempt. It ends later, as all others do: a whole queue of them would not fit on the stack.
+        response = Response(None, [], b"", refused, 0)
+        self._outbound.run(lambda: self._done(lane, tasks, endpoint, started_at, response, outcome))
 
-    def _done(self, lane: Lane, task: Task, endpoint: Endpoint, started_at: int, response: Response) -> None:
+    def _done(
+        self,
+        lane: Lane,
+        tasks: list[Task],
+        endpoint: Endpoint,
+        started_at: int,
+        response: Response,
+        outcome: AttemptOutcome | None = None,
+    ) -> None:
         self._slots.give_back(lane)
-        outcome = judge(response.status)
+        outcome = outcome or judge(response.status, endpoint.format)
         requested_wait: int | None = None
         ended_at = started_at + response.duration_us
-        if outcome is AttemptOutcome.DELIVERED:
+        if outcome is AttemptOutcome.DELIVERED or outcome is AttemptOutcome.REJECTED:
             lane.answered_at = time.monotonic()
             lane.pause = 0.0
             lane.failures = 0
@@ -340,21 +372,26 @@ class Dispatcher:
             if endpoint.version == lane.endpoint.version:
                 # The response to a request of an earlier version says nothing about the endpoint as it is now.
                 self._slow_down(lane, outcome, response, requested_wait)
-        self._report(
-            Attempt(
-                endpoint_id=task.endpoint.id,
-                workspace_id=task.endpoint.workspace_id,
-                event_id=task.event_id,
-                number=task.attempts + 1,
-                tries=task.tries + 1,
-                started_at=started_at,
-                ended_at=ended_at,
-                outcome=outcome,
-                response=response,
-                retry_after=requested_wait,
-                version=endpoint.version,
-            )
-        )
+        if len(tasks) > 1 and (outcome is AttemptOutcome.REJECTED or response.status in NO_BULK):
+            self._send_alone(lane, tasks)
+        else:
+            for task in tasks:
+                self._report(
+                    Attempt(
+                        endpoint_id=task.endpoint.id,
+                        workspace_id=task.endpoint.workspace_id,
+                        event_id=task.event_id,
+                        number=task.attempts + 1,
+                        tries=task.tries + 1,
+                        started_at=started_at,
+                        ended_at=ended_at,
+                        outcome=outcome,
+                        response=response,
+                        retry_after=requested_wait,
+                        version=endpoint.version,
+                        ordered=endpoint.ordered,
+                    )
+                )
         if lane.gone:
             self._drop_if_gone(lane)
         if not self._slots.contended:
@@ -363,6 +400,16 @@ class Dispatcher:
         if lane.queue and not lane.waiting:
             self._slots.queue_up(lane)
         self._slots.serve(self._resume)
+
+    def _send_alone(self, lane: Lane, tasks: list[Task]) -> None:
+        """Queue deliveries again, each for a request of its own: the receiver refused the one for all."""
+        for task in reversed(tasks):
+            task.alone = True
+            lane.queue.appendleft(task)
+            lane.retries += task.tries > 0
+            self._room.hold(lane.health, 1, len(task.body))
+        if lane.stopped or self._draining:
+            self._give_back(lane)
 
     def _slow_down(self, lane: Lane, outcome: AttemptOutcome, response: Response, requested_wait: int | None) -> None:
         # Fewer requests at a time spare an endpoint in trouble, and leave slots for others.

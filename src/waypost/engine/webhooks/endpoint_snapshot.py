@@ -37,6 +37,8 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
         timeout_ms,
         format_,
         secrets,
+        ordered,
+        connection_id,
         version,
     ) = row
     return Endpoint(
@@ -51,6 +53,8 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
         timeout_ms=timeout_ms,
         format=format_,
         secrets=_secrets.decode(encryption.decrypt(secrets)),
+        ordered=bool(ordered),
+        connection_id=connection_id,
         version=version,
     )
 

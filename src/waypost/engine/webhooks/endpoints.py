@@ -22,6 +22,8 @@ MOST_ENDPOINTS = 1000
 MOST_SECRETS = 5
 SECRET_BYTES = 32
 LONGEST_OVERLAP_S = 7 * 86_400
+#: The reason of an endpoint that its owner disabled.
+BY_OWNER = "by_owner"
 PREFIXES = {"v1": SHARED, "v1a": PRIVATE}
 
 _encode = msgspec.json.Encoder().encode
@@ -44,6 +46,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int = 5000
     format: str = "standard"
     owner_email: str | None = None
+    #: Whether it gets the events of one subject in order, and the connection of a marketing tool: chosen by the area
+    #: that creates it, and fixed.
+    ordered: bool = False
+    connection_id: int | None = None
 
 
 class WebhookRecord(Draft, frozen=True, kw_only=True):
@@ -100,10 +106,11 @@ def open_webhook(record: dict[str, Any], encryption: Encryption) -> WebhookRecor
         filter=_object.decode(record["filter"]) if record["filter"] else None,
         headers=_headers.decode(encryption.decrypt(record["headers"])),
         secrets=_secrets.decode(encryption.decrypt(record["secrets"])),
+        ordered=bool(record["ordered"]),
     )
 
 
-_PLAIN = tuple(set(WebhookRecord.__struct_fields__) - {"event_types", "filter", "headers", "secrets"})
+_PLAIN = tuple(set(WebhookRecord.__struct_fields__) - {"event_types", "filter", "headers", "ordered", "secrets"})
 
 
 async def create_webhook(
@@ -122,6 +129,7 @@ async def create_webhook(
         workspace_id=workspace_id,
         signature=signature,
         secrets=_encrypt_secrets(encryption, (Secret(secret),)),
+        ordered=int(draft.ordered),
         now=now,
         **_columns(draft, encryption),
     )
@@ -173,7 +181,7 @@ async def switch_webhook(
     if enabled:
         changed = await tx.run("endpoints.enable", workspace_id=workspace_id, id=id_, now=now)
     else:
-        changed = await tx.run("endpoints.disable", workspace_id=workspace_id, id=id_, reason="by_owner", now=now)
+        changed = await tx.run("endpoints.disable", workspace_id=workspace_id, id=id_, reason=BY_OWNER, now=now)
     if changed:
         await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
@@ -225,6 +233,7 @@ def _columns(draft: Draft, encryption: Encryption) -> dict[str, Any]:
         "timeout_ms": draft.timeout_ms,
         "format": draft.format,
         "owner_email": draft.owner_email,
+        "connection_id": draft.connection_id,
     }
 
 

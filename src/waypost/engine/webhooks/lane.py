@@ -36,6 +36,8 @@ class Task(msgspec.Struct):
     #: Tries since it was last queued, and attempts in all, before this one.
     tries: int
     attempts: int
+    #: Whether it must be the only one of its request: a request for several was refused.
+    alone: bool = False
 
 
 class Attempt(msgspec.Struct):
@@ -53,6 +55,8 @@ class Attempt(msgspec.Struct):
     retry_after: int | None
     #: The version of the endpoint that the attempt used.
     version: int
+    #: Whether the endpoint gets the events of a subject in order.
+    ordered: bool = False
 
 
 class Health(IntEnum):
@@ -116,7 +120,8 @@ class Lane:
             return SICK_ROOM
         limit = self.endpoint.rate_limit
         most = LANE_ROOM if self.health is Health.WELL else NEW_ROOM
-        return most if limit is None else min(most, max(int(limit * AHEAD_S), SICK_ROOM))
+        # A format that takes several at once sends more deliveries than requests.
+        return most if limit is None or self.endpoint.takes_several else min(most, max(int(limit * AHEAD_S), SICK_ROOM))
 
     def wait(self, now: float, share: int) -> float:
         """Return the seconds until the next request may start; take a token when that is 0."""

@@ -8,18 +8,21 @@ import msgspec
 
 from waypost.clock import first_id
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, describe
-from waypost.domain.values.ids import public
 from waypost.domain.webhooks.delivery import AttemptOutcome, judge
-from waypost.domain.webhooks.endpoint import Endpoint, event_object, pattern_match, request_headers, webhook_body
+from waypost.domain.webhooks.endpoint import Endpoint, event_object, pattern_match, webhook_body
 from waypost.engine.net.curl_transfer import USER_AGENT
 from waypost.engine.net.outbound import Outbound
-from waypost.engine.net.request import Request, Response
+from waypost.engine.net.request import Response
 from waypost.engine.webhooks.attempts import explain
 from waypost.engine.webhooks.endpoints import WebhookRecord
-from waypost.errors import Invalid
+from waypost.engine.webhooks.lane import Task
+from waypost.engine.webhooks.requests import FindConnection, NotReady, NotWritable, build_request
+from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Tx
 
 _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*\Z")
+#: Headers that contain the key of a connection.
+_KEYS = frozenset({"authorization"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +33,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
     url: str
     #: In the order in which they were sent, the values of custom headers included.
     headers: list[tuple[str, str]]
-    #: The names, in lower case, of the custom headers among them.
+    #: The names, in lower case, of those among them whose values are secrets.
     custom: frozenset[str]
     body: bytes
     response: Response
@@ -56,8 +59,13 @@ async def choose_type(tx: Tx, webhook: WebhookRecord, name: str | None) -> Event
     return describe(name, row[0] if row else None)
 
 
-async def send_probe(outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int) -> ProbeResult:
-    """Send an example of an event type as a delivery would be sent, and wait for the response."""
+async def send_probe(
+    outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int, find: FindConnection
+) -> ProbeResult:
+    """Send an example of an event type as a delivery would be sent, and wait for the response.
+
+    Raise Conflict if the connection of the endpoint is gone, Invalid if its format does not fit the event type.
+    """
     endpoint = Endpoint(
         id=webhook.id,
         workspace_id=webhook.workspace_id,
@@ -71,17 +79,27 @@ async def send_probe(outbound: Outbound, webhook: WebhookRecord, entry: EventTyp
         format=webhook.format,
         secrets=webhook.secrets,
         version=webhook.version,
+        connection_id=webhook.connection_id,
     )
     # Contains no node id, so that it is never the id of a stored event.
     event_id = first_id(now)
     data: dict[str, Any] = entry.example["data"]
     contents = {name: value for name, value in data.items() if name not in ("id", "message_id", "profile_id")}
     body = webhook_body(entry.type, now, event_object(event_id, "test-message", None, _encode(contents)))
-    lines = request_headers(endpoint, public("evt", event_id), body, now)
-    response, timings = await outbound.fetch(Request(webhook.url, body, lines, webhook.timeout_ms))
+    try:
+        request = build_request(endpoint, [Task(endpoint, event_id, body, 0, 0)], now, find)
+    except NotReady as failure:
+        raise Conflict(f"The test event cannot be sent: {failure}.", code="connection_missing") from failure
+    except NotWritable as failure:
+        raise Invalid(
+            f"An endpoint with the format {webhook.format} takes events of the type text.status only.",
+            code="invalid_event_type",
+        ) from failure
+    response, timings = await outbound.fetch(request)
     error = None if judge(response.status) is AttemptOutcome.DELIVERED else explain(response)
-    custom = frozenset(name.lower() for name in webhook.headers)
-    return ProbeResult("POST", webhook.url, _sent(webhook.url, lines, body), custom, body, response, error, timings)
+    custom = frozenset(name.lower() for name in webhook.headers) | _KEYS
+    sent = _sent(request.url, request.headers, request.body)
+    return ProbeResult("POST", request.url, sent, custom, request.body, response, error, timings)
 
 
 def _sent(url: str, lines: list[str], body: bytes) -> list[tuple[str, str]]:

@@ -6,10 +6,11 @@ import msgspec
 
 from waypost.clock import first_id
 from waypost.domain.webhooks.delivery import State
-from waypost.domain.webhooks.endpoint import event_object, pattern_match, webhook_body
+from waypost.domain.webhooks.endpoint import event_object, pattern_match, subject_of, webhook_body
 from waypost.domain.webhooks.filter import compile_filter
 from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.ledger_counts import count_deliveries, count_requeued
+from waypost.engine.webhooks.ordering import arrange
 from waypost.storage.database import Tx
 
 #: Events read in one transaction.
@@ -57,7 +58,16 @@ async def _advance(tx: Tx, replay: dict[str, Any], node: int, now: int) -> bool:
         count_deliveries(counters, node, replay["workspace_id"], endpoint_id, accepted=len(missed), pending=len(missed))
     if again:
         await tx.run("deliveries.requeue", endpoint_id=endpoint_id, ids=again, due_at=now)
-    await tx.insert("deliveries.insert", [(endpoint_id, id_, "pending", 0, 0, now, None, None, None) for id_ in missed])
+    if replay["ordered"]:
+        subjects = {row[0]: subject_of(replay["workspace_id"], row[1]) for row in rows}
+        await tx.insert(
+            "deliveries.insert_ordered",
+            [(endpoint_id, id_, "pending", 0, 0, now, None, None, None, subjects[id_], None) for id_ in missed],
+        )
+        await arrange(tx, endpoint_id, {subjects[id_] for id_ in (*again, *missed)}, now)
+    else:
+        new = [(endpoint_id, id_, "pending", 0, 0, now, None, None, None) for id_ in missed]
+        await tx.insert("deliveries.insert", new)
     await counters.write(tx)
     done = len(rows) < STEP
     await tx.run(

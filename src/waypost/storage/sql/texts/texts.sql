@@ -37,6 +37,11 @@ SELECT count(*) FROM text_clients WHERE workspace_id = :workspace_id AND deleted
 -- Return the client with an X-Client-ID.
 SELECT * FROM text_clients WHERE client_id = :client_id AND deleted_at IS NULL;
 
+-- name: text_clients.of_endpoints
+-- Return the clients whose callbacks are these endpoints.
+SELECT endpoint_id, id, name FROM text_clients
+WHERE workspace_id = :workspace_id AND endpoint_id IN @list(ids bigint) AND deleted_at IS NULL;
+
 -- name: texts.insert
 -- Record what the statuses of texts are reported with.
 INSERT INTO texts (message_id, client_id, metric, purpose, callback_data) VALUES :rows;

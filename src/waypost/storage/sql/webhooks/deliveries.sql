@@ -4,6 +4,76 @@
 -- Create deliveries.
 INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, node, reason, settled_at) VALUES :rows;
 
+-- name: deliveries.insert_ordered
+-- Record deliveries to endpoints that get the events of a subject in order.
+INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, node, reason, settled_at, subject, waits_for)
+VALUES :rows;
+
+-- name: deliveries.of_subjects (sqlite)
+-- Return the pending deliveries of subjects: [endpoint, subject]. SQLite has one writer, so none is being changed.
+SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, 1 FROM json_each(:wanted) w CROSS JOIN deliveries d
+WHERE d.endpoint_id = w.value ->> 0 AND d.subject = w.value ->> 1 AND d.state = 'pending' AND d.subject IS NOT NULL
+ORDER BY d.endpoint_id, d.event_id;
+
+-- name: deliveries.of_subjects (postgres)
+-- Lock them, so that whoever settles one of them later finds what waits for it. Do not wait for one that another
+-- transaction changes now: the last column says which ones are locked. Two recorders that waited for each other's
+-- deliveries would come to a deadlock.
+WITH wanted AS MATERIALIZED (
+    SELECT (w ->> 0)::bigint AS endpoint_id, (w ->> 1)::bigint AS subject FROM json_array_elements(:wanted::json) w
+), locked AS MATERIALIZED (
+    SELECT d.endpoint_id, d.event_id FROM wanted w CROSS JOIN LATERAL (
+        SELECT endpoint_id, event_id FROM deliveries
+        WHERE endpoint_id = w.endpoint_id AND subject = w.subject AND state = 'pending' AND subject IS NOT NULL
+        FOR UPDATE SKIP LOCKED
+    ) d
+)
+SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, CASE WHEN l.event_id IS NULL THEN 0 ELSE 1 END
+FROM wanted w CROSS JOIN LATERAL (
+    SELECT endpoint_id, subject, event_id, waits_for, node FROM deliveries
+    WHERE endpoint_id = w.endpoint_id AND subject = w.subject AND state = 'pending' AND subject IS NOT NULL
+) d LEFT JOIN locked l ON l.endpoint_id = d.endpoint_id AND l.event_id = d.event_id
+ORDER BY d.endpoint_id, d.event_id;
+
+-- name: deliveries.release_waiting (sqlite)
+-- Make the deliveries due that waited for these: [endpoint, event].
+UPDATE deliveries SET due_at = :now, waits_for = NULL WHERE (endpoint_id, waits_for) IN (
+    SELECT value ->> 0, value ->> 1 FROM json_each(:rows)
+) AND waits_for IS NOT NULL AND state = 'pending';
+
+-- name: deliveries.release_waiting (postgres)
+-- One look-up in the index per row.
+UPDATE deliveries d SET due_at = :now, waits_for = NULL FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
+    SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND waits_for = (r ->> 1)::bigint
+        AND waits_for IS NOT NULL AND state = 'pending' OFFSET 0
+) found
+WHERE d.ctid = found.ctid AND d.waits_for = (r ->> 1)::bigint AND d.state = 'pending';
+
+-- name: deliveries.arrange (sqlite)
+-- Let pending deliveries that no process holds wait for others: [endpoint, event, waits for or null, due].
+UPDATE deliveries SET waits_for = r.value ->> 2, due_at = r.value ->> 3 FROM json_each(:rows) r
+WHERE deliveries.endpoint_id = r.value ->> 0 AND deliveries.event_id = r.value ->> 1
+    AND deliveries.state = 'pending' AND deliveries.node IS NULL;
+
+-- name: deliveries.arrange (postgres)
+-- The values are numbered as in SQLite's version.
+UPDATE deliveries d SET waits_for = (r ->> 2)::bigint, due_at = (r ->> 3)::bigint FROM json_array_elements(:rows::json) r
+WHERE d.endpoint_id = (r ->> 0)::bigint AND d.event_id = (r ->> 1)::bigint AND d.state = 'pending' AND d.node IS NULL;
+
+-- name: deliveries.stretch_waiting
+-- Return the last of the next so many waiting deliveries, in the order of their index.
+SELECT endpoint_id, waits_for FROM deliveries
+WHERE state = 'pending' AND waits_for IS NOT NULL AND (endpoint_id, waits_for) > (:endpoint_id, :event_id)
+ORDER BY endpoint_id, waits_for LIMIT 1 OFFSET :n;
+
+-- name: deliveries.stranded
+-- Return what deliveries in one page of waiting ones wait for although it has ended or was deleted.
+SELECT d.endpoint_id, d.waits_for FROM deliveries d
+WHERE d.state = 'pending' AND d.waits_for IS NOT NULL AND (d.endpoint_id, d.waits_for) > (:endpoint_id, :event_id)
+    AND (d.endpoint_id, d.waits_for) <= (:to_endpoint, :to_event) AND NOT EXISTS (
+        SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.event_id = d.waits_for AND p.state = 'pending'
+    );
+
 -- name: deliveries.held (sqlite)
 -- Return which of these deliveries this process still holds.
 SELECT json_group_array(json_array(d.endpoint_id, d.event_id)) FROM json_each(:rows) r CROSS JOIN deliveries d
@@ -92,7 +162,7 @@ RETURNING d.event_id, d.tries, d.attempts;
 -- name: deliveries.bring_back
 -- Make retries due that are later than their schedule allows: a wrong clock scheduled them.
 UPDATE deliveries SET due_at = :now
-WHERE state = 'pending' AND node IS NULL AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint)
+WHERE state = 'pending' AND node IS NULL AND waits_for IS NULL AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint)
     AND due_at > CAST(:now AS bigint) + CAST(:slack AS bigint) + CAST(:base AS bigint) * (1 << CASE WHEN tries > 1 THEN CAST(tries - 1 AS integer) ELSE 0 END)
     AND endpoint_id IN (SELECT endpoint_id FROM endpoint_counts WHERE pending <> 0);
 
@@ -131,7 +201,7 @@ UPDATE deliveries SET node = NULL WHERE state = 'pending' AND node IS NOT NULL;
 
 -- name: deliveries.give_up (sqlite)
 -- Mark some pending deliveries of one endpoint as dead, whichever process holds them.
-UPDATE deliveries SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
+UPDATE deliveries SET state = 'dead', due_at = NULL, node = NULL, waits_for = NULL, reason = :reason, settled_at = :now
 WHERE endpoint_id = :endpoint_id AND event_id IN (
     SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' ORDER BY due_at LIMIT :n
 );
@@ -142,7 +212,7 @@ WITH owed AS MATERIALIZED (
     SELECT endpoint_id, event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending'
     ORDER BY due_at, event_id LIMIT :n FOR UPDATE SKIP LOCKED
 )
-UPDATE deliveries d SET state = 'dead', due_at = NULL, node = NULL, reason = :reason, settled_at = :now
+UPDATE deliveries d SET state = 'dead', due_at = NULL, node = NULL, waits_for = NULL, reason = :reason, settled_at = :now
 FROM owed WHERE d.endpoint_id = owed.endpoint_id AND d.event_id = owed.event_id;
 
 -- name: deliveries.stretch_pending
@@ -160,25 +230,25 @@ WHERE d.state = 'pending' AND (d.endpoint_id, d.due_at, d.event_id) > (:endpoint
 
 -- name: deliveries.get
 -- Return a delivery.
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type, d.waits_for
 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id = :event_id AND p.workspace_id = :workspace_id;
 
 -- name: deliveries.list
 -- Return a page of an endpoint's deliveries, newest first.
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type, d.waits_for
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before ORDER BY d.event_id DESC LIMIT :n;
 
 -- name: deliveries.list_dead
 -- Return a page of an endpoint's dead deliveries, newest first.
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type, d.waits_for
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.event_id < :before AND d.state = 'dead' ORDER BY d.event_id DESC LIMIT :n;
 
 -- name: deliveries.list_pending
 -- Return a page of an endpoint's pending deliveries in the order in which they are tried, which is that of their index.
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type, d.waits_for
 FROM deliveries d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND d.state = 'pending' AND (d.due_at, d.event_id) > (:due_at, :event_id)
 ORDER BY d.due_at, d.event_id LIMIT :n;
@@ -194,7 +264,7 @@ ORDER BY event_id FOR UPDATE;
 
 -- name: deliveries.requeue
 -- Queue deliveries again that have ended, with their full number of tries.
-UPDATE deliveries SET state = 'pending', tries = 0, due_at = :due_at, node = NULL, reason = NULL, settled_at = NULL
+UPDATE deliveries SET state = 'pending', tries = 0, due_at = :due_at, node = NULL, reason = NULL, settled_at = NULL, waits_for = NULL
 WHERE endpoint_id = :endpoint_id AND event_id IN @list(ids bigint) AND state <> 'pending';
 
 -- name: deliveries.counts
@@ -243,7 +313,7 @@ VALUES (:id, :workspace_id, :endpoint_id, 'running', :since, :until, :states, :t
 
 -- name: replays.running
 -- Return the running replays of enabled endpoints.
-SELECT r.*, e.event_types AS patterns, e.filter AS filter FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
+SELECT r.*, e.event_types AS patterns, e.filter AS filter, e.ordered AS ordered FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
 WHERE r.state = 'running' AND e.status = 'enabled' ORDER BY r.id LIMIT :n;
 
 -- name: replays.lock (sqlite)
@@ -288,16 +358,22 @@ SELECT event_id FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'de
 
 -- name: deliveries.lock (sqlite)
 -- Return the state of a delivery before it is changed by hand; SQLite has one writer.
-SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id;
+SELECT state, subject FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id;
 
 -- name: deliveries.lock (postgres)
 -- Lock a delivery before it is changed by hand.
-SELECT state FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id FOR UPDATE;
+SELECT state, subject FROM deliveries WHERE endpoint_id = :endpoint_id AND event_id = :event_id FOR UPDATE;
 
 -- name: deliveries.hasten
 -- Make a pending delivery that no process holds due now.
 UPDATE deliveries SET due_at = :now
 WHERE endpoint_id = :endpoint_id AND event_id = :event_id AND state = 'pending' AND node IS NULL AND due_at > :now;
+
+-- name: deliveries.hasten_subject
+-- Make the first pending delivery of a subject due now, unless a process holds it; the others wait for it.
+UPDATE deliveries SET due_at = :now
+WHERE endpoint_id = :endpoint_id AND subject = :subject AND subject IS NOT NULL AND state = 'pending' AND node IS NULL
+    AND waits_for IS NULL AND due_at > :now;
 
 -- name: replays.count_running
 -- Count the running replays of an endpoint.
@@ -305,8 +381,8 @@ SELECT count(*) FROM replays WHERE endpoint_id = :endpoint_id AND state = 'runni
 
 -- name: deliveries.stretch_delivered
 -- Return delivered ones among the next :scan deliveries of an endpoint, so that a page reads no more rows.
-SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type FROM (
-    SELECT endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at FROM deliveries
+SELECT d.endpoint_id, d.event_id, d.state, d.tries, d.attempts, d.due_at, d.reason, d.settled_at, e.type, d.waits_for FROM (
+    SELECT endpoint_id, event_id, state, tries, attempts, due_at, reason, settled_at, waits_for FROM deliveries
     WHERE endpoint_id = :endpoint_id AND event_id < :before ORDER BY event_id DESC LIMIT :scan
 ) d LEFT JOIN events e ON e.id = d.event_id
 WHERE d.state = 'delivered' ORDER BY d.event_id DESC LIMIT :n;

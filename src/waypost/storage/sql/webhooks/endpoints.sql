@@ -2,22 +2,23 @@
 
 -- name: endpoints.enabled
 -- Return the enabled endpoints of workspaces with everything that matching and sending need.
-SELECT id, workspace_id, url, event_types, filter, headers, rate_limit, concurrency, timeout_ms, format, secrets, version
+SELECT id, workspace_id, url, event_types, filter, headers, rate_limit, concurrency, timeout_ms, format, secrets, ordered, connection_id,
+    version
 FROM endpoints WHERE workspace_id IN @list(ids bigint) AND status = 'enabled' AND deleted_at IS NULL ORDER BY id;
 
 -- name: endpoints.add
 -- Create an enabled endpoint.
 INSERT INTO endpoints (id, workspace_id, url, description, event_types, filter, headers, rate_limit, concurrency,
     timeout_ms, format, signature, owner_email, secrets, status, disabled_reason, disabled_at, last_error, last_error_at,
-    version, created_at, updated_at, deleted_at)
+    ordered, connection_id, version, created_at, updated_at, deleted_at)
 VALUES (:id, :workspace_id, :url, :description, :event_types, :filter, :headers, :rate_limit, :concurrency, :timeout_ms,
-    :format, :signature, :owner_email, :secrets, 'enabled', NULL, NULL, NULL, NULL, 1, :now, :now, NULL);
+    :format, :signature, :owner_email, :secrets, 'enabled', NULL, NULL, NULL, NULL, :ordered, :connection_id, 1, :now, :now, NULL);
 
 -- name: endpoints.change
 -- Change the settings of an endpoint.
 UPDATE endpoints SET url = :url, description = :description, event_types = :event_types, filter = :filter,
     headers = :headers, rate_limit = :rate_limit, concurrency = :concurrency, timeout_ms = :timeout_ms,
-    format = :format, owner_email = :owner_email, failing_since = NULL, version = version + 1, updated_at = :now
+    format = :format, owner_email = :owner_email, connection_id = :connection_id, failing_since = NULL, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
 -- name: endpoints.get
@@ -66,6 +67,16 @@ WITH noted AS MATERIALIZED (
 UPDATE endpoints e SET last_error = noted.error, last_error_at = noted.at,
     failing_since = coalesce(e.failing_since, noted.at)
 FROM noted WHERE e.id = noted.id RETURNING e.id, e.failing_since;
+
+-- name: endpoints.note_errors (sqlite)
+-- Record the last errors of endpoints that work: [id, error, time].
+UPDATE endpoints SET last_error = r.value ->> 1, last_error_at = r.value ->> 2
+FROM json_each(:rows) r WHERE endpoints.id = r.value ->> 0;
+
+-- name: endpoints.note_errors (postgres)
+-- The values are numbered as in SQLite's version.
+UPDATE endpoints e SET last_error = r ->> 1, last_error_at = (r ->> 2)::bigint
+FROM json_array_elements(:rows::json) r WHERE e.id = (r ->> 0)::bigint;
 
 -- name: endpoints.recovered
 -- Record that endpoints succeeded.
