@@ -10,8 +10,10 @@ INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, n
 VALUES :rows;
 
 -- name: deliveries.of_subjects (sqlite)
--- Return the pending deliveries of subjects: [endpoint, subject]. SQLite has one writer, so none is being changed.
-SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, 1 FROM json_each(:wanted) w CROSS JOIN deliveries d
+-- Return the pending deliveries of subjects: [endpoint, subject]. SQLite has one writer, so none is being changed. The
+-- index is named, here and below, because SQLite prefers the primary key, which leads through all deliveries.
+SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, 1
+FROM json_each(:wanted) w CROSS JOIN deliveries d INDEXED BY deliveries_by_subject
 WHERE d.endpoint_id = w.value ->> 0 AND d.subject = w.value ->> 1 AND d.state = 'pending' AND d.subject IS NOT NULL
 ORDER BY d.endpoint_id, d.event_id;
 
@@ -37,9 +39,10 @@ ORDER BY d.endpoint_id, d.event_id;
 
 -- name: deliveries.release_waiting (sqlite)
 -- Make the deliveries due that waited for these: [endpoint, event].
-UPDATE deliveries SET due_at = :now, waits_for = NULL WHERE (endpoint_id, waits_for) IN (
-    SELECT value ->> 0, value ->> 1 FROM json_each(:rows)
-) AND waits_for IS NOT NULL AND state = 'pending';
+UPDATE deliveries SET due_at = :now, waits_for = NULL WHERE (endpoint_id, event_id) IN (
+    SELECT d.endpoint_id, d.event_id FROM json_each(:rows) r CROSS JOIN deliveries d INDEXED BY deliveries_waiting
+    WHERE d.endpoint_id = r.value ->> 0 AND d.waits_for = r.value ->> 1 AND d.state = 'pending' AND d.waits_for IS NOT NULL
+);
 
 -- name: deliveries.release_waiting (postgres)
 -- One look-up in the index per row.
