@@ -338,10 +338,12 @@ def test_every_operator_of_a_filter_is_explained():
 def test_every_error_of_an_attempt_is_explained():
     told = named(section(read("reference/webhooks.md"), "What counts as success"), "error")
     made: set[str] = set()
-    for name in ("net/outbound", "net/curl_transfer", "webhooks/dispatcher", "webhooks/attempts"):
+    for name in ("net/outbound", "net/curl_transfer", "webhooks/dispatcher", "webhooks/attempts", "webhooks/requests"):
         for node in ast.walk(trees[SOURCE / "engine" / f"{name}.py"]):
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-                start = re.match(r"([a-z_]+): ", str(node.values[0].value))
+                node = node.values[0]
+            if isinstance(node, ast.Constant):
+                start = re.match(r"([a-z_]+): ", str(node.value))
                 made |= {start[1]} if start else set()
     assert set(request.ERRORS.values()) | made <= told
     assert told - set(request.ERRORS.values()) - made == {"status_500", "curl_92"}

@@ -101,6 +101,40 @@ def reports(sink: thread_runner.Running, name: str) -> dict[str, dict[str, dict[
     return found
 
 
+def test_a_receiver_that_was_away_over_a_kill_gets_every_status_once_and_in_order(
+    tmp_path: Path, sink: thread_runner.Running
+) -> None:
+    server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.4"})
+    server.init()
+    server.start()
+    connect(server, sink)
+    world = Client(sink.port)
+    world.send("PUT", "/behaviour/away", {"status": 500})
+    headers = make_client(server, f"{sink.url}/hook/away")
+    with Flow(server, headers) as flow:
+        flow.wait_for(60)
+
+    def pending(more: int) -> bool:
+        return bool(server.api().get("/v1/ledger")["pending"] >= more)
+
+    eventually(lambda: pending(3 * len(flow.accepted)), what="all statuses recorded, none delivered")
+    server.kill()
+    world.send("POST", "/forget?name=away")
+    world.send("PUT", "/behaviour/away", {})
+    server.start()
+    ledger = server.settled()
+    assert (ledger["delivered"], ledger["dead"]) == (3 * len(flow.accepted), 0)
+    requests = all_received(sink.url, "away")
+    assert len(requests) == 3 * len(flow.accepted)
+    arrived: dict[str, list[str]] = defaultdict(list)
+    for request in requests:
+        data = json.loads(request["body"])["data"]
+        arrived[data["MessageID"]].append(data["Status"])
+    assert arrived == {id_: PATHS["delivered"] for id_ in flow.accepted.values()}
+    assert server.stop() == 0
+    assert server.run("check").returncode == 0
+
+
 def test_killed_in_a_storm_of_texts_every_answered_one_is_sent_and_reported_once(
     tmp_path: Path, sink: thread_runner.Running
 ) -> None:
@@ -131,7 +165,8 @@ def test_killed_in_a_storm_of_texts_every_answered_one_is_sent_and_reported_once
     found = reports(sink, "texts")
     assert found.keys() == messages.keys()
     for id_, message in messages.items():
-        in_order = sorted(found[id_].values(), key=lambda data: data["id"])
+        # In the order in which they came first.
+        in_order = list(found[id_].values())
         assert [data["Status"] for data in in_order] == PATHS[message["status"]], message
         assert message["text_status"] == in_order[-1]["Status"]
         assert {data["callbackData"]["profileID"] for data in in_order} == {f"profile {message['to']}"}
