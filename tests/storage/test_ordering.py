@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +24,7 @@ from waypost.engine.webhooks.lane import Attempt
 from waypost.engine.webhooks.ordering import BLOCKED, STEP, StrandedSearch, release_ended
 from waypost.engine.webhooks.replays import advance_replays
 from waypost.engine.webhooks.retention import give_up_deleted, prune_webhooks
-from waypost.storage.database import Database, Row, Tx
+from waypost.storage.database import Database, Row, Tx, load_queries
 from waypost.storage.postgres import Postgres
 
 ENDPOINT = 7
@@ -267,6 +268,34 @@ async def test_a_delivery_whose_event_was_deleted_releases_the_next(post: Post):
     assert await post.waits() == {two: None}
     assert await post.claim() == [two]
     await post.check()
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("of_subjects", "deliveries_by_subject"),
+        ("hasten_subject", "deliveries_by_subject"),
+        ("release_waiting", "deliveries_waiting"),
+        ("stretch_waiting", "deliveries_waiting"),
+        ("stranded", "deliveries_waiting"),
+    ],
+)
+async def test_a_chain_is_found_by_its_index_whatever_the_endpoint_has(store: Store, query: str, index: str):
+    """Also without statistics, as in a new database: the index of an endpoint leads through all its deliveries."""
+    statement = str(load_queries(store.dialect)[f"deliveries.{query}"])
+    values = {"wanted": "[[7,1]]", "rows": "[[7,1]]"}
+    statement = re.sub(
+        r"(?<!:):([a-z_]+)", lambda name: f"'{values[name[1]]}'" if name[1] in values else "1", statement
+    )
+
+    async def explain(tx: Tx) -> str:
+        connection = tx._connection  # type: ignore[attr-defined]
+        if store.dialect == "sqlite":
+            return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
+
+    plan = await store.open().transact(explain)
+    assert index in plan
 
 
 async def _delete_event(tx: Tx, id_: int) -> None:

@@ -18,7 +18,7 @@ from waypost.storage.database import Database, Row, Tx
 BLOCKED = 253_402_300_799 * SECOND
 #: Waiting deliveries that one step of the search for stranded ones reads: its cost does not depend on how many wait.
 STEP = 5000
-_START = (-1, 0)
+_START = (-1, -1)
 
 _encode = msgspec.json.Encoder().encode
 Pair = tuple[int, int]
@@ -125,18 +125,20 @@ class _Link(msgspec.Struct):
 
 async def _chains(tx: Tx, wanted: list[Pair]) -> list[tuple[int, list[_Link]]]:
     """Return the pending deliveries of subjects (endpoint and subject), by endpoint and subject."""
-    found: dict[Pair, list[_Link]] = {}
+    found: dict[Pair, dict[int, _Link]] = {}
     for row in await tx.rows("deliveries.of_subjects", wanted=_encode(wanted).decode()):
         endpoint_id, subject, event_id, waits_for, node, locked = row
-        found.setdefault((endpoint_id, subject), []).append(_Link(subject, event_id, waits_for, node, bool(locked)))
-    return [(endpoint_id, chain) for (endpoint_id, _), chain in found.items()]
+        # One that could be locked comes once more, as it is now.
+        chain = found.setdefault((endpoint_id, subject), {})
+        chain[event_id] = _Link(subject, event_id, waits_for, node, bool(locked))
+    return [(endpoint_id, list(chain.values())) for (endpoint_id, _), chain in found.items()]
 
 
 async def _stretch(tx: Tx, cursor: Row) -> tuple[Row, list[Row]]:
     """Return where the next page begins, and the deliveries for which some of this page wait in vain."""
     after = dict(zip(("endpoint_id", "event_id"), cursor, strict=True))
     end = await tx.row("deliveries.stretch_waiting", **after, n=STEP - 1)
-    to = dict(zip(("to_endpoint", "to_event"), end or ((1 << 63) - 1, 0), strict=True))
+    to = dict(zip(("to_endpoint", "to_event"), end or (0, (1 << 63) - 1), strict=True))
     return end or _START, await tx.rows("deliveries.stranded", **after, **to)
 
 

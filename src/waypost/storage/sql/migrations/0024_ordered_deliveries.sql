@@ -9,5 +9,7 @@ ALTER TABLE endpoints ADD COLUMN connection_id bigint;
 ALTER TABLE deliveries ADD COLUMN subject bigint;
 -- The event whose delivery must end first; then due_at is far ahead.
 ALTER TABLE deliveries ADD COLUMN waits_for bigint;
-CREATE INDEX deliveries_by_subject ON deliveries (endpoint_id, subject, event_id) WHERE state = 'pending' AND subject IS NOT NULL;
-CREATE INDEX deliveries_waiting ON deliveries (endpoint_id, waits_for) WHERE state = 'pending' AND waits_for IS NOT NULL;
+-- Both indexes begin with what no other index has: without statistics, PostgreSQL would take that of all pending deliveries
+-- of an endpoint for as good.
+CREATE INDEX deliveries_by_subject ON deliveries (subject, endpoint_id, event_id) WHERE state = 'pending' AND subject IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (waits_for, endpoint_id) WHERE state = 'pending' AND waits_for IS NOT NULL;

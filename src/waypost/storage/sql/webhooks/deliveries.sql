@@ -19,23 +19,22 @@ ORDER BY d.endpoint_id, d.event_id;
 
 -- name: deliveries.of_subjects (postgres)
 -- Lock them, so that whoever settles one of them later finds what waits for it. Do not wait for one that another
--- transaction changes now: the last column says which ones are locked. Two recorders that waited for each other's
--- deliveries would come to a deadlock.
+-- transaction changes now: two recorders that waited for each other's deliveries would come to a deadlock. The last column
+-- says which ones are locked; they come last, and once more. `+ 0` keeps the planner from the indexes of the endpoint.
 WITH wanted AS MATERIALIZED (
     SELECT (w ->> 0)::bigint AS endpoint_id, (w ->> 1)::bigint AS subject FROM json_array_elements(:wanted::json) w
 ), locked AS MATERIALIZED (
-    SELECT d.endpoint_id, d.event_id FROM wanted w CROSS JOIN LATERAL (
-        SELECT endpoint_id, event_id FROM deliveries
-        WHERE endpoint_id = w.endpoint_id AND subject = w.subject AND state = 'pending' AND subject IS NOT NULL
+    SELECT d.* FROM wanted w CROSS JOIN LATERAL (
+        SELECT endpoint_id, subject, event_id, waits_for, node FROM deliveries
+        WHERE subject = w.subject AND endpoint_id + 0 = w.endpoint_id AND state = 'pending' AND subject IS NOT NULL
         FOR UPDATE SKIP LOCKED
     ) d
 )
-SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, CASE WHEN l.event_id IS NULL THEN 0 ELSE 1 END
-FROM wanted w CROSS JOIN LATERAL (
+SELECT d.*, 0 AS locked FROM wanted w CROSS JOIN LATERAL (
     SELECT endpoint_id, subject, event_id, waits_for, node FROM deliveries
-    WHERE endpoint_id = w.endpoint_id AND subject = w.subject AND state = 'pending' AND subject IS NOT NULL
-) d LEFT JOIN locked l ON l.endpoint_id = d.endpoint_id AND l.event_id = d.event_id
-ORDER BY d.endpoint_id, d.event_id;
+    WHERE subject = w.subject AND endpoint_id + 0 = w.endpoint_id AND state = 'pending' AND subject IS NOT NULL
+) d
+UNION ALL SELECT l.*, 1 FROM locked l ORDER BY locked, endpoint_id, event_id;
 
 -- name: deliveries.release_waiting (sqlite)
 -- Make the deliveries due that waited for these: [endpoint, event].
@@ -47,7 +46,7 @@ UPDATE deliveries SET due_at = :now, waits_for = NULL WHERE (endpoint_id, event_
 -- name: deliveries.release_waiting (postgres)
 -- One look-up in the index per row.
 UPDATE deliveries d SET due_at = :now, waits_for = NULL FROM json_array_elements(:rows::json) r CROSS JOIN LATERAL (
-    SELECT ctid FROM deliveries WHERE endpoint_id = (r ->> 0)::bigint AND waits_for = (r ->> 1)::bigint
+    SELECT ctid FROM deliveries WHERE endpoint_id + 0 = (r ->> 0)::bigint AND waits_for = (r ->> 1)::bigint
         AND waits_for IS NOT NULL AND state = 'pending' OFFSET 0
 ) found
 WHERE d.ctid = found.ctid AND d.waits_for = (r ->> 1)::bigint AND d.state = 'pending';
@@ -66,14 +65,14 @@ WHERE d.endpoint_id = (r ->> 0)::bigint AND d.event_id = (r ->> 1)::bigint AND d
 -- name: deliveries.stretch_waiting
 -- Return the last of the next so many waiting deliveries, in the order of their index.
 SELECT endpoint_id, waits_for FROM deliveries
-WHERE state = 'pending' AND waits_for IS NOT NULL AND (endpoint_id, waits_for) > (:endpoint_id, :event_id)
-ORDER BY endpoint_id, waits_for LIMIT 1 OFFSET :n;
+WHERE state = 'pending' AND waits_for IS NOT NULL AND (waits_for, endpoint_id) > (:event_id, :endpoint_id)
+ORDER BY waits_for, endpoint_id LIMIT 1 OFFSET :n;
 
 -- name: deliveries.stranded
 -- Return what deliveries in one page of waiting ones wait for although it has ended or was deleted.
 SELECT d.endpoint_id, d.waits_for FROM deliveries d
-WHERE d.state = 'pending' AND d.waits_for IS NOT NULL AND (d.endpoint_id, d.waits_for) > (:endpoint_id, :event_id)
-    AND (d.endpoint_id, d.waits_for) <= (:to_endpoint, :to_event) AND NOT EXISTS (
+WHERE d.state = 'pending' AND d.waits_for IS NOT NULL AND (d.waits_for, d.endpoint_id) > (:event_id, :endpoint_id)
+    AND (d.waits_for, d.endpoint_id) <= (:to_event, :to_endpoint) AND NOT EXISTS (
         SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.event_id = d.waits_for AND p.state = 'pending'
     );
 
@@ -375,8 +374,8 @@ WHERE endpoint_id = :endpoint_id AND event_id = :event_id AND state = 'pending' 
 -- name: deliveries.hasten_subject
 -- Make the first pending delivery of a subject due now, unless a process holds it; the others wait for it.
 UPDATE deliveries SET due_at = :now
-WHERE endpoint_id = :endpoint_id AND subject = :subject AND subject IS NOT NULL AND state = 'pending' AND node IS NULL
-    AND waits_for IS NULL AND due_at > :now;
+WHERE endpoint_id + 0 = :endpoint_id AND subject = :subject AND subject IS NOT NULL AND state = 'pending' AND node IS NULL
+    AND waits_for IS NULL AND due_at + 0 > :now;
 
 -- name: replays.count_running
 -- Count the running replays of an endpoint.
