@@ -10,7 +10,7 @@ import pytest
 from waypost.clock import now_us
 from waypost.domain.webhooks import klaviyo
 from waypost.domain.webhooks.endpoint import event_object, webhook_body
-from waypost.sink.providers.klaviyo import LARGEST_EVENT, find_fault
+from waypost.sink.providers.klaviyo_events import LARGEST_BODY, fault_of_event
 
 VECTORS = json.loads((Path(__file__).parent / "klaviyo_create_event.json").read_text())
 SECOND = 1_000_000
@@ -104,12 +104,12 @@ def test_the_largest_text_that_is_accepted_is_within_the_limits():
     long = {"profileID": PERSON, "text": "é" * 30_000}
     for data in (many, long):
         made = klaviyo.create_event(body("FAILED_TO_SEND", callback_data=json.dumps(data), code=1, reason="r"))
-        assert find_fault(json.loads(made), now_us()) is None
-        assert len(made) < LARGEST_EVENT
+        assert fault_of_event(json.loads(made), now_us()) is None
+        assert len(made) < LARGEST_BODY
     # A bulk request of bodies that have MOST_BYTES together stays below 5 MB.
     one = body(callback_data=json.dumps({"profileID": PERSON}))
     count = min(klaviyo.MOST_EVENTS, klaviyo.MOST_BYTES // len(one))
-    assert len(klaviyo.create_events([one] * count)) < LARGEST_EVENT
+    assert len(klaviyo.create_events([one] * count)) < LARGEST_BODY
 
 
 def test_the_headers_have_the_key_and_the_revision():

@@ -9,7 +9,7 @@ from typing import Any
 from tests.engine.conftest import listening
 from waypost.clock import now_us
 from waypost.domain.webhooks.klaviyo import EVENTS, JOBS
-from waypost.sink.providers.klaviyo import find_fault
+from waypost.sink.providers.klaviyo_events import fault_of_event
 
 Event = dict[str, Any]
 
@@ -68,7 +68,7 @@ class KlaviyoServer:
 def _events(path: str, given: Any) -> list[Event]:
     """The attributes of the events in a body, each checked as Klaviyo does."""
     if path == EVENTS:
-        assert find_fault(given, now_us()) is None, find_fault(given, now_us())
+        assert fault_of_event(given, now_us()) is None, fault_of_event(given, now_us())
         return [given["data"]["attributes"]]
     assert path == JOBS
     assert given["data"]["type"] == "event-bulk-create-job"
@@ -80,7 +80,7 @@ def _events(path: str, given: Any) -> list[Event]:
                 "type": event["type"],
                 "attributes": event["attributes"] | {"profile": group["attributes"]["profile"]},
             }
-            assert find_fault({"data": alone}, now_us()) is None
+            assert fault_of_event({"data": alone}, now_us()) is None
             found.append(alone["attributes"])
     assert len(found) <= 1000
     return found
