@@ -68,6 +68,7 @@ MEANING = frozenset(
         "invalid_time",
         "invalid_timezone",
         "invalid_type",
+        "invalid_url",
         "missing_event",
         "missing_group_id",
         "missing_identity",

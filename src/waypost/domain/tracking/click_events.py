@@ -118,10 +118,10 @@ def reported_click(
     )
 
 
-def read_click(data: bytes) -> tuple[str | None, bool]:
-    """Return the public id of the message in the data of a click, and whether a machine made it."""
+def read_click(data: bytes) -> tuple[int | None, bool]:
+    """Return the id of the message in the data of a click, and whether a machine made it."""
     found = _counted.decode(data)
-    return (None if found.message is None else found.message.id), found.machine
+    return (None if found.message is None else int(found.message.id.removeprefix("msg_"), 16)), found.machine
 
 
 def _text(properties: dict[str, Any], name: str) -> str:

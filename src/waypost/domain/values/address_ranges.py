@@ -24,6 +24,7 @@ class AddressRanges:
                 ) from error
             spans[network.version].append((int(network.network_address), int(network.broadcast_address)))
         self._bounds = {version: _merge(found) for version, found in spans.items()}
+        self._any = any(spans.values())
 
     def __contains__(self, address: str) -> bool:
         """Return whether a numeric address is in one of the ranges; False for any other text."""
@@ -38,7 +39,7 @@ class AddressRanges:
         return position >= 0 and int(found) <= ends[position]
 
     def __bool__(self) -> bool:
-        return any(starts for starts, _ in self._bounds.values())
+        return self._any
 
 
 def read_ranges(text: str) -> AddressRanges:

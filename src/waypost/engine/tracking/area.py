@@ -12,7 +12,7 @@ from waypost.domain.messaging.status import HistoryEntry, MessageState
 from waypost.domain.tracking.click_events import CLICKED, clicked, read_click
 from waypost.domain.tracking.clicks import judge
 from waypost.domain.values.address_ranges import AddressRanges
-from waypost.domain.values.ids import internal, public
+from waypost.domain.values.ids import public
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.engine.tracking.clicks import Click, ClickIntake
 from waypost.storage.database import Tx
@@ -55,13 +55,14 @@ class TrackingArea:
 
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
         """Count the clicks among the events by message and hour, those of machines apart."""
+        hour = unit.now // HOUR * HOUR // SECOND
         for event in events:
             if event.type != CLICKED:
                 continue
             message_id, machine = read_click(event.data)
             if message_id is not None:
-                key = internal("msg", message_id), unit.now // HOUR * HOUR // SECOND, unit.node % COUNT_ROWS
-                unit.counters.add("click_counts.add", (*key, event.workspace_id), 0 if machine else 1, int(machine))
+                key = (message_id, hour, unit.node % COUNT_ROWS, event.workspace_id)
+                unit.counters.add("click_counts.add", key, 0 if machine else 1, int(machine))
 
     def committed(self, unit: Unit) -> None:
         """Let the requests of recorded clicks go on."""
