@@ -25,11 +25,13 @@ from bench.measurements import Plan, Section, yardstick
 from bench.messaging import MESSAGING
 from bench.outside import OUTSIDE, SLOW
 from bench.targets import Missing
-from bench.text_callbacks import CALLBACKS
+from bench.text_callbacks import text_callbacks
 from bench.texts import TEXTS
 
 #: What a user gets comes first; then the same work on one core, beside the bare program.
-MEASUREMENTS = OUTSIDE | {"dead": dead, "clicks": clicks} | SPINE | MESSAGING | TEXTS | CALLBACKS | SLOW
+MEASUREMENTS = (
+    OUTSIDE | {"dead": dead, "clicks": clicks} | SPINE | MESSAGING | TEXTS | {"text-callbacks": text_callbacks} | SLOW
+)
 # The bare program alone is part of `spine`.
 BY_DEFAULT = [name for name in MEASUREMENTS if name != "floor"]
 SYNCS = 200

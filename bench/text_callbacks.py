@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 from bench import load
-from bench.measurements import Measurement, Plan, Row, Section, Verdict, yardstick
+from bench.measurements import Plan, Row, Section, Verdict, yardstick
 from bench.messaging import connect_pinpoint, demand, number, reach, sink
 from bench.process import cpu_seconds
 from bench.targets import Target, balanced, ours
@@ -98,6 +98,3 @@ def exchange(connection: HTTPConnection, method: str, path: str, body: str, head
     content = response.read()
     if response.status != 200:
         raise RuntimeError(f"{method} {path} answered {response.status}: {content[:500]!r}")
-
-
-CALLBACKS: dict[str, Measurement] = {"text-callbacks": text_callbacks}

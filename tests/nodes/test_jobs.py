@@ -8,16 +8,19 @@ import pytest
 
 from tests.engine.messaging.test_sending import number
 from tests.engine.webhooks.test_replays import replay_of, start_replay
+from tests.nodes import test_texts
 from tests.nodes.conftest import Node, Pair, some_events, steps
 from tests.waiting import eventually
 from waypost.clock import DAY, HOUR, SECOND, Ids, first_id, now_us
 from waypost.domain.messaging.message import Receipt, Status
+from waypost.domain.texts.client import CheckLinks
 from waypost.engine.messaging import matching
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.providers import connection_records
 from waypost.engine.runtime.recorder import DEFERRED
 from waypost.engine.runtime.unit import Unit
+from waypost.engine.texts.clients import open_client
 from waypost.engine.webhooks import endpoints
 from waypost.engine.webhooks.holdings import FORGOTTEN_S
 from waypost.engine.webhooks.ordering import BLOCKED
@@ -44,7 +47,8 @@ async def test_every_job_has_a_case(still: Pair):
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "refresh", "maintain", "clock", "prune", "react", "notices", "claim",
-                                  "replay", "look-back", "order", "rematch", "messages", "recover"])  # fmt: skip
+                                  "replay", "look-back", "order", "rematch", "link-checks", "messages",
+                                  "recover"])  # fmt: skip
 async def test_two_nodes_run_a_job_at_once(still: Pair, name: str):
     await CASES[name](still)
     await still.check()
@@ -321,6 +325,34 @@ async def rematch(pair: Pair) -> None:
     await pair.both("rematch", 4)
     assert await history(pair) == {("queued", "sending", "sent", "delivered"): 60}
     assert await pair.one.sql("SELECT count(*) FROM unmatched_receipts") == [(0,)]
+
+
+@case("link-checks")
+async def link_checks(pair: Pair) -> None:
+    await pair.connect()
+    pair.post.fate(receipts=False)
+    await test_texts.subscribe(pair, test_texts.ANN)
+    record, _ = await test_texts.make_client(pair, check_links=CheckLinks.LATER)
+    client = open_client(record)
+    pages = {"good": f"http://127.0.0.1:{pair.outside.port}/healthz", "bad": f"http://127.0.0.1:{pair.outside.port}/no"}
+    texts = [test_texts.request(text=f"{kind} {n}", click_url=url) for kind, url in pages.items() for n in range(30)]
+    await test_texts.alternately(pair, client, texts)
+    await pair.both("link-checks", 4)
+
+    async def checked() -> bool:
+        return await pair.one.sql("SELECT count(*) FROM text_link_checks") == [(0,)]
+
+    await eventually(checked)
+
+    async def ended() -> bool:
+        return set(await pair.one.sql("SELECT DISTINCT status FROM messages")) <= {("failed",), ("sent",)}
+
+    await eventually(ended)
+    # Each text was checked once, and then sent or given up once.
+    assert await history(pair) == {
+        ("held", "failed"): 30,
+        ("held", "queued", "sending", "sent"): 30,
+    }
 
 
 @case("messages")

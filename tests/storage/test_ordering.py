@@ -283,7 +283,7 @@ async def test_a_delivery_whose_event_was_deleted_releases_the_next(post: Post):
 async def test_a_chain_is_found_by_its_index_whatever_the_endpoint_has(store: Store, query: str, index: str):
     """Also without statistics, as in a new database: the index of an endpoint leads through all its deliveries."""
     statement = str(load_queries(store.dialect)[f"deliveries.{query}"])
-    values = {"wanted": "[[7,1]]", "rows": "[[7,1]]"}
+    values = {"subjects": "[[7,1]]", "rows": "[[7,1]]"}
     statement = re.sub(
         r"(?<!:):([a-z_]+)", lambda name: f"'{values[name[1]]}'" if name[1] in values else "1", statement
     )

@@ -10,10 +10,12 @@ import pytest
 from waypost.clock import now_us
 from waypost.domain.webhooks import klaviyo
 from waypost.domain.webhooks.endpoint import event_object, webhook_body
-from waypost.sink.providers.klaviyo_events import LARGEST_BODY, fault_of_event
+from waypost.sink.providers.klaviyo_events import fault_of_event, fault_of_job
 
 VECTORS = json.loads((Path(__file__).parent / "klaviyo_create_event.json").read_text())
 SECOND = 1_000_000
+#: The largest request that Klaviyo accepts.
+LARGEST = 5_000_000
 #: 2026-09-21T13:00:01Z.
 AT = 1_789_995_601 * SECOND
 PERSON = "01KPROFILEMADEUP0000000000"
@@ -105,11 +107,13 @@ def test_the_largest_text_that_is_accepted_is_within_the_limits():
     for data in (many, long):
         made = klaviyo.create_event(body("FAILED_TO_SEND", callback_data=json.dumps(data), code=1, reason="r"))
         assert fault_of_event(json.loads(made), now_us()) is None
-        assert len(made) < LARGEST_BODY
+        assert len(made) < LARGEST
     # A bulk request of bodies that have MOST_BYTES together stays below 5 MB.
     one = body(callback_data=json.dumps({"profileID": PERSON}))
     count = min(klaviyo.MOST_EVENTS, klaviyo.MOST_BYTES // len(one))
-    assert len(klaviyo.create_events([one] * count)) < LARGEST_BODY
+    job = klaviyo.create_events([one] * count)
+    assert fault_of_job(json.loads(job), now_us()) is None
+    assert len(job) < LARGEST
 
 
 def test_the_headers_have_the_key_and_the_revision():

@@ -123,10 +123,10 @@ class _Link(msgspec.Struct):
         return self.node is None and self.locked
 
 
-async def _chains(tx: Tx, wanted: list[Pair]) -> list[tuple[int, list[_Link]]]:
+async def _chains(tx: Tx, subjects: list[Pair]) -> list[tuple[int, list[_Link]]]:
     """Return the pending deliveries of subjects (endpoint and subject), by endpoint and subject."""
     found: dict[Pair, dict[int, _Link]] = {}
-    for row in await tx.rows("deliveries.of_subjects", wanted=_encode(wanted).decode()):
+    for row in await tx.rows("deliveries.of_subjects", subjects=_encode(subjects).decode()):
         endpoint_id, subject, event_id, waits_for, node, locked = row
         # One that could be locked comes once more, as it is now.
         chain = found.setdefault((endpoint_id, subject), {})

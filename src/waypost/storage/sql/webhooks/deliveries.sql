@@ -13,7 +13,7 @@ VALUES :rows;
 -- Return the pending deliveries of subjects: [endpoint, subject]. SQLite has one writer, so none is being changed. The
 -- index is named, here and below, because SQLite prefers the primary key, which leads through all deliveries.
 SELECT d.endpoint_id, d.subject, d.event_id, d.waits_for, d.node, 1
-FROM json_each(:wanted) w CROSS JOIN deliveries d INDEXED BY deliveries_by_subject
+FROM json_each(:subjects) w CROSS JOIN deliveries d INDEXED BY deliveries_by_subject
 WHERE d.endpoint_id = w.value ->> 0 AND d.subject = w.value ->> 1 AND d.state = 'pending' AND d.subject IS NOT NULL
 ORDER BY d.endpoint_id, d.event_id;
 
@@ -22,7 +22,7 @@ ORDER BY d.endpoint_id, d.event_id;
 -- transaction changes now: two recorders that waited for each other's deliveries would come to a deadlock. The last column
 -- says which ones are locked; they come last, and once more. `+ 0` keeps the planner from the indexes of the endpoint.
 WITH wanted AS MATERIALIZED (
-    SELECT (w ->> 0)::bigint AS endpoint_id, (w ->> 1)::bigint AS subject FROM json_array_elements(:wanted::json) w
+    SELECT (w ->> 0)::bigint AS endpoint_id, (w ->> 1)::bigint AS subject FROM json_array_elements(:subjects::json) w
 ), locked AS MATERIALIZED (
     SELECT d.* FROM wanted w CROSS JOIN LATERAL (
         SELECT endpoint_id, subject, event_id, waits_for, node FROM deliveries
