@@ -30,6 +30,14 @@ def test_values_that_break_the_body_are_named(name):
         read_text_request(made.text.encode())
 
 
+def test_a_number_that_is_too_long_to_read_is_no_surprise():
+    body = '{"n": {{ person.n }}, "text": "{{ person.first_name }}"}'
+    assert render_body(body, values(n="9" * 5000), NOW).warnings == []
+    # A value that closes its string and adds such a number.
+    made = render_body(SEED, values(first_name=f'Ines", "n": {"9" * 5000}, "x": "'), NOW)
+    assert [warning.field for warning in made.warnings] == ["body.text"]
+
+
 def test_values_in_json_in_a_string_are_named_too():
     made = render_body(SEED, values(KlaviyoID='01"K'), NOW)
     assert [warning.field for warning in made.warnings] == ["body.callbackData.profileID"]
@@ -90,6 +98,7 @@ def test_every_first_answer_is_explained():
         ("[1]", [1]),
         ('{"a": ', None),
         ("[" * 100_000, None),
+        (f'{{"phone": "", "n": {"9" * 5000}}}', None),
     ],
 )
 def test_a_body_is_redirected_if_it_is_an_object(body, redirected):

@@ -124,6 +124,7 @@ def test_a_wrong_tag_is_named_with_its_place(source, field):
         ('{"a": 1', 1, 8),
         ('{"a": NaN}', 1, 1),
         ("[" * 50_000, 1, 1),
+        (f'{{"a": {"9" * 5000}}}', 1, 1),
     ],
 )
 def test_a_body_must_be_json_before_it_is_rendered(source, line, column):

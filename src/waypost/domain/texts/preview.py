@@ -66,7 +66,7 @@ def redirect_body(text: str, number: str) -> str:
     """Return the body with the number in place of `phone` and `email`. What is no JSON object stays as it is."""
     try:
         given = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     return json.dumps({**given, "phone": number, "email": ""}) if isinstance(given, dict) else text
 
@@ -84,7 +84,7 @@ def _find_warnings(source: str | dict[str, Any], text: str, values: Mapping[str,
     try:
         if json.loads(text) == meant:
             return []
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         broken = str(error)
     effect = f"the body is then not JSON ({broken})" if broken else "the body then means something else"
     return [

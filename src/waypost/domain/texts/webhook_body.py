@@ -157,6 +157,9 @@ def _check_json(text: str) -> None:
         reason = error.msg[:1].lower() + error.msg[1:]
     except RecursionError:
         line, column, reason = 1, 1, "it is nested too deeply"
+    except ValueError:
+        # Python reads no integers of more than 4300 digits.
+        line, column, reason = 1, 1, "a number has too many digits"
     raise Invalid(
         f"The body is not JSON before its tags are rendered (line {line}, column {column}: {reason}). Write tags only "
         "inside strings, and use single quotes in them: {{ person.first_name|default:'' }}.",
