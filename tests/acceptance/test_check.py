@@ -199,4 +199,8 @@ def _owe(server: Server, changed: Callable[..., None], due_at: int) -> None:
         (sealed, sealed),
     )
     changed("INSERT INTO endpoint_counts VALUES (9, 1, 1, 1, 0, 1, 0)")
-    changed("INSERT INTO deliveries VALUES (9, 1, 'pending', 0, 0, ?, 7, NULL, NULL)", (due_at,))
+    changed(
+        """INSERT INTO deliveries (endpoint_id, event_id, state, tries, attempts, due_at, node)
+           VALUES (9, 1, 'pending', 0, 0, ?, 7)""",
+        (due_at,),
+    )

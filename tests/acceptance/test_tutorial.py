@@ -103,7 +103,7 @@ def test_a_guide(page: Path, tmp_path: Path, world: tuple[Server, thread_runner.
 
 
 def prepare(server: Server, sink: thread_runner.Running, name: str) -> dict[str, str]:
-    """Create what the guides presuppose: an endpoint that got an event, a connection, a message."""
+    """Create what the guides presuppose: an endpoint that got an event, its metric, a connection, a message."""
     api = server.api()
     wish = {"url": f"{sink.url}/hook/{name}", "event_types": ["event.*"], "description": name}
     made = api.post("/v1/webhooks", wish, status=201)
@@ -115,6 +115,7 @@ def prepare(server: Server, sink: thread_runner.Running, name: str) -> dict[str,
         "API_KEY": server.keys["api_key"],
         "WRITE_KEY": server.keys["write_key"],
         "WEBHOOK": made["id"],
+        "METRIC": api.get("/v1/metrics")["data"][0]["id"],
         "SECRET": made["secret"],
         "WAYPOST_DATA": str(server.data),
         **prepare_messages(server, sink, name),
