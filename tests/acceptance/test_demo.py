@@ -30,6 +30,12 @@ def newest(api: Client) -> str:
     return str(api.get("/v1/messages?limit=1")["data"][0]["id"])
 
 
+def in_klaviyo(sink_port: int) -> set[str]:
+    """Return the statuses of texts that the simulated Klaviyo has got."""
+    events = Client(sink_port).get("/klaviyo/events?limit=1000")["data"]
+    return {event["properties"]["Status"] for event in events if event["metric"] == "Thank you"}
+
+
 def try_the_panel(text: str) -> None:
     """All printed curl commands work; the wrong project is refused with its set-up code."""
     if shutil.which("curl") is None:
@@ -37,7 +43,7 @@ def try_the_panel(text: str) -> None:
     inside = "\n".join(line.strip("│╭╮╰╯─").rstrip() for line in text.splitlines())
     script = inside[inside.index("KEY=") :]
     script = script[: script.index("kill -9")]
-    kept = [line for line in script.splitlines() if line.startswith("   ") or re.match(r" *(WRITE_)?KEY=", line)]
+    kept = [line for line in script.splitlines() if line.startswith("   ") or re.match(r" *[A-Z_]+=", line)]
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(kept).replace("  curl", "  curl -s")],
         capture_output=True,
@@ -72,6 +78,7 @@ def test_the_demo(tmp_path: Path) -> None:
         eventually(lambda: all(some_messages(api, status) for status in statuses), what="messages of every kind")
         assert {"sms", "email"} <= {message["channel"] for message in api.get("/v1/messages?limit=1000")["data"]}
         assert 2009 in {count["code"] for count in api.get("/v1/message-counts")["data"]}
+        eventually(lambda: "DELIVERED" in in_klaviyo(sink_port), what="statuses of a text in Klaviyo")
         try_the_panel(text)
         process.send_signal(signal.SIGKILL)
         process.wait(30)
@@ -87,7 +94,10 @@ def test_the_demo(tmp_path: Path) -> None:
             what="a receipt after the second start",
         )
         eventually(lambda: Client(sink_port).get("/sent/count?provider=smtp")["messages"], what="mail after it")
-        assert len(api.get("/v1/connections")["data"]) == len(api.get("/v1/templates")["data"]) == 2
+        # The circle of a text: flow, server, provider, receipt, callback, and back in Klaviyo, with the rotated secret.
+        eventually(lambda: {"DELIVERED", "FAILED_TO_DELIVERY", "NOT_FOUND"} <= in_klaviyo(sink_port), what="texts")
+        made = {name: len(api.get(f"/v1/{name}")["data"]) for name in ("connections", "templates", "text-clients")}
+        assert made == {"connections": 3, "templates": 2, "text-clients": 1}
         assert json.loads((data / "demo-keys.json").read_text())["api_key"] == key[0], "the same workspace as before"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

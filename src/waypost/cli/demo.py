@@ -92,8 +92,16 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
     wrong = ACCOUNT | {"project_id": "unlinked", "endpoint_url": sink}
     example = msgspec.json.encode({"name": "Wrong", "connector": "aws-pinpoint", "config": wrong}).decode()
     example = example.replace(',"config":', ',\n    "config":').replace(',"secret_key"', ',\n    "secret_key"')
+    birthday = {
+        "phone": "+12025550101",
+        "text": "Shop: Happy Birthday!",
+        "clickUrl": "https://example.com",
+        "callbackData": '{"profileID": "01KADA", "metricName": "Birthday"}',
+        "sendPurpose": "Birthday",
+    }
+    text_example = msgspec.json.encode(birthday).decode().replace(',"callbackData"', ',\n    "callbackData"')
     text = f"""[bold]Waypost[/bold]    {url}        API description: {url}/openapi.json
-[bold]Sink[/bold]       {sink}        simulates webhook receivers, AWS Pinpoint and a mail server
+[bold]Sink[/bold]       {sink}        simulates webhook receivers, AWS Pinpoint, Klaviyo and a mail server
 
 [bold]In another terminal: the API key, and the write key for Segment clients[/bold]
   KEY={keys["api_key"]}
@@ -114,6 +122,15 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
 [bold]Get the set-up steps at AWS for a connection, and its minimal IAM policy[/bold]
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/setup
   curl {bearer} {url}/v1/connections/{scene.pinpoint}/iam-policy
+
+[bold]Send a text as the webhook block of a Klaviyo flow does, and see its statuses arrive in Klaviyo[/bold]
+  CLIENT_ID={scene.client_id}
+  CLIENT_SECRET={scene.client_secret}
+  curl -H "X-Client-ID: $CLIENT_ID" -H "X-Client-Secret: $CLIENT_SECRET" {url}/text/message/send \\
+    -d '{text_example}'
+  curl '{sink}/klaviyo/events?profile=01KADA&limit=9'
+[bold]Count texts per metric and status[/bold]
+  curl {bearer} '{url}/v1/metrics?days=1'
 
 [bold]Send an event, and see it arrive as a signed webhook[/bold]
   curl -u $WRITE_KEY: {url}/v1/track \\

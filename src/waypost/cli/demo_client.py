@@ -35,9 +35,9 @@ class Client:
         """Send a request that must succeed, and return the body; raise Unavailable if it fails."""
         return await self._require_success(await self.request(method, path, body), path)
 
-    async def configure_sink(self, path: str, body: object) -> None:
-        """Configure the sink."""
-        await self._require_success(await self._send("PUT", self.sink + path, body, []), path)
+    async def require_sink(self, method: str, path: str, body: object) -> None:
+        """Send a request to the sink that must succeed; raise Unavailable if it fails."""
+        await self._require_success(await self._send(method, self.sink + path, body, []), path)
 
     async def stop(self) -> None:
         """Close all connections."""

@@ -4,40 +4,28 @@ import asyncio
 import itertools
 import random
 
-import msgspec
 import structlog
 
 from waypost.cli.demo_client import Client
-from waypost.cli.demo_scene import SHIPPED_TEXT, SPRING_MAIL, Scene
+from waypost.cli.demo_scene import PEOPLE, SHIPPED_TEXT, SPRING_MAIL, THANKS, Person, Scene
 
 log = structlog.get_logger()
 
 METRICS = ("Product Viewed", "Product Added", "Order Completed", "Order Shipped", "Coupon Redeemed")
-#: Events for each message.
+#: Events for each message, and for each person that reaches the webhook block of the Klaviyo flow.
 EVENTS_PER_MESSAGE = 3
-
-
-class Person(msgspec.Struct, frozen=True):
-    """A person of the demo. The sink has fixed results for some of the numbers and mailboxes."""
-
-    name: str
-    phone: str
-    email: str
-
-
-PEOPLE = (
-    Person("ada", "+12025550101", "ada@example.com"),
-    Person("grace", "+12025550102", "grace@example.com"),
-    Person("alan", "+12025550103", "alan@example.com"),
-    Person("edsger", "+12025550104", "edsger@example.com"),
-    Person("barbara", "+12025550105", "barbara@example.com"),
-    # The phone is off: 2009.
-    Person("ken", "+12025550002", "ken@example.com"),
-    # The carrier blocks it as spam: 2015. The mailbox does not exist: suppressed after the first mail.
-    Person("margaret", "+12025550008", "bounce+margaret@example.com"),
-    # Replies STOP to the first SMS, and is opted out from then on.
-    Person("dennis", "+12025550029", "dennis@example.com"),
-)
+EVENTS_PER_FLOW = 4
+#: The webhook block, as a marketer types it into Klaviyo.
+BLOCK = {
+    "phone": "{{ person.phone_number }}",
+    "text": "Shop: Thank you, {{ person.first_name|default:'' }}! Your order {{ event.OrderId }} is being packed.",
+    "clickUrl": "https://example.com/orders?utm_api=thanks",
+    "callbackData": (
+        f'{{"profileID": "{{{{ person.KlaviyoID }}}}", "metricName": "{THANKS}", '
+        f'"flow": "{THANKS}", "order": "{{{{ event.OrderId }}}}"}}'
+    ),
+    "sendPurpose": THANKS,
+}
 
 
 async def send_traffic(client: Client, scene: Scene, rate: float) -> None:
@@ -64,6 +52,8 @@ async def send_traffic(client: Client, scene: Scene, rate: float) -> None:
         await _try(client, "/v1/track", event, write=True)
         if number % EVENTS_PER_MESSAGE == 0:
             await _write_to(client, scene, dice, number)
+        if number % EVENTS_PER_FLOW == 0:
+            await _play_flow(client, scene, dice.choice(PEOPLE), f"A-{1000 + number}")
         await asyncio.sleep(1 / rate)
 
 
@@ -85,6 +75,22 @@ async def _write_to(client: Client, scene: Scene, dice: random.Random, number: i
             "purpose": "promotional",
         }
     await _try(client, "/v1/messages", message)
+
+
+async def _play_flow(client: Client, scene: Scene, person: Person, order: str) -> None:
+    """Let the simulated Klaviyo run its flow for a person, which posts a text to the server."""
+    template = {
+        "url": f"{client.url}/text/message/send",
+        "headers": {"X-Client-ID": scene.client_id, "X-Client-Secret": scene.client_secret},
+        "body": BLOCK,
+    }
+    profile = {
+        "id": person.klaviyo_id,
+        "phone_number": person.phone,
+        "first_name": person.name.title(),
+        "event": {"OrderId": order},
+    }
+    await client.require_sink("POST", "/klaviyo-flow/run", {"template": template, "profiles": [profile]})
 
 
 async def _try(client: Client, path: str, body: object, *, write: bool = False) -> None:
