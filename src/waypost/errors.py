@@ -10,7 +10,7 @@ Error
 └── Unavailable    retry later; nothing was stored
 """
 
-from typing import Any
+from typing import Any, Self
 
 
 class Error(Exception):
@@ -24,6 +24,10 @@ class Error(Exception):
             self.code = code
         self.extra = extra
         super().__init__(self.detail)
+
+    def copy(self, **more: Any) -> Self:
+        """Return the same error, with more fields: callers that share one raise copies with tracebacks of their own."""
+        return type(self)(self.detail, code=self.code, **self.extra, **more)
 
 
 class Invalid(Error):

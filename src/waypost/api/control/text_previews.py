@@ -151,9 +151,7 @@ async def send_trial_text(call: NamedDependency[Call]) -> Response[TextAccepted]
             request = _read(redirect_body(rendered.text, number))
         except Error as error:
             # Without the values, nobody can tell why a body that looks right is refused.
-            raise type(error)(
-                error.detail, code=error.code, **error.extra, warnings=rendered.warnings, body=rendered.text[:2000]
-            ) from error
+            raise error.copy(warnings=rendered.warnings, body=rendered.text[:2000]) from error
         return await call.engine.texts.send(client, request, test=True)
 
     return await call.perform_outside(200, work)

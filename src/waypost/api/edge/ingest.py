@@ -212,7 +212,7 @@ def _not_stored(error: BaseException) -> Error:
     All requests of the batch share the original; each raises a copy with its own traceback.
     """
     if isinstance(error, Error):
-        return type(error)(error.detail, code=error.code)
+        return error.copy()
     return Unavailable("The event could not be stored. Send it again.")
 
 

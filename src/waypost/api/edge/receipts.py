@@ -295,7 +295,7 @@ async def _durable(future: "asyncio.Future[None]") -> None:
         await future
     except Error as error:
         # All requests of the batch share the error; each raises a copy with its own traceback.
-        raise type(error)(error.detail, code=error.code) from None
+        raise error.copy() from None
     except Exception as error:
         raise Unavailable("The database could not store the receipts. Retry the request.") from error
 

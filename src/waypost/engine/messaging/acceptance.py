@@ -196,7 +196,7 @@ class Messages:
             await self._journal.append(batch)
         except Error as error:
             # All callers that waited for the transaction share the error; each raises a copy with its own traceback.
-            raise type(error)(error.detail, code=error.code) from None
+            raise error.copy() from None
         except Exception as error:
             raise Unavailable("The message could not be stored. Retry.") from error
         if batch.refused is not None:

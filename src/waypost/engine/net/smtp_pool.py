@@ -118,12 +118,8 @@ class SmtpPool:
             async with asyncio.timeout(mail.timeout_s):
                 await self._open(session, request, {}, began)
                 mail.reply = await session.check_sender(envelope)
-        except Refused as refused:
-            mail.reply = refused.reply
-        except (Ended, Unreached) as error:
-            mail.error = str(error)
-        except TimeoutError:
-            mail.error = _timed_out(mail)
+        except (Refused, Ended, Unreached, TimeoutError) as error:
+            _note_failure(mail, error)
         finally:
             self._checking.discard(session)
             session.leave()
@@ -203,12 +199,8 @@ class SmtpPool:
             async with asyncio.timeout(mail.timeout_s):
                 await self._open(session, request, timings, began)
             return session
-        except Refused as refused:
-            mail.reply = refused.reply
-        except (Ended, Unreached) as error:
-            mail.error = str(error)
-        except TimeoutError:
-            mail.error = _timed_out(mail)
+        except (Refused, Ended, Unreached, TimeoutError) as error:
+            _note_failure(mail, error)
         except BaseException:
             session.abort()
             raise
@@ -296,6 +288,13 @@ def _envelope(request: Request) -> Envelope:
 def _resolve(mail: Mail) -> None:
     if not mail.future.done():
         mail.future.set_result(None)
+
+
+def _note_failure(mail: Mail, error: Refused | Ended | Unreached | TimeoutError) -> None:
+    if isinstance(error, Refused):
+        mail.reply = error.reply
+    else:
+        mail.error = _timed_out(mail) if isinstance(error, TimeoutError) else str(error)
 
 
 def _timed_out(mail: Mail) -> str:

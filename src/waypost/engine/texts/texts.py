@@ -33,7 +33,7 @@ class Texts:
             await self._journal.append([text])
         except Error as error:
             # All callers of the batch share the error; each raises a copy with a traceback of its own.
-            raise type(error)(error.detail, code=error.code, **error.extra) from None
+            raise error.copy() from None
         except Exception as error:
             raise Unavailable("The text could not be stored. Send it again.") from error
         answer = text.answer
@@ -48,7 +48,7 @@ class Texts:
 
         Raise Invalid for a link that does not work, and a text that is too long with its links.
         """
-        text = self._mark(client, request, test)
+        text = self._text(client, request, test)
         if client.check_links is CheckLinks.NOW and not self._links_work(request):
             await self._check_links(request)
         return text
@@ -58,18 +58,12 @@ class Texts:
 
         Raise Invalid for a link that cannot be sent, and a text that is too long with its links.
         """
-        tracking = self._tracking.get(client.workspace_id)
-        marked, urls = mark_links(request.text, request.click_url, _parameters(client, tracking, request.purpose))
-        text = fill_marks(marked, [tracking.short_url(0)] * len(urls)) if urls else marked
-        if urls:
-            check_length(text)
-        return text, urls
+        _, urls, shown = _mark(client, self._tracking.get(client.workspace_id), request)
+        return shown, urls
 
-    def _mark(self, client: TextClient, request: TextRequest, test: bool) -> NewText:
+    def _text(self, client: TextClient, request: TextRequest, test: bool) -> NewText:
         tracking = self._tracking.get(client.workspace_id)
-        marked, urls = mark_links(request.text, request.click_url, _parameters(client, tracking, request.purpose))
-        if urls:
-            check_length(fill_marks(marked, [tracking.short_url(0)] * len(urls)))
+        marked, urls, _ = _mark(client, tracking, request)
         return NewText(
             client=client,
             request=request,
@@ -127,6 +121,19 @@ async def check_links(checker: LinkChecker, click_url: str, media_url: str) -> l
         links.append(("mediaUrl", media_url, "image"))
     verdicts = await asyncio.gather(*(checker.check(url, kind) for _, url, kind in links))
     return [(field, verdict) for (field, _, _), verdict in zip(links, verdicts, strict=True)]
+
+
+def _mark(client: TextClient, tracking: TrackingSettings, request: TextRequest) -> tuple[str, tuple[str, ...], str]:
+    """Return the text with marks for links, the URLs behind the marks, and the text with short links that lead nowhere.
+
+    Raise Invalid if that is too long: short links all have the same length.
+    """
+    marked, urls = mark_links(request.text, request.click_url, _parameters(client, tracking, request.purpose))
+    if not urls:
+        return marked, urls, marked
+    shown = fill_marks(marked, [tracking.short_url(0)] * len(urls))
+    check_length(shown)
+    return marked, urls, shown
 
 
 def _parameters(client: TextClient, tracking: TrackingSettings, purpose: str) -> dict[str, str]:

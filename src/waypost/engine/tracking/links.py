@@ -152,7 +152,7 @@ class LinkCache:
             return await asyncio.shield(future)
         except Error as error:
             # Each request raises a copy with its own traceback.
-            raise type(error)(error.detail, code=error.code) from None
+            raise error.copy() from None
 
     async def _read(self) -> None:
         """Look up what is wanted, query by query: requests that come during one share the next."""
@@ -218,5 +218,5 @@ def _stored(row: Row) -> StoredLink:
 def _own(error: Exception) -> Error:
     """Return an error of our own for requests that share a query that failed."""
     if isinstance(error, Error):
-        return type(error)(error.detail, code=error.code)
+        return error.copy()
     return Unavailable("The link could not be looked up. Retry.")
