@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -102,16 +102,12 @@ async def answer(send: Send, status: int, content: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def serve(data: Path, listener: socket.socket, url: str, secret: bytes) -> None:
-    """Serve until SIGTERM; then post and record everything that was accepted."""
-    courier = Courier(url, secret, lambda attempts: writer.record(attempts))
-    writer = Writer(data / "bare.db", asyncio.get_running_loop(), courier.send)
-    writer.start()
-    courier.start()
+async def run_uvicorn(application: Any, listener: socket.socket) -> None:
+    """Serve until SIGTERM."""
     # Plain settings for speed: no log line per request, no wrapper for proxies, no header we did not write ourselves.
     server = uvicorn.Server(
         uvicorn.Config(
-            Application(writer),
+            application,
             http="httptools",
             ws="none",
             lifespan="off",
@@ -124,6 +120,35 @@ async def serve(data: Path, listener: socket.socket, url: str, secret: bytes) ->
         )
     )
     await server.serve(sockets=[listener])
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket that is bound to the port, or to any free one if it is 0."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a bare program until it has ended."""
+    # uvicorn takes the signals while it serves and raises them again when it has ended; then they have done their work.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What lives for good is not looked at again, and a request's objects seldom form cycles: collect rarely.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)
+
+
+async def serve(data: Path, listener: socket.socket, url: str, secret: bytes) -> None:
+    """Serve until SIGTERM; then post and record everything that was accepted."""
+    courier = Courier(url, secret, lambda attempts: writer.record(attempts))
+    writer = Writer(data / "bare.db", asyncio.get_running_loop(), courier.send)
+    writer.start()
+    courier.start()
+    await run_uvicorn(Application(writer), listener)
     courier.stop()
     await asyncio.to_thread(courier.join)
     writer.stop()
@@ -138,18 +163,9 @@ def main() -> None:
     parser.add_argument("--url", required=True, help="where every event is posted to")
     options = parser.parse_args()
     options.data.mkdir(parents=True, exist_ok=True)
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", options.port))
+    listener = listen(options.port)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
-    # uvicorn takes the signals while it serves and raises them again when it has ended; then they have done their work.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What lives for good is not looked at again, and a request's objects seldom form cycles: collect rarely.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.data, listener, options.url, secrets.token_bytes(24)))
+    run(serve(options.data, listener, options.url, secrets.token_bytes(24)))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,16 @@
 
 import argparse
 import asyncio
-import gc
 import json
 import queue
-import signal
 import socket
 import threading
 import time
 from pathlib import Path
 
 import apsw
-import uvicorn
-import uvloop
 
-from bench.bare import Message, Receive, Send, answer
+from bench.bare import Message, Receive, Send, answer, listen, run, run_uvicorn
 
 Click = tuple[int, str, int, str]
 
@@ -95,21 +91,7 @@ async def serve(file: Path, listener: socket.socket, links: dict[str, bytes]) ->
     """Serve until SIGTERM."""
     writer = ClickWriter(file, asyncio.get_running_loop())
     writer.start()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Redirects(links, writer),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-        )
-    )
-    await server.serve(sockets=[listener])
+    await run_uvicorn(Redirects(links, writer), listener)
     writer.stop()
     await asyncio.to_thread(writer.join)
 
@@ -121,15 +103,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     links = {path: url.encode() for path, url in json.loads(options.links.read_text()).items()}
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", options.port))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.links.with_name("clicks.db"), listener, links))
+    run(serve(options.links.with_name("clicks.db"), listen(options.port), links))
 
 
 if __name__ == "__main__":

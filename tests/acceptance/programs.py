@@ -11,14 +11,25 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.waiting import eventually_blocking as eventually
 
-__all__ = ["WAYPOST", "Client", "Load", "Server", "all_received", "delivered_ids", "eventually", "free_port", "serving"]
+__all__ = [
+    "WAYPOST",
+    "Callers",
+    "Client",
+    "Load",
+    "Server",
+    "all_received",
+    "delivered_ids",
+    "eventually",
+    "free_port",
+    "serving",
+]
 
 WAYPOST = str(Path(sys.executable).with_name("waypost"))
 PATIENCE = 60.0
@@ -214,36 +225,46 @@ def serving(data: Path, environment: dict[str, str] | None = None) -> Iterator[S
             server.stop()
 
 
-class Load:
-    """Clients that send events as fast as they get responses, and record which were accepted."""
+class Callers:
+    """Threads that send requests while the server is killed and started again; `wait_for` counts the accepted ones."""
 
-    def __init__(self, server: Server, *, clients: int = 8, metric: str = "Order Shipped") -> None:
-        self.server = server
-        self.metric = metric
-        self.accepted: set[str] = set()
-        self.refused = 0
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._post, args=(number,), daemon=True) for number in range(clients)]
+    accepted: Collection[str]
 
-    def __enter__(self) -> "Load":
+    def __init__(self, call: Callable[[int], None], numbers: Iterable[int]) -> None:
+        #: Tells `call` to return.
+        self.stopping = threading.Event()
+        self._threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in numbers]
+
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.stopping.set()
         for thread in self._threads:
             thread.join(60)
 
     def wait_for(self, more: int) -> None:
-        """Return when this many more events were accepted."""
+        """Return when this many more were accepted."""
         goal = len(self.accepted) + more
-        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} events accepted, {len(self.accepted)} were")
+        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} accepted, {len(self.accepted)} were")
+
+
+class Load(Callers):
+    """Clients that send events as fast as they get responses, and record which were accepted."""
+
+    def __init__(self, server: Server, *, clients: int = 8, metric: str = "Order Shipped") -> None:
+        super().__init__(self._post, range(clients))
+        self.server = server
+        self.metric = metric
+        self.accepted: set[str] = set()
+        self.refused = 0
 
     def _post(self, number: int) -> None:
         client = self.server.tracker()
         for count in itertools.count(1):
-            if self._stop.is_set():
+            if self.stopping.is_set():
                 return
             message_id = f"load-{id(self)}-{number}-{count}"
             body = {
@@ -262,7 +283,7 @@ class Load:
             self.accepted.add(message_id)
             return True
         self.refused += 1
-        return self._stop.is_set()
+        return self.stopping.is_set()
 
 
 def delivered_ids(received: list[dict[str, Any]]) -> list[str]:

@@ -3,13 +3,12 @@
 import contextlib
 import http.client
 import itertools
-import threading
 import time
 from pathlib import Path
 
 import apsw
 
-from tests.acceptance.programs import Server, eventually
+from tests.acceptance.programs import Callers, Server
 from waypost.api.edge.tracking import WAIT_S
 from waypost.clock import DAY, now_us
 from waypost.domain.tracking.tokens import to_token
@@ -33,37 +32,22 @@ def make_links(data: Path) -> list[str]:
     return [to_token(key) for key in keys]
 
 
-class Clicks:
+class Clicks(Callers):
     """Browsers that follow links as fast as they are answered, each with a number in its user agent."""
 
     def __init__(self, server: Server, tokens: list[str], clients: int = 8) -> None:
+        super().__init__(self._follow, range(clients))
         self._server = server
         self._tokens = tokens
         #: The user agents whose redirect was answered in time, and all that were sent.
-        self.answered: set[str] = set()
+        self.accepted: set[str] = set()
         self.sent: set[str] = set()
         self.wrong: list[object] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._follow, args=(n,), daemon=True) for n in range(clients)]
-
-    def __enter__(self) -> "Clicks":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def wait_for(self, more: int) -> None:
-        goal = len(self.answered) + more
-        eventually(lambda: len(self.answered) >= goal, what=f"{goal} redirects")
 
     def _follow(self, client: int) -> None:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)) as connection:
             for count in itertools.count(1):
-                if self._stop.is_set():
+                if self.stopping.is_set():
                     return
                 number = count % LINKS
                 name = f"Mozilla/5.0 (Windows NT 10.0) visitor/{client}-{count}"
@@ -80,7 +64,7 @@ class Clicks:
                     self.wrong.append((answer.status, answer.headers["location"]))
                 elif time.monotonic() - began < WAIT_S:
                     # A later answer may not have waited for the commit, which a busy machine can make slow.
-                    self.answered.add(name)
+                    self.accepted.add(name)
 
 
 def test_killed_in_a_storm_of_clicks(tmp_path: Path) -> None:
@@ -96,7 +80,7 @@ def test_killed_in_a_storm_of_clicks(tmp_path: Path) -> None:
         clicks.wait_for(50)
     assert clicks.wrong == []
     found = [event["data"]["user_agent"] for event in server.api().pages("/v1/events?type=message.clicked")]
-    assert clicks.answered <= set(found) <= clicks.sent
+    assert clicks.accepted <= set(found) <= clicks.sent
     # Each once: nobody repeats a click.
     assert len(found) == len(set(found))
     assert server.stop() == 0

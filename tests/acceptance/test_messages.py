@@ -5,13 +5,12 @@ import functools
 import json
 import os
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.programs import Client, Server, eventually
+from tests.acceptance.programs import Callers, Client, Server, eventually
 from tests.services import postgres_server
 from waypost.sink import thread_runner
 
@@ -79,35 +78,17 @@ def test_a_text_goes_out_and_its_receipt_comes_back(server: Server, sink: thread
     assert counts == {"queued": 1, "sending": 1, "sent": 1, "delivered": 1}
 
 
-class Sending:
+class Sending(Callers):
     """Clients that request messages one by one, each repeated with its key until it is accepted."""
 
     def __init__(self, server: Server, clients: int = 4, lanes_from: int = 0) -> None:
+        super().__init__(self._ask, range(lanes_from, lanes_from + clients))
         self.server = server
         self.accepted: dict[str, str] = {}
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(lanes_from + n,), daemon=True) for n in range(clients)
-        ]
-
-    def __enter__(self) -> "Sending":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def wait_for(self, more: int) -> None:
-        """Return when this many more messages were accepted."""
-        goal = len(self.accepted) + more
-        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} messages accepted")
 
     def _ask(self, lane: int) -> None:
         client, count = self.server.api(), 0
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             if client.port != self.server.port:
                 client = self.server.api()
             to = number(lane * 100_000 + count)
@@ -121,7 +102,7 @@ class Sending:
         if answer is not None and answer[0] == 202:
             self.accepted[body["to"]] = answer[1]["id"]
             return "accepted"
-        return "stopped" if self._stop.is_set() or client.port != self.server.port else ""
+        return "stopped" if self.stopping.is_set() or client.port != self.server.port else ""
 
 
 def check_fates(messages: dict[str, dict[str, Any]], sent: list[dict[str, Any]]) -> None:

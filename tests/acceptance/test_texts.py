@@ -3,12 +3,11 @@
 import functools
 import json
 import random
-import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.programs import Client, Server, all_received, eventually
+from tests.acceptance.programs import Callers, Client, Server, all_received, eventually
 from tests.acceptance.test_messages import SETTLED, all_messages, check_fates, connect, number, taken
 from waypost.sink import thread_runner
 
@@ -35,46 +34,30 @@ def text_for(to: str) -> dict[str, Any]:
     return {"phone": to, "email": "", "text": f"Happy birthday, {to}!", "callbackData": data, "sendPurpose": "Birthday"}
 
 
-class Flow:
+class Flow(Callers):
     """Callers that each post one text after another, repeating each until it is answered as Klaviyo does."""
 
     def __init__(self, server: Server, headers: dict[str, str], callers: int = 4) -> None:
+        super().__init__(self._post, range(callers))
         self.server = server
         self.headers = headers
         #: The message of each number, and the numbers whose first answer was 200.
         self.accepted: dict[str, str] = {}
         self.first: set[str] = set()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._post, args=(n,), daemon=True) for n in range(callers)]
-
-    def __enter__(self) -> "Flow":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def wait_for(self, more: int) -> None:
-        """Return when this many more texts were accepted."""
-        goal = len(self.accepted) + more
-        eventually(lambda: len(self.accepted) >= goal, what=f"{goal} texts accepted, {len(self.accepted)} were")
 
     def _post(self, caller: int) -> None:
         api, client, count = self.server.api(), Client(self.server.port), 0
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             to = number(caller * 100_000 + count)
             eventually(functools.partial(self._subscribe, api, to), what="subscribed")
-            if not self._stop.is_set():
+            if not self.stopping.is_set():
                 eventually(functools.partial(self._accept, client, to), what="accepted")
             count += 1
 
     def _subscribe(self, api: Client, to: str) -> bool:
         consent = {"channel": "sms", "address": to, "state": "opted_in"}
         answer = api.send("PUT", "/v1/consents", consent)
-        return self._stop.is_set() or (answer is not None and answer[0] == 200)
+        return self.stopping.is_set() or (answer is not None and answer[0] == 200)
 
     def _accept(self, client: Client, to: str) -> bool:
         answer = client.send("POST", SEND, text_for(to), self.headers)
@@ -87,7 +70,7 @@ class Flow:
             # The answer to the first request was lost with the process.
             self.accepted[to] = answer[1]["messageId"]
             return True
-        return self._stop.is_set()
+        return self.stopping.is_set()
 
 
 def reports(sink: thread_runner.Running, name: str) -> dict[str, dict[str, dict[str, Any]]]:

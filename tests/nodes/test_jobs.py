@@ -10,6 +10,7 @@ from tests.engine.messaging.test_sending import number
 from tests.engine.webhooks.test_replays import replay_of, start_replay
 from tests.nodes import test_texts
 from tests.nodes.conftest import Node, Pair, some_events, steps
+from tests.storage.test_texts import ANN, request
 from tests.waiting import eventually
 from waypost.clock import DAY, HOUR, SECOND, Ids, first_id, now_us
 from waypost.domain.messaging.message import Receipt, Status
@@ -331,11 +332,11 @@ async def rematch(pair: Pair) -> None:
 async def link_checks(pair: Pair) -> None:
     await pair.connect()
     pair.post.fate(receipts=False)
-    await test_texts.subscribe(pair, test_texts.ANN)
+    await test_texts.subscribe(pair, ANN)
     record, _ = await test_texts.make_client(pair, check_links=CheckLinks.LATER)
     client = open_client(record)
     pages = {"good": f"http://127.0.0.1:{pair.outside.port}/healthz", "bad": f"http://127.0.0.1:{pair.outside.port}/no"}
-    texts = [test_texts.request(text=f"{kind} {n}", click_url=url) for kind, url in pages.items() for n in range(30)]
+    texts = [request(text=f"{kind} {n}", click_url=url) for kind, url in pages.items() for n in range(30)]
     await test_texts.alternately(pair, client, texts)
     await pair.both("link-checks", 4)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.nodes.conftest import Node, Pair
+from tests.storage.test_texts import ANN, request
 from tests.waiting import eventually
 from waypost.clock import now_us
 from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
@@ -22,23 +23,6 @@ from waypost.errors import Conflict, Error, Unauthorized, Unavailable
 from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
-
-ANN = "+12025550101"
-
-
-def request(**changes: Any) -> TextRequest:
-    """A request to text Ann."""
-    values: dict[str, Any] = {
-        "phone": ANN,
-        "email": "",
-        "text": "Happy birthday!",
-        "click_url": "",
-        "media_url": "",
-        "purpose": "Birthday",
-        "metric": "Birthday SMS",
-        "callback_data": '{"profileID":"01K"}',
-    } | changes
-    return TextRequest(**values)
 
 
 async def make_client(pair: Pair, **changes: Any) -> tuple[TextClientRecord, str]:
