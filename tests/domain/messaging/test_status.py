@@ -53,6 +53,8 @@ def state(**changes: Any) -> MessageState:
         "currency": None,
         "carrier": None,
         "text_client_id": None,
+        "occurrence_id": None,
+        "variant": None,
         "history_length": 0,
     } | changes
     return MessageState(**values)

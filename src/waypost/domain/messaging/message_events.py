@@ -28,6 +28,9 @@ class MessageSummary(msgspec.Struct, omit_defaults=True):
     provider_message_id: str | None = None
     template_id: str | None = None
     campaign: str = ""
+    #: The occurrence of a campaign, and the variant of its template.
+    occurrence_id: str | None = None
+    variant: str | None = None
     metadata: Raw | UnsetType = UNSET
     test: bool = False
     parts: int | None = None
@@ -122,6 +125,8 @@ def summarize(state: MessageState, detail: str | None) -> MessageSummary:
         provider_message_id=state.provider_message_id,
         template_id=public("tpl", state.template_id) if state.template_id else None,
         campaign=state.campaign,
+        occurrence_id=public("occ", state.occurrence_id) if state.occurrence_id else None,
+        variant=state.variant,
         metadata=Raw(state.metadata.encode()) if state.metadata != "{}" else UNSET,
         test=bool(state.test),
         parts=state.parts,

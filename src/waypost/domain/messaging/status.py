@@ -58,6 +58,9 @@ class MessageState(msgspec.Struct, array_like=True):
     carrier: str | None
     #: The client of the text-message API that asked for it, or None.
     text_client_id: int | None
+    #: The occurrence of a campaign that it belongs to, and the variant of its template; None for other messages.
+    occurrence_id: int | None
+    variant: str | None
     history_length: int
 
 

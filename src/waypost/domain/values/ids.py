@@ -21,6 +21,11 @@ KINDS = {
     "rec": "quarantined record",
     "lnk": "link",
     "met": "metric",
+    "lst": "list",
+    "imp": "import",
+    "seg": "segment",
+    "cmp": "campaign",
+    "occ": "occurrence",
 }
 
 

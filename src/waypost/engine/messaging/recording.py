@@ -49,6 +49,8 @@ INSERTED_STATE = (
     "expires_at",
     "parts",
     "text_client_id",
+    "occurrence_id",
+    "variant",
 )
 INSERTED_NEW = ("purpose", "template_version", "throttle_id")
 
@@ -85,6 +87,9 @@ class NewMessage(msgspec.Struct, kw_only=True):
     parts: int | None = None
     #: The client of the text-message API that requested it.
     text_client_id: int | None = None
+    #: The occurrence of a campaign that it belongs to, and the variant of its template.
+    occurrence_id: int | None = None
+    variant: str | None = None
     #: JSON: domain.messages.Content.
     content: str
 
@@ -204,6 +209,8 @@ def _state(m: NewMessage, now: int) -> MessageState:
         currency=None,
         carrier=None,
         text_client_id=m.text_client_id,
+        occurrence_id=m.occurrence_id,
+        variant=m.variant,
         history_length=0,
     )
 

@@ -3,7 +3,8 @@
 -- name: messages.insert
 -- Record new messages.
 INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, status, status_at, code, reason,
-    template_id, campaign, metadata, test, due_at, expires_at, parts, text_client_id, purpose, template_version, throttle_id, history,
+    template_id, campaign, metadata, test, due_at, expires_at, parts, text_client_id, occurrence_id,
+    variant, purpose, template_version, throttle_id, history,
     updated_at)
 VALUES :rows;
 
@@ -16,7 +17,7 @@ INSERT INTO message_contents (message_id, content) VALUES :rows;
 SELECT json_group_array(json_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address, m.status,
     m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign, m.metadata,
     m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier, m.text_client_id,
-    length(m.history)))
+    m.occurrence_id, m.variant, length(m.history)))
 FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
 
 -- name: messages.load (postgres)
@@ -24,7 +25,7 @@ FROM json_each(:ids) k CROSS JOIN messages m ON m.id = k.value;
 SELECT coalesce(json_agg(json_build_array(m.id, m.workspace_id, m.profile_id, m.channel, m.connection_id, m.pinned, m.address,
     m.status, m.status_at, m.code, m.reason, m.provider_code, m.provider_message_id, m.provider_key, m.template_id, m.campaign,
     m.metadata, m.test, m.tries, m.due_at, m.expires_at, m.node, m.parts, m.price_micros, m.currency, m.carrier,
-    m.text_client_id, length(m.history))), '[]')::text
+    m.text_client_id, m.occurrence_id, m.variant, length(m.history))), '[]')::text
 FROM (SELECT * FROM messages WHERE id IN @list(ids bigint) ORDER BY id FOR UPDATE) m;
 
 -- name: messages.by_provider (sqlite)
