@@ -14,6 +14,8 @@ from litestar.routes import HTTPRoute
 from waypost.api.control import (
     accounts,
     audience,
+    campaign_reports,
+    campaigns,
     connection_setup,
     connections,
     connectors,
@@ -63,6 +65,8 @@ ROUTES = [
     *templates.ROUTES,
     *subscriptions.ROUTES,
     *suppressions.ROUTES,
+    *campaigns.ROUTES,
+    *campaign_reports.ROUTES,
     *text_clients.ROUTES,
     *tracking.ROUTES,
     *text_previews.ROUTES,

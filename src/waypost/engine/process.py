@@ -11,6 +11,11 @@ from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
+from waypost.engine.campaigns.area import CampaignArea
+from waypost.engine.campaigns.goals import GoalRegistry
+from waypost.engine.campaigns.handover import Handover
+from waypost.engine.campaigns.occurrences import Occurrences
+from waypost.engine.campaigns.zones import zone_of
 from waypost.engine.events.area import EventArea
 from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
@@ -118,7 +123,19 @@ class Engine:
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
         texts = TextArea(self.encryption, lambda: self.links_due.wake_at(now_us()))
-        areas: list[Area] = [AudienceArea(), EventArea(), MetricArea(), messaging, self.tracking, texts, self.webhooks]
+        self.goals = GoalRegistry(database)
+        self.campaigns_due, self.handover_due = Alarm(), Alarm()
+        campaigns = CampaignArea(self.goals, lambda: self.handover_due.wake_at(now_us()))
+        areas: list[Area] = [
+            AudienceArea(),
+            EventArea(),
+            MetricArea(),
+            messaging,
+            self.tracking,
+            texts,
+            campaigns,
+            self.webhooks,
+        ]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
@@ -139,6 +156,23 @@ class Engine:
         self.messages = Messages(
             database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
         )
+        self._occurrences = Occurrences(
+            database,
+            self.recorder,
+            self.ids,
+            zone_of,
+            self.campaigns_due,
+            lambda: self.handover_due.wake_at(now_us()),
+        )
+        self._handover = Handover(
+            database,
+            self.recorder,
+            self.ids,
+            self.connections,
+            self.templates,
+            self.encryption,
+            self.handover_due,
+        )
         self.text_clients = TextClients(database)
         self.text_client_owner = TextClientOwner(self.ids, self.encryption, self.networks, self.connections)
         self.texts = Texts(self.journal, self.connections, self.tracking_settings, self.link_checker)
@@ -152,6 +186,7 @@ class Engine:
         await self.endpoints.refresh(await self.database.read(_workspaces))
         await self.connections.refresh()
         await self.tracking_settings.refresh()
+        await self.goals.refresh()
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
@@ -174,6 +209,8 @@ class Engine:
             Job("look-back", self._release_forgotten),
             Job("order", self._release_ended, self.order_due),
             Job("rematch", self._rematch),
+            Job("campaigns", self._occurrences.advance, self.campaigns_due),
+            Job("hand-over", self._handover.run, self.handover_due),
             Job("link-checks", self._check_held, self.links_due),
         ]
         if self._sends:
@@ -198,6 +235,7 @@ class Engine:
         await self.endpoints.refresh()
         await self.connections.refresh()
         await self.tracking_settings.refresh()
+        await self.goals.refresh()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
@@ -272,6 +310,11 @@ class Engine:
     def _follow(self, notes: MessagingNotes) -> None:
         if self._sends:
             self.sender.follow(notes)
+
+    def wake_campaigns(self) -> None:
+        """Advance campaigns now: one was launched, changed or stopped."""
+        self.campaigns_due.wake_at(now_us())
+        self.handover_due.wake_at(now_us())
 
     @property
     def running(self) -> bool:

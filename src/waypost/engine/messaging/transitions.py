@@ -56,6 +56,18 @@ class TextMoved(msgspec.Struct):
     statuses: list[TextStatus]
 
 
+class RecipientMoved(msgspec.Struct):
+    """A transition of a message of a campaign."""
+
+    occurrence_id: int
+    profile_id: int | None
+    variant: str | None
+    message_id: int
+    #: Status, reason and code before and after it.
+    before: tuple[Status, str | None, int | None]
+    after: tuple[Status, str | None, int | None]
+
+
 class MessagingNotes(msgspec.Struct):
     """What a unit of work passes to the sender after the commit, and to areas that follow messages."""
 
@@ -67,6 +79,8 @@ class MessagingNotes(msgspec.Struct):
     results: list[Any] = []
     #: Texts whose status changed, in order.
     texts: list[TextMoved] = []
+    #: Messages of campaigns whose status changed, in order.
+    recipients: list[RecipientMoved] = []
 
 
 class Transitions:
@@ -82,7 +96,7 @@ class Transitions:
         #: Statements of people about their addresses, in the order of arrival.
         self.subscription_changes: list[SubscriptionChange] = []
         notes = unit.notes(MessagingNotes)
-        self._due, self._texts = notes.due, notes.texts
+        self._due, self._texts, self._recipients = notes.due, notes.texts, notes.recipients
         #: What `write` appends to the histories.
         self._entries: dict[int, list[HistoryEntry]] = {}
         self._changed: set[int] = set()
@@ -106,6 +120,7 @@ class Transitions:
     def apply(self, state: MessageState, change: Transition) -> bool:
         """Apply a transition to a message; return whether its status changed."""
         before = state.status
+        was = (before, state.reason, state.code)
         changed, entry = transition(state, change)
         self._changed.add(state.id)
         if entry is not None:
@@ -115,6 +130,10 @@ class Transitions:
             self.count(state)
             if state.text_client_id is not None:
                 self._note_text(state, before, entry)
+        if state.occurrence_id is not None and was != (now := (state.status, state.reason, state.code)):
+            self._recipients.append(
+                RecipientMoved(state.occurrence_id, state.profile_id, state.variant, state.id, was, now)
+            )
         self._note_due(state)
         return changed
 

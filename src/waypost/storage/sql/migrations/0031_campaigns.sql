@@ -33,12 +33,9 @@ CREATE TABLE occurrences (
     state text NOT NULL CHECK (state IN ('preparing', 'sending', 'done', 'cancelled')),
     -- The list of the audience, if it is one; null for several, or for segments.
     list_id bigint,
-    template_version bigint NOT NULL,
     -- The last profile whose membership of the audience was decided.
     cursor_id bigint NOT NULL,
     audience bigint NOT NULL,
-    -- Recipients that are done: handed to a message, or skipped.
-    done bigint NOT NULL,
     -- The bucket of its throttle, shared by all processes; null without a throttle.
     throttle_id bigint,
     -- The variant that won the test, or null.
@@ -61,6 +58,8 @@ CREATE TABLE recipients (
     code bigint,
     variant text,
     message_id bigint,
+    -- When its turn comes, and once it came: when it came.
+    due_at bigint NOT NULL,
     opened_at bigint,
     clicked_at bigint,
     converted_at bigint,
@@ -76,7 +75,7 @@ CREATE TABLE occurrence_parts (
     first_id bigint NOT NULL,
     last_id bigint NOT NULL,
     recipients bigint NOT NULL,
-    -- The node that makes its messages, or null; and until when it may.
+    -- The node that makes its messages, or null.
     node bigint,
     PRIMARY KEY (occurrence_id, due_at, first_id)
 ){clustered};
@@ -84,7 +83,7 @@ CREATE INDEX occurrence_parts_due ON occurrence_parts (due_at, occurrence_id, fi
 CREATE INDEX occurrence_parts_held ON occurrence_parts (node) WHERE node IS NOT NULL;
 
 -- What became of the recipients of an occurrence, by the hour. `kind` says what is counted: `status` for how many have a
--- status now, and engagement such as `opened`. `key` is a reason, `code` a failure code, or the number of a link.
+-- status now, and engagement such as `opened`. `key` is a status, with its reason, or a link; `code` is a failure code.
 -- Several rows per key, as in endpoint_counts.
 CREATE TABLE campaign_counts (
     occurrence_id bigint NOT NULL,
@@ -96,6 +95,15 @@ CREATE TABLE campaign_counts (
     node bigint NOT NULL,
     n bigint NOT NULL,
     PRIMARY KEY (occurrence_id, kind, key, code, variant, hour, node)
+){clustered};
+
+-- The first click of a person on each link of an occurrence, by the number of the link.
+CREATE TABLE campaign_clicks (
+    occurrence_id bigint NOT NULL,
+    profile_id bigint NOT NULL,
+    link text NOT NULL,
+    clicked_at bigint NOT NULL,
+    PRIMARY KEY (occurrence_id, profile_id, link)
 ){clustered};
 
 -- The occurrence of a campaign that a message belongs to, and the variant of its template; null for other messages.

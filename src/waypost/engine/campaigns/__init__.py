@@ -1,0 +1,1 @@
+"""Campaigns: store them, decide their audiences, hand their messages to the senders, and count."""

@@ -1,0 +1,314 @@
+"""Hand the recipients of campaigns to the senders: claim a part, render each person's message, record them together."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from waypost.clock import SECOND, Ids, now_us
+from waypost.domain.campaigns.campaign import CampaignAction, CampaignState, share_of
+from waypost.domain.messaging.message import Content, Status
+from waypost.domain.messaging.request import check_content
+from waypost.domain.providers.connection import Connection
+from waypost.domain.templates.template import CompiledTemplate, context_of, person_values
+from waypost.domain.values.durations import parse_duration
+from waypost.domain.values.ids import internal, public
+from waypost.engine.audience.recipients import (
+    Recipient,
+    Recipients,
+    describe_recipient,
+    find_address,
+    load_recipients,
+)
+from waypost.engine.campaigns.campaigns import MESSAGE_CHANNELS, act, read_campaign, spread, template_number
+from waypost.engine.campaigns.counts import StatusCount, count_statuses
+from waypost.engine.campaigns.occurrences import OpenOccurrence, load_open
+from waypost.engine.campaigns.winner import choose_winner
+from waypost.engine.messaging.recording import MessageBatch, NewMessage, record_messages
+from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.providers.registry import ConnectionRegistry
+from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.runtime.idempotency import Answer
+from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.runtime.scheduler import POLL_S, Alarm
+from waypost.engine.runtime.unit import Unit
+from waypost.engine.templates.templates import Templates
+from waypost.errors import Error, NotFound
+from waypost.storage.database import Database, Row, Tx
+
+log = structlog.get_logger()
+
+#: Messages of one occurrence that wait to be sent: seconds of a throttle's rate, or a number without a throttle. People
+#: are rendered when their turn comes, and a pause has little to hold back.
+AHEAD_S = 5
+AHEAD = 4_000
+#: People that are rendered before other tasks run.
+TURN = 20
+_NO_ANSWER = Answer(202, b"")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Part(msgspec.Struct):
+    """Recipients of an occurrence whose turn has come, claimed by this process."""
+
+    due_at: int
+    first_id: int
+    last_id: int
+    recipients: int
+
+
+class Handed(msgspec.Struct):
+    """What becomes of a recipient: a message, or the reason why there is none."""
+
+    profile_id: int
+    message: NewMessage | None = None
+    reason: str | None = None
+    variant: str | None = None
+
+
+#: Finishes the content of one message: tracked links, pixel and headers. Called with the message id, the recipient and
+#: the content; returns the content to send.
+Finish = Callable[[int, Recipient, Content], Content]
+
+
+class Handover:
+    """Makes the messages of recipients whose turn has come. Any number of processes do so at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        ids: Ids,
+        connections: ConnectionRegistry,
+        templates: Templates,
+        encryption: Encryption,
+        alarm: Alarm,
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._ids = ids
+        self._connections = connections
+        self._templates = templates
+        self._encryption = encryption
+        self._alarm = alarm
+        #: The node whose parts this process released when it started to use its number.
+        self._node: int | None = None
+
+    async def run(self) -> float:
+        """Hand over one part of every occurrence that has room; return the seconds until the next run."""
+        self._alarm.clear()
+        if self._node != self._ids.node:
+            # A claim whose commit was not confirmed, or one of a run that failed.
+            await self._database.transact(_release, self._ids.node)
+            self._node = self._ids.node
+        now = now_us()
+        due = await self._database.read(_due, now)
+        if not due:
+            return await self._pause(now)
+        busy = False
+        try:
+            for one in await self._database.read(load_open):
+                if one.id in due and one.campaign_state is CampaignState.LIVE:
+                    busy = await self._hand_over(one) or busy
+        except BaseException:
+            # What was claimed is released by the next run.
+            self._node = None
+            raise
+        return 0.0 if busy else POLL_S / 20
+
+    async def _pause(self, now: int) -> float:
+        following = await self._database.read(_next, now)
+        return POLL_S if following is None else min(max((following - now_us()) / SECOND, 0.005), POLL_S)
+
+    async def _hand_over(self, one: OpenOccurrence) -> bool:
+        """Hand over one part of an occurrence; return whether there was one, and room for it."""
+        rate = one.definition.throttle.rate if one.definition.throttle else None
+        waiting = (await self._database.read(count_statuses, [one.id])).get(one.id, {}).get("queued", 0)
+        if waiting > (AHEAD if rate is None else min(rate * AHEAD_S, AHEAD)):
+            return False
+        connection = self._connection(one)
+        if connection is None:
+            await self._stop(one, "no_connection")
+            return False
+        try:
+            template = await self._templates.get(one.workspace_id, template_number(one.definition) or 0)
+        except NotFound:
+            await self._stop(one, "unknown_template")
+            return False
+        rows = await self._database.transact(_claim, one.id, self._ids.node, now_us())
+        if not rows:
+            return False
+        part = Part(*rows[0])
+        handed = await self._make(one, part, template, connection, waiting)
+        await self._recorder.perform(lambda tx, unit: self._record(tx, unit, one, part, handed))
+        return True
+
+    def _connection(self, one: OpenOccurrence) -> Connection | None:
+        known = self._connections
+        named = one.definition.connection_id
+        if named is not None:
+            found = known.get(one.workspace_id, internal("con", named))
+            return found if found is not None and found.status != "disabled" else None
+        channel = MESSAGE_CHANNELS[one.channel]
+        order = known.preferred(one.workspace_id, channel) or known.paused(one.workspace_id, channel)
+        return order[0] if order else None
+
+    async def _make(
+        self, one: OpenOccurrence, part: Part, template: CompiledTemplate, connection: Connection, waiting: int
+    ) -> list[Handed]:
+        """Return what becomes of the recipients of a part; nothing is recorded yet."""
+        ids, people, present = await self._database.read(_load, one, part)
+        winner = one.winner
+        if self._decides(one, part) and winner is None:
+            winner = await self._database.transact(choose_winner, one)
+        now = now_us()
+        rate = one.definition.throttle.rate if one.definition.throttle else None
+        start = spread(now, waiting, rate)
+        handed: list[Handed] = []
+        made = 0
+        for number, (profile_id, message_id) in enumerate(zip(ids, self._ids.take(len(ids), now), strict=True)):
+            if number % TURN == TURN - 1:
+                # Let other tasks run.
+                await asyncio.sleep(0)
+            person = people.people.get(profile_id)
+            if person is None:
+                handed.append(Handed(profile_id, reason="profile_deleted"))
+                continue
+            if person.id != profile_id and person.id in present:
+                handed.append(Handed(profile_id, reason="merged"))
+                continue
+            result = self._render(one, template, connection, person, people, message_id, winner, now)
+            result.profile_id = profile_id
+            if result.message is not None:
+                result.message.profile_id = profile_id
+                result.message.due_at = spread(start, made, rate)
+                result.message.expires_at += result.message.due_at
+                made += 1
+            handed.append(result)
+        return handed
+
+    def _decides(self, one: OpenOccurrence, part: Part) -> bool:
+        """Return whether the people of a part get the variant that won the test."""
+        test = one.definition.test
+        return test is not None and part.due_at >= one.planned_at + parse_duration(test.after, "test.after")
+
+    def _render(
+        self,
+        one: OpenOccurrence,
+        template: CompiledTemplate,
+        connection: Connection,
+        person: Recipient,
+        people: Recipients,
+        message_id: int,
+        winner: str | None,
+        now: int,
+    ) -> Handed:
+        channel, definition = MESSAGE_CHANNELS[one.channel], one.definition
+        address, reason = find_address(channel, None, person)
+        if reason is not None:
+            return Handed(person.id, reason=reason)
+        known = person_values(public("pro", person.id), person.traits, person.identifiers)
+        variant = winner if winner in template.variants else None
+        variant = variant or template.pick(share_of(one.campaign_id, "variant", person.id))
+        try:
+            context = context_of(known, {}, people.organization, definition.variables)
+            content = template.render(context, variant=variant, now=now)
+            check_content(channel, content)
+        except Error as error:
+            return Handed(person.id, reason=error.code, variant=variant)
+        content.recipient = describe_recipient(channel, address, person)
+        message = NewMessage(
+            id=message_id,
+            workspace_id=one.workspace_id,
+            profile_id=person.id,
+            channel=channel,
+            connection_id=connection.id,
+            pinned=definition.connection_id is not None,
+            address=address,
+            purpose=definition.purpose,
+            status=Status.QUEUED,
+            template_id=template.template_id,
+            template_version=template.version,
+            campaign=one.name,
+            due_at=now,
+            # Added to the due time, which is not known yet.
+            expires_at=(definition.validity or connection.validity_s) * SECOND,
+            throttle_id=one.throttle_id,
+            occurrence_id=one.id,
+            variant=variant if len(template.variants) > 1 else None,
+            content=_encode(content).decode(),
+        )
+        return Handed(person.id, message, variant=message.variant)
+
+    async def _record(self, tx: Tx, unit: Unit, one: OpenOccurrence, part: Part, handed: list[Handed]) -> None:
+        """Record the messages of a part and what became of its recipients, if this process still holds the part."""
+        held = await tx.row("campaigns.hold", id=one.campaign_id)
+        if held is None or held[0] != CampaignState.LIVE:
+            await tx.run("occurrence_parts.release", node=unit.node)
+            return
+        place = {"occurrence_id": one.id, "due_at": part.due_at, "first_id": part.first_id, "node": unit.node}
+        if not await tx.run("occurrence_parts.delete", **place):
+            # This process was evicted, and another one hands the part over.
+            return
+        transitions = Transitions(unit)
+        messages = [result.message for result in handed if result.message is not None]
+        if messages:
+            batch = MessageBatch(workspace_id=one.workspace_id, messages=messages, key=None, answer=_NO_ANSWER)
+            await record_messages(tx, [batch], transitions, self._encryption)
+        await transitions.write(tx)
+        counts = StatusCount(unit, one.id)
+        counts.add("waiting", None, None, "", -len(handed))
+        rows: list[Row] = []
+        for result in handed:
+            status = "skipped" if result.message is None else "queued"
+            message_id = None if result.message is None else result.message.id
+            counts.add(status, result.reason, None, result.variant)
+            rows.append((one.id, result.profile_id, status, result.reason, result.variant, message_id, unit.now))
+        await tx.insert("recipients.hand_over", rows)
+
+    async def _stop(self, one: OpenOccurrence, reason: str) -> None:
+        """Pause a campaign that cannot go on until somebody repairs something."""
+
+        async def work(tx: Tx) -> None:
+            records = await tx.records("campaigns.lock", id=one.campaign_id)
+            if records and records[0]["state"] == CampaignState.LIVE:
+                await act(tx, read_campaign(records[0]), CampaignAction.PAUSE, now_us(), reason=reason)
+
+        log.warning("a campaign cannot send", action="campaign_paused", campaign=one.campaign_id, reason=reason)
+        await self._database.transact(work)
+
+
+async def _load(tx: Tx, one: OpenOccurrence, part: Part) -> tuple[list[int], Recipients, frozenset[int]]:
+    """Return the recipients of a part, the people, and the recipients among those that they were merged into."""
+    rows = await tx.rows(
+        "recipients.of_part",
+        occurrence_id=one.id,
+        first_id=part.first_id,
+        last_id=part.last_id,
+        due_at=part.due_at,
+    )
+    ids = [row[0] for row in rows]
+    people = await load_recipients(tx, one.workspace_id, ids, [])
+    merged = sorted({person.id for id_, person in people.people.items() if person.id != id_})
+    present = await tx.rows("recipients.present", occurrence_id=one.id, ids=merged) if merged else []
+    return ids, people, frozenset(row[0] for row in present)
+
+
+async def _due(tx: Tx, now: int) -> frozenset[int]:
+    return frozenset(row[0] for row in await tx.rows("occurrence_parts.due", now=now))
+
+
+async def _next(tx: Tx, now: int) -> int | None:
+    row: tuple[Any, ...] | None = await tx.row("occurrence_parts.next", now=now)
+    return row[0] if row else None
+
+
+async def _claim(tx: Tx, occurrence_id: int, node: int, now: int) -> list[Row]:
+    return await tx.rows("occurrence_parts.claim", occurrence_id=occurrence_id, node=node, now=now)
+
+
+async def _release(tx: Tx, node: int) -> int:
+    return await tx.run("occurrence_parts.release", node=node)

@@ -1,0 +1,70 @@
+"""Gather what the checks of a launch need to know."""
+
+from waypost.domain.campaigns.campaign import PLACES
+from waypost.domain.campaigns.launch import FEWEST_PEOPLE, LaunchFacts
+from waypost.domain.values.ids import internal, public
+from waypost.engine.campaigns.audience import page_of_audience
+from waypost.engine.campaigns.campaigns import Campaign, template_number
+from waypost.engine.providers.registry import ConnectionRegistry
+from waypost.engine.templates.templates import Templates
+from waypost.errors import NotFound
+from waypost.storage.database import Database, Tx
+
+#: The queries that find which lists and segments exist.
+_EXISTING = {"lists": "audience.lists"}
+
+
+async def gather_facts(
+    database: Database, templates: Templates, connections: ConnectionRegistry, campaign: Campaign, now: int
+) -> LaunchFacts:
+    """Return the facts about a campaign that is to be launched."""
+    definition, workspace_id = campaign.definition, campaign.workspace_id
+    unknown, people = await database.read(_size_up, campaign, now)
+    facts = LaunchFacts(
+        template_channel=None, has_unsubscribe_link=False, people=people, unknown=unknown, connected=False
+    )
+    if (number := template_number(definition)) is not None:
+        try:
+            template = await templates.get(workspace_id, number)
+            facts.template_channel = template.channel
+            facts.has_unsubscribe_link = True
+        except NotFound:
+            pass
+    if definition.connection_id is None:
+        facts.connected = bool(connections.preferred(workspace_id, campaign.message_channel))
+        return facts
+    connection = None
+    try:
+        connection = connections.get(workspace_id, internal("con", definition.connection_id))
+    except NotFound as error:
+        facts.connection_problem = error.detail
+        return facts
+    if connection is None:
+        facts.connection_problem = "There is no such connection in this workspace; GET /v1/connections lists them."
+    elif connection.channel != campaign.message_channel:
+        facts.connection_problem = f"The connection {connection.name!r} is for {connection.channel}."
+    elif connection.status != "enabled":
+        facts.connection_problem = f"The connection {connection.name!r} is {connection.status}; repair or enable it."
+    else:
+        facts.connected = True
+    return facts
+
+
+async def _size_up(tx: Tx, campaign: Campaign, now: int) -> tuple[list[tuple[str, str]], int]:
+    """Return which lists and segments do not exist, and how many people the audience has, at most a few."""
+    unknown: list[tuple[str, str]] = []
+    for name, audience in (("audience", campaign.definition.audience), ("exclude", campaign.definition.exclude)):
+        for kind, query in _EXISTING.items():
+            if not (ids := audience.numbers(kind)):
+                continue
+            rows = await tx.rows(query, workspace_id=campaign.workspace_id, ids=ids)
+            known = {row[0] for row in rows}
+            unknown += [
+                (f"{name}.{kind}", f"There is no {kind[:-1]} {public(PLACES[kind], id_)} in this workspace.")
+                for id_ in ids
+                if id_ not in known
+            ]
+    if unknown:
+        return unknown, 0
+    audience = campaign.definition.audience
+    return [], len(await page_of_audience(tx, campaign.workspace_id, audience, 0, FEWEST_PEOPLE, now))

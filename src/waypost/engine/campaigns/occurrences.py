@@ -1,0 +1,336 @@
+"""Occurrences of campaigns: begin them when they are due, put their audiences into the ledger, and end them."""
+
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+
+from waypost.clock import SECOND, Ids, now_us
+from waypost.domain.campaigns.campaign import CampaignAction, CampaignState, Definition, share_of
+from waypost.domain.campaigns.schedule import SendLocal, due_time
+from waypost.domain.messaging.message import Status
+from waypost.domain.messaging.status import Transition
+from waypost.domain.values.durations import parse_duration
+from waypost.engine.audience.recipients import Recipient, load_recipients
+from waypost.engine.campaigns.audience import among_audience, page_of_audience
+from waypost.engine.campaigns.campaigns import act, add_throttle, read_campaign, read_definition
+from waypost.engine.campaigns.counts import StatusCount, count_statuses
+from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.runtime.recorder import Recorder
+from waypost.engine.runtime.scheduler import POLL_S, Alarm
+from waypost.engine.runtime.unit import Unit
+from waypost.errors import Conflict
+from waypost.storage.database import Database, Row, Tx
+
+log = structlog.get_logger()
+
+#: Profiles that one query reads, and recipients that one transaction writes.
+READ = 50_000
+STEP = 2_500
+#: Recipients of a part: one process makes their messages at once.
+PART = 500
+#: Messages that one step of a pause or a cancellation changes.
+MOVED = 1_000
+#: The reason of messages that a paused campaign holds.
+PAUSED = "campaign_paused"
+
+
+class OpenOccurrence(msgspec.Struct, kw_only=True):
+    """An occurrence that is not over, with what its campaign says."""
+
+    id: int
+    workspace_id: int
+    campaign_id: int
+    planned_at: int
+    state: str
+    cursor_id: int
+    audience: int
+    throttle_id: int | None
+    winner: str | None
+    campaign_state: CampaignState
+    name: str
+    channel: str
+    definition: Definition
+    #: Of the campaign.
+    version: int
+
+
+async def load_open(tx: Tx) -> list[OpenOccurrence]:
+    """Return the occurrences that are not over, of all workspaces, oldest first."""
+    return [
+        OpenOccurrence(
+            **record
+            | {
+                "definition": read_definition(record["definition"]),
+                "campaign_state": CampaignState(record["campaign_state"]),
+            }
+        )
+        for record in await tx.records("occurrences.open")
+    ]
+
+
+class Occurrences:
+    """Advances the occurrences of all campaigns; any number of processes may do so at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        ids: Ids,
+        zone_of: Callable[[int, Recipient], ZoneInfo],
+        alarm: Alarm,
+        wake_handover: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._ids = ids
+        #: Returns the zone of a person of a workspace.
+        self._zone_of = zone_of
+        self._alarm = alarm
+        #: Called when recipients wait for their turn.
+        self._wake_handover = wake_handover
+
+    async def advance(self) -> float:
+        """Begin what is due, prepare, pause, cancel and end what is open; return the seconds until the next run."""
+        self._alarm.clear()
+        now = now_us()
+        busy = False
+        for (campaign_id,) in await self._database.read(_due, now):
+            busy = await self._begin(campaign_id) or busy
+        for one in await self._database.read(load_open):
+            if one.campaign_state is CampaignState.CANCELLED:
+                busy = await self._cancel(one) or busy
+            elif one.campaign_state is CampaignState.PAUSED:
+                if await self._database.read(_any_with, one.id, "queued"):
+                    busy = await self._move_messages(one, Status.QUEUED, _hold) or busy
+            elif one.campaign_state is CampaignState.LIVE:
+                if await self._database.read(_any_with, one.id, f"held:{PAUSED}"):
+                    busy = await self._move_messages(one, Status.HELD, _release) or busy
+                step = self._prepare if one.state == "preparing" else self._end
+                busy = await step(one) or busy
+        if busy:
+            return 0.0
+        following = await self._database.read(_next_due)
+        return POLL_S if following is None else min(max((following - now_us()) / SECOND, 0.005), POLL_S)
+
+    async def _begin(self, campaign_id: int) -> bool:
+        """Begin the next occurrence of a campaign, unless another process has; return whether it began."""
+
+        async def work(tx: Tx) -> bool:
+            records = await tx.records("campaigns.lock", id=campaign_id)
+            if not records:
+                return False
+            campaign, now = read_campaign(records[0]), now_us()
+            if campaign.next_at is None or campaign.next_at > now:
+                return False
+            if campaign.state not in (CampaignState.SCHEDULED, CampaignState.LIVE):
+                return False
+            id_ = self._ids.one(now)
+            definition = campaign.definition
+            rate = definition.throttle.rate if definition.throttle else None
+            lists = definition.audience.numbers("lists")
+            only = len(lists) == 1 and not definition.audience.segments and not definition.audience.profiles
+            if rate is not None:
+                await add_throttle(tx, campaign.workspace_id, id_, rate, now)
+            await tx.run(
+                "occurrences.add",
+                id=id_,
+                workspace_id=campaign.workspace_id,
+                campaign_id=campaign.id,
+                planned_at=campaign.next_at,
+                list_id=lists[0] if only else None,
+                throttle_id=id_ if rate is not None else None,
+                now=now,
+            )
+            await act(tx, campaign, CampaignAction.BEGIN, now)
+            return True
+
+        try:
+            return await self._database.transact(work)
+        except Conflict:
+            # Another process began it.
+            return False
+
+    async def _prepare(self, one: OpenOccurrence) -> bool:
+        """Put the next people of the audience into the ledger; return whether there may be more."""
+        now = now_us()
+        audience, exclude = one.definition.audience, one.definition.exclude
+
+        async def read(tx: Tx) -> tuple[list[int], frozenset[int]]:
+            ids = await page_of_audience(tx, one.workspace_id, audience, one.cursor_id, READ, now)
+            without = await among_audience(tx, one.workspace_id, exclude, ids[0], ids[-1], now) if ids else frozenset()
+            return ids, without
+
+        ids, without = await self._database.read(read)
+        cursor = one.cursor_id
+        for start in range(0, len(ids), STEP):
+            step = ids[start : start + STEP]
+            people = {}
+            if isinstance(one.definition.schedule, SendLocal):
+                people = (await self._database.read(load_recipients, one.workspace_id, step, [])).people
+            rows, parts, counted = self._plan(one, step, without, people, now)
+            if not await self._database.transact(_write_step, one, cursor, step[-1], "preparing", rows, parts, counted):
+                # Another process prepares it, or the campaign was paused.
+                return False
+            cursor = step[-1]
+            self._wake_handover()
+        if len(ids) < READ:
+            await self._database.transact(_write_step, one, cursor, cursor, "sending", [], [], {})
+            log.info("an audience is complete", action="campaign_prepared", occurrence=one.id)
+        return True
+
+    def _plan(
+        self,
+        one: OpenOccurrence,
+        ids: list[int],
+        without: frozenset[int],
+        people: dict[int, Recipient],
+        now: int,
+    ) -> tuple[list[Row], list[Row], dict[tuple[str, str], int]]:
+        """Return the rows of the ledger for these people, the parts, and how many have which status and variant."""
+        definition, test = one.definition, one.definition.test
+        begins_at = max(one.planned_at, now) if not isinstance(definition.schedule, SendLocal) else now
+        decision = None
+        if test is not None:
+            decision = one.planned_at + parse_duration(test.after, "test.after")
+        rows: list[Row] = []
+        counted: dict[tuple[str, str], int] = {}
+        turns: dict[int, list[int]] = {}
+        for id_ in ids:
+            status, reason = "waiting", None
+            due_at: int | None = begins_at
+            if id_ in without:
+                status, reason = "skipped", "excluded"
+            elif definition.holdout and share_of(one.campaign_id, "holdout", id_) < definition.holdout:
+                status = "holdout"
+            else:
+                if people and (person := people.get(id_)) is not None:
+                    due_at = due_time(definition.schedule, self._zone_of(one.workspace_id, person), begins_at, now)
+                if due_at is None:
+                    status, reason = "skipped", "time_passed"
+                elif test is not None and decision is not None and share_of(one.id, "sample", id_) >= test.sample:
+                    due_at = max(due_at, decision)
+            rows.append((one.id, id_, status, reason, None, None, None, due_at or begins_at))
+            key = (status if reason is None else f"{status}:{reason}", "")
+            counted[key] = counted.get(key, 0) + 1
+            if status == "waiting":
+                turns.setdefault(due_at or begins_at, []).append(id_)
+        parts = [
+            (one.id, due_at, chunk[0], chunk[-1], len(chunk), None)
+            for due_at, members in sorted(turns.items())
+            for chunk in (members[start : start + PART] for start in range(0, len(members), PART))
+        ]
+        return rows, parts, counted
+
+    async def _end(self, one: OpenOccurrence) -> bool:
+        """End an occurrence whose recipients are all done, and its campaign if nothing follows."""
+        statuses = (await self._database.read(count_statuses, [one.id])).get(one.id, {})
+        if any(statuses.get(name, 0) for name in ("waiting", "queued", "held")):
+            return False
+
+        async def work(tx: Tx) -> bool:
+            records = await tx.records("campaigns.lock", id=one.campaign_id)
+            if not await tx.run("occurrences.end", id=one.id, state="done", now=now_us()) or not records:
+                return False
+            campaign = read_campaign(records[0])
+            if campaign.state is CampaignState.LIVE and campaign.next_at is None:
+                await act(tx, campaign, CampaignAction.FINISH, now_us())
+            return True
+
+        return await self._database.transact(work)
+
+    async def _cancel(self, one: OpenOccurrence) -> bool:
+        """Skip the people of a cancelled occurrence who have not got it; return whether there may be more to do."""
+        if await self._move_messages(one, Status.QUEUED, _skip) or await self._move_messages(one, Status.HELD, _skip):
+            return True
+
+        async def work(tx: Tx, unit: Unit) -> bool:
+            await tx.run("occurrence_parts.delete_all", occurrence_id=one.id)
+            ids = [row[0] for row in await tx.rows("recipients.waiting", occurrence_id=one.id, n=STEP)]
+            if not ids:
+                await tx.run("occurrences.end", id=one.id, state="cancelled", now=unit.now)
+                return False
+            n = await tx.run("recipients.skip", occurrence_id=one.id, ids=ids, reason="cancelled")
+            counts = StatusCount(unit, one.id)
+            counts.add("waiting", None, None, "", -n)
+            counts.add("skipped", "cancelled", None, "", n)
+            return True
+
+        return await self._recorder.perform(work)
+
+    async def _move_messages(self, one: OpenOccurrence, status: Status, change: Callable[[int], Transition]) -> bool:
+        """Change the messages of recipients with a status, some at a time; return whether there were any."""
+
+        async def work(tx: Tx, unit: Unit) -> bool:
+            rows = await tx.rows("recipients.messages", occurrence_id=one.id, status=status.value, n=MOVED)
+            if not rows:
+                return False
+            transitions = Transitions(unit)
+            await transitions.load(tx, [row[0] for row in rows])
+            moved = 0
+            for (message_id,) in rows:
+                state = transitions.states.get(message_id)
+                if state is not None and state.status is status and _moves(status, state.reason, change):
+                    moved += transitions.apply(state, change(unit.now))
+            await transitions.write(tx)
+            return moved > 0
+
+        return await self._recorder.perform(work)
+
+
+def _hold(now: int) -> Transition:
+    return Transition(status=Status.HELD, at=now, due_at=now, reason=PAUSED)
+
+
+def _release(now: int) -> Transition:
+    return Transition(status=Status.QUEUED, at=now, due_at=now)
+
+
+def _skip(now: int) -> Transition:
+    return Transition(status=Status.SKIPPED, at=now, reason="cancelled")
+
+
+def _moves(status: Status, reason: str | None, change: Callable[[int], Transition]) -> bool:
+    """Return whether a change is for this message: one that quiet hours hold is not released by a resumption."""
+    return status is not Status.HELD or change is _skip or reason == PAUSED
+
+
+async def _due(tx: Tx, now: int) -> list[Row]:
+    return await tx.rows("campaigns.due", now=now, n=100)
+
+
+async def _next_due(tx: Tx) -> int | None:
+    row = await tx.row("campaigns.next")
+    return row[0] if row else None
+
+
+async def _any_with(tx: Tx, occurrence_id: int, key: str) -> bool:
+    counts = (await count_statuses(tx, [occurrence_id], with_reasons=True)).get(occurrence_id, {})
+    return counts.get(key, 0) > 0
+
+
+async def _write_step(
+    tx: Tx,
+    one: OpenOccurrence,
+    was: int,
+    cursor_id: int,
+    state: str,
+    rows: list[Row],
+    parts: list[Row],
+    counted: dict[tuple[str, str], int],
+) -> bool:
+    """Write a step of the ledger; return False, having written nothing, if it is not this process's turn."""
+    held = await tx.row("campaigns.hold", id=one.campaign_id)
+    if held is None or held[0] != CampaignState.LIVE:
+        return False
+    if not await tx.run("occurrences.advance", id=one.id, was=was, cursor_id=cursor_id, added=len(rows), state=state):
+        return False
+    await tx.insert("recipients.add", rows)
+    await tx.insert("occurrence_parts.add", parts)
+    counts: list[tuple[Any, ...]] = [
+        (one.id, "status", key, 0, variant, 0, 0, n) for (key, variant), n in sorted(counted.items())
+    ]
+    await tx.insert("campaign_counts.add", counts)
+    return True
