@@ -90,6 +90,24 @@ def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *,
     return (*row, "shown", 0, None, reason, now)
 
 
+#: Why a campaign was paused by itself, and what to do.
+_STOPS = {
+    "no_connection": "no connection can send its messages.\nEnable one for its channel, or name another one in the campaign.",
+    "unknown_template": "its template was deleted.\nName another one in the campaign.",
+}
+
+
+def stopped_notice(id_: int, workspace_id: int, campaign_id: int, name: str, reason: str, now: int) -> Row:
+    """Return the row of a notice of a campaign that paused itself, which says why and what to do. It is shown only."""
+    public_id = public("cmp", campaign_id)
+    body = (
+        f"The campaign {name!r} ({public_id}) was paused because {_STOPS[reason]}\n\n"
+        f"Nobody is lost: it goes on where it stopped when you resume it (POST /v1/campaigns/{public_id}/resume).\n"
+    )
+    row = (id_, workspace_id, "campaign_paused", campaign_id, None, f"The campaign {name!r} was paused", body)
+    return (*row, "shown", 0, None, "notices of campaigns are shown, not mailed", now)
+
+
 async def send_notices(database: Database, settings: Settings, now: int) -> int:
     """Mail due notices; return how many were handled. Without a mail server they are logged and shown."""
     rows = await database.read(_due)

@@ -15,6 +15,7 @@ from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, context_of, person_values
 from waypost.domain.values.durations import parse_duration
 from waypost.domain.values.ids import internal, public
+from waypost.engine.accounts.notices import stopped_notice
 from waypost.engine.audience.recipients import (
     Recipient,
     Recipients,
@@ -273,9 +274,13 @@ class Handover:
         """Pause a campaign that cannot go on until somebody repairs something."""
 
         async def work(tx: Tx) -> None:
-            records = await tx.records("campaigns.lock", id=one.campaign_id)
+            records, now = await tx.records("campaigns.lock", id=one.campaign_id), now_us()
             if records and records[0]["state"] == CampaignState.LIVE:
-                await act(tx, read_campaign(records[0]), CampaignAction.PAUSE, now_us(), reason=reason)
+                await act(tx, read_campaign(records[0]), CampaignAction.PAUSE, now, reason=reason)
+                notice = stopped_notice(
+                    self._ids.one(now), one.workspace_id, one.campaign_id, one.name, reason, now
+                )
+                await tx.insert("notices.add", [notice])
 
         log.warning("a campaign cannot send", action="campaign_paused", campaign=one.campaign_id, reason=reason)
         await self._database.transact(work)
