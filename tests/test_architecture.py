@@ -18,7 +18,7 @@ MAY_USE_SINK = {"sink", "cli"}
 ROOMS = {
     "domain": "values events audience messaging templates tracking providers webhooks texts campaigns flows loyalty "
     "accounts insights",
-    "engine": "runtime net accounts events audience templates providers messaging webhooks tracking texts campaigns "
+    "engine": "runtime net accounts events audience templates providers tracking messaging webhooks texts campaigns "
     "flows loyalty insights",
 }
 #: The only modules outside of packages.

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from tests.acceptance.programs import Callers, Server
-from waypost.api.edge.tracking import WAIT_S
+from waypost.api.edge.visits import WAIT_S
 from waypost.clock import DAY, now_us
 from waypost.domain.tracking.tokens import to_token
 

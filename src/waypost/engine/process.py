@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 
 from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.tracking.mail_tokens import KEY_BYTES
 from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
@@ -36,6 +37,7 @@ from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.retention import prune_idempotency
 from waypost.engine.runtime.scheduler import POLL_S, Alarm, Job, Scheduler
+from waypost.engine.runtime.signing_key import load_signing_key
 from waypost.engine.runtime.unit import Area
 from waypost.engine.templates.templates import Templates
 from waypost.engine.texts.area import TextArea
@@ -46,8 +48,10 @@ from waypost.engine.texts.texts import Texts
 from waypost.engine.tracking.area import TrackingArea
 from waypost.engine.tracking.clicks import ClickIntake
 from waypost.engine.tracking.datacenters import load_ranges
+from waypost.engine.tracking.finder import LinkFinder
 from waypost.engine.tracking.link_checks import LinkChecker
-from waypost.engine.tracking.links import LinkCache, prune_links
+from waypost.engine.tracking.links import LinkCache, UrlCache, prune_links
+from waypost.engine.tracking.mail import MailTracker
 from waypost.engine.tracking.settings import TrackingRegistry
 from waypost.engine.webhooks.area import WebhookArea
 from waypost.engine.webhooks.attempts import Released
@@ -102,9 +106,11 @@ class Engine:
         self.connections = ConnectionRegistry(database, self.encryption, settings.data_center_urls)
         self.templates = Templates(database)
         self.trusted_proxies = read_ranges(settings.trusted_proxies)
-        self.links = LinkCache(database)
+        self.links, self.urls = LinkCache(database), UrlCache(database)
         self.clicks = ClickIntake(self.journal, settings.max_waiting)
         self.tracking_settings = TrackingRegistry(database, settings.data_center_urls, settings.link_days)
+        self.tracker = MailTracker(self.tracking_settings, self.templates.marks)
+        self.link_finder = LinkFinder(self.links, self.urls, self.tracker)
         self.link_checker = LinkChecker(
             self.outbound,
             self.networks,
@@ -154,7 +160,14 @@ class Engine:
             safe=lambda: self.node.safe,
         )
         self.messages = Messages(
-            database, self.journal, self.recorder, self.ids, self.connections, self.templates, self.encryption
+            database,
+            self.journal,
+            self.recorder,
+            self.ids,
+            self.connections,
+            self.templates,
+            self.encryption,
+            self.tracker,
         )
         self._occurrences = Occurrences(
             database,
@@ -171,6 +184,8 @@ class Engine:
             self.connections,
             self.templates,
             self.encryption,
+            self.tracker,
+            self.tracking_settings,
             self.handover_due,
         )
         self.text_clients = TextClients(database)
@@ -187,6 +202,7 @@ class Engine:
         await self.connections.refresh()
         await self.tracking_settings.refresh()
         await self.goals.refresh()
+        self.tracker.use(await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us()))
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()

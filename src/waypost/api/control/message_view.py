@@ -65,22 +65,27 @@ class Message(msgspec.Struct, kw_only=True):
 
 
 class MessageDetail(Message, kw_only=True):
-    """A message with its content, and how often its links were followed."""
+    """A message with its content, and how often it was opened and its links were followed."""
 
     content: dict[str, Any] | None
     #: Clicks on its links by people, as far as is known. Those of machines are counted apart.
     clicks: int
     machine_clicks: int
+    #: Opens of an email by people and by machines, as far as is known.
+    opens: int
+    machine_opens: int
 
 
-def message_detail_view(record: dict[str, Any], clicks: int, machine_clicks: int) -> MessageDetail:
-    """Return the API view of a row of `messages.get`, with the content and the clicks."""
+def message_detail_view(record: dict[str, Any], clicks: tuple[int, int], opens: tuple[int, int]) -> MessageDetail:
+    """Return the API view of a row of `messages.get`, with the content; clicks and opens of people and of machines."""
     content = record["content"]
     return MessageDetail(
         **msgspec.structs.asdict(message_view(record)),
         content=_content.decode(content) if content is not None else None,
-        clicks=clicks,
-        machine_clicks=machine_clicks,
+        clicks=clicks[0],
+        machine_clicks=clicks[1],
+        opens=opens[0],
+        machine_opens=opens[1],
     )
 
 

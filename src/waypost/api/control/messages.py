@@ -298,8 +298,9 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
         raise NotFound(
             "No message with this id exists in this workspace. Messages are deleted after the retention period."
         )
-    clicks, machine_clicks = await tx.row("click_counts.of_message", message_id=id_) or (0, 0)
-    return message_detail_view(records[0], clicks, machine_clicks)
+    clicks = await tx.row("click_counts.of_message", message_id=id_) or (0, 0)
+    opens = await tx.row("open_counts.of_message", message_id=id_) or (0, 0)
+    return message_detail_view(records[0], (clicks[0], clicks[1]), (opens[0], opens[1]))
 
 
 ROUTES = [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message]

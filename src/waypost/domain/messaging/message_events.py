@@ -40,10 +40,31 @@ class MessageSummary(msgspec.Struct, omit_defaults=True):
     carrier: str | None = None
 
 
+class ListSummary(msgspec.Struct):
+    """The list of the audience of a campaign."""
+
+    id: str
+    name: str
+
+
+class CampaignSummary(msgspec.Struct):
+    """The campaign in the data of an event of an email."""
+
+    id: str
+    name: str
+    occurrence_id: str
+    #: None if the audience is not one list.
+    list: ListSummary | None = None
+
+
 class MessageEventContents(msgspec.Struct, omit_defaults=True):
     """The data of a message event, without the ids of the event."""
 
     message: MessageSummary | None = None
+    #: The campaign of an email.
+    campaign: CampaignSummary | None = None
+    #: For `email.bounced`: `permanent` or `transient`.
+    kind: str | None = None
     #: The text of the inbound message, for `message.received`.
     text: str | None = None
     from_: str | None = msgspec.field(default=None, name="from")

@@ -66,6 +66,12 @@ class MessageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, o
         Annotated[int, Meta(ge=5, le=LONGEST_VALIDITY_S, description="Seconds in which it may be tried.")] | None
     ) = None
     test: bool | None = None
+    track_opens: (
+        Annotated[bool, Meta(description="Whether an email has a pixel; the default is that of the workspace.")] | None
+    ) = None
+    track_clicks: (
+        Annotated[bool, Meta(description="Whether its links are tracked; the default is that of the workspace.")] | None
+    ) = None
     strict: Annotated[bool, Meta(description="Refuse it when a variable is not defined.")] | None = None
 
 

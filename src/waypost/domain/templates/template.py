@@ -5,7 +5,7 @@ import html as html_escapes
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -14,8 +14,10 @@ from liquid.exceptions import ResourceLimitError
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.sms import SmsMeasure, measure
 from waypost.domain.templates.html_text import collapse_blank_lines, text_of, text_template
+from waypost.domain.templates.link_marks import LinkMarks, mark_links
 from waypost.domain.templates.liquid.context import Rendering, UndefinedVariable, place
 from waypost.domain.templates.liquid.lexer import TemplateError
+from waypost.domain.templates.liquid.placeholders import makes_html
 from waypost.domain.templates.liquid.program import Program, compile_source
 from waypost.domain.templates.mjml import compile_mjml
 from waypost.errors import Error, Invalid
@@ -105,15 +107,21 @@ class Rendered(msgspec.Struct, kw_only=True):
 class CompiledVariant:
     """The compiled content of one variant."""
 
-    __slots__ = ("_made", "channel", "headers", "lines", "lists", "properties", "size", "texts")
+    __slots__ = ("_made", "_marks", "channel", "headers", "lines", "lists", "properties", "size", "texts")
 
-    def __init__(self, channel: str, source: TemplateSource, variant: str | None = None) -> None:
+    def __init__(
+        self, channel: str, source: TemplateSource, variant: str | None = None, marks: LinkMarks | None = None
+    ) -> None:
         self.channel = channel
         self._made: list[Program] = []
+        #: The marks in the HTML; None if it has none.
+        self._marks = None if makes_html(source.made_html or source.html or source.mjml) else marks
 
         def made(field: str, text: str, *, html: bool = False, room: str = "") -> Program:
             longest, width = ROOM.get(room) or ROOM.get(field, LINE_ROOM)
-            program = compile_source(text, html=html, longest=longest, room=width, extra=_place(field, variant))
+            change = None if self._marks is None or not html else partial(mark_links, marks=self._marks)
+            extra = _place(field, variant)
+            program = compile_source(text, html=html, longest=longest, room=width, extra=extra, change=change)
             self._made.append(program)
             return program
 
@@ -137,8 +145,11 @@ class CompiledVariant:
         self.properties = _compile_tree(source.properties, made)
         self.size = sum(program.size for program in self._made)
 
-    def render(self, rendering: Rendering) -> Content:
-        """Return the content for these values. Raise Invalid as `Program.render` does."""
+    def render(self, rendering: Rendering, *, marked: bool = False) -> Content:
+        """Return the content for these values. Raise Invalid as `Program.render` does.
+
+        With `marked`, the links in the HTML are marked if the template was compiled with marks.
+        """
         lines: dict[str, Any] = {name: _one_line(program.render(rendering)) for name, program in self.lines.items()}
         content = Content(**lines)
         if self.lists:
@@ -148,9 +159,12 @@ class CompiledVariant:
             content.headers = {name: value for name, value in rendered if value}
         if (html := self.texts.get("html")) is not None:
             content.html = html.render(rendering)
+        plain = content.html if self._marks is None else self._marks.remove(content.html)
+        if not marked:
+            content.html = plain
         if "text" in self.texts:
             text = self.texts["text"]
-            made = _text_from(content.html, rendering) if text is None else text.render(rendering)
+            made = _text_from(plain, rendering) if text is None else text.render(rendering)
             content.text = collapse_blank_lines(made) if "html" in self.texts else made
         if content.preheader and content.html:
             content.html = _with_preheader(content.html, content.preheader)
@@ -164,12 +178,21 @@ class CompiledTemplate:
 
     __slots__ = ("_bodies", "_weights", "channel", "size", "template_id", "version")
 
-    def __init__(self, channel: str, variants: list[Variant], template_id: int = 0, version: int = 0) -> None:
+    def __init__(
+        self,
+        channel: str,
+        variants: list[Variant],
+        template_id: int = 0,
+        version: int = 0,
+        marks: LinkMarks | None = None,
+    ) -> None:
         self.channel = channel
         self.template_id = template_id
         self.version = version
         single = len(variants) == 1
-        self._bodies = {v.name: CompiledVariant(channel, v.content, None if single else v.name) for v in variants}
+        self._bodies = {
+            v.name: CompiledVariant(channel, v.content, None if single else v.name, marks) for v in variants
+        }
         self._weights = [(v.name, v.weight) for v in variants]
         self.size = sum(body.size for body in self._bodies.values())
 
@@ -202,14 +225,17 @@ class CompiledTemplate:
         variant: str | None = None,
         now: int | None = None,
         strict: bool = False,
+        marked: bool = False,
     ) -> Content:
         """Return the content for one person, of the named variant or of the one that `choice` picks.
+
+        With `marked`, the links in the HTML are marked if the template was compiled with marks.
 
         Undefined variables are empty. `now`, in microseconds since 1970, is the value of `'now' | date`. Raise Invalid
         with the code `unknown_variant`, `template_limit`, `cannot_render` or, with `strict`, `undefined_variables`.
         """
         rendering = Rendering(context, now, marking=strict)
-        content = self._body(variant or self.pick(choice)).render(rendering)
+        content = self._body(variant or self.pick(choice)).render(rendering, marked=marked)
         if rendering.gaps:
             raise undefined_variables(rendering.gaps)
         return content

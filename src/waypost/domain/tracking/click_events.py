@@ -1,4 +1,4 @@
-"""The event `message.clicked`: of a click on a short link, and of one that a provider reports."""
+"""The events of clicks and opens: of links and pixels, and those that a provider reports."""
 
 from typing import Any
 
@@ -7,12 +7,14 @@ from msgspec import UNSET, UnsetType
 
 from waypost.domain.events.event import Event
 from waypost.domain.messaging.message import Receipt
-from waypost.domain.messaging.message_events import MessageSummary, summarize
+from waypost.domain.messaging.message_events import CampaignSummary, MessageSummary, summarize
 from waypost.domain.messaging.status import MessageState
 from waypost.domain.tracking.clicks import LONGEST_USER_AGENT, Judgement, read_user_agent
 from waypost.domain.values.ids import public
 
-CLICKED = "message.clicked"
+CLICKED, EMAIL_CLICKED, EMAIL_OPENED = "message.clicked", "email.clicked", "email.opened"
+#: The types of events of clicks.
+CLICKS = frozenset({CLICKED, EMAIL_CLICKED})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -27,8 +29,11 @@ class _Clicked(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The data of the event, without the ids of the event."""
 
     message: MessageSummary | _MessageName | None = None
+    campaign: CampaignSummary | None = None
     url: str | None = None
     link_id: str | None = None
+    #: Which link of an email it is, from 1; 0 for the one that no person sees.
+    link_number: int | None = None
     ip: str | None = None
     user_agent: str | None = None
     device: str | UnsetType = UNSET
@@ -66,24 +71,62 @@ def clicked(
     user_agent: str,
     event_name: str,
     key: int,
+    number: int | None = None,
+    campaign: CampaignSummary | None = None,
 ) -> Event:
-    """Return the event of a click on a short link. `event_name` and `key` identify it, should it be recorded again."""
-    message: MessageSummary | _MessageName | None = None
-    if state is not None:
-        message = summarize(state, None)
-    elif message_id is not None:
-        message = _MessageName(public("msg", message_id))
+    """Return the event of a click on a link. `event_name` and `key` identify it, should it be recorded again.
+
+    `number` says which link of an email it is; None stands for a short link.
+    """
     data = _Clicked(
-        message=message,
-        url=url,
-        link_id=public("lnk", link_id),
+        message=_message(state, message_id),
+        campaign=campaign,
+        url=url or None,
+        link_id=public("lnk", link_id) if link_id else None,
+        link_number=number,
         ip=ip or None,
         user_agent=user_agent or None,
         device=judgement.device,
         machine=judgement.machine_reason is not None,
         machine_reason=judgement.machine_reason,
     )
-    return Event(workspace_id, CLICKED, profile_id, at, event_name, _encode(data), key)
+    return Event(
+        workspace_id, CLICKED if number is None else EMAIL_CLICKED, profile_id, at, event_name, _encode(data), key
+    )
+
+
+def opened(
+    state: MessageState | None,
+    judgement: Judgement,
+    *,
+    workspace_id: int,
+    message_id: int,
+    at: int,
+    ip: str,
+    user_agent: str,
+    event_name: str,
+    key: int,
+    campaign: CampaignSummary | None = None,
+) -> Event:
+    """Return the event of an open of an email. `event_name` and `key` identify it, should it be recorded again."""
+    data = _Clicked(
+        message=_message(state, message_id),
+        campaign=campaign,
+        ip=ip or None,
+        user_agent=user_agent or None,
+        device=judgement.device,
+        machine=judgement.machine_reason is not None,
+        machine_reason=judgement.machine_reason,
+    )
+    profile_id = None if state is None else state.profile_id
+    return Event(workspace_id, EMAIL_OPENED, profile_id, at, event_name, _encode(data), key)
+
+
+def _message(state: MessageState | None, message_id: int | None) -> MessageSummary | _MessageName | None:
+    """Return the message as the data has it; only its id once it was deleted."""
+    if state is not None:
+        return summarize(state, None)
+    return None if message_id is None else _MessageName(public("msg", message_id))
 
 
 def reported_click(

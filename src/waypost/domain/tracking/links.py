@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 #: The longest URL that a link may have.
@@ -21,6 +22,8 @@ _AFTER_EMOJI = frozenset([*map(chr, range(0xFE00, 0xFE10)), "\u20e3"])
 _TRAILING = frozenset(".,;:!?'*|")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 _OPENING = frozenset(_CLOSING.values())
+#: Characters that may end a URL: brackets, and those outside ASCII.
+_TO_JUDGE = re.compile(r"[()\[\]{}]|[^\x00-\x7f]")
 
 
 class Link(NamedTuple):
@@ -39,8 +42,7 @@ def find_links(text: str, known: str = "") -> Iterator[Link]:
     """
     position = 0
     while found := _CANDIDATE.search(text, position):
-        raw = _cut(found[0])
-        url = _strip(raw)
+        raw, url = _trim(found[0])
         if known and raw.startswith(known) and len(url) <= len(known):
             url = known
         position = found.start() + max(len(url), 1)
@@ -69,21 +71,27 @@ def track_text(text: str, replace: Callable[[str], str], click_url: str = "") ->
     return replace_links(text, replace, click_url)
 
 
+@lru_cache(maxsize=2048)
+def _trim(candidate: str) -> tuple[str, str]:
+    """Return a candidate up to the character that ends its URL, and the URL itself. Most links are in many texts."""
+    raw = _cut(candidate)
+    return raw, _strip(raw)
+
+
 def _cut(raw: str) -> str:
     """Return the start of a URL: up to a closing bracket that it does not open, or a character that no URL has."""
     opened: dict[str, int] = {}
-    for position, character in enumerate(raw):
+    for found in _TO_JUDGE.finditer(raw):
+        character = found[0]
         if character in _OPENING:
             opened[character] = opened.get(character, 0) + 1
         elif character in _CLOSING:
             opening = _CLOSING[character]
             if not opened.get(opening):
-                return raw[:position]
+                return raw[: found.start()]
             opened[opening] -= 1
-        elif not character.isascii() and (
-            character in _AFTER_EMOJI or unicodedata.category(character)[0] not in _IN_URL
-        ):
-            return raw[:position]
+        elif character in _AFTER_EMOJI or unicodedata.category(character)[0] not in _IN_URL:
+            return raw[: found.start()]
     return raw
 
 

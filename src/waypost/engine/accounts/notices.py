@@ -92,7 +92,8 @@ def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *,
 
 #: Why a campaign was paused by itself, and what to do.
 _STOPS = {
-    "no_connection": "no connection can send its messages.\nEnable one for its channel, or name another one in the campaign.",
+    "no_connection": "no connection can send its messages.\n"
+    "Enable one for its channel, or name another one in the campaign.",
     "unknown_template": "its template was deleted.\nName another one in the campaign.",
 }
 

@@ -1,33 +1,35 @@
 """Hand the recipients of campaigns to the senders: claim a part, render each person's message, record them together."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 
 from waypost.clock import SECOND, Ids, now_us
-from waypost.domain.campaigns.campaign import CampaignAction, CampaignState, share_of
-from waypost.domain.messaging.message import Content, Status
-from waypost.domain.messaging.request import check_content
+from waypost.domain.campaigns.campaign import CampaignAction, CampaignState
 from waypost.domain.providers.connection import Connection
-from waypost.domain.templates.template import CompiledTemplate, context_of, person_values
+from waypost.domain.templates.template import CompiledTemplate
 from waypost.domain.values.durations import parse_duration
-from waypost.domain.values.ids import internal, public
+from waypost.domain.values.ids import internal
 from waypost.engine.accounts.notices import stopped_notice
 from waypost.engine.audience.recipients import (
-    Recipient,
     Recipients,
-    describe_recipient,
-    find_address,
     load_recipients,
 )
-from waypost.engine.campaigns.campaigns import MESSAGE_CHANNELS, act, read_campaign, spread, template_number
+from waypost.engine.campaigns.campaigns import (
+    MESSAGE_CHANNELS,
+    act,
+    add_throttle,
+    read_campaign,
+    spread,
+    template_number,
+)
 from waypost.engine.campaigns.counts import StatusCount, count_statuses
 from waypost.engine.campaigns.occurrences import OpenOccurrence, load_open
+from waypost.engine.campaigns.rendering import Handed, PartRenderer, store_links
 from waypost.engine.campaigns.winner import choose_winner
-from waypost.engine.messaging.recording import MessageBatch, NewMessage, record_messages
+from waypost.engine.messaging.recording import MessageBatch, record_messages
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime.encryption import Encryption
@@ -36,7 +38,9 @@ from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.scheduler import POLL_S, Alarm
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.templates.templates import Templates
-from waypost.errors import Error, NotFound
+from waypost.engine.tracking.mail import MailTracker, NewUrl
+from waypost.engine.tracking.settings import TrackingRegistry
+from waypost.errors import NotFound
 from waypost.storage.database import Database, Row, Tx
 
 log = structlog.get_logger()
@@ -61,20 +65,6 @@ class Part(msgspec.Struct):
     recipients: int
 
 
-class Handed(msgspec.Struct):
-    """What becomes of a recipient: a message, or the reason why there is none."""
-
-    profile_id: int
-    message: NewMessage | None = None
-    reason: str | None = None
-    variant: str | None = None
-
-
-#: Finishes the content of one message: tracked links, pixel and headers. Called with the message id, the recipient and
-#: the content; returns the content to send.
-Finish = Callable[[int, Recipient, Content], Content]
-
-
 class Handover:
     """Makes the messages of recipients whose turn has come. Any number of processes do so at once."""
 
@@ -86,6 +76,8 @@ class Handover:
         connections: ConnectionRegistry,
         templates: Templates,
         encryption: Encryption,
+        tracker: MailTracker,
+        tracking: TrackingRegistry,
         alarm: Alarm,
     ) -> None:
         self._database = database
@@ -94,6 +86,8 @@ class Handover:
         self._connections = connections
         self._templates = templates
         self._encryption = encryption
+        self._tracker = tracker
+        self._tracking = tracking
         self._alarm = alarm
         #: The node whose parts this process released when it started to use its number.
         self._node: int | None = None
@@ -139,12 +133,13 @@ class Handover:
         except NotFound:
             await self._stop(one, "unknown_template")
             return False
-        rows = await self._database.transact(_claim, one.id, self._ids.node, now_us())
+        rows = await self._database.transact(_claim, one, self._ids.node, now_us())
         if not rows:
             return False
         part = Part(*rows[0])
-        handed = await self._make(one, part, template, connection, waiting)
-        await self._recorder.perform(lambda tx, unit: self._record(tx, unit, one, part, handed))
+        handed, urls = await self._make(one, part, template, connection, waiting)
+        if await self._recorder.perform(lambda tx, unit: self._record(tx, unit, one, part, handed, urls)):
+            self._tracker.stored(urls)
         return True
 
     def _connection(self, one: OpenOccurrence) -> Connection | None:
@@ -159,8 +154,8 @@ class Handover:
 
     async def _make(
         self, one: OpenOccurrence, part: Part, template: CompiledTemplate, connection: Connection, waiting: int
-    ) -> list[Handed]:
-        """Return what becomes of the recipients of a part; nothing is recorded yet."""
+    ) -> tuple[list[Handed], list[NewUrl]]:
+        """Return what becomes of the recipients of a part, and the URLs to store; nothing is recorded yet."""
         ids, people, present = await self._database.read(_load, one, part)
         winner = one.winner
         if self._decides(one, part) and winner is None:
@@ -168,6 +163,7 @@ class Handover:
         now = now_us()
         rate = one.definition.throttle.rate if one.definition.throttle else None
         start = spread(now, waiting, rate)
+        renderer = PartRenderer(one, template, connection, people, self._tracker, self._tracking, now)
         handed: list[Handed] = []
         made = 0
         for number, (profile_id, message_id) in enumerate(zip(ids, self._ids.take(len(ids), now), strict=True)):
@@ -181,83 +177,44 @@ class Handover:
             if person.id != profile_id and person.id in present:
                 handed.append(Handed(profile_id, reason="merged"))
                 continue
-            result = self._render(one, template, connection, person, people, message_id, winner, now)
-            result.profile_id = profile_id
+            result = renderer.render(profile_id, person, message_id, winner)
             if result.message is not None:
-                result.message.profile_id = profile_id
                 result.message.due_at = spread(start, made, rate)
                 result.message.expires_at += result.message.due_at
                 made += 1
             handed.append(result)
-        return handed
+        return handed, renderer.take_urls()
 
     def _decides(self, one: OpenOccurrence, part: Part) -> bool:
         """Return whether the people of a part get the variant that won the test."""
         test = one.definition.test
         return test is not None and part.due_at >= one.planned_at + parse_duration(test.after, "test.after")
 
-    def _render(
+    async def _record(
         self,
+        tx: Tx,
+        unit: Unit,
         one: OpenOccurrence,
-        template: CompiledTemplate,
-        connection: Connection,
-        person: Recipient,
-        people: Recipients,
-        message_id: int,
-        winner: str | None,
-        now: int,
-    ) -> Handed:
-        channel, definition = MESSAGE_CHANNELS[one.channel], one.definition
-        address, reason = find_address(channel, None, person)
-        if reason is not None:
-            return Handed(person.id, reason=reason)
-        known = person_values(public("pro", person.id), person.traits, person.identifiers)
-        variant = winner if winner in template.variants else None
-        variant = variant or template.pick(share_of(one.campaign_id, "variant", person.id))
-        try:
-            context = context_of(known, {}, people.organization, definition.variables)
-            content = template.render(context, variant=variant, now=now)
-            check_content(channel, content)
-        except Error as error:
-            return Handed(person.id, reason=error.code, variant=variant)
-        content.recipient = describe_recipient(channel, address, person)
-        message = NewMessage(
-            id=message_id,
-            workspace_id=one.workspace_id,
-            profile_id=person.id,
-            channel=channel,
-            connection_id=connection.id,
-            pinned=definition.connection_id is not None,
-            address=address,
-            purpose=definition.purpose,
-            status=Status.QUEUED,
-            template_id=template.template_id,
-            template_version=template.version,
-            campaign=one.name,
-            due_at=now,
-            # Added to the due time, which is not known yet.
-            expires_at=(definition.validity or connection.validity_s) * SECOND,
-            throttle_id=one.throttle_id,
-            occurrence_id=one.id,
-            variant=variant if len(template.variants) > 1 else None,
-            content=_encode(content).decode(),
-        )
-        return Handed(person.id, message, variant=message.variant)
-
-    async def _record(self, tx: Tx, unit: Unit, one: OpenOccurrence, part: Part, handed: list[Handed]) -> None:
-        """Record the messages of a part and what became of its recipients, if this process still holds the part."""
+        part: Part,
+        handed: list[Handed],
+        urls: list[NewUrl],
+    ) -> bool:
+        """Record the messages of a part and what became of its recipients; return False if it is not ours any more."""
         held = await tx.row("campaigns.hold", id=one.campaign_id)
         if held is None or held[0] != CampaignState.LIVE:
             await tx.run("occurrence_parts.release", node=unit.node)
-            return
+            return False
         place = {"occurrence_id": one.id, "due_at": part.due_at, "first_id": part.first_id, "node": unit.node}
         if not await tx.run("occurrence_parts.delete", **place):
             # This process was evicted, and another one hands the part over.
-            return
+            return False
         transitions = Transitions(unit)
         messages = [result.message for result in handed if result.message is not None]
+        await store_links(tx, handed)
         if messages:
-            batch = MessageBatch(workspace_id=one.workspace_id, messages=messages, key=None, answer=_NO_ANSWER)
+            batch = MessageBatch(
+                workspace_id=one.workspace_id, messages=messages, key=None, answer=_NO_ANSWER, urls=urls
+            )
             await record_messages(tx, [batch], transitions, self._encryption)
         await transitions.write(tx)
         counts = StatusCount(unit, one.id)
@@ -269,6 +226,7 @@ class Handover:
             counts.add(status, result.reason, None, result.variant)
             rows.append((one.id, result.profile_id, status, result.reason, result.variant, message_id, unit.now))
         await tx.insert("recipients.hand_over", rows)
+        return True
 
     async def _stop(self, one: OpenOccurrence, reason: str) -> None:
         """Pause a campaign that cannot go on until somebody repairs something."""
@@ -277,9 +235,7 @@ class Handover:
             records, now = await tx.records("campaigns.lock", id=one.campaign_id), now_us()
             if records and records[0]["state"] == CampaignState.LIVE:
                 await act(tx, read_campaign(records[0]), CampaignAction.PAUSE, now, reason=reason)
-                notice = stopped_notice(
-                    self._ids.one(now), one.workspace_id, one.campaign_id, one.name, reason, now
-                )
+                notice = stopped_notice(self._ids.one(now), one.workspace_id, one.campaign_id, one.name, reason, now)
                 await tx.insert("notices.add", [notice])
 
         log.warning("a campaign cannot send", action="campaign_paused", campaign=one.campaign_id, reason=reason)
@@ -311,8 +267,12 @@ async def _next(tx: Tx, now: int) -> int | None:
     return row[0] if row else None
 
 
-async def _claim(tx: Tx, occurrence_id: int, node: int, now: int) -> list[Row]:
-    return await tx.rows("occurrence_parts.claim", occurrence_id=occurrence_id, node=node, now=now)
+async def _claim(tx: Tx, one: OpenOccurrence, node: int, now: int) -> list[Row]:
+    rate = one.definition.throttle.rate if one.definition.throttle else None
+    if one.throttle_id is not None and rate is not None:
+        # Retention deletes buckets that nothing has used for days: the campaign may have been paused.
+        await add_throttle(tx, one.workspace_id, one.throttle_id, rate, now)
+    return await tx.rows("occurrence_parts.claim", occurrence_id=one.id, node=node, now=now)
 
 
 async def _release(tx: Tx, node: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.templates.templates import Templates
+from waypost.engine.tracking.mail import Mailing, MailTracker, NewUrl, TrackedMail
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -74,6 +76,37 @@ class BatchLine(msgspec.Struct, omit_defaults=True):
     error: Refusal | None = None
 
 
+class Mailings:
+    """What the messages of one request share, by channel, purpose, campaign and tracking."""
+
+    def __init__(self, tracker: MailTracker, workspace_id: int, now: int) -> None:
+        self._tracker = tracker
+        self._workspace_id = workspace_id
+        self._now = now
+        self._made: dict[tuple[Any, ...], Mailing] = {}
+
+    def of(self, channel: str, request: MessageRequest) -> Mailing:
+        """Return what a message shares with others."""
+        purpose = request.purpose or "transactional"
+        key = (channel, purpose, request.campaign, request.track_opens, request.track_clicks)
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self._tracker.mailing(
+                self._workspace_id,
+                self._now,
+                purpose=purpose,
+                channel=channel,
+                campaign=request.campaign or "",
+                opens=request.track_opens,
+                clicks=request.track_clicks,
+            )
+        return found
+
+    def take_urls(self) -> list[NewUrl]:
+        """Return the URLs to be stored with the messages."""
+        return [url for mailing in self._made.values() for url in mailing.take_urls()]
+
+
 class Messages:
     """Accepts messages. Errors that can be detected at acceptance are raised at once."""
 
@@ -86,7 +119,9 @@ class Messages:
         connections: ConnectionRegistry,
         templates: Templates,
         encryption: Encryption,
+        tracker: MailTracker,
     ) -> None:
+        self._tracker = tracker
         self._database = database
         self._journal = journal
         self._recorder = recorder
@@ -101,9 +136,10 @@ class Messages:
         """Accept one message; return the response once it is durable. Raise what is wrong with the request."""
         recipients = await self._load_recipients(workspace_id, [request])
         templates = await self._load_templates(workspace_id, [request])
-        message = await self._prepare(workspace_id, request, recipients, templates, now)
+        mailings = Mailings(self._tracker, workspace_id, now)
+        message = await self._prepare(workspace_id, request, recipients, templates, mailings, now)
         answer = Answer(202, _encode(_accepted(message)))
-        return await self._record(workspace_id, [message], key, answer, None)
+        return await self._record(workspace_id, [message], key, answer, None, mailings.take_urls())
 
     async def submit_many(
         self,
@@ -119,6 +155,7 @@ class Messages:
         readable = [one for one in requests if isinstance(one, MessageRequest)]
         recipients = await self._load_recipients(workspace_id, readable)
         templates = await self._load_templates(workspace_id, readable)
+        mailings = Mailings(self._tracker, workspace_id, now)
         messages: list[NewMessage] = []
         lines: list[BatchLine] = []
         seen: set[tuple[str, str, str]] = set()
@@ -131,7 +168,7 @@ class Messages:
                 lines.append(BatchLine(error=one))
                 continue
             try:
-                message = await self._prepare(workspace_id, one, recipients, templates, now)
+                message = await self._prepare(workspace_id, one, recipients, templates, mailings, now)
             except Error as error:
                 lines.append(BatchLine(error=Refusal(error.code, error.detail)))
                 continue
@@ -152,7 +189,8 @@ class Messages:
         body = {"data": lines, "accepted": len(messages), "rejected": len(lines) - len(messages)}
         if throttle is not None:
             body["throttle_id"] = public("thr", throttle[0])
-        return await self._record(workspace_id, messages, key, Answer(202, _encode(body)), throttle)
+        answer = Answer(202, _encode(body))
+        return await self._record(workspace_id, messages, key, answer, throttle, mailings.take_urls())
 
     async def repeat(self, workspace_id: int, id_: int, key: IdempotencyKey | None = None) -> Answer:
         """Queue a message again that failed or is unknown. Raise Conflict if it is neither."""
@@ -189,9 +227,12 @@ class Messages:
         key: IdempotencyKey | None,
         answer: Answer,
         throttle: tuple[int, float] | None,
+        urls: list[NewUrl],
     ) -> Answer:
         """Return the response once the messages are durable; a repeat of a request gets the response to the first."""
-        batch = MessageBatch(workspace_id=workspace_id, messages=messages, key=key, answer=answer, throttle=throttle)
+        batch = MessageBatch(
+            workspace_id=workspace_id, messages=messages, key=key, answer=answer, throttle=throttle, urls=urls
+        )
         try:
             await self._journal.append(batch)
         except Error as error:
@@ -199,6 +240,7 @@ class Messages:
             raise error.copy() from None
         except Exception as error:
             raise Unavailable("The message could not be stored. Retry.") from error
+        self._tracker.stored(urls)
         if batch.refused is not None:
             raise batch.refused
         return batch.repeat or answer
@@ -223,6 +265,7 @@ class Messages:
         request: MessageRequest,
         recipients: Recipients,
         templates: dict[str, CompiledTemplate],
+        mailings: Mailings,
         now: int,
     ) -> NewMessage:
         """Return the message to record, queued or skipped. Raise what the client must correct."""
@@ -241,11 +284,17 @@ class Messages:
         id_ = self._ids.one(now)
         content = Content()
         if reason is None:
-            content = self._content(channel, request, template, person, address, recipients, now)
-            if content.html and is_verbatim(request):
-                # Making the text of a large mail takes long.
+            mail = mailings.of(channel, request).mail(
+                id_, address, person.id if person else None, person.traits if person else {}
+            )
+            content = self._content(channel, request, template, person, address, recipients, mail, now)
+            if is_verbatim(request):
+                # Making the text of a large mail takes long, and so does finding its links.
                 large = len(content.html) > LARGE_HTML
-                content = await asyncio.to_thread(complete, content) if large else complete(content)
+                finish = partial(_finish, content, mail)
+                content = await asyncio.to_thread(finish) if large else finish()
+            else:
+                mail.finish(content)
             check_content(channel, content)
             content.recipient = describe_recipient(channel, address, person)
         due_at = read_due_at(request, now)
@@ -323,6 +372,7 @@ class Messages:
         person: Recipient | None,
         address: str,
         recipients: Recipients,
+        mail: TrackedMail,
         now: int,
     ) -> Content:
         given = content_fields(request)
@@ -334,19 +384,28 @@ class Messages:
                 )
             # A person always gets the same variant.
             content = template.render(
-                _context(request, person, recipients.organization),
+                mail.values | _context(request, person, recipients.organization),
                 choice=address,
                 variant=request.variant,
                 now=now,
                 strict=bool(request.strict),
+                marked=True,
             )
         elif not is_verbatim(request):
             content = self._templates.compile_inline(channel, given).render(
-                _context(request, person, recipients.organization), now=now, strict=bool(request.strict)
+                mail.values | _context(request, person, recipients.organization),
+                now=now,
+                strict=bool(request.strict),
+                marked=True,
             )
         else:
             content = Content(**given)
         return content
+
+
+def _finish(content: Content, mail: TrackedMail) -> Content:
+    """Return content that was not rendered, with its text, its preheader and what tracks it."""
+    return mail.finish(complete(content))
 
 
 def _profile_id(request: MessageRequest) -> int | None:

@@ -22,6 +22,7 @@ from waypost.engine.providers.registry import pause_connection
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
+from waypost.engine.tracking.mail import NewUrl, add_urls
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
 
@@ -103,6 +104,8 @@ class MessageBatch(msgspec.Struct, kw_only=True):
     answer: Answer
     #: The throttle of these messages: its id, and messages per second.
     throttle: tuple[int, float] | None = None
+    #: URLs that the messages link to, stored with them.
+    urls: list[NewUrl] = []
     #: Set if the request is a repeat: the response to the first one. Nothing is sent again.
     repeat: Answer | None = None
     #: Set if the key was used for another request.
@@ -176,6 +179,7 @@ async def record_messages(
             rows.append((*_of_state(state), *_of_new(m), _encode(entry).decode(), now))
             contents.append((m.id, m.content))
             transitions.announce(state, entry)
+    await add_urls(tx, [url for batch in batches for url in batch.urls])
     await tx.insert("messages.insert", rows)
     await tx.insert("message_contents.insert", contents)
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import Ids, iso
+from waypost.domain.templates.link_marks import make_marks
 from waypost.domain.templates.template import CompiledTemplate, TemplateSource, Variant, event_values, person_values
 from waypost.domain.values.ids import public
 from waypost.engine.audience.recipients import load_recipients
@@ -54,6 +56,8 @@ class Templates:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[tuple[Any, ...], CompiledTemplate] = OrderedDict()
         self._bytes = 0
+        #: What marks the links in the HTML of compiled templates. It is random, so that no value contains it.
+        self.marks = make_marks(os.urandom(12).hex())
         self._under_way: dict[tuple[int, int, int], asyncio.Task[CompiledTemplate | None]] = {}
 
     async def get(self, workspace_id: int, template_id: int, version: int | None = None) -> CompiledTemplate:
@@ -87,7 +91,7 @@ class Templates:
                 source = msgspec.convert(fields, TemplateSource)
             except msgspec.ValidationError as error:
                 raise Invalid(f"The content is not valid: {error}.", code="invalid_template") from error
-            compiled = CompiledTemplate(channel, [Variant(content=source)])
+            compiled = CompiledTemplate(channel, [Variant(content=source)], marks=self.marks)
             self._keep(key, compiled)
         return compiled
 
@@ -116,7 +120,8 @@ class Templates:
             return None
         channel, content = row
         compiled = await compile_aside(
-            len(content), lambda: CompiledTemplate(channel, _variants.decode(content), template_id, version)
+            len(content),
+            lambda: CompiledTemplate(channel, _variants.decode(content), template_id, version, self.marks),
         )
         self._keep((workspace_id, template_id, version), compiled)
         return compiled

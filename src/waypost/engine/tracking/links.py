@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from waypost.storage.database import Database, Row, Tx
 EXPIRED_DAYS = 30
 #: Days for which the hourly counts of clicks are kept, as those of messages.
 COUNT_DAYS = 400
+#: Days for which the latest clicks on an email are kept.
+BURST_DAYS = 1
 #: Links in memory, and the characters of their URLs.
 CACHED_LINKS, CACHED_CHARACTERS = 50_000, 16_000_000
 #: Ids that are no link, in memory, and for how long they are believed to be none.
@@ -66,6 +69,8 @@ class StoredLink(msgspec.Struct, frozen=True):
     expires_at: int
     #: The URL as the Location header has it; empty if it has none.
     location: bytes
+    #: Which link of an email it is; None for a short link.
+    number: int | None = None
 
 
 def new_links(
@@ -108,32 +113,61 @@ async def add_links(
     return [(links[index], token) for index, token in sorted(before.items())]
 
 
-class LinkCache:
+class TrackedUrl(msgspec.Struct, frozen=True):
+    """A URL that links in emails lead to."""
+
+    id: int
+    workspace_id: int
+    url: str
+    #: The URL as the Location header has it; empty if it has none.
+    location: bytes
+
+
+class Stored(Protocol):
+    """What a cache finds: a link, or a URL of emails."""
+
+    @property
+    def id(self) -> int:
+        """The id by which it is found."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it leads."""
+        ...
+
+
+S = TypeVar("S", bound=Stored)
+
+
+class StoredCache(Generic[S]):
     """Finds links by their ids. Look-ups of many requests share a query; what was found stays in memory for a while.
 
-    The row of a link never changes, so nothing that is cached goes stale but the absence of a link.
+    Where a link leads never changes, so nothing that is cached goes stale but the absence of a link.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, query: str, read_row: Callable[[Row], S]) -> None:
         self._database = database
-        self._found: OrderedDict[int, StoredLink] = OrderedDict()
+        self._query = query
+        self._read_row = read_row
+        self._found: OrderedDict[int, S] = OrderedDict()
         self._characters = 0
         #: Ids that are no link, and until when that is believed.
         self._absent: OrderedDict[int, int] = OrderedDict()
-        self._waiting: dict[int, asyncio.Future[StoredLink | None]] = {}
+        self._waiting: dict[int, asyncio.Future[S | None]] = {}
         self._unread: list[int] = []
         self._reading: asyncio.Task[None] | None = None
         #: Queries so far.
         self.reads = 0
 
-    def cached(self, id_: int) -> StoredLink | None:
+    def cached(self, id_: int) -> S | None:
         """Return a link that is in memory."""
         found = self._found.get(id_)
         if found is not None:
             self._found.move_to_end(id_)
         return found
 
-    async def find(self, id_: int) -> StoredLink | None:
+    async def find(self, id_: int) -> S | None:
         """Return a link, or None; raise Unavailable while the database does not answer."""
         if (found := self.cached(id_)) is not None:
             return found
@@ -160,7 +194,8 @@ class LinkCache:
             ids, self._unread = self._unread[:READ_AT_ONCE], self._unread[READ_AT_ONCE:]
             self.reads += 1
             try:
-                found = {row[0]: _stored(row) for row in await self._database.read(_load, ids)}
+                rows = await self._database.read(_load, self._query, ids)
+                found = {row[0]: self._read_row(row) for row in rows}
             except Exception as error:
                 for id_ in ids:
                     future = self._waiting.pop(id_)
@@ -180,7 +215,7 @@ class LinkCache:
             while len(self._absent) > CACHED_ABSENT:
                 self._absent.popitem(last=False)
 
-    def _keep(self, link: StoredLink) -> None:
+    def _keep(self, link: S) -> None:
         self._found[link.id] = link
         self._characters += len(link.url)
         while len(self._found) > CACHED_LINKS or self._characters > CACHED_CHARACTERS:
@@ -188,31 +223,61 @@ class LinkCache:
             self._characters -= len(dropped.url)
 
 
+class LinkCache(StoredCache[StoredLink]):
+    """Finds short links."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "links.load", _stored)
+
+
+class UrlCache(StoredCache[TrackedUrl]):
+    """Finds the URLs of links in emails."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "tracked_urls.load", _stored_url)
+
+
 async def prune_links(database: Database, now: int) -> int:
     """Delete links a while after they expired, and counts past their retention; return how many rows."""
     deleted = await delete_in_steps(
         database, delete_selected, "links.expired", "links.delete", before=now - EXPIRED_DAYS * DAY
     )
-    return deleted + await delete_in_steps(database, _prune_counts, (now - COUNT_DAYS * DAY) // SECOND)
+    deleted += await delete_in_steps(
+        database, delete_selected, "tracked_urls.expired", "tracked_urls.delete", before=now - EXPIRED_DAYS * DAY
+    )
+    deleted += await delete_in_steps(
+        database, delete_selected, "click_bursts.expired", "click_bursts.delete", before=now - BURST_DAYS * DAY
+    )
+    for kind in ("click_counts", "open_counts"):
+        deleted += await delete_in_steps(database, _prune_counts, kind, (now - COUNT_DAYS * DAY) // SECOND)
+    return deleted
 
 
-async def _prune_counts(tx: Tx, before: int) -> int:
-    ids = sorted({row[0] for row in await tx.rows("click_counts.oldest", before=before, n=500)})
-    return await tx.run("click_counts.delete", ids=ids, before=before) if ids else 0
+async def _prune_counts(tx: Tx, kind: str, before: int) -> int:
+    ids = sorted({row[0] for row in await tx.rows(f"{kind}.oldest", before=before, n=500)})
+    return await tx.run(f"{kind}.delete", ids=ids, before=before) if ids else 0
 
 
-async def _load(tx: Tx, ids: list[int]) -> list[Row]:
-    return await tx.rows("links.load", ids=ids)
+async def _load(tx: Tx, query: str, ids: list[int]) -> list[Row]:
+    return await tx.rows(query, ids=ids)
 
 
 def _stored(row: Row) -> StoredLink:
     id_, workspace_id, message_id, profile_id, url, expires_at = row
+    return StoredLink(id_, workspace_id, message_id, profile_id, url, expires_at, _location(url))
+
+
+def _stored_url(row: Row) -> TrackedUrl:
+    id_, workspace_id, url = row
+    return TrackedUrl(id_, workspace_id, url, _location(url))
+
+
+def _location(url: str) -> bytes:
     try:
-        target = location(url).encode("ascii")
+        return location(url).encode("ascii")
     except Invalid:
         # Nothing stores such a URL; a header with it could not be sent.
-        target = b""
-    return StoredLink(id_, workspace_id, message_id, profile_id, url, expires_at, target)
+        return b""
 
 
 def _own(error: Exception) -> Error:

@@ -27,6 +27,18 @@ class UtmParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return {"utm_source": self.source, "utm_medium": self.medium, "utm_campaign": self.campaign or purpose}
 
 
+class MailTracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How emails are tracked, unless a message says otherwise."""
+
+    #: Whether promotional emails have a pixel, and links that are counted.
+    opens: bool = True
+    clicks: bool = True
+    #: Whether transactional emails have both, too.
+    transactional: bool = False
+    #: Whether promotional emails have a link that no person sees, for machines that follow all links.
+    bait: bool = False
+
+
 class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The tracking settings of a workspace, with the defaults of the server filled in."""
 
@@ -34,13 +46,20 @@ class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     link_days: int
     utm: UtmParameters | None = None
+    mail: MailTracking = MailTracking()
 
     def short_url(self, link_id: int) -> str:
         """Return the short link of a link."""
         return short_url(self.base_url, link_id)
 
+    def parameters(self, campaign: str, utm: UtmParameters | None = None) -> dict[str, str]:
+        """Return the parameters that links get if they lack them: those of `utm`, else of the workspace, else none."""
+        chosen = utm or self.utm
+        return chosen.named(campaign) if chosen is not None else {}
+
 
 _utm = msgspec.json.Decoder(UtmParameters)
+_mail = msgspec.json.Decoder(MailTracking)
 
 
 class TrackingRegistry:
@@ -77,13 +96,14 @@ class TrackingRegistry:
         return versions, await tx.rows("tracking_settings.of_workspaces", ids=stale) if stale else []
 
     def _complete(
-        self, base_url: str | None, data_center: str, link_days: int | None, utm: str | None
+        self, base_url: str | None, data_center: str, link_days: int | None, utm: str | None, mail: str | None
     ) -> TrackingSettings:
         center = self.data_centers.get(data_center or GLOBAL) or self.data_centers[GLOBAL]
         return TrackingSettings(
             base_url=base_url or center,
             link_days=link_days or self._default.link_days,
             utm=None if utm is None else _utm.decode(utm),
+            mail=MailTracking() if mail is None else _mail.decode(mail),
         )
 
 
@@ -96,6 +116,7 @@ async def save_settings(
     data_center: str,
     link_days: int | None,
     utm: UtmParameters | None,
+    mail: MailTracking | None = None,
 ) -> None:
     """Store the tracking settings of a workspace; processes learn of them by their version."""
     await tx.run(
@@ -105,6 +126,7 @@ async def save_settings(
         data_center=data_center,
         link_days=link_days,
         utm=None if utm is None else _encode(utm).decode(),
+        mail=None if mail is None else _encode(mail).decode(),
         now=now,
     )
     await tx.run("configurations.touch", area=AREA, workspace_id=workspace_id)

@@ -73,6 +73,11 @@ class Hidden:
         return self._found.sub(lambda found: self.pieces[int(found[1])], text)
 
 
+def makes_html(source: str) -> bool:
+    """Return whether an output of a source may produce HTML."""
+    return _SAFE.search(source) is not None
+
+
 def _free_word(source: str) -> str:
     """Return a prefix for placeholders that does not occur in the source."""
     number = 0

@@ -3,13 +3,14 @@
 checks.py refuses what python-liquid would read differently than the author means.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
 from liquid.ast import Node
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.template import BoundTemplate
-from liquid.token import TOKEN_CONTENT
+from liquid.token import TOKEN_CONTENT, Token
 
 from waypost.domain.templates.liquid.budget import CHARACTERS_PER_STEP, exceeded
 from waypost.domain.templates.liquid.checks import check_expressions, check_node
@@ -99,9 +100,18 @@ class Program:
         return _refuse(self.source, index, f"this cannot be rendered: {reason}", self.extra, code="cannot_render")
 
 
-def compile_source(source: str, *, html: bool, longest: int, room: int, extra: dict[str, str]) -> Program:
+def compile_source(
+    source: str,
+    *,
+    html: bool,
+    longest: int,
+    room: int,
+    extra: dict[str, str],
+    change: Callable[[str, list[Token]], list[Token]] | None = None,
+) -> Program:
     """Parse and check a source of at most `longest` characters, whose output may have at most `room` characters.
 
+    `change` may change the literal text of the tokens; the places in errors stay those of the source.
     Raise Invalid (code `invalid_template`, with `line`, `column` and `extra`) if it is not valid.
     """
     if len(source) > longest:
@@ -110,6 +120,8 @@ def compile_source(source: str, *, html: bool, longest: int, room: int, extra: d
     try:
         tokens = tokenize_source(source)
         check_expressions(tokens)
+        if change is not None:
+            tokens = change(source, tokens)
         nodes = parse(environment, tokens)
         for node in nodes:
             check_node(node, environment.filters)

@@ -96,11 +96,6 @@ UPDATE occurrences SET winner = :winner WHERE id = :id AND winner IS NULL;
 -- Return the variant that won the test of an occurrence.
 SELECT winner FROM occurrences WHERE id = :id;
 
--- name: occurrences.about
--- Return what events say about the campaigns of occurrences.
-SELECT o.id, c.id, c.name, l.id, l.name FROM occurrences o JOIN campaigns c ON c.id = o.campaign_id
-LEFT JOIN lists l ON l.id = o.list_id WHERE o.id IN @list(ids bigint);
-
 -- name: occurrences.goals
 -- Return the occurrences of workspaces since a time, with what their campaigns say.
 SELECT o.workspace_id, o.id, c.definition, c.state FROM occurrences o JOIN campaigns c ON c.id = o.campaign_id

@@ -25,3 +25,19 @@ ORDER BY workspace_id, key LIMIT :n;
 -- name: idempotency.reencrypt
 -- Replace a stored response, unless it has changed.
 UPDATE idempotency SET response = :after WHERE workspace_id = :workspace_id AND key = :key AND response = :before;
+
+-- name: signing_keys.get
+-- Return the key that signs tokens, encrypted.
+SELECT secret FROM signing_keys WHERE id = :id;
+
+-- name: signing_keys.add
+-- Store the key that signs tokens, unless another process has just done so.
+INSERT INTO signing_keys (id, secret, created_at) VALUES :rows ON CONFLICT (id) DO NOTHING;
+
+-- name: signing_keys.encrypted
+-- Return a page of keys that sign tokens.
+SELECT id, secret FROM signing_keys WHERE id > :after ORDER BY id LIMIT :n;
+
+-- name: signing_keys.reencrypt
+-- Replace the encrypted form of a key, unless it has changed.
+UPDATE signing_keys SET secret = :after WHERE id = :id AND secret = :before;

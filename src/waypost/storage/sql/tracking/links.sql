@@ -45,11 +45,11 @@ DELETE FROM click_counts WHERE message_id IN @list(ids bigint) AND hour < :befor
 
 -- name: tracking_settings.of_workspaces
 -- Return the tracking settings of workspaces.
-SELECT workspace_id, base_url, data_center, link_days, utm FROM tracking_settings WHERE workspace_id IN @list(ids bigint);
+SELECT workspace_id, base_url, data_center, link_days, utm, mail FROM tracking_settings WHERE workspace_id IN @list(ids bigint);
 
 -- name: tracking_settings.set
 -- Store the tracking settings of a workspace.
-INSERT INTO tracking_settings (workspace_id, base_url, data_center, link_days, utm, updated_at)
-VALUES (:workspace_id, :base_url, :data_center, :link_days, :utm, :now)
+INSERT INTO tracking_settings (workspace_id, base_url, data_center, link_days, utm, mail, updated_at)
+VALUES (:workspace_id, :base_url, :data_center, :link_days, :utm, :mail, :now)
 ON CONFLICT (workspace_id) DO UPDATE SET base_url = excluded.base_url, data_center = excluded.data_center,
-    link_days = excluded.link_days, utm = excluded.utm, updated_at = excluded.updated_at;
+    link_days = excluded.link_days, utm = excluded.utm, mail = excluded.mail, updated_at = excluded.updated_at;
