@@ -42,6 +42,7 @@ class Settings:
     max_in_flight: int
     max_waiting: int
     max_connections: int
+    import_mb: int
     log_format: str
     log_level: str
 
@@ -128,7 +129,15 @@ def _check(settings: Settings) -> Settings:
     for name in ("link_fresh", "link_failed_fresh"):
         if not 0 <= getattr(settings, name) <= 604_800:
             raise refuse(name, "from 0 to 604800 seconds, a week")
-    for name in ("event_days", "attempt_days", "link_days", "max_in_flight", "max_waiting", "max_connections"):
+    for name in (
+        "event_days",
+        "attempt_days",
+        "link_days",
+        "max_in_flight",
+        "max_waiting",
+        "max_connections",
+        "import_mb",
+    ):
         if getattr(settings, name) < 1:
             raise refuse(name, "1 or more")
     if settings.log_format not in ("console", "json"):

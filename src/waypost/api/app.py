@@ -13,7 +13,6 @@ from litestar.routes import HTTPRoute
 
 from waypost.api.control import (
     accounts,
-    audience,
     campaign_reports,
     campaigns,
     connection_setup,
@@ -35,6 +34,7 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
+from waypost.api.control.audience import imports, lists, profiles
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.ingest import Edge, RawRoute
@@ -57,7 +57,9 @@ ROUTES = [
     *deliveries.ROUTES,
     *replays.ROUTES,
     *events.ROUTES,
-    *audience.ROUTES,
+    *profiles.ROUTES,
+    *lists.ROUTES,
+    *imports.ROUTES,
     *metrics.ROUTES,
     *connectors.ROUTES,
     *connections.ROUTES,

@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, License, SecurityScheme
+from litestar.response import Stream
 from litestar.routes import HTTPRoute
 
 from waypost import __version__
@@ -99,6 +100,9 @@ def build_document(app: Litestar) -> Json:
             types.append(body)
             needed = bool(msgspec.structs.fields(body)) and any(f.required for f in msgspec.structs.fields(body))
             operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": _ref(body)}}}
+        if media_types := handler.opt.get("file"):
+            content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+            operation["requestBody"] = {"required": True, "content": content}
         _finish(path, handler, operation)
     for kind in (*KINDS, "batch"):
         document["paths"][f"/v1/{kind}"] = {"post": _edge(kind)}
@@ -128,7 +132,7 @@ def _answer(handler: HTTPRouteHandler) -> Any:
     """Return the struct in the response of a handler, if there is one."""
     annotation = handler.parsed_fn_signature.return_type.annotation
     inner = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Response else annotation
-    return None if inner in (bytes, None, type(None)) else inner
+    return None if inner in (bytes, None, type(None), Stream) else inner
 
 
 def _ref(type_: type) -> Json:

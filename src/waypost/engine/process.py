@@ -12,6 +12,7 @@ from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
+from waypost.engine.audience.imports import Importer
 from waypost.engine.campaigns.area import CampaignArea
 from waypost.engine.campaigns.goals import GoalRegistry
 from waypost.engine.campaigns.handover import Handover
@@ -144,6 +145,8 @@ class Engine:
         ]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
+        self.imports_due = Alarm()
+        self.importer = Importer(database, self.recorder, self.ids)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._stranded = StrandedSearch(database)
         self.webhooks.wake_order = lambda: self.order_due.wake_at(now_us())
@@ -227,6 +230,7 @@ class Engine:
             Job("rematch", self._rematch),
             Job("campaigns", self._occurrences.advance, self.campaigns_due),
             Job("hand-over", self._handover.run, self.handover_due),
+            Job("imports", self._import, self.imports_due),
             Job("link-checks", self._check_held, self.links_due),
         ]
         if self._sends:
@@ -307,6 +311,10 @@ class Engine:
 
     async def _rematch(self) -> float:
         return 0.0 if await rematch(self.recorder, self.database, self._rematching, self._routing) else POLL_S
+
+    async def _import(self) -> float:
+        self.imports_due.clear()
+        return await self.importer.run()
 
     async def _check_held(self) -> float:
         return await check_held(self.database, self.recorder, self.link_checker, self.links_due)

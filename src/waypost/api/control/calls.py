@@ -125,6 +125,14 @@ class Call:
         return read_key(given, request.scope["path"], request.scope["query_string"], await request.body())
 
 
+def read_key_of(request: Request[Any, Any, Any], body_digest: bytes) -> IdempotencyKey | None:
+    """Return the Idempotency-Key of a POST whose body was read as a stream; None without one."""
+    given = request.headers.get("idempotency-key")
+    if given is None:
+        return None
+    return read_key(given, request.scope["path"], request.scope["query_string"], body_digest)
+
+
 def read_json(body: bytes, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
     """Decode a JSON body; raise Invalid with the wrong field. An empty body counts as `{}`.
 

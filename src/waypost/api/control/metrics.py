@@ -9,7 +9,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from waypost.api.control.audience import find_profile
+from waypost.api.control.audience.profiles import find_profile
 from waypost.api.control.calls import Call
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import DAY, id_time, iso

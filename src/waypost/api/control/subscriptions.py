@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.audience import find_profile
+from waypost.api.control.audience.profiles import find_profile
 from waypost.api.control.calls import NAMES, Call, read_json
 from waypost.api.control.messages import BATCH_BYTES
 from waypost.api.control.suppressions import (

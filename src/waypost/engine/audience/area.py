@@ -46,4 +46,8 @@ class AudienceArea:
         """Do nothing: the caller gets the error."""
 
     async def orphan(self, tx: Tx, nodes: list[int] | None) -> None:
-        """Do nothing: nodes hold no entries."""
+        """Let other nodes go on with the imports that these read."""
+        if nodes is None:
+            await tx.run("imports.orphan_all")
+        else:
+            await tx.run("imports.orphan", nodes=nodes)

@@ -69,7 +69,7 @@ async def list_profiles(
             "The query has several identifiers. Give only one of user_id, anonymous_id, email and phone.",
             code="several_identifiers",
         )
-    identifier = _normalize(*identifiers[0]) if identifiers else None
+    identifier = read_identifier(*identifiers[0]) if identifiers else None
 
     async def work(tx: Tx) -> Page[Profile]:
         if identifier is None:
@@ -111,7 +111,7 @@ async def list_profile_events(
     return page("profile_events", await call.read(work), limit, event_view, lambda row: int(row[0]))
 
 
-def _normalize(kind: str, value: str) -> tuple[str, str]:
+def read_identifier(kind: str, value: str) -> tuple[str, str]:
     """Return the kind and the normalized value of an identifier; raise Invalid if it is not valid."""
     normal = {"email": normal_email, "phone": normal_phone}.get(kind, str.strip)(value)
     if not normal or "\0" in normal:

@@ -1,0 +1,1 @@
+"""People: profiles, tags, lists and imports."""
