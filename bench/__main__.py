@@ -18,6 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.campaigns import CAMPAIGNS
 from bench.clicks import clicks
 from bench.dead import dead
 from bench.measurements import MEASUREMENTS as SPINE
@@ -30,7 +31,14 @@ from bench.texts import TEXTS
 
 #: What a user gets comes first; then the same work on one core, beside the bare program.
 MEASUREMENTS = (
-    OUTSIDE | {"dead": dead, "clicks": clicks} | SPINE | MESSAGING | TEXTS | {"text-callbacks": text_callbacks} | SLOW
+    OUTSIDE
+    | {"dead": dead, "clicks": clicks}
+    | SPINE
+    | MESSAGING
+    | TEXTS
+    | {"text-callbacks": text_callbacks}
+    | CAMPAIGNS
+    | SLOW
 )
 # The bare program alone is part of `spine`.
 BY_DEFAULT = [name for name in MEASUREMENTS if name != "floor"]

@@ -87,13 +87,14 @@ def tail(log: Path) -> str:
 def ask(
     port: int, method: str, path: str, body: object = None, *, bearer: str | None = None, timeout: float = 60.0
 ) -> tuple[int, Any]:
-    """Status and JSON content of one control request on a connection of its own."""
+    """Status and JSON content of one control request on a connection of its own; a body in bytes is a CSV file."""
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "text/csv" if isinstance(body, bytes) else "application/json"}
+    sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     if bearer is not None:
         headers["Authorization"] = f"Bearer {bearer}"
     try:
-        connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+        connection.request(method, path, sent, headers)
         response = connection.getresponse()
         content = response.read()
     finally:

@@ -1,4 +1,4 @@
-"""`waypost check`: verify the settings, database, ledger, deliveries, connections, secrets and messages."""
+"""`waypost check`: verify the settings, database, ledger, deliveries, connections, secrets, messages and campaigns."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,10 +11,11 @@ from rich.markup import escape
 from waypost.cli.accounts import print_json
 from waypost.cli.ledger import balances
 from waypost.cli.options import data_option, json_option
-from waypost.clock import SECOND, iso, now_us
+from waypost.clock import DAY, SECOND, iso, now_us
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.values.ids import public
 from waypost.domain.webhooks.ledger import Balance, disagreements
+from waypost.engine.campaigns.counts import count_statuses
 from waypost.engine.messaging.unowned import UNOWNED_S
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime.encryption import (
@@ -37,6 +38,8 @@ OVERDUE = 10 * 60 * SECOND
 #: How long live processes may take to recover the messages that a dead process was sending, also under a number that it
 #: had lost before; they look from time to time.
 TAKEOVER = DEAD_AFTER + int(UNOWNED_S * SECOND) + 30 * SECOND
+#: Campaigns that ended longer ago are not counted again.
+RECENT = 7 * DAY
 #: How many errors of one kind are listed.
 NAMED = 5
 
@@ -87,7 +90,7 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Check settings, files, database, ledger, deliveries, connections, secrets and messages. Exit 0 if none fails."""
+    """Check settings, files, database, ledger, deliveries, connections, secrets, messages and campaigns."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):
@@ -112,6 +115,7 @@ async def check(data: str | None, as_json: bool) -> None:
             await sheet.step("connections", lambda: _connections(database))
             await sheet.step("secrets", lambda: _secrets(database, settings))
             await sheet.step("messages", lambda: _messages(database))
+            await sheet.step("campaigns", lambda: _campaigns(database))
     finally:
         await database.close()
     sheet.finish()
@@ -321,6 +325,33 @@ async def _sending(tx: Tx, before: int) -> tuple[list[Row], dict[int, int], bool
         bool(live and live[0]),
         unknown[0] if unknown else 0,
     )
+
+
+async def _campaigns(database: Database) -> Found:
+    """Check that the counts of campaigns agree with their recipients, and find parts that nobody hands over."""
+    now = now_us()
+    found, counted, overdue, oldest = await database.read(_recipients, now)
+    wrong = [
+        f"{public('occ', id_)} counts {counted.get(id_, {})} and has {statuses}"
+        for id_, statuses in sorted(found.items())
+        if {name: n for name, n in counted.get(id_, {}).items() if n} != statuses
+    ]
+    if wrong:
+        raise Error(_few(wrong))
+    text = f"{sum(sum(statuses.values()) for statuses in found.values())} recipients as counted"
+    if overdue:
+        minutes = (now - (oldest or now)) // SECOND // 60
+        text += f"; {overdue} parts of live campaigns wait for their turn, the first for {minutes} minutes"
+    return Found(text)
+
+
+async def _recipients(tx: Tx, now: int) -> tuple[dict[int, dict[str, int]], dict[int, dict[str, int]], int, int | None]:
+    """Return the recipients by occurrence and status, as they are and as they are counted; and the parts that wait."""
+    found: dict[int, dict[str, int]] = {}
+    for occurrence_id, status, n in await tx.rows("checks.recipients", since=now - RECENT):
+        found.setdefault(occurrence_id, {})[status] = n
+    parts = await tx.row("checks.parts", before=now - OVERDUE) or (0, None)
+    return found, await count_statuses(tx, sorted(found)), parts[0], parts[1]
 
 
 def _few(texts: list[str]) -> str:

@@ -17,6 +17,7 @@ from waypost.engine.campaigns.area import CampaignArea
 from waypost.engine.campaigns.goals import GoalRegistry
 from waypost.engine.campaigns.handover import Handover
 from waypost.engine.campaigns.occurrences import Occurrences
+from waypost.engine.campaigns.retention import prune_campaigns
 from waypost.engine.campaigns.zones import zone_of
 from waypost.engine.events.area import EventArea
 from waypost.engine.events.metrics import MetricArea
@@ -285,6 +286,7 @@ class Engine:
         deleted += await prune_links(database, now)
         deleted += await prune_idempotency(database, now)
         deleted += await prune_texts(database, now)
+        deleted += await prune_campaigns(database, now)
         if deleted:
             log.info("deleted rows past their retention", action="pruned", rows=deleted)
         return PRUNE_S

@@ -183,3 +183,15 @@ GROUP BY kind, key, code, variant;
 SELECT hour, kind, CAST(sum(n) AS bigint) FROM campaign_counts
 WHERE occurrence_id IN @list(ids bigint) AND hour > 0 AND kind IN ('sent', 'delivered', 'failed', 'opened', 'clicked', 'unsubscribed', 'converted')
 GROUP BY hour, kind ORDER BY hour, kind;
+
+-- name: recipients.aged
+-- Return recipients of occurrences before a time.
+SELECT occurrence_id, profile_id FROM recipients WHERE occurrence_id < :before ORDER BY occurrence_id, profile_id LIMIT :n;
+
+-- name: recipients.delete
+-- Delete a range of the recipients of an occurrence.
+DELETE FROM recipients WHERE occurrence_id = :occurrence_id AND profile_id BETWEEN :first_id AND :last_id;
+
+-- name: campaign_clicks.delete
+-- Delete the first clicks of a range of recipients.
+DELETE FROM campaign_clicks WHERE occurrence_id = :occurrence_id AND profile_id BETWEEN :first_id AND :last_id;

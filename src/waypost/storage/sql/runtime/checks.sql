@@ -19,6 +19,16 @@ SELECT d.endpoint_id, d.node, count(*), min(d.due_at) FROM endpoints e
 JOIN deliveries d ON d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at < :before
 WHERE e.status = 'enabled' AND e.deleted_at IS NULL GROUP BY d.endpoint_id, d.node ORDER BY d.endpoint_id, d.node;
 
+-- name: checks.recipients
+-- Count the recipients of the occurrences that are open by status; the counts of campaigns must agree.
+SELECT r.occurrence_id, r.status, count(*) FROM occurrences o JOIN recipients r ON r.occurrence_id = o.id
+WHERE o.state IN ('preparing', 'sending') OR o.ended_at > :since GROUP BY r.occurrence_id, r.status;
+
+-- name: checks.parts
+-- Count the parts of live campaigns that were due long ago.
+SELECT count(*), min(p.due_at) FROM occurrence_parts p JOIN occurrences o ON o.id = p.occurrence_id JOIN campaigns c ON c.id = o.campaign_id
+WHERE p.due_at < :before AND c.state = 'live';
+
 -- name: secrets.any
 -- Return whether anything encrypted is stored: it is lost without its key.
 SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency)

@@ -1,0 +1,205 @@
+"""Campaigns with two nodes on one database: one message a person, whoever prepares, hands over, pauses or dies."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.nodes.conftest import Pair
+from waypost.clock import Ids, now_us
+from waypost.domain.campaigns.campaign import Audience, CampaignAction, Conversion, Definition, Throttle
+from waypost.domain.events.event import Event
+from waypost.domain.events.segment import metric_type
+from waypost.domain.values.ids import public
+from waypost.engine.campaigns import campaigns, handover, occurrences
+from waypost.storage.database import Tx
+
+pytestmark = pytest.mark.postgres
+
+LIST = 77
+
+
+async def people(pair: Pair, count: int) -> list[int]:
+    """Put people with addresses into a list; return their ids."""
+    for node in pair.nodes:
+        # Messages stay queued.
+        node.engine._sends = False
+    ids = Ids(9).take(count, now_us())
+
+    async def work(tx: Tx) -> None:
+        now = now_us()
+        await tx.insert("profiles.insert", [(id_, 1, None, "{}", now, now) for id_ in ids])
+        await tx.insert("identities.insert", [(1, "email", f"p{id_}@example.net", id_, now) for id_ in ids])
+
+    await pair.one.database.transact(work)
+    await pair.one.sql(
+        "INSERT INTO lists (id, workspace_id, name, double_opt_in, created_at, updated_at) VALUES ($1, 1, 'l', 0, 1, 1)",
+        LIST,
+    )
+    for id_ in ids:
+        await pair.one.sql(
+            "INSERT INTO list_members (list_id, profile_id, state, source, changed_at) VALUES ($1, $2, 'subscribed', 't', 1)",
+            LIST,
+            id_,
+        )
+    return ids
+
+
+async def launched(pair: Pair, **settings: Any) -> int:
+    """Launch a campaign to the list; return its id."""
+    await pair.connect("klaviyo")
+    template = await pair.one.sql(
+        "INSERT INTO templates (id, workspace_id, name, channel, version, created_at, updated_at)"
+        " VALUES (5, 1, 't', 'event', 1, 1, 1) RETURNING id"
+    )
+    variants = json.dumps([{"name": "default", "content": {"metric": "News", "properties": {"a": "{{ person.id }}"}}}])
+    await pair.one.sql("INSERT INTO template_versions VALUES (5, 1, $1, 1)", variants)
+    definition = Definition(
+        template_id=public("tpl", template[0][0]), audience=Audience(lists=[public("lst", LIST)]), **settings
+    )
+
+    async def work(tx: Tx) -> int:
+        made = await campaigns.create_campaign(tx, pair.one.engine.ids, 1, "News", "webhook", definition, now_us())
+        await campaigns.act(tx, made, CampaignAction.LAUNCH, now_us())
+        return made.id
+
+    id_: int = await pair.one.database.transact(work)
+    return id_
+
+
+async def act(pair: Pair, id_: int, action: CampaignAction) -> None:
+    async def work(tx: Tx) -> None:
+        await campaigns.act(tx, await campaigns.lock_campaign(tx, 1, id_), action, now_us())
+
+    await pair.one.database.transact(work)
+
+
+async def messages(pair: Pair) -> Counter[int]:
+    """Return how many messages each person has."""
+    return Counter(row[0] for row in await pair.one.sql("SELECT profile_id FROM messages"))
+
+
+async def statuses(pair: Pair) -> Counter[str]:
+    """Return the statuses of the recipients, which the counts must agree with."""
+    found = Counter(row[0] for row in await pair.one.sql("SELECT status FROM recipients"))
+    counted = await pair.one.sql(
+        "SELECT split_part(key, ':', 1), sum(n)::bigint FROM campaign_counts WHERE kind = 'status' GROUP BY 1"
+    )
+    assert {key: n for key, n in counted if n} == dict(found)
+    return found
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and parts of a few people."""
+    monkeypatch.setattr(occurrences, "STEP", 20)
+    monkeypatch.setattr(occurrences, "PART", 7)
+
+
+@pytest.mark.usefixtures("small")
+async def test_both_nodes_do_everything_at_once(still: Pair) -> None:
+    ids = await people(still, 90)
+    await launched(still)
+    for _ in range(3):
+        await still.both("campaigns", times=2)
+        await still.both("hand-over", times=8)
+    assert await messages(still) == Counter(ids)
+    assert await statuses(still) == {"queued": 90}
+    assert await still.one.sql("SELECT count(*)::bigint FROM occurrences") == [(1,)]
+    assert await still.one.sql("SELECT audience, state FROM occurrences") == [(90, "sending")]
+
+
+@pytest.mark.usefixtures("small")
+async def test_the_part_of_a_dead_node_is_handed_over_by_the_other(still: Pair) -> None:
+    ids = await people(still, 30)
+    await launched(still)
+    await still.one.run("campaigns")
+    await still.one.run("campaigns")
+    # The node dies between the claim of a part and the record of its messages.
+    open_ = await still.one.database.read(occurrences.load_open)
+    await still.one.database.transact(handover._claim, open_[0], still.one.engine.ids.node, now_us())
+    dead = still.one.engine.ids.node
+    await still.other.run("hand-over")
+    for _ in range(8):
+        await still.other.run("hand-over")
+    assert sum((await messages(still)).values()) < 30
+    await still.other.unseen(dead)
+    await still.other.run("heartbeat")
+    for _ in range(3):
+        await still.other.run("hand-over")
+    assert await messages(still) == Counter(ids)
+    assert await statuses(still) == {"queued": 30}
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_pause_between_claim_and_record_keeps_the_people(still: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = await people(still, 10)
+    id_ = await launched(still)
+    await still.one.run("campaigns")
+    await still.one.run("campaigns")
+    node = still.other.engine._handover
+    make = node._make
+
+    async def slowly(*given: Any) -> Any:
+        found = await make(*given)
+        await act(still, id_, CampaignAction.PAUSE)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "_make", slowly)
+        await still.other.run("hand-over")
+    assert not await messages(still)
+    assert await statuses(still) == {"waiting": 10}
+    await act(still, id_, CampaignAction.RESUME)
+    await still.both("hand-over")
+    assert await messages(still) == Counter(ids)
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_pause_holds_what_is_queued_and_a_cancellation_skips_it(still: Pair) -> None:
+    await people(still, 20)
+    id_ = await launched(still, throttle=Throttle(per_second=1))
+    await still.one.run("campaigns")
+    await still.one.run("campaigns")
+    await still.one.run("hand-over")
+    assert await statuses(still) == {"queued": 7, "waiting": 13}
+    await act(still, id_, CampaignAction.PAUSE)
+    await still.both("campaigns")
+    assert await statuses(still) == {"held": 7, "waiting": 13}
+    await act(still, id_, CampaignAction.RESUME)
+    await still.both("campaigns")
+    assert await statuses(still) == {"queued": 7, "waiting": 13}
+    await act(still, id_, CampaignAction.CANCEL)
+    await still.both("campaigns", times=4)
+    assert await statuses(still) == {"skipped": 20}
+    assert await still.one.sql("SELECT DISTINCT status, reason FROM messages") == [("skipped", "cancelled")]
+    assert await still.one.sql("SELECT state FROM occurrences") == [("cancelled",)]
+    assert await still.one.sql("SELECT count(*)::bigint FROM occurrence_parts") == [(0,)]
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
+    ids = await people(still, 10)
+    await launched(still, conversion=Conversion(event="Order Completed"))
+    for _ in range(3):
+        await still.both("campaigns", times=2)
+        await still.both("hand-over", times=3)
+    for node in still.nodes:
+        await node.engine.goals.refresh()
+
+    async def order(node: Any, name: str) -> None:
+        async def work(tx: Tx, unit: Any) -> None:
+            event = make_event(ids[0], name)
+            unit.emit([event])
+
+        await node.engine.recorder.perform(work)
+
+    await order(still.one, "first")
+    await order(still.other, "second")
+    counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
+    assert counted == [(1,)]
+
+
+def make_event(profile_id: int, name: str) -> Event:
+    return Event(1, metric_type("Order Completed"), profile_id, now_us(), name, b"{}")
