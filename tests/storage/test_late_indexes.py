@@ -63,7 +63,8 @@ async def dangling(tx: Tx) -> int:
     """Return how many entries of the late indexes lead to no event."""
     rows = tx._connection.execute(  # type: ignore[attr-defined]
         """SELECT count(*) FROM (SELECT event_id FROM type_events UNION ALL SELECT event_id FROM profile_events
-               UNION ALL SELECT event_id FROM message_keys) WHERE event_id NOT IN (SELECT id FROM events)"""
+               UNION ALL SELECT event_id FROM message_keys UNION ALL SELECT event_id FROM type_times)
+           WHERE event_id NOT IN (SELECT id FROM events)"""
     )
     return int(rows.fetchone()[0])
 

@@ -161,7 +161,7 @@ async def test_both_stores_have_the_same_tables_and_columns(tmp_path, postgres_u
     await small.close()
     await large.close()
     # Decision 10: SQLite has tables that are extended later where PostgreSQL has indexes.
-    late = {"late_index", "message_keys", "profile_events", "type_events"}
+    late = {"late_index", "message_keys", "profile_events", "type_events", "type_times"}
     assert {row[0] for row in of_sqlite} >= late
     assert [row for row in of_sqlite if row[0] not in late] == of_postgres
 

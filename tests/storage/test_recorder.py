@@ -446,6 +446,8 @@ async def test_a_batch_of_known_people_takes_few_round_trips(parts: Parts):
     asked: list[str] = []
 
     class Counting:
+        dialect = "any"
+
         def __init__(self, tx: Tx) -> None:
             self._tx = tx
 

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+import msgspec
+
 from waypost.errors import Conflict
 
 Row = tuple[Any, ...]
@@ -29,8 +31,21 @@ _WORDS = {
 }
 
 
+class Select(msgspec.Struct):
+    """A query that storage compiled from a condition, with its parameters."""
+
+    text: str
+    values: dict[str, Any]
+
+
+class QueryTimeout(Exception):
+    """A query took longer than it may; its transaction is over."""
+
+
 class Tx(Protocol):
     """A transaction. Queries are named as in the `.sql` files."""
+
+    dialect: str
 
     async def row(self, query: str, **values: Any) -> Row | None:
         """Return the first row, or None."""
@@ -54,6 +69,10 @@ class Tx(Protocol):
         An INSERT is the same for both databases. For SQLite, an UPDATE may take its values `FROM (VALUES :rows)`; its
         version for PostgreSQL reads them as JSON.
         """
+        ...
+
+    async def select(self, select: Select, *, timeout_s: float | None = None) -> list[Row]:
+        """Return all rows of a compiled query; raise QueryTimeout if it takes longer than `timeout_s`."""
         ...
 
 

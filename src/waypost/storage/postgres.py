@@ -11,7 +11,16 @@ import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from waypost.errors import Conflict, Error, Invalid, Unavailable
-from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters, refuse_unknown
+from waypost.storage.database import (
+    QueryTimeout,
+    Row,
+    Select,
+    Tx,
+    load_migrations,
+    load_queries,
+    number_parameters,
+    refuse_unknown,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -22,6 +31,8 @@ POOL_SIZE = 10
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
+#: Seconds for a query that was compiled from a condition.
+SELECT_TIMEOUT_S = 60.0
 #: A migration may rewrite a table.
 MIGRATE_TIMEOUT_S = 3600.0
 #: How often a transaction is run again after a conflict, and the longest first pause before that.
@@ -51,6 +62,16 @@ _BY_INDEX = "".join(
 _BEGIN = _BEGIN_PLAIN + _BY_INDEX
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + _BY_INDEX
 
+_PLANNER = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_FREE = "; ".join(
+    [f"SET LOCAL {name} = on" for name in _PLANNER]
+    + ["SET LOCAL work_mem = '128MB'", "SET LOCAL plan_cache_mode = force_custom_plan"]
+)
+_NOT_FREE = "; ".join(
+    [f"SET LOCAL {name} = off" for name in _PLANNER]
+    + [f"SET LOCAL {name} TO DEFAULT" for name in ("work_mem", "plan_cache_mode", "statement_timeout")]
+)
+
 #: Conflicts with another transaction, and statements prepared before a migration: run the transaction again.
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 #: Lost connections, no resources (a full disk is 53100), operator intervention (a shutdown is 57P01), system errors.
@@ -63,6 +84,8 @@ _BAD_TEXT = ("22021", "22P05")
 
 class PostgresTx:
     """A transaction on one connection. Every call is one round trip."""
+
+    dialect = "postgres"
 
     def __init__(self, connection: Connection, queries: "_Queries") -> None:
         self._connection = connection
@@ -101,6 +124,23 @@ class PostgresTx:
         text = await self._queries.bulk(self._connection, query)
         for start in range(0, len(rows), INSERT_ROWS):
             await self._connection.execute(text, *zip(*rows[start : start + INSERT_ROWS], strict=True))
+
+    async def select(self, select: Select, *, timeout_s: float | None = None) -> list[Row]:
+        """Return all rows of a compiled query; raise QueryTimeout if it takes longer than `timeout_s`.
+
+        It reads much of whole tables, so the planner is free for it, and has the memory for sets of many ids.
+        """
+        text, names = number_parameters(select.text)
+        limit = int((timeout_s or SELECT_TIMEOUT_S) * 1000)
+        await self._connection.execute(f"{_FREE}; SET LOCAL statement_timeout = {limit}")
+        try:
+            rows = await self._connection.fetch(
+                text, *[select.values[name] for name in names], timeout=SELECT_TIMEOUT_S + 5
+            )
+        except asyncpg.QueryCanceledError as error:
+            raise QueryTimeout from error
+        await self._connection.execute(_NOT_FREE)
+        return [tuple(row) for row in rows]
 
 
 class _Queries:

@@ -13,9 +13,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 import msgspec
 
+from waypost.domain.audience.comparisons import fold, instant, number
 from waypost.errors import Conflict, Unavailable
 from waypost.storage.data_directory import make_private_file, make_private_folder
-from waypost.storage.database import Row, Tx, load_migrations, load_queries, number_parameters, refuse_unknown
+from waypost.storage.database import (
+    QueryTimeout,
+    Row,
+    Select,
+    Tx,
+    load_migrations,
+    load_queries,
+    number_parameters,
+    refuse_unknown,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -55,6 +65,9 @@ apsw.shutdown()
 apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
 apsw.initialize()
 
+#: What compiled conditions need and SQLite lacks.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"waypost_fold": fold, "waypost_number": number, "waypost_instant": instant}
+
 _encode = msgspec.json.Encoder().encode
 _Job = tuple[Callable[[apsw.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
@@ -67,6 +80,8 @@ def _insert_text(text: str, columns: int, rows: int) -> str:
 
 class SQLiteTx:
     """A transaction on one connection. Its methods never suspend, so a coroutine that uses it runs in one step."""
+
+    dialect = "sqlite"
 
     def __init__(self, connection: apsw.Connection, queries: dict[str, str]) -> None:
         self._connection = connection
@@ -115,6 +130,22 @@ class SQLiteTx:
             values = list(chain.from_iterable(rows[start : start + size] if size < total else rows))
             self._connection.execute(_insert_text(self._queries[query], len(rows[0]), size), values)
             start += size
+
+    async def select(self, select: Select, *, timeout_s: float | None = None) -> list[Row]:
+        """Return all rows of a compiled query; raise QueryTimeout if it takes longer than `timeout_s`."""
+        bound = {
+            name: _encode(value).decode() if type(value) is list else value for name, value in select.values.items()
+        }
+        if timeout_s is None:
+            return self._connection.execute(select.text, bound).fetchall()
+        timer = threading.Timer(timeout_s, self._connection.interrupt)
+        timer.start()
+        try:
+            return self._connection.execute(select.text, bound).fetchall()
+        except apsw.InterruptError as error:
+            raise QueryTimeout from error
+        finally:
+            timer.cancel()
 
 
 class SQLite:
@@ -246,6 +277,8 @@ class SQLite:
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(_TAIL)
+            for name, function in _FUNCTIONS.items():
+                connection.create_scalar_function(name, function, 1, deterministic=True)
         except apsw.Error as error:
             raise Unavailable(f"The database {self.path} cannot be opened: {error}") from error
         return connection
@@ -351,6 +384,7 @@ async def _index_late(tx: Tx) -> bool:
     await tx.run("late.keys", bound=bound)
     await tx.run("late.history", bound=bound)
     await tx.run("late.types", bound=bound)
+    await tx.run("late.times", bound=bound)
     await tx.run("late.mark", bound=bound)
     await tx.run("late.forget", bound=bound)
     return bool(count >= LATE_STEP)

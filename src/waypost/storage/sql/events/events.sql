@@ -142,6 +142,13 @@ INSERT OR IGNORE INTO type_events (workspace_id, type, event_id)
 SELECT workspace_id, type, id FROM events
 WHERE id > (SELECT upto FROM late_index) AND id <= :bound ORDER BY workspace_id, type, id;
 
+-- name: late.times (sqlite)
+-- Add the events of profiles of a step by type and time, in the order of the types.
+INSERT OR IGNORE INTO type_times (workspace_id, type, occurred_at, event_id, profile_id)
+SELECT workspace_id, type, occurred_at, id, profile_id FROM events
+WHERE id > (SELECT upto FROM late_index) AND id <= :bound AND profile_id IS NOT NULL
+ORDER BY workspace_id, type, occurred_at, id;
+
 -- name: late.mark (sqlite)
 -- Record up to which event the late indexes are complete.
 UPDATE late_index SET upto = :bound;

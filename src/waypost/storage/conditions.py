@@ -1,0 +1,191 @@
+"""Compile conditions of segments to SQL, for both databases. No part of a condition stands in the text of a query.
+
+A condition becomes a test on a profile `p`. Facts that lie in other tables become sets of profile ids that the database
+builds once: `p.id IN (…)`, for those who have done something, and `NOT p.id IN (…)` for those who have not.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from waypost.domain.audience.comparisons import Comparison
+from waypost.domain.audience.conditions import (
+    ADDRESSES,
+    AllOf,
+    AnyOf,
+    Condition,
+    EventTest,
+    IdentifierTest,
+    ListTest,
+    Negation,
+    SubscriptionTest,
+    TagTest,
+    TraitTest,
+)
+from waypost.storage.condition_values import Parameters, begins_with, compare_json, fold_sql, has_part
+from waypost.storage.database import Select
+
+
+class PeopleSet(msgspec.Struct):
+    """People by any of several ways: members of lists, people for whom a condition holds, and single people."""
+
+    lists: Sequence[int] = ()
+    #: Without segments in them: see `expand`.
+    conditions: Sequence[Condition] = ()
+    profiles: Sequence[int] = ()
+
+
+def select_ids(
+    dialect: str, workspace_id: int, people: PeopleSet, excluded: PeopleSet, now: int, *, after: int = 0, n: int
+) -> Select:
+    """Return the query for a page of the ids of these people without the excluded ones, in ascending order."""
+    query = _SelectCompiler(dialect, workspace_id, now)
+    test = query.people(people, excluded)
+    first, most = query.parameters.add(after, "bigint"), query.parameters.add(n, "bigint")
+    return query.select(f"SELECT p.id FROM profiles p WHERE {test} AND p.id > {first} ORDER BY p.id LIMIT {most}")
+
+
+def count_ids(dialect: str, workspace_id: int, people: PeopleSet, excluded: PeopleSet, now: int) -> Select:
+    """Return the query for the number of these people without the excluded ones."""
+    query = _SelectCompiler(dialect, workspace_id, now)
+    return query.select(f"SELECT count(*) FROM profiles p WHERE {query.people(people, excluded)}")
+
+
+class _SelectCompiler:
+    """Compiles one query."""
+
+    def __init__(self, dialect: str, workspace_id: int, now: int) -> None:
+        self.dialect = dialect
+        self.parameters = Parameters(dialect)
+        self._workspace = self.parameters.add(workspace_id, "bigint")
+        self._now = now
+        self._merged = False
+
+    def select(self, text: str) -> Select:
+        """Return the query with everything that its parts refer to."""
+        if self._merged:
+            merged = "SELECT id, merged_into FROM profiles WHERE merged_into IS NOT NULL"
+            text = f"WITH merged (id, merged_into) AS MATERIALIZED ({merged}) {text}"
+        return Select(text, self.parameters.values)
+
+    def people(self, people: PeopleSet, excluded: PeopleSet) -> str:
+        """Return the test for the people of a set without the excluded ones."""
+        test = f"p.workspace_id = {self._workspace} AND p.merged_into IS NULL AND {self._any(people)}"
+        without = self._any(excluded)
+        return test if without == "FALSE" else f"{test} AND NOT {without}"
+
+    def _any(self, people: PeopleSet) -> str:
+        tests = [self._list(list_id) for list_id in people.lists]
+        tests += [self.test(condition) for condition in people.conditions]
+        if people.profiles:
+            ids = self.parameters.add(list(people.profiles), "bigint[]")
+            found = f"IN (SELECT value FROM json_each({ids}))" if self.dialect == "sqlite" else f"= ANY({ids})"
+            tests.append(f"p.id {found}")
+        return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")" if tests else "FALSE"
+
+    def test(self, condition: Condition) -> str:
+        """Return the test of a condition: true or false, never null."""
+        if isinstance(condition, AllOf | AnyOf):
+            word = " AND " if isinstance(condition, AllOf) else " OR "
+            return "(" + word.join(self.test(part) for part in condition.parts) + ")"
+        if isinstance(condition, Negation):
+            return f"NOT {self.test(condition.part)}"
+        if isinstance(condition, TraitTest):
+            # A trait is stored with the time at which it was set: [value, time].
+            path = (condition.path[0], "[0]", *condition.path[1:])
+            return compare_json(self.parameters, "p.traits", path, condition.comparisons, self._now)
+        if isinstance(condition, IdentifierTest):
+            tests = [self._identifier(condition.kind, comparison) for comparison in condition.comparisons]
+            return "(" + " AND ".join(tests) + ")"
+        if isinstance(condition, ListTest):
+            return self._list(condition.list_id)
+        if isinstance(condition, TagTest):
+            tag = self.parameters.add(condition.tag, "text")
+            return _among(f"SELECT profile_id FROM profile_tags WHERE workspace_id = {self._workspace} AND tag = {tag}")
+        if isinstance(condition, SubscriptionTest):
+            return self._subscribed(condition.channel)
+        if isinstance(condition, EventTest):
+            return self._counted(condition)
+        raise TypeError(f"segments in a condition must be expanded first: {condition}")
+
+    def _list(self, list_id: int) -> str:
+        id_ = self.parameters.add(list_id, "bigint")
+        return _among(
+            "SELECT m.profile_id FROM lists l JOIN list_members m ON m.list_id = l.id "
+            f"WHERE l.id = {id_} AND l.workspace_id = {self._workspace} AND l.deleted_at IS NULL "
+            "AND m.state = 'subscribed'"
+        )
+
+    def _identifier(self, kind: str, comparison: Comparison) -> str:
+        operator, operand = comparison.operator, comparison.operand
+        given = self.parameters.add(kind, "text")
+        found = f"SELECT profile_id FROM identities WHERE workspace_id = {self._workspace} AND kind = {given}"
+        if operator == "exists":
+            return _among(found) if operand else f"NOT {_among(found)}"
+        if operator in ("is", "is_not"):
+            among = _among(f"{found} AND value = {self.parameters.add(operand, 'text')}")
+            return among if operator == "is" else f"NOT {among}"
+        if operator == "in":
+            values = ", ".join(self.parameters.add(value, "text") for value in operand)
+            return _among(f"{found} AND value IN ({values})")
+        folded, part = fold_sql(self.dialect, "value"), self.parameters.add(operand, "text")
+        test = has_part(self.dialect, folded, part) if operator == "contains" else begins_with(folded, part)
+        return _among(f"{found} AND {test}")
+
+    def _subscribed(self, channel: str) -> str:
+        name, kind = self.parameters.add(channel, "text"), self.parameters.add(ADDRESSES[channel], "text")
+        return _among(
+            "SELECT i.profile_id FROM subscriptions s JOIN identities i "
+            f"ON i.workspace_id = s.workspace_id AND i.kind = {kind} AND i.value = s.address "
+            f"WHERE s.workspace_id = {self._workspace} AND s.channel = {name} AND s.state = 'subscribed'"
+        )
+
+    def _counted(self, test: EventTest) -> str:
+        """Return the test on the number of events; events of merged profiles are those of the survivor."""
+        most = test.at_most
+        having, negated = "", False
+        if test.at_least and most is None:
+            having = f"sum(c.n) >= {self.parameters.add(test.at_least, 'bigint')}"
+        elif test.at_least and most is not None:
+            limits = self.parameters.add(test.at_least, "bigint"), self.parameters.add(most, "bigint")
+            having = f"sum(c.n) BETWEEN {limits[0]} AND {limits[1]}"
+        elif most is not None:
+            # Most people have not done it: the few who did it too often are the set.
+            having, negated = f"sum(c.n) > {self.parameters.add(most, 'bigint')}", True
+        self._merged = True
+        among = _among(
+            "SELECT coalesce(m.merged_into, c.profile_id) FROM "
+            f"(SELECT t.profile_id, count(*) AS n FROM ({self._events(test)}) t GROUP BY t.profile_id) c "
+            f"LEFT JOIN merged m ON m.id = c.profile_id GROUP BY 1 HAVING {having}"
+        )
+        return f"NOT {among}" if negated else among
+
+    def _events(self, test: EventTest) -> str:
+        """Return the query for the profile of each event of a test."""
+        add, now = self.parameters.add, self._now
+        tests = [f"t.workspace_id = {self._workspace}", f"t.type = {add(test.type, 'text')}"]
+        tests.append(f"t.occurred_at <= {add(now, 'bigint')}")
+        if test.within is not None:
+            tests.append(f"t.occurred_at > {add(now - test.within, 'bigint')}")
+        if test.since is not None:
+            tests.append(f"t.occurred_at >= {add(test.since, 'bigint')}")
+        if test.until is not None:
+            tests.append(f"t.occurred_at < {add(test.until, 'bigint')}")
+        data = "t.data" if self.dialect == "postgres" else "e.data"
+        where = [compare_json(self.parameters, data, one.path, one.comparisons, now) for one in test.where]
+        every = " AND ".join([*tests, *where])
+        if self.dialect == "postgres":
+            return f"SELECT t.profile_id FROM events t WHERE {every} AND t.profile_id IS NOT NULL"
+        # The few events that the late index does not contain yet are scanned.
+        late = "SELECT t.profile_id FROM type_times t"
+        if where:
+            late += " CROSS JOIN events e ON e.id = t.event_id"
+        tail = "SELECT t.profile_id FROM events t"
+        if where:
+            tail += " JOIN events e ON e.id = t.id"
+        behind = "t.id > (SELECT upto FROM late_index) AND t.profile_id IS NOT NULL"
+        return f"{late} WHERE {every} UNION ALL {tail} WHERE {behind} AND {every}"
+
+
+def _among(query: str) -> str:
+    return f"p.id IN ({query})"
