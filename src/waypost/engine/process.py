@@ -24,11 +24,13 @@ from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.held import bring_back_held, release_held
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
-from waypost.engine.messaging.retention import prune_messaging
+from waypost.engine.messaging.retention import prune_messaging, prune_recent_sends
 from waypost.engine.messaging.retries import STEP, bring_back_retries
 from waypost.engine.messaging.sending import Sender
+from waypost.engine.messaging.sending_rules import SendingRulesRegistry
 from waypost.engine.messaging.transitions import MessagingNotes
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.providers.provider_client import ProviderClient
@@ -95,6 +97,7 @@ class Engine:
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
         self.webhooks_due, self.deferred_due, self.order_due, self.links_due = Alarm(), Alarm(), Alarm(), Alarm()
+        self.held_due = Alarm()
         # Snapshots, and the clients that areas send with.
         self.dispatcher = Dispatcher(
             self.outbound,
@@ -113,6 +116,7 @@ class Engine:
         self.tracking_settings = TrackingRegistry(database, settings.data_center_urls, settings.link_days)
         self.tracker = MailTracker(self.tracking_settings, self.templates.marks)
         self.link_finder = LinkFinder(self.links, self.urls, self.tracker)
+        self.sending_rules = SendingRulesRegistry(database)
         self.link_checker = LinkChecker(
             self.outbound,
             self.networks,
@@ -126,7 +130,11 @@ class Engine:
             self.dispatcher, self.endpoints, retry_base=settings.retry_base, wake_at=self.webhooks_due.wake_at
         )
         self._routing = Routing(
-            retry_s, self.connections.for_channel, self.connections.failing, self.connections.same_account
+            retry_s,
+            self.connections.for_channel,
+            self.connections.failing,
+            self.connections.same_account,
+            self.sending_rules.get,
         )
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
@@ -162,6 +170,7 @@ class Engine:
             self.ids,
             retry_s,
             safe=lambda: self.node.safe,
+            rules_of=self.sending_rules.get,
         )
         self.messages = Messages(
             database,
@@ -207,6 +216,7 @@ class Engine:
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         self.tracker.use(await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us()))
+        await self.sending_rules.refresh()
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
@@ -233,6 +243,7 @@ class Engine:
             Job("hand-over", self._handover.run, self.handover_due),
             Job("imports", self._import, self.imports_due),
             Job("link-checks", self._check_held, self.links_due),
+            Job("held", self._release_held, self.held_due),
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
@@ -257,6 +268,7 @@ class Engine:
         await self.connections.refresh()
         await self.tracking_settings.refresh()
         await self.goals.refresh()
+        await self.sending_rules.refresh()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
@@ -268,6 +280,7 @@ class Engine:
         now = await self.database.read(_database_clock)
         deliveries = await self.database.transact(bring_back, self.settings.retry_base, now)
         messages = await self.database.transact(bring_back_retries, now)
+        await self.database.transact(bring_back_held, now)
         if deliveries or messages:
             log.warning(
                 "retries were scheduled by a clock that was ahead",
@@ -283,6 +296,7 @@ class Engine:
         deleted = await prune_webhooks(database, self.ids.node, now, event_days, self.settings.attempt_days)
         deleted += await prune_events(database, now, event_days)
         deleted += await prune_messaging(database, now, event_days)
+        deleted += await prune_recent_sends(database, now)
         deleted += await prune_links(database, now)
         deleted += await prune_idempotency(database, now)
         deleted += await prune_texts(database, now)
@@ -321,6 +335,9 @@ class Engine:
     async def _check_held(self) -> float:
         return await check_held(self.database, self.recorder, self.link_checker, self.links_due)
 
+    async def _release_held(self) -> float:
+        return await release_held(self.database, self.recorder, self.held_due)
+
     async def _send_notices(self) -> float:
         handled = await send_notices(self.database, self.settings, now_us())
         return 0.0 if handled >= 20 else POLL_S
@@ -334,6 +351,8 @@ class Engine:
         return 0.02 if busy or gave_up else POLL_S
 
     def _follow(self, notes: MessagingNotes) -> None:
+        if notes.held_until is not None:
+            self.held_due.wake_at(notes.held_until)
         if self._sends:
             self.sender.follow(notes)
 

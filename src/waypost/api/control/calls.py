@@ -111,6 +111,7 @@ class Call:
         await self.engine.endpoints.refresh([self.workspace_id])
         await self.engine.connections.refresh([self.workspace_id])
         await self.engine.tracking_settings.refresh([self.workspace_id])
+        await self.engine.sending_rules.refresh([self.workspace_id])
 
     def forget_keys(self) -> None:
         """Drop the cached API keys, because one was deleted."""

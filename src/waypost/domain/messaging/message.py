@@ -20,7 +20,7 @@ class Status(StrEnum):
     """The status of a message."""
 
     QUEUED = "queued"  #: Waits for its due time, its turn or its next try.
-    HELD = "held"  #: Waits for something other than time, which `reason` names.
+    HELD = "held"  #: A check or a sending rule does not let it pass yet; `reason` names it.
     SENDING = "sending"  #: A process is about to send it, or is sending it.
     SENT = "sent"  #: The provider accepted it.
     DELIVERED = "delivered"  #: The provider reported delivery.

@@ -6,9 +6,11 @@ import msgspec
 import structlog
 
 from waypost.domain.messaging.message import Content, Outgoing, Status
+from waypost.domain.messaging.sending_rules import SendingRules
 from waypost.domain.messaging.status import EXPIRED, OTHER, MessageState, Transition, skip_reason
 from waypost.domain.providers.connection import Connection
 from waypost.domain.values.rate_limit import Bucket, take_tokens
+from waypost.engine.messaging.rule_checks import RuleChecks, RulesOf, give_back
 from waypost.engine.messaging.transitions import Transitions
 from waypost.storage.database import Tx
 
@@ -32,11 +34,14 @@ class Claim(msgspec.Struct):
     due_at: int | None = None
 
 
-async def claim(tx: Tx, connection: Connection, most: int, transitions: Transitions) -> Claim:
+async def claim(
+    tx: Tx, connection: Connection, most: int, transitions: Transitions, rules: SendingRules | None = None
+) -> Claim:
     """Claim up to `most` due messages of a connection for this process, as far as rate limits and throttles allow.
 
     Each of them becomes `sending`, before any is sent. Messages that expired fail; those whose address is suppressed
-    or opted out are skipped; those that their throttle delays stay queued.
+    or opted out are skipped; those that the sending rules of the workspace do not let pass are held or skipped; those
+    that their throttle delays stay queued.
     """
     now = transitions.now
     wait = 0
@@ -48,8 +53,16 @@ async def claim(tx: Tx, connection: Connection, most: int, transitions: Transiti
             return Claim([], True, wait)
     rows = await tx.rows("messages.due", connection_id=connection.id, now=now, n=most)
     await transitions.load(tx, [row[0] for row in rows])
-    refused = await _refused(tx, [transitions.states[row[0]] for row in rows], {row[0]: row[2] for row in rows})
-    slow = await _throttle(tx, [(row[0], row[1]) for row in rows if row[1] is not None], refused, transitions)
+    purposes = {row[0]: row[2] for row in rows}
+    states = [transitions.states[row[0]] for row in rows]
+    refused = await _refused(tx, states, purposes)
+    checks = RuleChecks(rules, transitions)
+    await checks.check(
+        tx, [(s, purposes[s.id]) for s in states if s.expires_at > now and s.id not in refused] if rules else ()
+    )
+    throttled = [(row[0], row[1]) for row in rows if row[1] is not None and row[0] not in checks.refused]
+    slow = await _throttle(tx, throttled, refused, transitions)
+    await checks.write(tx, slow)
     messages: list[Outgoing] = []
     for id_, _, purpose, content in rows:
         state = transitions.states[id_]
@@ -59,6 +72,8 @@ async def claim(tx: Tx, connection: Connection, most: int, transitions: Transiti
             transitions.apply(state, Transition(status=Status.FAILED, at=now, code=code, reason=reason))
         elif id_ in refused:
             transitions.apply(state, Transition(status=Status.SKIPPED, at=now, reason=refused[id_]))
+        elif id_ in checks.refused:
+            transitions.apply(state, checks.refused[id_])
         elif id_ in slow:
             # Only the due time changes: the result of the last try stays.
             delayed = Transition(status=Status.QUEUED, at=state.status_at, due_at=slow[id_])
@@ -183,7 +198,9 @@ async def recover_orphaned(tx: Tx, transitions: Transitions, repeatable: set[int
     return len(ids)
 
 
-async def recover_unacknowledged(tx: Tx, transitions: Transitions, before: int, held: set[int]) -> int:
+async def recover_unacknowledged(
+    tx: Tx, transitions: Transitions, before: int, held: set[int], rules_of: RulesOf
+) -> int:
     """Queue messages again whose claim was committed although the database could not confirm it. Return how many.
 
     This process does not know that it claimed them, so it did not send them. `held` are those that it knows.
@@ -191,7 +208,7 @@ async def recover_unacknowledged(tx: Tx, transitions: Transitions, before: int, 
     ids = [
         row[0] for row in await tx.rows("messages.overdue", node=transitions.node, before=before) if row[0] not in held
     ]
-    count = await queue_unsent(tx, transitions, ids)
+    count = await queue_unsent(tx, transitions, ids, rules_of)
     log.warning("messages were claimed without a confirmation", action="messages_forgotten", messages=count)
     return count
 
@@ -202,15 +219,18 @@ async def is_stuck(tx: Tx, connection_id: int, gone: bool, elsewhere: bool, now:
     return row is not None and bool(row[0])
 
 
-async def queue_unsent(tx: Tx, transitions: Transitions, ids: list[int]) -> int:
+async def queue_unsent(tx: Tx, transitions: Transitions, ids: list[int], rules_of: RulesOf) -> int:
     """Queue messages again that this process claimed and did not send. Return how many there were."""
     await transitions.load(tx, ids)
     count = 0
+    unsent: list[MessageState] = []
     for id_ in ids:
         state = transitions.states.get(id_)
         if state is not None and state.status is Status.SENDING and state.node == transitions.node:
             change = Transition(status=Status.QUEUED, at=transitions.now, due_at=transitions.now, reason="unsent")
             count += transitions.apply(state, change)
+            unsent.append(state)
+    await give_back(tx, unsent, rules_of, transitions.now)
     return count
 
 

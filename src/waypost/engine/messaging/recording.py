@@ -17,6 +17,7 @@ from waypost.domain.providers.connection import Connection
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount
 from waypost.engine.messaging.receipts import apply_stored, opt_out, suppress
+from waypost.engine.messaging.rule_checks import RulesOf, give_back
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.providers.registry import pause_connection
 from waypost.engine.runtime.encryption import Encryption
@@ -53,7 +54,7 @@ INSERTED_STATE = (
     "occurrence_id",
     "variant",
 )
-INSERTED_NEW = ("purpose", "template_version", "throttle_id")
+INSERTED_NEW = ("purpose", "template_version", "throttle_id", "exempt")
 
 _of_state = attrgetter(*INSERTED_STATE)
 _of_new = attrgetter(*INSERTED_NEW)
@@ -91,6 +92,8 @@ class NewMessage(msgspec.Struct, kw_only=True):
     #: The occurrence of a campaign that it belongs to, and the variant of its template.
     occurrence_id: int | None = None
     variant: str | None = None
+    #: The sending rules that do not apply to it: bits of domain.messaging.sending_rules; None for none.
+    exempt: int | None = None
     #: JSON: domain.messages.Content.
     content: str
 
@@ -141,6 +144,8 @@ class Routing(msgspec.Struct):
     failing: Callable[[int], bool]
     #: Returns whether two connections belong to the same account at a provider.
     same_account: SameAccount
+    #: Returns the sending rules of a workspace, or None if it has none.
+    rules_of: RulesOf = lambda _: None
 
 
 async def record_unreadable(tx: Tx, unreadable: list[Quarantined], unit: Unit) -> None:
@@ -268,6 +273,7 @@ async def record_results(
     named: dict[int, list[MessageState]] = {}
     suppressed: list[tuple[Any, ...]] = []
     broken: dict[int, tuple[MessageState, SendResult]] = {}
+    unsent: list[MessageState] = []
     orders = cache(lambda workspace_id, channel: [c.id for c in routing.for_channel(workspace_id, channel)])
     for result in results:
         state = transitions.states.get(result.message_id)
@@ -287,7 +293,9 @@ async def record_results(
             change.provider_key = message_key(state.workspace_id, verdict.provider_message_id)
             named.setdefault(change.provider_key, []).append(state)
         before = state.connection_id
-        transitions.apply(state, change)
+        if transitions.apply(state, change) and state.status in (Status.QUEUED, Status.FAILED):
+            # Every other outcome may have reached the person.
+            unsent.append(state)
         if verdict.suppress == "opted_out":
             place, cause = (state.workspace_id, state.channel, state.address), public("msg", state.id)
             transitions.subscription_changes.append(opt_out(*place, now, before, verdict.detail, cause=cause))
@@ -297,6 +305,7 @@ async def record_results(
             )
         if verdict.outcome is SendOutcome.MISCONFIGURED:
             broken[before] = (state, result)
+    await give_back(tx, unsent, routing.rules_of, now)
     await suppress(tx, suppressed, now)
     for connection_id, (state, result) in broken.items():
         verdict, workspace_id = result.verdict, state.workspace_id

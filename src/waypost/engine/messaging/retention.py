@@ -2,7 +2,7 @@
 
 from waypost.clock import DAY, SECOND, first_id
 from waypost.engine.runtime.retention import STEP, delete_in_steps, delete_selected
-from waypost.storage.database import Database, Tx
+from waypost.storage.database import Database, Row, Tx
 
 #: Messages past the retention that one query reads.
 PAGE = 4 * STEP
@@ -26,6 +26,26 @@ async def prune_messaging(database: Database, now: int, event_days: int) -> int:
     ):
         deleted += await delete_in_steps(database, delete_selected, select, delete, before=before)
     return deleted + await delete_in_steps(database, _prune_counts, (now - COUNT_DAYS * DAY) // SECOND)
+
+
+async def prune_recent_sends(database: Database, now: int) -> int:
+    """Delete what no frequency cap counts any more; return how many people it was about."""
+    return await delete_in_steps(database, _prune_sends, now)
+
+
+async def _prune_sends(tx: Tx, before: int) -> int:
+    rows = await tx.rows("recent_sends.expired", before=before, n=STEP)
+    deleted = 0
+    for workspace_id, people in _by_workspace(rows).items():
+        deleted += await tx.run("recent_sends.delete", workspace_id=workspace_id, people=people, before=before)
+    return deleted
+
+
+def _by_workspace(rows: list[Row]) -> dict[int, list[str]]:
+    people: dict[int, list[str]] = {}
+    for workspace_id, person in rows:
+        people.setdefault(workspace_id, []).append(person)
+    return people
 
 
 async def _prune_messages(database: Database, accepted_before: int, settled_before: int) -> int:

@@ -26,6 +26,7 @@ from waypost.engine.messaging.queue import (
     reroute_queued,
 )
 from waypost.engine.messaging.recording import SendResult
+from waypost.engine.messaging.rule_checks import RulesOf
 from waypost.engine.messaging.transitions import MessagingNotes, Transitions
 from waypost.engine.messaging.unowned import UnownedMessages
 from waypost.engine.providers.provider_client import ProviderClient
@@ -82,9 +83,11 @@ class Sender:
         ids: Ids,
         retry_s: float,
         safe: Callable[[], bool] = lambda: True,
+        rules_of: RulesOf = lambda _: None,
     ) -> None:
         #: Whether this process certainly holds what it claimed. While it does not, nothing of that is sent.
         self._safe = safe
+        self._rules_of = rules_of
         self._database = database
         self._connections = connections
         self._client = client
@@ -232,7 +235,9 @@ class Sender:
         """Queue again messages whose claim this process does not know of; orphan those that no process owns."""
         before = now_us() - int(FORGOTTEN_S * SECOND)
         if await self._database.read(_any_unacknowledged, self._ids.node, before, self._held):
-            await self._move(lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held))
+            await self._move(
+                lambda tx, transitions: recover_unacknowledged(tx, transitions, before, self._held, self._rules_of)
+            )
         await self._unowned.orphan()
 
     async def _reroute(self, idle: Idle) -> int:
@@ -356,7 +361,7 @@ class Sender:
         if not ids:
             return
         with contextlib.suppress(Error):
-            await self._move(lambda tx, transitions: queue_unsent(tx, transitions, ids))
+            await self._move(lambda tx, transitions: queue_unsent(tx, transitions, ids, self._rules_of))
         # The look-back finds what could not be queued again, since it is no longer held.
         self._held.difference_update(ids)
         lane.freed.set()
@@ -380,7 +385,8 @@ class Sender:
             log.warning("could not reroute messages", action="reroute_failed", error=error.detail)
 
     async def _claim(self, connection: Connection, most: int) -> Claim:
-        return await self._move(lambda tx, transitions: claim(tx, connection, most, transitions))
+        rules = self._rules_of(connection.workspace_id)
+        return await self._move(lambda tx, transitions: claim(tx, connection, most, transitions, rules))
 
     async def _send_parts(self, connection: Connection, lane: ConnectionLane, part: list[Outgoing]) -> None:
         """Send what one call takes, then what the next one takes, while there is something to send."""

@@ -77,6 +77,8 @@ class MessagingNotes(msgspec.Struct):
     paused: dict[int, int] = {}
     #: Results of sends that were recorded.
     results: list[Any] = []
+    #: When the first of the messages that sending rules held is due, or None.
+    held_until: int | None = None
     #: Texts whose status changed, in order.
     texts: list[TextMoved] = []
     #: Messages of campaigns whose status changed, in order.

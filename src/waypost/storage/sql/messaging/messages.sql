@@ -4,7 +4,7 @@
 -- Record new messages.
 INSERT INTO messages (id, workspace_id, profile_id, channel, connection_id, pinned, address, status, status_at, code, reason,
     template_id, campaign, metadata, test, due_at, expires_at, parts, text_client_id, occurrence_id,
-    variant, purpose, template_version, throttle_id, history,
+    variant, purpose, template_version, throttle_id, exempt, history,
     updated_at)
 VALUES :rows;
 
@@ -156,8 +156,8 @@ SELECT CASE WHEN (:free = 1 AND EXISTS (SELECT 1 FROM messages
     THEN 1 ELSE 0 END;
 
 -- name: messages.extend
--- Change when a message expires.
-UPDATE messages SET expires_at = :expires_at WHERE id = :id;
+-- Change when a message expires; sending rules may hold it anew.
+UPDATE messages SET expires_at = :expires_at, held_at = NULL WHERE id = :id;
 
 -- name: messages.get
 -- Return a message with its content.

@@ -1,0 +1,84 @@
+"""The sending rules of all workspaces in memory, and how they are stored."""
+
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from waypost.domain.messaging.sending_rules import SendingRules
+from waypost.domain.values.timezones import UTC_ZONE, find_zone
+from waypost.storage.database import Database, Row, Tx
+
+AREA = "sending_rules"
+
+_encode = msgspec.json.Encoder().encode
+_rules = msgspec.json.Decoder(SendingRules)
+
+
+class SendingRulesRegistry:
+    """The sending rules of all workspaces; changes made elsewhere are known after the next `refresh`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._versions: dict[int, int] = {}
+        #: Those of workspaces with quiet hours or frequency caps.
+        self._rules: dict[int, SendingRules] = {}
+        self._zones: dict[int, ZoneInfo] = {}
+
+    def get(self, workspace_id: int) -> SendingRules | None:
+        """Return the rules of a workspace, or None if it has neither quiet hours nor frequency caps."""
+        return self._rules.get(workspace_id)
+
+    def zone(self, workspace_id: int) -> ZoneInfo:
+        """Return the time zone of a workspace: that of people of whom none is known."""
+        return self._zones.get(workspace_id, UTC_ZONE)
+
+    async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
+        """Read the rules of workspaces that changed; of all workspaces if none are given."""
+        given = None if workspaces is None else list(workspaces)
+        versions, rows = await self._database.read(self._load, given)
+        for workspace_id, text in rows:
+            if versions[workspace_id] > self._versions.get(workspace_id, 0):
+                self._versions[workspace_id] = versions[workspace_id]
+                self._keep(workspace_id, _rules.decode(text))
+
+    def _keep(self, workspace_id: int, rules: SendingRules) -> None:
+        self._zones[workspace_id] = find_zone(rules.timezone) or UTC_ZONE
+        if rules.quiet_hours or rules.frequency_caps:
+            self._rules[workspace_id] = rules
+        else:
+            self._rules.pop(workspace_id, None)
+
+    async def _load(self, tx: Tx, workspaces: list[int] | None) -> tuple[dict[int, int], list[Row]]:
+        versions: dict[int, int]
+        if workspaces is None:
+            versions = dict(await tx.rows("configurations.all", area=AREA))
+        else:
+            versions = dict(await tx.rows("configurations.versions", ids=workspaces, area=AREA))
+        stale = [id_ for id_, version in versions.items() if version > self._versions.get(id_, 0)]
+        return versions, await tx.rows("sending_rules.of_workspaces", ids=stale) if stale else []
+
+
+async def save_rules(
+    tx: Tx, workspace_id: int, rules: SendingRules, key_id: int, now: int, version: int | None = None
+) -> bool:
+    """Store the rules of a workspace, and which API key changed them; processes learn of them by their version.
+
+    Return False, and store nothing, if a version is given and the rules have another one.
+    """
+    # First, because it locks: two changes of the same version come one after the other.
+    await tx.run("configurations.touch", area=AREA, workspace_id=workspace_id)
+    if version is not None and (await load_rules(tx, workspace_id))[1] != version:
+        return False
+    await tx.run(
+        "sending_rules.set", workspace_id=workspace_id, rules=_encode(rules).decode(), updated_by=key_id, now=now
+    )
+    return True
+
+
+async def load_rules(tx: Tx, workspace_id: int) -> tuple[SendingRules, int, int | None, int | None]:
+    """Return the rules of a workspace, their version, and when and by which API key they were last changed."""
+    row = await tx.row("sending_rules.get", workspace_id=workspace_id)
+    if row is None:
+        return SendingRules(), 0, None, None
+    return _rules.decode(row[0]), row[1], row[2], row[3]
