@@ -31,6 +31,7 @@ from waypost.api.control import (
     text_clients,
     text_previews,
     tracking,
+    webhook_formats,
     webhook_secrets,
     webhooks,
 )
@@ -54,6 +55,7 @@ ROUTES = [
     *accounts.ROUTES,
     *webhooks.ROUTES,
     *webhook_secrets.ROUTES,
+    *webhook_formats.ROUTES,
     *deliveries.ROUTES,
     *replays.ROUTES,
     *events.ROUTES,
