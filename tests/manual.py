@@ -23,10 +23,11 @@ from waypost.cli import main
 from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.events.event_types import SYSTEM_TYPES
 from waypost.domain.values.egress_guard import FORBIDDEN_IPV4, FORBIDDEN_IPV6
+from waypost.domain.webhooks.custom_headers import RESERVED_HEADERS
 from waypost.domain.webhooks.delivery import JITTER, RETRIES, delay
-from waypost.domain.webhooks.endpoint import RESERVED_HEADERS
 from waypost.domain.webhooks.ledger import Balance
 from waypost.engine.process import Engine
+from waypost.engine.webhooks.payload_formats import shipped_formats
 from waypost.settings import load_settings
 from waypost.storage.sqlite import SQLite
 
@@ -245,6 +246,11 @@ def make_reserved_headers() -> str:
     return ", ".join(f"`{name}`" for name in sorted(RESERVED_HEADERS)) + "\n"
 
 
+def make_format(name: str) -> str:
+    """Return the source of a shipped format."""
+    return f"```json\n{shipped_formats()[name]}```\n"
+
+
 def make_addresses() -> str:
     """Return the addresses that user-supplied URLs may not reach."""
     found: dict[str, list[str]] = {}
@@ -271,6 +277,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "event-example": make_event_example,
     "retries": make_retries,
     "reserved-headers": make_reserved_headers,
+    "format": make_format,
     "addresses": make_addresses,
     "example": make_example,
 }

@@ -96,6 +96,7 @@ async def test_answers_are_as_described(client, hook):
         "connectors": "aws-pinpoint",
         "connections": (await ok(client.post("/v1/connections", json=connection), 201))["id"],
         "templates": (await ok(client.post("/v1/templates", json=template), 201))["id"],
+        "webhook-formats": "pinpointe",
     }
     message = {"template_id": ids["templates"], "to": "ada@example.com", "variables": {"x": 1}}
     ids["messages"] = (await ok(client.post("/v1/messages", json=message), 202))["id"]

@@ -109,6 +109,8 @@ class World:
             "owner_email": None,
             "ordered": 0,
             "connection_id": None,
+            "user_id": None,
+            "user_name": None,
             "secrets": engine.encryption.encrypt(msgspec.json.encode((Secret(SECRET),)).decode()),
             "now": now_us(),
         } | changes

@@ -222,6 +222,8 @@ async def test_everything_sealed_is_sealed_anew_and_the_old_key_can_go(workspace
                 secrets=OLD.encrypt(f"secret {n}"),
                 ordered=0,
                 connection_id=None,
+                user_id=None,
+                user_name=None,
                 now=1,
             )
             await tx.run(

@@ -346,7 +346,7 @@ async def test_endpoints_with_something_due(database: Database):
             await tx.run(
                 "endpoints.add", id=id_, workspace_id=1, url="http://a", description="", event_types="[]", filter=None,
                 headers="", rate_limit=1.5, concurrency=1, timeout_ms=1, format="standard", signature="v1",
-                owner_email=None, secrets="", ordered=0, connection_id=None, now=1,
+                owner_email=None, secrets="", ordered=0, connection_id=None, user_id=None, user_name=None, now=1,
             )  # fmt: skip
         await tx.run("endpoints.disable", workspace_id=1, id=ENDPOINT + 2, reason="gone", now=2)
         await tx.insert("counts.add", [(id_, 0, 1, 3, 0, 3, 0) for id_ in (ENDPOINT, ENDPOINT + 2)])

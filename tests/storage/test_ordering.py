@@ -42,7 +42,8 @@ class Post(Parts):
                 "endpoints.add", id=ENDPOINT, workspace_id=1, url="http://a", description="",
                 event_types='["text.status"]', filter=None, headers=self.encryption.encrypt("{}"), rate_limit=None,
                 concurrency=10, timeout_ms=5000, format="standard", signature="v1", owner_email=None,
-                secrets=self.encryption.encrypt("[]"), ordered=1, connection_id=None, now=1,
+                secrets=self.encryption.encrypt("[]"), ordered=1, connection_id=None, user_id=None,
+                user_name=None, now=1,
             )  # fmt: skip
             await tx.run("configurations.touch", area="webhooks", workspace_id=1)
 

@@ -155,6 +155,8 @@ async def add_endpoint(
         secrets=encryption.encrypt('[{"text": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]'),
         ordered=0,
         connection_id=None,
+        user_id=None,
+        user_name=None,
         now=START,
     )
 

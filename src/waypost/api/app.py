@@ -32,6 +32,7 @@ from waypost.api.control import (
     text_clients,
     text_previews,
     tracking,
+    webhook_formats,
     webhook_secrets,
     webhooks,
 )
@@ -55,6 +56,7 @@ ROUTES = [
     *accounts.ROUTES,
     *webhooks.ROUTES,
     *webhook_secrets.ROUTES,
+    *webhook_formats.ROUTES,
     *deliveries.ROUTES,
     *replays.ROUTES,
     *events.ROUTES,

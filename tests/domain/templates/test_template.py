@@ -24,10 +24,8 @@ from waypost.domain.templates.liquid.lexer import (
 )
 from waypost.domain.templates.mjml import DEEPEST, compile_mjml
 from waypost.domain.templates.template import (
-    DEEPEST_VALUES,
     FIELDS,
     LINE_ROOM,
-    MOST_VALUES,
     ROOM,
     CompiledTemplate,
     TemplateSource,
@@ -37,6 +35,7 @@ from waypost.domain.templates.template import (
     event_values,
     person_values,
 )
+from waypost.domain.templates.value_tree import DEEPEST_VALUES, MOST_VALUES
 from waypost.errors import Invalid
 
 CONTEXT: dict[str, Any] = {

@@ -11,20 +11,16 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from waypost.clock import SECOND, iso, now_us
 from waypost.domain.events.segment import read_entry, read_message
+from waypost.domain.webhooks.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, RESERVED_HEADERS, check_headers
 from waypost.domain.webhooks.endpoint import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    RESERVED_HEADERS,
     Endpoint,
     Secret,
     Subscriptions,
-    check_headers,
-    check_patterns,
     event_object,
-    pattern_match,
     request_headers,
     webhook_body,
 )
+from waypost.domain.webhooks.event_patterns import check_patterns, pattern_match
 from waypost.errors import Error, Invalid
 
 NEW = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

@@ -17,7 +17,8 @@ from waypost.clock import iso
 from waypost.domain.events.event_types import EventType
 from waypost.domain.values.ids import internal_pair, public, public_pair
 from waypost.domain.webhooks.delivery import State
-from waypost.engine.webhooks import deliveries, endpoints, probe
+from waypost.domain.webhooks.payload_format import PayloadFormat
+from waypost.engine.webhooks import deliveries, endpoints, payload_formats, probe
 from waypost.errors import NotFound
 from waypost.storage.database import Row, Tx
 
@@ -256,13 +257,17 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
     body = await call.body(SendTestEvent)
     engine = call.engine
 
-    async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, EventType]:
+    async def choose(tx: Tx) -> tuple[endpoints.WebhookRecord, PayloadFormat | None, EventType]:
         webhook = await endpoints.find_webhook(tx, engine.encryption, call.workspace_id, webhook_id(id))
-        return webhook, await probe.choose_type(tx, webhook, body.event_type)
+        formats = await payload_formats.load_formats(tx, [(webhook.workspace_id, webhook.format)])
+        entry = await probe.choose_type(tx, webhook, body.event_type)
+        return webhook, formats.get((webhook.workspace_id, webhook.format)), entry
 
     async def work() -> TestEventResult:
-        webhook, entry = await call.read(choose)
-        result = await probe.send_probe(engine.outbound, webhook, entry, call.now, engine.connections.by_number)
+        webhook, payload, entry = await call.read(choose)
+        result = await probe.send_probe(
+            engine.outbound, webhook, payload, entry, call.now, engine.connections.by_number
+        )
         response = result.response
         return TestEventResult(
             TestEventRequest(

@@ -14,7 +14,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.times import parse_time
-from waypost.domain.webhooks.endpoint import check_patterns
+from waypost.domain.webhooks.event_patterns import check_patterns
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.errors import Invalid
 from waypost.storage.database import Tx

@@ -53,10 +53,12 @@ class PublicKey(msgspec.Struct):
     public_key: str
 
 
-@get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt=SECRET)
+@get("/v1/webhooks/{id:str}/secret", summary="Get the signing secret", opt={**SECRET, "statuses": {"409"}})
 async def get_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> SigningSecret:
     """Returns the signing secret, and previous ones that still sign. Requires an API key with the scope `manage`."""
     webhook = await call.read(endpoints.find_webhook, call.engine.encryption, call.workspace_id, webhook_id(id))
+    if not webhook.secrets:
+        raise endpoints.not_signed()
     present, *older = webhook.secrets
     return SigningSecret(
         present.text,

@@ -14,6 +14,7 @@ from waypost.clock import iso
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.masking import shown_part
 from waypost.domain.webhooks.ledger import Balance
+from waypost.engine.accounts.workspaces import key_name
 from waypost.engine.texts.clients import check_unowned, owners_of
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.engine.webhooks.endpoints import Draft, WebhookRecord
@@ -37,9 +38,22 @@ Headers = Annotated[
 Filter = Annotated[dict[str, Any], Meta(description="A condition on the payload; only matching events are delivered.")]
 Url = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "uri"})]
 OwnerEmail = Annotated[str, Meta(min_length=3, max_length=320, extra_json_schema={"format": "email"})]
-Format = Annotated[str, Meta(description="Only `standard` (Standard Webhooks).", pattern="^standard$")]
+Format = Annotated[
+    str,
+    Meta(
+        description="`standard` (Standard Webhooks), a shipped format such as `pinpointe`, or the id of one of yours.",
+        pattern="^[a-z0-9_]{1,40}$",
+    ),
+]
 Signature = Annotated[
-    str, Meta(description="`v1` (HMAC-SHA256, shared secret) or `v1a` (ed25519).", pattern="^(v1|v1a)$")
+    str,
+    Meta(description="`v1` (HMAC-SHA256, shared secret), `v1a` (ed25519) or `none`.", pattern="^(v1|v1a|none)$"),
+]
+UserId = Annotated[
+    str, Meta(description="The id of the user who made the endpoint, for formats that name one.", max_length=100)
+]
+UserName = Annotated[
+    str, Meta(description="The name of the user who made the endpoint, for formats that name one.", max_length=200)
 ]
 
 
@@ -56,6 +70,9 @@ class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     timeout: Timeout = 5.0
     format: Format = "standard"
     owner_email: OwnerEmail | None = None
+    #: By default, the number of the API key and its name.
+    user_id: UserId | None = None
+    user_name: UserName | None = None
     signature: Signature = "v1"
 
 
@@ -72,6 +89,8 @@ class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     timeout: Timeout | UnsetType = UNSET
     format: Format | UnsetType = UNSET
     owner_email: OwnerEmail | UnsetType | None = UNSET
+    user_id: UserId | UnsetType = UNSET
+    user_name: UserName | UnsetType = UNSET
 
 
 class DeliveryCounts(msgspec.Struct):
@@ -95,8 +114,11 @@ class Webhook(msgspec.Struct, kw_only=True):
     rate_limit: float | None
     concurrency: int
     timeout: float
-    #: `standard`, or that of the marketing tool that a text client reports to.
+    #: `standard`, a shipped format, the id of one of yours, or that of the tool that a text client reports to.
     format: str
+    #: The user who made it, for the formats that name one; null if nobody said who it was.
+    user_id: str | None
+    user_name: str | None
     #: Whether the events of one subject (a text) are delivered in order.
     ordered: bool
     #: The connection with the address and the key of the marketing tool.
@@ -118,7 +140,8 @@ class Webhook(msgspec.Struct, kw_only=True):
 class WebhookCreated(Webhook, kw_only=True):
     """A new webhook endpoint with its signing secret."""
 
-    secret: str
+    #: Null for the signature `none`.
+    secret: str | None
 
 
 class SuggestedReplay(msgspec.Struct):
@@ -180,6 +203,8 @@ def _fields(webhook: WebhookRecord, totals: Balance, client: tuple[int, str] | N
         "concurrency": webhook.concurrency,
         "timeout": webhook.timeout_ms / 1000,
         "format": webhook.format,
+        "user_id": webhook.user_id,
+        "user_name": webhook.user_name,
         "ordered": webhook.ordered,
         "connection_id": None if webhook.connection_id is None else public("con", webhook.connection_id),
         "text_client_id": None if client is None else public("tcl", client[0]),
@@ -219,14 +244,21 @@ async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated
             timeout_ms=round(body.timeout * 1000),
             format=body.format,
             owner_email=body.owner_email,
+            user_id=body.user_id,
+            user_name=body.user_name,
         ),
         engine.networks,
     )
     secret = endpoints.make_secret(body.signature, None)
 
     async def work(tx: Tx) -> WebhookCreated:
+        named = msgspec.structs.replace(
+            await endpoints.check_format(tx, call.workspace_id, draft),
+            user_id=str(call.caller.key_id) if body.user_id is None else body.user_id,
+            user_name=await key_name(tx, call.caller) if body.user_name is None else body.user_name,
+        )
         webhook = await endpoints.create_webhook(
-            tx, engine.ids, engine.encryption, call.workspace_id, draft, body.signature, secret, call.now
+            tx, engine.ids, engine.encryption, call.workspace_id, named, body.signature, secret, call.now
         )
         return WebhookCreated(secret=secret, **_fields(webhook, Balance()))
 
@@ -291,6 +323,7 @@ async def _update(call: Call, id: str) -> Response[Webhook]:
             Draft(**{name: given.get(name, getattr(webhook, name)) for name in Draft.__struct_fields__}),
             engine.networks,
         )
+        draft = await endpoints.check_format(tx, call.workspace_id, draft)
         return await _show(tx, await endpoints.change_webhook(tx, engine.encryption, webhook, draft, call.now))
 
     response = await call.perform(200, work)

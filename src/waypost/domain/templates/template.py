@@ -20,6 +20,7 @@ from waypost.domain.templates.liquid.lexer import TemplateError
 from waypost.domain.templates.liquid.placeholders import makes_html
 from waypost.domain.templates.liquid.program import Program, compile_source
 from waypost.domain.templates.mjml import compile_mjml
+from waypost.domain.templates.value_tree import compile_tree, render_tree
 from waypost.errors import Error, Invalid
 
 CHANNELS = ("sms", "email", "event")
@@ -43,9 +44,6 @@ HTML_PER_STEP = 4
 MOST_VARIANTS = 20
 MOST_MEDIA = 10
 MOST_HEADERS = 30
-#: The most values in the properties of an event, and the most levels of nesting.
-MOST_VALUES = 500
-DEEPEST_VALUES = 10
 LONGEST_NAME = 100
 #: Names that every template has; the variables of a message cannot use them.
 RESERVED = ("person", "event", "organization", "forloop")
@@ -142,7 +140,12 @@ class CompiledVariant:
             self.texts["html"] = made("html", source.html, html=True)
         if "html" in self.texts and not source.text:
             self.texts["text"] = _text_program(source.made_html or source.html, made)
-        self.properties = _compile_tree(source.properties, made)
+        self.properties = compile_tree(
+            source.properties,
+            lambda path, text: made(path, text, room="properties"),
+            "properties",
+            "The properties of an event",
+        )
         self.size = sum(program.size for program in self._made)
 
     def render(self, rendering: Rendering, *, marked: bool = False) -> Content:
@@ -169,7 +172,7 @@ class CompiledVariant:
         if content.preheader and content.html:
             content.html = _with_preheader(content.html, content.preheader)
         if self.channel == "event":
-            content.properties = _render_tree(self.properties, rendering)
+            content.properties = render_tree(self.properties, rendering)
         return content
 
 
@@ -407,43 +410,6 @@ def _text_from(html: str, rendering: Rendering) -> str:
         detail = "The HTML is too long to derive the text for each person; add a `text` to the template."
         raise Invalid(detail, code="template_limit", field="text") from error
     return text_of(html)
-
-
-def _compile_tree(given: Any, made: Callable[..., Program]) -> Any:
-    """Return the tree with each text compiled to a program."""
-    count = 0
-
-    def compile_(value: Any, path: str, depth: int) -> Any:
-        nonlocal count
-        count += 1
-        if depth > DEEPEST_VALUES:
-            raise _wrong(
-                f"The properties of an event may have at most {DEEPEST_VALUES} levels of nesting.", "properties"
-            )
-        if count > MOST_VALUES:
-            raise _wrong(f"The properties of an event may have at most {MOST_VALUES} values.", "properties")
-        if isinstance(value, str):
-            return made(path, value, room="properties")
-        if isinstance(value, dict):
-            for name in value:
-                if "{{" in name or "{%" in name:
-                    raise _wrong(f"The name {name[:60]!r} contains Liquid; only values may.", "properties")
-            return {name: compile_(inner, f"{path}.{name[:60]}", depth + 1) for name, inner in value.items()}
-        return (
-            [compile_(inner, f"{path}.{number}", depth + 1) for number, inner in enumerate(value)]
-            if isinstance(value, list)
-            else value
-        )
-
-    return compile_(given, "properties", 0)
-
-
-def _render_tree(tree: Any, rendering: Rendering) -> Any:
-    if isinstance(tree, Program):
-        return tree.value(rendering)
-    if isinstance(tree, dict):
-        return {name: _render_tree(value, rendering) for name, value in tree.items()}
-    return [_render_tree(value, rendering) for value in tree] if isinstance(tree, list) else tree
 
 
 def complete(content: Content) -> Content:

@@ -26,6 +26,7 @@ KINDS = {
     "seg": "segment",
     "cmp": "campaign",
     "occ": "occurrence",
+    "fmt": "webhook format",
 }
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from waypost.clock import DAY, HOUR, MINUTE, SECOND
+from waypost.domain.webhooks import klaviyo
 
 RETRIES = 10
 #: The largest relative change of a delay, so that failed deliveries are not retried all at once.
@@ -39,7 +40,7 @@ class AttemptOutcome(StrEnum):
     DELIVERED = "delivered"  #: 2xx.
     FAILED = "failed"  #: Anything else.
     GONE = "gone"  #: 410: the receiver wants no more deliveries.
-    REJECTED = "rejected"  #: A marketing tool will never accept this one.
+    REJECTED = "rejected"  #: A marketing tool will never accept this one, or its format cannot write it.
 
 
 class DeliveryDecision(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ def judge(status: int | None, format_: str = "standard") -> AttemptOutcome:
     """Return the outcome of an attempt by the status of the response; None means that there was none."""
     if status is not None and 200 <= status < 300:
         return AttemptOutcome.DELIVERED
-    if format_ != "standard":
+    if format_ == klaviyo.FORMAT:
         return AttemptOutcome.REJECTED if status in _REFUSED_FOR_GOOD else AttemptOutcome.FAILED
     return AttemptOutcome.GONE if status == 410 else AttemptOutcome.FAILED
 

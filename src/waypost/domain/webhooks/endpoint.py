@@ -1,8 +1,7 @@
 """Webhook endpoints: their subscriptions, and the body and headers of a delivery."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,37 +10,14 @@ import msgspec
 from waypost.clock import iso
 from waypost.domain.events.segment import message_key
 from waypost.domain.values.ids import public
-from waypost.domain.values.patterns import compile_glob
+from waypost.domain.webhooks import klaviyo
+from waypost.domain.webhooks.event_patterns import pattern_match
 from waypost.domain.webhooks.filter import compile_filter
+from waypost.domain.webhooks.payload_format import JSON, PayloadFormat
 from waypost.domain.webhooks.signing import Sign, signature_header, signer
-from waypost.errors import Invalid
 
-#: Headers that Waypost sets; the custom headers of an endpoint may not replace them.
-RESERVED_HEADERS = frozenset(
-    {
-        "webhook-id",
-        "webhook-timestamp",
-        "webhook-signature",
-        "content-length",
-        "content-type",
-        "host",
-        "connection",
-        "transfer-encoding",
-        "expect",
-        "te",
-        "upgrade",
-        "keep-alive",
-        "proxy-authorization",
-    }
-)
-#: The format of endpoints that are no marketing tool: Standard Webhooks.
+#: The format of endpoints that do not choose another one: Standard Webhooks.
 STANDARD = "standard"
-MAX_HEADERS = 50
-MAX_HEADER_BYTES = 8192
-
-_PATTERN = re.compile(r"[a-z0-9_*]+(?:\.[a-z0-9_*]+)*\Z")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*\Z")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -66,6 +42,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     concurrency: int
     timeout_ms: int
     format: str
+    #: None for an endpoint that does not want its requests signed.
     secrets: tuple[Secret, ...]
     #: Increases with every change.
     version: int
@@ -73,11 +50,24 @@ class Endpoint(msgspec.Struct, frozen=True):
     ordered: bool = False
     #: The connection with the address and the key, for the format of a marketing tool.
     connection_id: int | None = None
+    #: The format that its bodies are written in, if it is one made of data; None also if it is gone.
+    payload: PayloadFormat | None = None
+    #: The user who made it, for the formats that name one.
+    user_id: str | None = None
+    user_name: str | None = None
 
     @property
     def takes_several(self) -> bool:
         """Whether one request may contain several deliveries."""
-        return self.format != STANDARD
+        return self.format == klaviyo.FORMAT
+
+    def subscribes(self) -> Callable[[str], bool]:
+        """Return a test for the event types that it gets: those that it names, and that its format has a body for."""
+        named = pattern_match(self.event_types)
+        if self.payload is None:
+            return named
+        takes = self.payload.takes
+        return lambda type_: named(type_) and takes(type_)
 
 
 class Subscriptions:
@@ -87,7 +77,7 @@ class Subscriptions:
         self._wants = [
             (
                 endpoint,
-                pattern_match(endpoint.event_types),
+                endpoint.subscribes(),
                 compile_filter(endpoint.filter) if endpoint.filter else None,
             )
             for endpoint in endpoints
@@ -114,15 +104,6 @@ class Subscriptions:
         return found
 
 
-def pattern_match(patterns: tuple[str, ...]) -> Callable[[str], bool]:
-    """Return a test for event types against exact names and globs. `*` matches any characters, dots included."""
-    exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
-    globs = [compile_glob(pattern) for pattern in patterns if "*" in pattern]
-    if not globs:
-        return exact.__contains__
-    return lambda type_: type_ in exact or any(glob(type_) for glob in globs)
-
-
 def _read_payload(body: bytes) -> dict[str, Any]:
     try:
         return _decode(body)
@@ -130,38 +111,6 @@ def _read_payload(body: bytes) -> dict[str, Any]:
         # JSON has no largest number; to a filter, one that is too large for a double is infinite.
         payload: dict[str, Any] = json.loads(body, parse_int=float)
         return payload
-
-
-def check_patterns(patterns: list[str]) -> tuple[str, ...]:
-    """Return the patterns without repeats. Raise Invalid for one that cannot match any type."""
-    if not patterns:
-        raise Invalid('Name at least one event type, such as "event.*" or "*".', code="invalid_event_types")
-    if len(patterns) > 100:
-        raise Invalid("An endpoint may have at most 100 event types; use globs.", code="invalid_event_types")
-    for pattern in patterns:
-        if len(pattern) > 256 or not _PATTERN.match(pattern) or pattern.count("*") > 4:
-            raise Invalid(
-                f"{pattern[:80]!r} is not an event type: use lower-case letters, digits, _ and dots, with up to four "
-                '"*", such as "event.order_shipped", "event.*" or "*".',
-                code="invalid_event_types",
-            )
-    return tuple(dict.fromkeys(patterns))
-
-
-def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return custom headers. Raise Invalid for a name or value that HTTP or Waypost does not allow."""
-    if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers.items()) > MAX_HEADER_BYTES:
-        raise Invalid(
-            f"At most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes together are allowed.", code="invalid_headers"
-        )
-    for name, value in headers.items():
-        if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
-            raise Invalid(f"The header {name[:60]!r} is not valid in HTTP.", code="invalid_headers")
-        if not value.strip():
-            raise Invalid(f"The header {name!r} needs a value.", code="invalid_headers")
-        if name.lower() in RESERVED_HEADERS:
-            raise Invalid(f"Waypost sets the header {name!r}; it cannot be replaced.", code="invalid_headers")
-    return dict(headers)
 
 
 def subject_of(workspace_id: int, message_id: str) -> int:
@@ -190,14 +139,16 @@ def _signers(secrets: tuple[Secret, ...]) -> tuple[tuple[Sign, int | None], ...]
     return tuple((signer(secret.text), secret.expires_at) for secret in secrets)
 
 
-def request_headers(endpoint: Endpoint, webhook_id: str, body: bytes, now: int) -> list[str]:
-    """Return the header lines of one attempt, signed with every secret that has not expired at `now`."""
+def request_headers(
+    endpoint: Endpoint, webhook_id: str, body: bytes, now: int, content_type: str = JSON, added: Iterable[str] = ()
+) -> list[str]:
+    """Return the header lines of one attempt, signed with every secret that has not expired at `now`.
+
+    `added` are the lines of a format. Those of the endpoint come later.
+    """
     second = now // 1_000_000
+    lines = [f"content-type: {content_type}", f"webhook-id: {webhook_id}", f"webhook-timestamp: {second}"]
     signers = [sign for sign, expires in _signers(endpoint.secrets) if expires is None or expires > now]
-    return [
-        "content-type: application/json",
-        f"webhook-id: {webhook_id}",
-        f"webhook-timestamp: {second}",
-        f"webhook-signature: {signature_header(signers, webhook_id, second, body)}",
-        *endpoint.headers,
-    ]
+    if signers:
+        lines.append(f"webhook-signature: {signature_header(signers, webhook_id, second, body)}")
+    return [*lines, *added, *endpoint.headers]

@@ -56,6 +56,12 @@ class Keyring:
         self._by_header.clear()
 
 
+async def key_name(tx: Tx, caller: Caller) -> str:
+    """Return the name of the API key of a caller."""
+    row = await tx.row("keys.name", id=caller.key_id)
+    return row[0] if row else ""
+
+
 def read_authorization(header: str) -> str | None:
     """Return the key in an Authorization header: a bearer token, or the user (else the password) of basic."""
     scheme, _, rest = header.partition(" ")

@@ -1,12 +1,14 @@
 """Load the enabled webhook endpoints of workspaces, decrypt them, and keep them in memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from waypost.domain.webhooks.endpoint import Endpoint, Secret, Subscriptions
+from waypost.domain.webhooks.payload_format import PayloadFormat
 from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.webhooks.payload_formats import load_formats
 from waypost.storage.database import Database, Row, Tx
 
 _types = msgspec.json.Decoder(tuple[str, ...])
@@ -23,7 +25,7 @@ class EndpointSnapshot(msgspec.Struct, frozen=True):
     subscriptions: Subscriptions
 
 
-def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
+def open_endpoint(row: Row, encryption: Encryption, formats: Mapping[tuple[int, str], PayloadFormat]) -> Endpoint:
     """Return the endpoint of a row of `endpoints.enabled`, with its secrets and headers decrypted."""
     (
         id_,
@@ -39,6 +41,8 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
         secrets,
         ordered,
         connection_id,
+        user_id,
+        user_name,
         version,
     ) = row
     return Endpoint(
@@ -55,6 +59,9 @@ def open_endpoint(row: Row, encryption: Encryption) -> Endpoint:
         secrets=_secrets.decode(encryption.decrypt(secrets)),
         ordered=bool(ordered),
         connection_id=connection_id,
+        payload=formats.get((workspace_id, format_)),
+        user_id=user_id,
+        user_name=user_name,
         version=version,
     )
 
@@ -87,12 +94,14 @@ class EndpointRegistry:
         if not stale:
             return {}
         endpoints: dict[int, dict[int, Endpoint]] = {id_: {} for id_ in stale}
-        for row in await tx.rows("endpoints.enabled", ids=list(stale)):
+        rows = await tx.rows("endpoints.enabled", ids=list(stale))
+        formats = await load_formats(tx, {(row[1], row[9]) for row in rows})
+        for row in rows:
             before = known.get(row[1])
             same = before.endpoints.get(row[0]) if before else None
             # Decryption is slow, so an unchanged endpoint is not decrypted again.
             unchanged = same is not None and same.version == row[-1]
-            endpoint = same if same is not None and unchanged else open_endpoint(row, self._encryption)
+            endpoint = same if same is not None and unchanged else open_endpoint(row, self._encryption, formats)
             endpoints[endpoint.workspace_id][endpoint.id] = endpoint
         return {
             id_: EndpointSnapshot(version, endpoints[id_], Subscriptions(list(endpoints[id_].values())))

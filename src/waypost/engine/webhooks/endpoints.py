@@ -8,11 +8,15 @@ import msgspec
 from waypost.clock import SECOND, Ids
 from waypost.domain.values.contacts import normal_email
 from waypost.domain.values.egress_guard import Networks, check_url
-from waypost.domain.webhooks.endpoint import Secret, check_headers, check_patterns
+from waypost.domain.webhooks import klaviyo
+from waypost.domain.webhooks.custom_headers import check_headers
+from waypost.domain.webhooks.endpoint import STANDARD, Secret
+from waypost.domain.webhooks.event_patterns import check_patterns
 from waypost.domain.webhooks.filter import compile_filter
 from waypost.domain.webhooks.ledger import Balance
 from waypost.domain.webhooks.signing import PRIVATE, SEED, SHARED, encode_private_key, encode_secret, signer
 from waypost.engine.runtime.encryption import Encryption
+from waypost.engine.webhooks.payload_formats import find_payload, hold_format
 from waypost.errors import Conflict, Invalid, NotFound
 from waypost.storage.database import Tx
 
@@ -25,6 +29,8 @@ LONGEST_OVERLAP_S = 7 * 86_400
 #: The reason of an endpoint that its owner disabled.
 BY_OWNER = "by_owner"
 PREFIXES = {"v1": SHARED, "v1a": PRIVATE}
+#: The signature of an endpoint whose requests are not signed.
+UNSIGNED = "none"
 
 _encode = msgspec.json.Encoder().encode
 _types = msgspec.json.Decoder(tuple[str, ...])
@@ -50,6 +56,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     #: that creates it, and fixed.
     ordered: bool = False
     connection_id: int | None = None
+    #: The user who made it, for the formats that name one.
+    user_id: str | None = None
+    user_name: str | None = None
 
 
 class WebhookRecord(Draft, frozen=True, kw_only=True):
@@ -75,6 +84,8 @@ def check_draft(draft: Draft, networks: Networks) -> Draft:
         compile_filter(draft.filter)
     if "\0" in draft.description:
         raise Invalid("A description cannot contain the character U+0000.", code="invalid_description")
+    if "\0" in f"{draft.user_id}{draft.user_name}":
+        raise Invalid("user_id and user_name cannot contain the character U+0000.", code="invalid_user")
     if draft.owner_email is not None and normal_email(draft.owner_email) is None:
         raise Invalid("owner_email must be an email address such as ops@example.com.", code="invalid_owner_email")
     return msgspec.structs.replace(
@@ -86,8 +97,33 @@ def check_draft(draft: Draft, networks: Networks) -> Draft:
     )
 
 
-def make_secret(signature: str, given: str | None) -> str:
-    """Generate a signing secret, or check the given one against the kind of signature."""
+async def check_format(tx: Tx, workspace_id: int, draft: Draft) -> Draft:
+    """Return a draft with the event types that its format has bodies for.
+
+    Raise Invalid (code `unknown_format`, or `invalid_event_types` for a type without a body), in a transaction that
+    writes the draft.
+    """
+    if draft.format == STANDARD:
+        return draft
+    if draft.format == klaviyo.FORMAT:
+        raise Invalid(
+            "The format klaviyo is for the callbacks of text clients; see POST /v1/text-clients.",
+            code="unknown_format",
+            field="format",
+        )
+    await hold_format(tx, workspace_id, draft.format)
+    payload = await find_payload(tx, workspace_id, draft.format)
+    return (
+        draft
+        if payload is None
+        else msgspec.structs.replace(draft, event_types=payload.subscriptions(draft.event_types))
+    )
+
+
+def make_secret(signature: str, given: str | None) -> str | None:
+    """Generate a signing secret, or check the given one against the kind of signature; None for the kind `none`."""
+    if signature == UNSIGNED:
+        return None
     if given is not None:
         if not given.startswith(PREFIXES[signature]):
             raise Invalid(
@@ -114,7 +150,14 @@ _PLAIN = tuple(set(WebhookRecord.__struct_fields__) - {"event_types", "filter", 
 
 
 async def create_webhook(
-    tx: Tx, ids: Ids, encryption: Encryption, workspace_id: int, draft: Draft, signature: str, secret: str, now: int
+    tx: Tx,
+    ids: Ids,
+    encryption: Encryption,
+    workspace_id: int,
+    draft: Draft,
+    signature: str,
+    secret: str | None,
+    now: int,
 ) -> WebhookRecord:
     """Create an enabled endpoint from a checked draft."""
     row = await tx.row("endpoints.count", workspace_id=workspace_id)
@@ -128,7 +171,7 @@ async def create_webhook(
         id=id_,
         workspace_id=workspace_id,
         signature=signature,
-        secrets=_encrypt_secrets(encryption, (Secret(secret),)),
+        secrets=_encrypt_secrets(encryption, () if secret is None else (Secret(secret),)),
         ordered=int(draft.ordered),
         now=now,
         **_columns(draft, encryption),
@@ -193,6 +236,8 @@ async def rotate_secret(
     """Give an endpoint a new secret; the previous one signs as well until the overlap ends."""
     webhook = await find_webhook(tx, encryption, workspace_id, id_)
     text = make_secret(webhook.signature, given)
+    if text is None:
+        raise not_signed()
     if any(secret.text == text for secret in webhook.secrets):
         raise Conflict("The endpoint uses this secret already; give another one.", code="secret_in_use")
     ends_at = now + overlap_s * SECOND
@@ -211,6 +256,14 @@ async def rotate_secret(
     )
     await tx.run("configurations.touch", area="webhooks", workspace_id=workspace_id)
     return await find_webhook(tx, encryption, workspace_id, id_)
+
+
+def not_signed() -> Conflict:
+    """Return the error for an endpoint without a secret."""
+    return Conflict(
+        "This endpoint was created with the signature none: it has no secret. Create one with v1 or v1a instead.",
+        code="not_signed",
+    )
 
 
 async def count_deliveries(tx: Tx, workspace_id: int, ids: list[int]) -> dict[int, Balance]:
@@ -234,6 +287,8 @@ def _columns(draft: Draft, encryption: Encryption) -> dict[str, Any]:
         "format": draft.format,
         "owner_email": draft.owner_email,
         "connection_id": draft.connection_id,
+        "user_id": draft.user_id,
+        "user_name": draft.user_name,
     }
 
 

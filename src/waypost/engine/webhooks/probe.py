@@ -9,7 +9,9 @@ import msgspec
 from waypost.clock import first_id
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, describe
 from waypost.domain.webhooks.delivery import AttemptOutcome, judge
-from waypost.domain.webhooks.endpoint import Endpoint, event_object, pattern_match, webhook_body
+from waypost.domain.webhooks.endpoint import Endpoint, event_object, webhook_body
+from waypost.domain.webhooks.event_patterns import pattern_match
+from waypost.domain.webhooks.payload_format import PayloadFormat
 from waypost.engine.net.curl_transfer import USER_AGENT
 from waypost.engine.net.outbound import Outbound
 from waypost.engine.net.request import Response
@@ -60,11 +62,17 @@ async def choose_type(tx: Tx, webhook: WebhookRecord, name: str | None) -> Event
 
 
 async def send_probe(
-    outbound: Outbound, webhook: WebhookRecord, entry: EventType, now: int, find: FindConnection
+    outbound: Outbound,
+    webhook: WebhookRecord,
+    payload: PayloadFormat | None,
+    entry: EventType,
+    now: int,
+    find: FindConnection,
 ) -> ProbeResult:
     """Send an example of an event type as a delivery would be sent, and wait for the response.
 
-    Raise Conflict if the connection of the endpoint is gone, Invalid if its format does not fit the event type.
+    `payload` is the format of the endpoint, if it is made of data. Raise Conflict if its format or connection is gone,
+    Invalid if its format does not fit the event type.
     """
     endpoint = Endpoint(
         id=webhook.id,
@@ -80,6 +88,9 @@ async def send_probe(
         secrets=webhook.secrets,
         version=webhook.version,
         connection_id=webhook.connection_id,
+        payload=payload,
+        user_id=webhook.user_id,
+        user_name=webhook.user_name,
     )
     # Contains no node id, so that it is never the id of a stored event.
     event_id = first_id(now)
@@ -91,10 +102,7 @@ async def send_probe(
     except NotReady as failure:
         raise Conflict(f"The test event cannot be sent: {failure}.", code="connection_missing") from failure
     except NotWritable as failure:
-        raise Invalid(
-            f"An endpoint with the format {webhook.format} takes events of the type text.status only.",
-            code="invalid_event_type",
-        ) from failure
+        raise Invalid(f"The test event cannot be written: {failure}.", code="invalid_event_type") from failure
     response, timings = await outbound.fetch(request)
     error = None if judge(response.status) is AttemptOutcome.DELIVERED else explain(response)
     custom = frozenset(name.lower() for name in webhook.headers) | _KEYS

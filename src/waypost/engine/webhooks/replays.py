@@ -6,7 +6,8 @@ import msgspec
 
 from waypost.clock import first_id
 from waypost.domain.webhooks.delivery import State
-from waypost.domain.webhooks.endpoint import event_object, pattern_match, subject_of, webhook_body
+from waypost.domain.webhooks.endpoint import event_object, subject_of, webhook_body
+from waypost.domain.webhooks.event_patterns import pattern_match
 from waypost.domain.webhooks.filter import compile_filter
 from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.ledger_counts import count_deliveries, count_requeued

@@ -7,9 +7,11 @@ import msgspec
 from waypost.domain.providers.connection import Connection
 from waypost.domain.values.ids import public
 from waypost.domain.webhooks import klaviyo
-from waypost.domain.webhooks.endpoint import Endpoint, request_headers
+from waypost.domain.webhooks.endpoint import STANDARD, Endpoint, request_headers
+from waypost.domain.webhooks.payload_format import payload_values
 from waypost.engine.net.request import Request
 from waypost.engine.webhooks.lane import Task
+from waypost.errors import Invalid
 
 #: Finds a connection by its id; None when it is gone or cannot be read.
 FindConnection = Callable[[int], Connection | None]
@@ -26,14 +28,29 @@ class NotWritable(Exception):
 def build_request(endpoint: Endpoint, tasks: list[Task], now: int, find: FindConnection) -> Request:
     """Return the request for deliveries of one endpoint; several only in a format that takes several.
 
-    Raise NotReady when the connection of a marketing tool is gone or disabled, NotWritable when its format does not
-    fit an event.
+    Raise NotReady when the format, or the connection of a marketing tool, is gone or disabled; NotWritable when the
+    format does not fit an event.
     """
     if endpoint.format == klaviyo.FORMAT:
         return _build_klaviyo(endpoint, tasks, find)
     (task,) = tasks
+    if endpoint.format != STANDARD:
+        return _build_formatted(endpoint, task, now)
     headers = request_headers(endpoint, public("evt", task.event_id), task.body, now)
     return Request(endpoint.url, task.body, headers, endpoint.timeout_ms)
+
+
+def _build_formatted(endpoint: Endpoint, task: Task, now: int) -> Request:
+    if endpoint.payload is None:
+        raise NotReady("format: the format of this endpoint is gone; give it another one")
+    try:
+        payload = endpoint.payload.render(payload_values(task.body, endpoint))
+    except (Invalid, msgspec.MsgspecError, RecursionError) as error:
+        reason = error.detail if isinstance(error, Invalid) else str(error)
+        raise NotWritable(f"not_written: {reason}") from error
+    webhook_id = public("evt", task.event_id)
+    headers = request_headers(endpoint, webhook_id, payload.body, now, payload.content_type, payload.headers)
+    return Request(endpoint.url, payload.body, headers, endpoint.timeout_ms)
 
 
 def _build_klaviyo(endpoint: Endpoint, tasks: list[Task], find: FindConnection) -> Request:

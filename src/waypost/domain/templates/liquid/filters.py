@@ -17,6 +17,7 @@ from waypost.domain.templates.liquid.html_filters import (
     striptags,
     urlencode,
 )
+from waypost.domain.templates.liquid.id_filters import numeric_id
 from waypost.domain.templates.liquid.list_filters import join, length, uniq
 from waypost.domain.templates.liquid.number_filters import add, divisibleby, floatformat, intcomma, pluralize, times
 from waypost.domain.templates.liquid.text_filters import (
@@ -61,6 +62,7 @@ FILTERS: dict[str, Filter] = {
     "ljust": padded(str.ljust),
     "lookup": lookup,
     "lower": lower,
+    "numeric_id": numeric_id,
     "pluralize": pluralize,
     "replace": replace,
     "rjust": padded(str.rjust),
@@ -81,4 +83,4 @@ FILTERS: dict[str, Filter] = {
     "yesno": yesno,
 }
 #: Filters that handle undefined variables: a variable before them is not reported as undefined.
-TOLERANT = frozenset({"default", "yesno", "lookup", "size", "length"})
+TOLERANT = frozenset({"default", "yesno", "lookup", "size", "length", "numeric_id"})

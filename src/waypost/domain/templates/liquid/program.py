@@ -46,6 +46,15 @@ class Program:
         """The approximate size in memory, in bytes."""
         return 500 + 2 * len(self.source) + 1000 * self._work
 
+    def names(self) -> dict[str, int]:
+        """Return the variables that it reads and does not assign: the first word of each, and where it stands."""
+        found = {} if self.constant else self._template.analyze().globals
+        return {name: max(uses[0].span.index, 0) for name, uses in found.items() if uses}
+
+    def refuse(self, index: int, message: str) -> Invalid:
+        """Return the error for a place in the source, with the code `invalid_template`."""
+        return _refuse(self.source, index, message, self.extra, code="invalid_template")
+
     def render(self, rendering: Rendering) -> str:
         """Return the rendered text.
 

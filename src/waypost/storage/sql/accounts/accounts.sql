@@ -25,6 +25,10 @@ VALUES (:id, :workspace_id, :name, :scopes, :hash, :hint, :now);
 -- Find the key with a digest.
 SELECT id, workspace_id, scopes FROM keys WHERE hash = :hash;
 
+-- name: keys.name
+-- Return the name of a key.
+SELECT name FROM keys WHERE id = :id;
+
 -- name: keys.list
 -- Return a page of keys, newest first.
 SELECT id, name, scopes, hint, created_at FROM keys

@@ -3,22 +3,24 @@
 -- name: endpoints.enabled
 -- Return the enabled endpoints of workspaces with everything that matching and sending need.
 SELECT id, workspace_id, url, event_types, filter, headers, rate_limit, concurrency, timeout_ms, format, secrets, ordered, connection_id,
-    version
+    user_id, user_name, version
 FROM endpoints WHERE workspace_id IN @list(ids bigint) AND status = 'enabled' AND deleted_at IS NULL ORDER BY id;
 
 -- name: endpoints.add
 -- Create an enabled endpoint.
 INSERT INTO endpoints (id, workspace_id, url, description, event_types, filter, headers, rate_limit, concurrency,
     timeout_ms, format, signature, owner_email, secrets, status, disabled_reason, disabled_at, last_error, last_error_at,
-    ordered, connection_id, version, created_at, updated_at, deleted_at)
+    ordered, connection_id, user_id, user_name, version, created_at, updated_at, deleted_at)
 VALUES (:id, :workspace_id, :url, :description, :event_types, :filter, :headers, :rate_limit, :concurrency, :timeout_ms,
-    :format, :signature, :owner_email, :secrets, 'enabled', NULL, NULL, NULL, NULL, :ordered, :connection_id, 1, :now, :now, NULL);
+    :format, :signature, :owner_email, :secrets, 'enabled', NULL, NULL, NULL, NULL, :ordered, :connection_id,
+    :user_id, :user_name, 1, :now, :now, NULL);
 
 -- name: endpoints.change
 -- Change the settings of an endpoint.
 UPDATE endpoints SET url = :url, description = :description, event_types = :event_types, filter = :filter,
     headers = :headers, rate_limit = :rate_limit, concurrency = :concurrency, timeout_ms = :timeout_ms,
-    format = :format, owner_email = :owner_email, connection_id = :connection_id, failing_since = NULL, version = version + 1, updated_at = :now
+    format = :format, owner_email = :owner_email, connection_id = :connection_id, user_id = :user_id,
+    user_name = :user_name, failing_since = NULL, version = version + 1, updated_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
 -- name: endpoints.get
