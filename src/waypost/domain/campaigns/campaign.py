@@ -13,22 +13,25 @@ scheduled ──unschedule──▶ draft
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from waypost.domain.campaigns.schedule import Schedule, SendNow
+from waypost.clock import DAY
+from waypost.domain.campaigns.schedule import Schedule, SendNow, check_readable
 from waypost.domain.messaging.request import LONGEST_VALIDITY_S
 from waypost.domain.values.durations import parse_duration
 from waypost.domain.values.ids import internal
-from waypost.errors import Conflict, Invalid
+from waypost.errors import Conflict, Invalid, NotFound
 
 #: The kinds of resources that an audience is made of, and the prefixes of their ids.
 PLACES = {"lists": "lst", "segments": "seg", "profiles": "pro"}
 LONGEST_NAME = 100
 MOST_PLACES = 100
 MOST_PROFILES = 1000
+#: The longest time after a person's turn in which an event counts as a conversion.
+LONGEST_WINDOW = 90 * DAY
 
 Ids = Annotated[list[str], Meta(max_length=MOST_PLACES)]
 Duration = Annotated[str, Meta(max_length=12, description="A number and a unit: s, m, h, d or w.")]
@@ -91,8 +94,8 @@ class Audience(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class Throttle(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The most messages in a minute, or in a second."""
 
-    per_minute: Annotated[float, Meta(gt=0, le=6_000_000)] | None = None
-    per_second: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    per_minute: Annotated[float, Meta(ge=0.1, le=6_000_000)] | None = None
+    per_second: Annotated[float, Meta(ge=0.01, le=100_000)] | None = None
 
     @property
     def rate(self) -> float | None:
@@ -112,7 +115,7 @@ class VariantTest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     """Send all variants to a sample first, and the one that did best to everybody else."""
 
     sample: Annotated[float, Meta(gt=0, lt=1, description="The share of the audience that gets the variants first.")]
-    winner_by: Annotated[str, Meta(pattern="^(opens|clicks|conversions)$")] = "clicks"
+    winner_by: Literal["opens", "clicks", "conversions"] = "clicks"
     after: Duration = "4h"
 
 
@@ -199,12 +202,20 @@ def check_definition(definition: Definition, channel: str) -> None:
     for name, audience in (("audience", definition.audience), ("exclude", definition.exclude)):
         for kind, prefix in PLACES.items():
             for position, text in enumerate(getattr(audience, kind)):
-                try:
-                    internal(prefix, text)
-                except Exception as error:
-                    raise Invalid(str(error), code="invalid_campaign", field=f"{name}.{kind}[{position}]") from error
+                _check_id(prefix, text, f"{name}.{kind}[{position}]")
+    if definition.template_id is not None:
+        _check_id("tpl", definition.template_id, "template_id")
+    if definition.connection_id is not None:
+        _check_id("con", definition.connection_id, "connection_id")
+    check_readable(definition.schedule)
     if definition.conversion is not None:
-        parse_duration(definition.conversion.within, "conversion.within")
+        within = parse_duration(definition.conversion.within, "conversion.within")
+        if within > LONGEST_WINDOW:
+            raise Invalid(
+                f"conversion.within may be at most {LONGEST_WINDOW // DAY} days.",
+                code="invalid_duration",
+                field="conversion.within",
+            )
     if definition.test is not None:
         parse_duration(definition.test.after, "test.after")
         if definition.test.winner_by == "opens" and channel != "email":
@@ -221,7 +232,20 @@ def check_definition(definition: Definition, channel: str) -> None:
             )
 
 
+def _check_id(prefix: str, text: str, field: str) -> None:
+    try:
+        internal(prefix, text)
+    except NotFound as error:
+        raise Invalid(error.detail, code="invalid_campaign", field=field) from error
+
+
 def share_of(seed: int, purpose: str, profile_id: int) -> float:
     """Return a number in [0, 1) for a person: the same one after a crash, and on every node."""
     digest = hashlib.blake2b(f"{purpose}:{seed}:{profile_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
+    return fraction(digest)
+
+
+def fraction(digest: bytes) -> float:
+    """Return eight bytes as a number in [0, 1)."""
+    # Only as many bits as a float has: otherwise the largest numbers would be rounded to 1.
+    return (int.from_bytes(digest) >> 11) / 2**53

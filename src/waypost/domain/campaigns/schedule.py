@@ -2,7 +2,7 @@
 
 import calendar
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,7 +19,9 @@ FARTHEST = 366 * DAY
 AHEAD = HOUR
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 #: More days than lie between two dates of a recurrence.
-MOST_DAYS = 366 * 4 * 12
+MOST_DAYS = 366 * 2
+#: The years that a schedule may name.
+YEARS = range(1971, 9001)
 
 Moment = Annotated[str, Meta(max_length=40)]
 
@@ -39,18 +41,18 @@ class SendLocal(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", ta
 
     at: Moment
     #: What happens where that time has passed when the campaign is launched: `skip`, `now` or `next_day`.
-    late: Annotated[str, Meta(pattern="^(skip|now|next_day)$")] = "skip"
+    late: Literal["skip", "now", "next_day"] = "skip"
 
 
 class SendAgain(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="recurring", kw_only=True):
     """Send every few days, weeks or months, each time to the audience of that moment."""
 
-    every: Annotated[str, Meta(pattern="^(day|week|month)$")]
+    every: Literal["day", "week", "month"]
     interval: Annotated[int, Meta(ge=1, le=12)] = 1
-    at: Annotated[str, Meta(pattern="^[0-2][0-9]:[0-5][0-9]$", description="The time of day, such as `09:00`.")]
+    at: Annotated[str, Meta(max_length=5, description="The time of day, such as `09:00`.")]
     timezone: Annotated[str, Meta(max_length=100)] = "UTC"
     #: For weeks: the days, of `mon` to `sun`; by default the day of `starts_on`.
-    weekdays: Annotated[list[Annotated[str, Meta(pattern="^(mon|tue|wed|thu|fri|sat|sun)$")]], Meta(max_length=7)] = []
+    weekdays: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Meta(max_length=7)] = []
     #: For months: the day; a month that is shorter has its last day instead. By default the day of `starts_on`.
     day: Annotated[int, Meta(ge=1, le=31)] | None = None
     #: The first and the last day, such as `2026-12-01`; by default the day of the launch, and no last day.
@@ -61,22 +63,34 @@ class SendAgain(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", ta
 Schedule = SendNow | SendAt | SendLocal | SendAgain
 
 
-def check_schedule(schedule: Schedule, now: int) -> None:
-    """Raise Invalid, with `field`, for a schedule that cannot be read, lies in the past or too far ahead."""
+def check_readable(schedule: Schedule) -> None:
+    """Raise Invalid, with `field`, for a schedule that cannot be read, whenever it is."""
     if isinstance(schedule, SendAt):
-        at = _zoned(schedule.at)
-        _check_frame(at, now)
+        _zoned(schedule.at)
     elif isinstance(schedule, SendLocal):
-        at = _utc(_local(schedule.at))
-        _check_frame(at + LAST_ZONE, now)
-        _check_frame(at, now - LAST_ZONE)
+        _local(schedule.at)
     elif isinstance(schedule, SendAgain):
         read_zone(schedule.timezone, "schedule.timezone")
+        _time_of_day(schedule.at)
         starts, ends = _dates(schedule)
         if starts and ends and ends < starts:
             raise _invalid("ends_on is before starts_on.", "schedule.ends_on")
-        if next_time(schedule, now, now) is None:
+
+
+def check_schedule(schedule: Schedule, now: int) -> None:
+    """Raise Invalid, with `field`, for a schedule that cannot be read, lies in the past or too far ahead."""
+    check_readable(schedule)
+    if isinstance(schedule, SendAt):
+        _check_frame(_zoned(schedule.at), now)
+    elif isinstance(schedule, SendLocal):
+        # It is over when the last zone has passed it.
+        _check_frame(_utc(_local(schedule.at)) + LAST_ZONE, now)
+    elif isinstance(schedule, SendAgain):
+        first = next_time(schedule, now, now)
+        if first is None:
             raise _invalid("The recurrence has no time after now.", "schedule.ends_on")
+        if first > now + FARTHEST:
+            raise _invalid("The recurrence may begin at most 366 days ahead.", "schedule.starts_on")
 
 
 def first_time(schedule: Schedule, now: int) -> int | None:
@@ -97,7 +111,7 @@ def next_time(schedule: Schedule, after: int, launched_at: int) -> int | None:
     zone = read_zone(schedule.timezone, "schedule.timezone")
     starts, ends = _dates(schedule)
     starts = starts or local_day(launched_at, zone)
-    at = time.fromisoformat(schedule.at)
+    at = _time_of_day(schedule.at)
     day = max(starts, local_day(after, zone))
     for _ in range(MOST_DAYS):
         if ends is not None and day > ends:
@@ -120,7 +134,10 @@ def due_time(schedule: Schedule, zone: ZoneInfo, begins_at: int, now: int) -> in
     if due_at >= now:
         return due_at
     if schedule.late == "next_day":
-        return instant_of(max(local.date(), local_day(now, zone)) + timedelta(days=1), local.time(), zone)
+        # The first day after the one that was set on which the time has not passed.
+        day = max(local.date() + timedelta(days=1), local_day(now, zone))
+        due_at = instant_of(day, local.time(), zone)
+        return due_at if due_at >= now else instant_of(day + timedelta(days=1), local.time(), zone)
     return now if schedule.late == "now" else None
 
 
@@ -138,10 +155,14 @@ def _falls_on(schedule: SendAgain, starts: date, day: date) -> bool:
 
 def _dates(schedule: SendAgain) -> tuple[date | None, date | None]:
     def read(text: str | None, name: str) -> date | None:
+        if text is None:
+            return None
         try:
-            return None if text is None else date.fromisoformat(text)
+            found = date.fromisoformat(text)
         except ValueError as error:
             raise _invalid(f"{name} must be a date such as 2026-12-01.", f"schedule.{name}") from error
+        _check_year(found, name)
+        return found
 
     return read(schedule.starts_on, "starts_on"), read(schedule.ends_on, "ends_on")
 
@@ -170,9 +191,20 @@ def _local(text: str) -> datetime:
         raise _invalid("schedule.at must be a local time such as 2026-12-01T09:00.", "schedule.at") from error
     if moment.tzinfo is not None:
         raise _invalid("The local time in schedule.at has no time zone: write 2026-12-01T09:00.", "schedule.at")
-    if not 1971 <= moment.year <= 9000:
-        raise _invalid("schedule.at is not a time of this age.", "schedule.at")
+    _check_year(moment, "at")
     return moment.replace(microsecond=0)
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007
+    except ValueError as error:
+        raise _invalid("schedule.at must be a time of the day such as 09:00.", "schedule.at") from error
+
+
+def _check_year(day: date, name: str) -> None:
+    if day.year not in YEARS:
+        raise _invalid(f"{name} must be in the years {YEARS[0]} to {YEARS[-1]}.", f"schedule.{name}")
 
 
 def _utc(moment: datetime) -> int:
@@ -186,5 +218,5 @@ def _check_frame(at: int, now: int) -> None:
         raise _invalid("schedule.at may be at most 366 days ahead.", "schedule.at")
 
 
-def _invalid(detail: str, field: str, **more: Any) -> Invalid:
-    return Invalid(detail, code="invalid_schedule", field=field, **more)
+def _invalid(detail: str, field: str) -> Invalid:
+    return Invalid(detail, code="invalid_schedule", field=field)

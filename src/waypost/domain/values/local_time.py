@@ -1,8 +1,8 @@
 """Local times of people: the instant of a wall-clock time in a zone, over changes of daylight saving time."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from waypost.errors import Invalid
 
@@ -16,17 +16,14 @@ LAST_ZONE = timedelta(hours=12) // _MICROSECOND
 @lru_cache(1000)
 def find_zone(name: str) -> ZoneInfo | None:
     """Return the zone with an IANA name, such as `Europe/Berlin`; None for a name that is not one."""
-    # Names are also paths of files: none of another form is looked up.
-    if (
-        not name
-        or len(name) > 100
-        or not name.replace("/", "").replace("_", "").replace("-", "").replace("+", "").isalnum()
-    ):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+    # A name is also the path of a file: only those of the database are looked up.
+    return ZoneInfo(name) if name in _names() else None
+
+
+@cache
+def _names() -> frozenset[str]:
+    # Neither the zone of this machine nor the one that stands for none.
+    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def read_zone(name: str, field: str) -> ZoneInfo:

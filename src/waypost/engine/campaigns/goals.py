@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable
 
-from waypost.clock import DAY, first_id, now_us
-from waypost.domain.campaigns.campaign import CampaignState
+from waypost.clock import first_id, now_us
+from waypost.domain.campaigns.campaign import LONGEST_WINDOW, CampaignState
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
 from waypost.domain.values.durations import parse_duration
 from waypost.engine.campaigns.campaigns import AREA, read_definition
 from waypost.storage.database import Database, Tx
-
-#: The longest window of a goal.
-LONGEST = 90 * DAY
 
 
 class GoalRegistry:
@@ -57,12 +54,12 @@ class GoalRegistry:
         goals: dict[int, dict[str, list[tuple[int, int]]]] = {}
         if stale:
             for workspace_id, occurrence_id, definition, state in await tx.rows(
-                "occurrences.goals", ids=sorted(stale), since=first_id(now_us() - LONGEST)
+                "occurrences.goals", ids=sorted(stale), since=first_id(now_us() - LONGEST_WINDOW)
             ):
                 conversion = read_definition(definition).conversion
                 if conversion is None or state == CampaignState.CANCELLED:
                     continue
-                within = min(parse_duration(conversion.within, "conversion.within"), LONGEST)
+                within = parse_duration(conversion.within, "conversion.within")
                 # Named as a metric is, or as a type of event.
                 for type_ in {conversion.event, metric_type(conversion.event)}:
                     goals.setdefault(workspace_id, {}).setdefault(type_, []).append((occurrence_id, within))
