@@ -24,6 +24,29 @@ async def test_a_report_after_a_timer_that_rang_for_nothing_is_taken():
     waiting.cancel()
 
 
+class Meanwhile:
+    """An item during whose hand-over another thread reports something."""
+
+    def __init__(self, journal: Journal, reported: str) -> None:
+        self._journal = journal
+        self._reported = [reported]
+
+    def __len__(self) -> int:
+        while self._reported:
+            self._journal.report(self._reported.pop())
+        return 1
+
+
+async def test_a_report_during_a_slow_commit_is_taken_after_it():
+    journal = Journal(100)
+    journal._groups.append((Meanwhile(journal, "first"), asyncio.get_running_loop().create_future()))
+    # Taken before the loop knows of it; its timer expires while the batch is recorded.
+    assert (await journal.next_batch()).reported == ["first"]
+    await asyncio.wait_for(_rung(journal), 5)
+    journal.report("second")
+    assert (await asyncio.wait_for(journal.next_batch(), 5)).reported == ["second"]
+
+
 async def _rung(journal: Journal) -> None:
     """Return when the timer of reports was started and has expired."""
     timer: asyncio.TimerHandle = await eventually(lambda: journal._ripening)

@@ -139,6 +139,8 @@ class Journal:
             self._ripening = self._loop.call_later(LINGER_S, self._ripen)
 
     def _ripen(self) -> None:
+        # A batch may have taken what the loop was told of: what is reported from now on must tell it again.
+        self._notified = False
         if self._ripening is not None:
             # Also after it fired: the next report needs a new timer.
             self._ripening.cancel()
