@@ -25,7 +25,7 @@ async def people(pair: Pair, count: int) -> list[int]:
     for node in pair.nodes:
         # Messages stay queued.
         node.engine._sends = False
-    ids = Ids(9).take(count, now_us())
+    ids = list(Ids(9).take(count, now_us()))
 
     async def work(tx: Tx) -> None:
         now = now_us()
@@ -34,12 +34,14 @@ async def people(pair: Pair, count: int) -> list[int]:
 
     await pair.one.database.transact(work)
     await pair.one.sql(
-        "INSERT INTO lists (id, workspace_id, name, double_opt_in, created_at, updated_at) VALUES ($1, 1, 'l', 0, 1, 1)",
+        "INSERT INTO lists (id, workspace_id, name, double_opt_in, created_at, updated_at)"
+        " VALUES ($1, 1, 'l', 0, 1, 1)",
         LIST,
     )
     for id_ in ids:
         await pair.one.sql(
-            "INSERT INTO list_members (list_id, profile_id, state, source, changed_at) VALUES ($1, $2, 'subscribed', 't', 1)",
+            "INSERT INTO list_members (list_id, profile_id, state, source, changed_at)"
+            " VALUES ($1, $2, 'subscribed', 't', 1)",
             LIST,
             id_,
         )

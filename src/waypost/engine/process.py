@@ -18,7 +18,6 @@ from waypost.engine.campaigns.goals import GoalRegistry
 from waypost.engine.campaigns.handover import Handover
 from waypost.engine.campaigns.occurrences import Occurrences
 from waypost.engine.campaigns.retention import prune_campaigns
-from waypost.engine.campaigns.zones import zone_of
 from waypost.engine.events.area import EventArea
 from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
@@ -186,7 +185,7 @@ class Engine:
             database,
             self.recorder,
             self.ids,
-            zone_of,
+            self.sending_rules.zone,
             self.campaigns_due,
             lambda: self.handover_due.wake_at(now_us()),
         )

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.domain.values.local_time import FIRST_ZONE, LAST_ZONE, find_zone, instant_of, local_day, read_zone
+from waypost.domain.values.local_time import FIRST_ZONE, LAST_ZONE, instant_of, local_day, read_zone
+from waypost.domain.values.timezones import find_zone
 from waypost.errors import Invalid
 
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})

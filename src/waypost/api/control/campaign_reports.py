@@ -24,7 +24,7 @@ from waypost.domain.templates.liquid.context import UndefinedVariable
 from waypost.domain.templates.template import context_of
 from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns import campaigns
-from waypost.engine.campaigns.audience import page_of_audience
+from waypost.engine.campaigns.audience import page_of_campaign
 from waypost.engine.campaigns.estimate import estimate_reach
 from waypost.engine.campaigns.overview import Overview, load_overview
 from waypost.engine.messaging.acceptance import BatchLine
@@ -180,7 +180,7 @@ async def test_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Respo
         audience = Audience(
             segments=[body.segment_id] if body.segment_id else [], lists=[body.list_id] if body.list_id else []
         )
-        found = await call.read(page_of_audience, call.workspace_id, audience, 0, MOST_TESTERS + 1, call.now)
+        found = await call.read(page_of_campaign, call.workspace_id, audience, 0, MOST_TESTERS + 1, call.now)
         if len(found) > MOST_TESTERS:
             raise Invalid(
                 f"A test goes to at most {MOST_TESTERS} people; choose a smaller segment.",

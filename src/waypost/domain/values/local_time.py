@@ -1,29 +1,15 @@
-"""Local times of people: the instant of a wall-clock time in a zone, over changes of daylight saving time."""
+"""Local times of schedules: days and times of a zone's clocks, as instants."""
 
-from datetime import UTC, date, datetime, time, timedelta
-from functools import cache, lru_cache
-from zoneinfo import ZoneInfo, available_timezones
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
 
+from waypost.clock import HOUR
+from waypost.domain.values.timezones import find_zone, first_instant, local_time
 from waypost.errors import Invalid
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 #: The local time of the first zone is this far ahead of UTC (UTC+14), that of the last one this far behind (UTC-12).
-FIRST_ZONE = timedelta(hours=14) // _MICROSECOND
-LAST_ZONE = timedelta(hours=12) // _MICROSECOND
-
-
-@lru_cache(1000)
-def find_zone(name: str) -> ZoneInfo | None:
-    """Return the zone with an IANA name, such as `Europe/Berlin`; None for a name that is not one."""
-    # A name is also the path of a file: only those of the database are looked up.
-    return ZoneInfo(name) if name in _names() else None
-
-
-@cache
-def _names() -> frozenset[str]:
-    # Neither the zone of this machine nor the one that stands for none.
-    return frozenset(available_timezones() - {"localtime", "Factory"})
+FIRST_ZONE = 14 * HOUR
+LAST_ZONE = 12 * HOUR
 
 
 def read_zone(name: str, field: str) -> ZoneInfo:
@@ -43,33 +29,9 @@ def instant_of(day: date, at: time, zone: ZoneInfo) -> int:
 
     A time that a change of the clocks skips is the first instant after it; of a time that comes twice, the first.
     """
-    local = datetime.combine(day, at.replace(tzinfo=None), tzinfo=zone)
-    first = _microseconds(local)
-    if datetime.fromtimestamp(first // 1_000_000, zone).replace(tzinfo=None) == local.replace(
-        tzinfo=None, microsecond=0
-    ):
-        return first
-    # In a gap, the two offsets give instants on both sides of the change.
-    low, high = sorted((_microseconds(local.replace(fold=1)), first))
-    before = _offset(low, zone)
-    low, high = low // 1_000_000, high // 1_000_000
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _offset(middle * 1_000_000, zone) == before:
-            low = middle
-        else:
-            high = middle
-    return high * 1_000_000
+    return first_instant(zone, datetime.combine(day, at.replace(tzinfo=None)))
 
 
 def local_day(at: int, zone: ZoneInfo) -> date:
     """Return the day of an instant by a zone's calendar."""
-    return datetime.fromtimestamp(at // 1_000_000, zone).date()
-
-
-def _microseconds(local: datetime) -> int:
-    return (local.astimezone(UTC) - _EPOCH) // _MICROSECOND
-
-
-def _offset(at: int, zone: ZoneInfo) -> timedelta | None:
-    return datetime.fromtimestamp(at // 1_000_000, zone).utcoffset()
+    return local_time(zone, at).date()

@@ -18,6 +18,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}")
 #: Folders of some systems with the same names: zones with other seconds, and files that are no zones of people.
 _FOLDERS = ("right/", "posix/")
+#: Files beside the zones that are no zones of people: the one of this machine, and placeholders.
+_FILES = frozenset({"localtime", "posixrules", "Factory"})
 #: Two zones have the same clock if their offsets are the same at the first of each month of a year.
 _SAMPLES = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
 
@@ -25,7 +27,7 @@ _SAMPLES = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
 @lru_cache(maxsize=2000)
 def find_zone(name: str) -> ZoneInfo | None:
     """Return the time zone of an IANA name such as `Europe/Berlin`, or None if there is none of this name."""
-    if not _NAME.fullmatch(name) or name.startswith(_FOLDERS):
+    if not _NAME.fullmatch(name) or name.startswith(_FOLDERS) or name in _FILES:
         return None
     try:
         return ZoneInfo(name)

@@ -8,7 +8,7 @@ import msgspec
 from waypost.domain.campaigns.campaign import share_of
 from waypost.domain.messaging.status import skip_reason
 from waypost.engine.audience.recipients import find_address, load_recipients
-from waypost.engine.campaigns.audience import among_audience, page_of_audience
+from waypost.engine.campaigns.audience import among_campaign, page_of_campaign
 from waypost.engine.campaigns.campaigns import Campaign
 from waypost.storage.database import Database, Tx
 
@@ -39,7 +39,7 @@ async def estimate_reach(database: Database, campaign: Campaign, now: int) -> Es
     audience, looked_at, after, looked_after = 0, 0, 0, 0
     reasons: dict[str, int] = {}
     while ids := await database.read(
-        page_of_audience, campaign.workspace_id, campaign.definition.audience, after, READ, now
+        page_of_campaign, campaign.workspace_id, campaign.definition.audience, after, READ, now
     ):
         for start in range(0, len(ids), STEP):
             if time.monotonic() - began > PATIENCE_S and looked_at:
@@ -60,7 +60,7 @@ async def estimate_reach(database: Database, campaign: Campaign, now: int) -> Es
 async def _classify(tx: Tx, campaign: Campaign, ids: list[int], now: int) -> dict[str, int]:
     """Return how many of these people would be skipped, by reason."""
     definition, channel = campaign.definition, campaign.message_channel
-    without = await among_audience(tx, campaign.workspace_id, definition.exclude, ids[0], ids[-1], now)
+    without = await among_campaign(tx, campaign.workspace_id, definition.exclude, ids[0], ids[-1], now)
     people = (await load_recipients(tx, campaign.workspace_id, ids, [])).people
     reasons: dict[str, int] = {}
     places: list[tuple[int, str, str]] = []

@@ -3,7 +3,7 @@
 from waypost.domain.campaigns.campaign import PLACES
 from waypost.domain.campaigns.launch import FEWEST_PEOPLE, LaunchFacts
 from waypost.domain.values.ids import internal, public
-from waypost.engine.campaigns.audience import page_of_audience
+from waypost.engine.campaigns.audience import page_of_campaign
 from waypost.engine.campaigns.campaigns import Campaign, template_number
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.templates.templates import Templates
@@ -11,7 +11,7 @@ from waypost.errors import NotFound
 from waypost.storage.database import Database, Tx
 
 #: The queries that find which lists and segments exist.
-_EXISTING = {"lists": "audience.lists"}
+_EXISTING = {"lists": "audience.lists", "segments": "audience.segments"}
 
 
 async def gather_facts(
@@ -67,4 +67,4 @@ async def _size_up(tx: Tx, campaign: Campaign, now: int) -> tuple[list[tuple[str
     if unknown:
         return unknown, 0
     audience = campaign.definition.audience
-    return [], len(await page_of_audience(tx, campaign.workspace_id, audience, 0, FEWEST_PEOPLE, now))
+    return [], len(await page_of_campaign(tx, campaign.workspace_id, audience, 0, FEWEST_PEOPLE, now))

@@ -13,8 +13,9 @@ from waypost.domain.campaigns.schedule import SendLocal, due_time
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.durations import parse_duration
+from waypost.domain.values.timezones import person_zone
 from waypost.engine.audience.recipients import Recipient, load_recipients
-from waypost.engine.campaigns.audience import among_audience, page_of_audience
+from waypost.engine.campaigns.audience import among_campaign, page_of_campaign
 from waypost.engine.campaigns.campaigns import act, add_throttle, read_campaign, read_definition
 from waypost.engine.campaigns.counts import StatusCount, count_statuses
 from waypost.engine.messaging.transitions import Transitions
@@ -27,7 +28,7 @@ from waypost.storage.database import Database, Row, Tx
 log = structlog.get_logger()
 
 #: Profiles that one query reads, and recipients that one transaction writes.
-READ = 50_000
+READ = 100_000
 STEP = 2_500
 #: Recipients of a part: one process makes their messages at once.
 PART = 500
@@ -79,14 +80,14 @@ class Occurrences:
         database: Database,
         recorder: Recorder,
         ids: Ids,
-        zone_of: Callable[[int, Recipient], ZoneInfo],
+        zone_of: Callable[[int], ZoneInfo],
         alarm: Alarm,
         wake_handover: Callable[[], None],
     ) -> None:
         self._database = database
         self._recorder = recorder
         self._ids = ids
-        #: Returns the zone of a person of a workspace.
+        #: Returns the zone of a workspace.
         self._zone_of = zone_of
         self._alarm = alarm
         #: Called when recipients wait for their turn.
@@ -159,8 +160,8 @@ class Occurrences:
         audience, exclude = one.definition.audience, one.definition.exclude
 
         async def read(tx: Tx) -> tuple[list[int], frozenset[int]]:
-            ids = await page_of_audience(tx, one.workspace_id, audience, one.cursor_id, READ, now)
-            without = await among_audience(tx, one.workspace_id, exclude, ids[0], ids[-1], now) if ids else frozenset()
+            ids = await page_of_campaign(tx, one.workspace_id, audience, one.cursor_id, READ, now)
+            without = await among_campaign(tx, one.workspace_id, exclude, ids[0], ids[-1], now) if ids else frozenset()
             return ids, without
 
         ids, without = await self._database.read(read)
@@ -207,7 +208,10 @@ class Occurrences:
                 status = "holdout"
             else:
                 if people and (person := people.get(id_)) is not None:
-                    due_at = due_time(definition.schedule, self._zone_of(one.workspace_id, person), begins_at, now)
+                    zone = person_zone(
+                        person.traits.get("timezone"), person.identifiers.get("phone"), self._zone_of(one.workspace_id)
+                    )
+                    due_at = due_time(definition.schedule, zone, begins_at, now)
                 if due_at is None:
                     status, reason = "skipped", "time_passed"
                 elif test is not None and decision is not None and share_of(one.id, "sample", id_) >= test.sample:

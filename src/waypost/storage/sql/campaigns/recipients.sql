@@ -2,8 +2,10 @@
 
 -- name: audience.of_list
 -- Return a page of the members of a list, in a range of profiles.
-SELECT profile_id FROM list_members WHERE list_id = :list_id AND profile_id > :after AND profile_id <= :upto AND state = 'subscribed'
-ORDER BY profile_id LIMIT :n;
+SELECT m.profile_id FROM lists l JOIN list_members m ON m.list_id = l.id
+WHERE l.workspace_id = :workspace_id AND l.id = :list_id AND l.deleted_at IS NULL
+    AND m.profile_id > :after AND m.profile_id <= :upto AND m.state = 'subscribed'
+ORDER BY m.profile_id LIMIT :n;
 
 -- name: audience.of_profiles
 -- Return which of these profiles exist.
@@ -12,6 +14,10 @@ SELECT id FROM profiles WHERE workspace_id = :workspace_id AND id IN @list(ids b
 -- name: audience.lists
 -- Return which of these lists exist.
 SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
+
+-- name: audience.segments
+-- Return which of these segments exist.
+SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
 
 -- name: recipients.add
 -- Put people into the ledger of an occurrence.
