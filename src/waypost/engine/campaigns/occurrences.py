@@ -9,7 +9,7 @@ import structlog
 
 from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.campaigns.campaign import CampaignAction, CampaignState, Definition, share_of
-from waypost.domain.campaigns.schedule import SendLocal, due_time
+from waypost.domain.campaigns.schedule import FARTHEST, SendLocal, due_time
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.durations import parse_duration
@@ -104,11 +104,11 @@ class Occurrences:
             if one.campaign_state is CampaignState.CANCELLED:
                 busy = await self._cancel(one) or busy
             elif one.campaign_state is CampaignState.PAUSED:
-                if await self._database.read(_any_with, one.id, "queued"):
-                    busy = await self._move_messages(one, Status.QUEUED, _hold) or busy
+                if await self._database.read(_any_open, one.id):
+                    busy = await self._hold(one) or busy
             elif one.campaign_state is CampaignState.LIVE:
-                if await self._database.read(_any_with, one.id, f"held:{PAUSED}"):
-                    busy = await self._move_messages(one, Status.HELD, _release) or busy
+                if await self._database.read(_any_paused, one.id):
+                    busy = await self._move_messages(one, Status.HELD, _queued, reason=PAUSED) or busy
                 step = self._prepare if one.state == "preparing" else self._end
                 busy = await step(one) or busy
         if busy:
@@ -247,7 +247,9 @@ class Occurrences:
 
     async def _cancel(self, one: OpenOccurrence) -> bool:
         """Skip the people of a cancelled occurrence who have not got it; return whether there may be more to do."""
-        if await self._move_messages(one, Status.QUEUED, _skip) or await self._move_messages(one, Status.HELD, _skip):
+        if await self._move_messages(one, Status.QUEUED, _skipped):
+            return True
+        if await self._move_messages(one, Status.HELD, _skipped):
             return True
 
         async def work(tx: Tx, unit: Unit) -> bool:
@@ -264,41 +266,51 @@ class Occurrences:
 
         return await self._recorder.perform(work)
 
-    async def _move_messages(self, one: OpenOccurrence, status: Status, change: Callable[[int], Transition]) -> bool:
-        """Change the messages of recipients with a status, some at a time; return whether there were any."""
+    async def _hold(self, one: OpenOccurrence) -> bool:
+        """Hold the messages of a paused campaign, also those that sending rules hold: they would be queued again."""
+        queued = await self._move_messages(one, Status.QUEUED, _held)
+        return await self._move_messages(one, Status.HELD, _held, besides=PAUSED) or queued
+
+    async def _move_messages(
+        self,
+        one: OpenOccurrence,
+        status: Status,
+        change: Callable[[int], Transition],
+        *,
+        reason: str = "",
+        besides: str = "",
+    ) -> bool:
+        """Change the messages of recipients with a status and reason, some at a time; return whether there were any."""
 
         async def work(tx: Tx, unit: Unit) -> bool:
-            rows = await tx.rows("recipients.messages", occurrence_id=one.id, status=status.value, n=MOVED)
-            if not rows:
-                return False
+            place = {"occurrence_id": one.id, "status": status.value, "reason": reason, "besides": besides}
+            ids = [row[0] for row in await tx.rows("recipients.messages", **place, n=MOVED)]
             transitions = Transitions(unit)
-            await transitions.load(tx, [row[0] for row in rows])
-            moved = 0
-            for (message_id,) in rows:
-                state = transitions.states.get(message_id)
-                if state is not None and state.status is status and _moves(status, state.reason, change):
-                    moved += transitions.apply(state, change(unit.now))
+            await transitions.load(tx, ids)
+            states = [state for id_ in ids if (state := transitions.states.get(id_)) and state.status is status]
+            if change is _queued:
+                # The pause does not count against the time in which they may be tried.
+                later = [(state.id, state.expires_at + max(unit.now - state.status_at, 0)) for state in states]
+                await tx.insert("recipients.prolong", later)
+            for state in states:
+                transitions.apply(state, change(unit.now))
             await transitions.write(tx)
-            return moved > 0
+            return bool(states)
 
         return await self._recorder.perform(work)
 
 
-def _hold(now: int) -> Transition:
-    return Transition(status=Status.HELD, at=now, due_at=now, reason=PAUSED)
+def _held(now: int) -> Transition:
+    # It is due when the campaign is resumed, and not before: sending rules queue what they held when it is due.
+    return Transition(status=Status.HELD, at=now, due_at=now + FARTHEST, reason=PAUSED)
 
 
-def _release(now: int) -> Transition:
+def _queued(now: int) -> Transition:
     return Transition(status=Status.QUEUED, at=now, due_at=now)
 
 
-def _skip(now: int) -> Transition:
+def _skipped(now: int) -> Transition:
     return Transition(status=Status.SKIPPED, at=now, reason="cancelled")
-
-
-def _moves(status: Status, reason: str | None, change: Callable[[int], Transition]) -> bool:
-    """Return whether a change is for this message: one that quiet hours hold is not released by a resumption."""
-    return status is not Status.HELD or change is _skip or reason == PAUSED
 
 
 async def _due(tx: Tx, now: int) -> list[Row]:
@@ -310,9 +322,17 @@ async def _next_due(tx: Tx) -> int | None:
     return row[0] if row else None
 
 
-async def _any_with(tx: Tx, occurrence_id: int, key: str) -> bool:
+async def _any_open(tx: Tx, occurrence_id: int) -> bool:
+    """Return whether an occurrence has messages that wait, for another reason than that the campaign is paused."""
     counts = (await count_statuses(tx, [occurrence_id], with_reasons=True)).get(occurrence_id, {})
-    return counts.get(key, 0) > 0
+    paused = f"held:{PAUSED}"
+    return any(n > 0 for key, n in counts.items() if key == "queued" or (key.startswith("held:") and key != paused))
+
+
+async def _any_paused(tx: Tx, occurrence_id: int) -> bool:
+    """Return whether an occurrence has messages that a pause held."""
+    counts = (await count_statuses(tx, [occurrence_id], with_reasons=True)).get(occurrence_id, {})
+    return counts.get(f"held:{PAUSED}", 0) > 0
 
 
 async def _write_step(

@@ -57,9 +57,19 @@ FROM json_array_elements(:rows::json) r WHERE t.occurrence_id = (r ->> 0)::bigin
 SELECT profile_id FROM recipients WHERE occurrence_id = :occurrence_id AND profile_id IN @list(ids bigint);
 
 -- name: recipients.messages
--- Return messages of recipients that have this status now.
+-- Return messages of recipients that have this status now, with this reason (empty for any), and not with another one.
 SELECT m.id FROM recipients r JOIN messages m ON m.id = r.message_id
-WHERE r.occurrence_id = :occurrence_id AND r.status = :status AND m.status = :status ORDER BY r.profile_id LIMIT :n;
+WHERE r.occurrence_id = :occurrence_id AND r.status = :status AND m.status = :status
+    AND (:reason = '' OR m.reason = :reason) AND (m.reason IS NULL OR m.reason <> :besides)
+ORDER BY r.profile_id LIMIT :n;
+
+-- name: recipients.prolong (sqlite)
+-- Let messages expire later that a pause held up.
+WITH v (id, expires_at) AS (VALUES :rows) UPDATE messages SET expires_at = v.expires_at FROM v WHERE messages.id = v.id;
+
+-- name: recipients.prolong (postgres)
+-- One look-up by the primary key per row.
+UPDATE messages m SET expires_at = (r ->> 1)::bigint FROM json_array_elements(:rows::json) r WHERE m.id = (r ->> 0)::bigint;
 
 -- name: recipients.waiting
 -- Return a page of recipients whose turn has not come.
