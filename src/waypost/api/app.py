@@ -41,6 +41,7 @@ from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.ingest import Edge, RawRoute
 from waypost.api.edge.pixels import PixelRoute
+from waypost.api.edge.preferences import PreferenceRoute
 from waypost.api.edge.receipts import ReceiptRoutes
 from waypost.api.edge.texts import TextRoute
 from waypost.api.edge.tracking import ClickRoute
@@ -96,6 +97,7 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
         ReceiptRoutes(engine),
         ClickRoute(engine),
         PixelRoute(engine),
+        PreferenceRoute(engine),
         TextRoute(engine.texts, engine.text_clients),
     ]
     return Edge(Guarded(control, raw), keyring, engine.journal, others)

@@ -1,4 +1,4 @@
-"""Tracking: how a workspace makes short links."""
+"""Tracking: how a workspace makes short links and tracks emails."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from msgspec import Meta
 from waypost.api.control.calls import Call
 from waypost.domain.tracking.utm import location
 from waypost.engine.providers.registry import GLOBAL
-from waypost.engine.tracking.settings import UtmParameters, save_settings
+from waypost.engine.tracking.settings import MailTracking, UtmParameters, save_settings
 from waypost.errors import Invalid
 
 #: The longest tracking domain, and the longest validity in days.
@@ -45,6 +45,21 @@ class SetTracking(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = GLOBAL
     link_days: Annotated[int, Meta(ge=1, le=MOST_DAYS, description="Days for which new links are valid.")] | None = None
     utm: Utm | None = None
+    opens: Annotated[bool, Meta(description="Whether promotional emails have a pixel that shows opens.")] = True
+    clicks: Annotated[bool, Meta(description="Whether clicks on the links of promotional emails are counted.")] = True
+    transactional: Annotated[
+        bool, Meta(description="Whether the same holds for transactional emails. They are not tracked otherwise.")
+    ] = False
+    bait: Annotated[
+        bool, Meta(description="Whether promotional emails have a link that no person sees, to find out machines.")
+    ] = False
+    opt_out_text: Annotated[
+        str,
+        Meta(
+            max_length=100,
+            description="What ends promotional texts that do not say how to opt out, such as Reply STOP to opt out.",
+        ),
+    ] = ""
 
 
 class Tracking(msgspec.Struct, kw_only=True):
@@ -53,18 +68,23 @@ class Tracking(msgspec.Struct, kw_only=True):
     base_url: str
     link_days: int
     utm: Utm | None
+    opens: bool
+    clicks: bool
+    transactional: bool
+    bait: bool
+    opt_out_text: str
 
 
 @get("/v1/tracking", summary="Get the tracking settings")
 async def get_tracking(call: NamedDependency[Call]) -> Tracking:
-    """Returns how the workspace makes short links."""
+    """Returns how the workspace makes short links and tracks emails."""
     await call.refresh()
     return _tracking_view(call)
 
 
 @put("/v1/tracking", summary="Set the tracking settings", opt={"body": SetTracking})
 async def set_tracking(call: NamedDependency[Call]) -> Tracking:
-    """Sets how the workspace makes short links. Links that exist keep working."""
+    """Sets how the workspace makes short links and tracks emails. Links that exist keep working."""
     given = await call.body(SetTracking)
     engine = call.engine
     if given.data_center not in engine.tracking_settings.data_centers:
@@ -78,6 +98,15 @@ async def set_tracking(call: NamedDependency[Call]) -> Tracking:
         utm = UtmParameters(**msgspec.structs.asdict(given.utm))
         if "\0" in "".join(msgspec.structs.astuple(utm)):
             raise Invalid("A UTM parameter cannot contain the character U+0000. Remove it.", code="invalid_text")
+    if not given.opt_out_text.isprintable():
+        raise Invalid("opt_out_text must be one line of printable characters.", code="invalid_text")
+    mail = MailTracking(
+        opens=given.opens,
+        clicks=given.clicks,
+        transactional=given.transactional,
+        bait=given.bait,
+        opt_out_text=given.opt_out_text,
+    )
     await engine.database.transact(
         save_settings,
         call.workspace_id,
@@ -86,6 +115,7 @@ async def set_tracking(call: NamedDependency[Call]) -> Tracking:
         data_center=given.data_center,
         link_days=given.link_days,
         utm=utm,
+        mail=mail,
     )
     await call.refresh()
     return _tracking_view(call)
@@ -103,7 +133,7 @@ def _check_base(url: str) -> str:
 def _tracking_view(call: Call) -> Tracking:
     found = call.engine.tracking_settings.get(call.workspace_id)
     utm = None if found.utm is None else Utm(**msgspec.structs.asdict(found.utm))
-    return Tracking(base_url=found.base_url, link_days=found.link_days, utm=utm)
+    return Tracking(base_url=found.base_url, link_days=found.link_days, utm=utm, **msgspec.structs.asdict(found.mail))
 
 
 ROUTES = [get_tracking, set_tracking]

@@ -1,12 +1,11 @@
 """The route of short links as raw ASGI: redirect at once, and record the click."""
 
-import base64
-import hashlib
 import os
 
 import structlog
 
 from waypost.api.edge.asgi import Headers, HttpScope, Receive, Send, answer, refuse
+from waypost.api.edge.pages import UNSEEN, page, words
 from waypost.api.edge.visits import read_visit, wait_shortly
 from waypost.api.problems import SECURITY_HEADERS, unexpected_error
 from waypost.clock import now_us
@@ -18,47 +17,20 @@ from waypost.errors import Error, Invalid
 log = structlog.get_logger()
 
 _METHODS = b"GET, HEAD"
-_STYLE = (
-    "body{font:1.1em/1.5 system-ui,sans-serif;max-width:32em;margin:15vh auto;padding:0 1.5em;color:#222}"
-    "h1{font-size:1.4em}"
-)
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest())
-#: Of every answer: nothing is cached, listed by search engines, or told to the page behind the link.
-_COMMON: Headers = [
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-robots-tag", b"noindex, nofollow"),
-]
-_REDIRECT: Headers = [(b"content-length", b"0"), *_COMMON, *SECURITY_HEADERS]
+_REDIRECT: Headers = [(b"content-length", b"0"), *UNSEEN, *SECURITY_HEADERS]
 
-
-def _page(title: str, words: str) -> tuple[Headers, bytes]:
-    body = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
-        f"<body><h1>{title}</h1><p>{words}</p></body></html>"
-    ).encode()
-    security = [(name, value) for name, value in SECURITY_HEADERS if name != b"content-security-policy"]
-    policy = b"default-src 'none'; style-src 'sha256-" + _STYLE_HASH + b"'; frame-ancestors 'none'"
-    return [
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        *_COMMON,
-        *security,
-        (b"content-security-policy", policy),
-    ], body
-
-
-_UNKNOWN = _page(
+_UNKNOWN = page(
     "This link does not exist",
-    "Please check that the address is complete: messages sometimes cut links off. "
-    "If it is, ask whoever sent you the message.",
+    words(
+        "Please check that the address is complete: messages sometimes cut links off. "
+        "If it is, ask whoever sent you the message."
+    ),
 )
 #: Of the link that no person sees.
-_NOTHING = _page("Nothing to see here", "This link is for programs that follow all links of a message.")
-_EXPIRED = _page(
+_NOTHING = page("Nothing to see here", words("This link is for programs that follow all links of a message."))
+_EXPIRED = page(
     "This link has expired",
-    "The page that it led to is not linked any more. Please visit the website of whoever sent you the message.",
+    words("The page that it led to is not linked any more. Please visit the website of whoever sent you the message."),
 )
 
 
@@ -79,10 +51,10 @@ class ClickRoute:
                 raise Invalid("A short link supports only GET and HEAD.", code="method_not_allowed")
             await self._serve(path[len(PATH) :], scope, send)
         except Error as error:
-            await refuse(send, error, _METHODS, _COMMON)
+            await refuse(send, error, _METHODS, UNSEEN)
         except Exception as error:
             log.error("request failed", action="request_failed", path=PATH, exc_info=error)
-            await refuse(send, unexpected_error(), _METHODS, _COMMON)
+            await refuse(send, unexpected_error(), _METHODS, UNSEEN)
         return True
 
     async def _serve(self, token: str, scope: HttpScope, send: Send) -> None:

@@ -83,10 +83,46 @@ _STATUSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
 )
 _ENGAGEMENTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("opened", "A person opened an email.", {"ip": "192.0.2.1", "machine": False}),
-    ("complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
-    ("unsubscribed", "A person unsubscribed from promotional messages.", {}),
+    ("email.complained", "A person reported an email as spam; Waypost sends nothing more to the address.", {}),
+    (
+        "email.unsubscribed",
+        "A person unsubscribed from promotional emails: by the link, by the mail program, or at the provider.",
+        {"source": "one_click", "ip": "192.0.2.1"},
+    ),
+    ("message.unsubscribed", "A person unsubscribed from promotional texts by a link.", {"source": "unsubscribe_page"}),
 )
+#: The campaign of an email, in the data of its events.
+_CAMPAIGN: dict[str, Any] = {
+    "campaign": _OBJECT
+    | {
+        "description": "The campaign of the message; absent if there is none.",
+        "required": ["id", "name", "occurrence_id"],
+        "properties": {
+            "id": _TEXT,
+            "name": _TEXT,
+            "occurrence_id": _TEXT,
+            "list": {
+                "type": ["object", "null"],
+                "description": "The list of its audience; null if the audience is not one list.",
+                "properties": {"id": _TEXT, "name": _TEXT},
+            },
+        },
+    }
+}
+_IN_CAMPAIGN: dict[str, Any] = {
+    "campaign": {
+        "id": "cmp_061c7f3a2b180001",
+        "name": "Spring",
+        "occurrence_id": "occ_061c7f3a2b180002",
+        "list": {"id": "lst_061c7f3a2b170001", "name": "Newsletter"},
+    }
+}
+_EMAIL: dict[str, Any] = {
+    "id": "msg_061c7f3a2b190001",
+    "channel": "email",
+    "to": "ada@example.com",
+    "connection_id": "con_061c7f3a2b1a0001",
+}
 _TEXT_FIELDS: dict[str, Any] = {
     "MessageID": _TEXT | {"pattern": "^msg_[0-9a-f]{16}$", "description": "The id of the message."},
     "Status": _TEXT | {"description": "The status, in the words of the text-message API."},
@@ -107,7 +143,8 @@ _CLICK: dict[str, Any] = {
     "message": _MESSAGE
     | {"required": ["id"], "description": "The message in its current state; only its id once it was deleted."},
     "url": _TEXT | {"description": "The URL that the link led to."},
-    "link_id": _TEXT | {"description": "The id of the short link; absent for a click that a provider reports."},
+    "link_id": _TEXT | {"description": "The id of the link; absent for a click that a provider reports."},
+    "link_number": {"type": "integer", "description": "Which link of the email it is, from 1; 0 for the hidden one."},
     "ip": _TEXT,
     "user_agent": _TEXT,
     "device": {"enum": ["phone", "tablet", "desktop", "bot", "unknown"]},
@@ -115,6 +152,10 @@ _CLICK: dict[str, Any] = {
     "machine_reason": _TEXT | {"description": "Why it counts as made by a machine."},
     "connection_id": _TEXT | {"description": "The connection whose provider reports the click."},
 }
+
+
+_OPEN_FIELDS = ("message", "ip", "user_agent", "device", "machine", "machine_reason", "connection_id")
+_VISIT_OPTIONAL = frozenset({*_CLICK, "campaign"} - {"device", "machine"})
 
 
 class EventType(msgspec.Struct, frozen=True):
@@ -203,19 +244,79 @@ SYSTEM_TYPES = (
     ),
     *(
         _entry(
-            f"message.{engagement}",
+            type_,
             None,
             words,
-            {"connection_id": _TEXT, "properties": _OBJECT | {"description": "Other properties from the provider."}},
-            {"message": _EXAMPLE | {"status": "delivered"}, "connection_id": _CONNECTION, "properties": properties},
+            {
+                "message": _MESSAGE,
+                **_CAMPAIGN,
+                "connection_id": _TEXT | {"description": "The connection whose provider reports it."},
+                "properties": _OBJECT | {"description": "What is known of it: of a link, `source` and the request."},
+            },
+            {
+                "message": (_EMAIL if type_.startswith("email.") else _EXAMPLE) | {"status": "delivered"},
+                "properties": properties,
+            },
+            optional=frozenset({"message", "campaign", "connection_id", "properties"}),
         )
-        for engagement, words, properties in _ENGAGEMENTS
+        for type_, words, properties in _ENGAGEMENTS
+    ),
+    _entry(
+        "email.opened",
+        None,
+        "A person opened an email, or a machine loaded its pictures.",
+        {name: _CLICK[name] for name in _OPEN_FIELDS} | _CAMPAIGN,
+        {
+            "message": _EMAIL | {"status": "delivered"},
+            "ip": "192.0.2.1",
+            "user_agent": "Mozilla/5.0",
+            "device": "bot",
+            "machine": True,
+            "machine_reason": "mail_privacy",
+        }
+        | _IN_CAMPAIGN,
+        optional=_VISIT_OPTIONAL,
+    ),
+    _entry(
+        "email.clicked",
+        None,
+        "A person, or a machine on the way, followed a link in an email.",
+        _CLICK | _CAMPAIGN,
+        {
+            "message": _EMAIL | {"status": "delivered"},
+            "url": "https://example.com/spring?utm_source=mail",
+            "link_id": "lnk_3a1f3c2a9b7d4e61",
+            "link_number": 1,
+            "ip": "192.0.2.1",
+            "user_agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)",
+            "device": "desktop",
+            "machine": False,
+        }
+        | _IN_CAMPAIGN,
+        optional=_VISIT_OPTIONAL,
+    ),
+    _entry(
+        "email.bounced",
+        None,
+        "An email did not reach its mailbox, now or ever.",
+        {
+            "message": _MESSAGE,
+            **_CAMPAIGN,
+            "kind": {"enum": ["permanent", "transient"], "description": "Whether the mailbox will never take it."},
+            "connection_id": _TEXT,
+        },
+        {
+            "message": _EMAIL | {"status": "failed", "code": 2009, "reason": "bounced"},
+            "kind": "permanent",
+            "connection_id": _CONNECTION,
+        },
+        optional=frozenset({"campaign"}),
     ),
     _entry(
         "message.clicked",
         None,
-        "A person, or a machine on the way, followed a link in a message.",
-        _CLICK,
+        "A person, or a machine on the way, followed a link in a text message.",
+        {name: schema for name, schema in _CLICK.items() if name != "link_number"},
         {
             "message": _EXAMPLE | {"status": "delivered"},
             "url": "https://example.com/spring?utm_source=sms",
@@ -225,7 +326,7 @@ SYSTEM_TYPES = (
             "device": "phone",
             "machine": False,
         },
-        optional=frozenset({"message", "url", "link_id", "ip", "user_agent", "machine_reason", "connection_id"}),
+        optional=_VISIT_OPTIONAL,
     ),
     _entry(
         "message.received",

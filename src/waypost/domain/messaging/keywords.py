@@ -1,5 +1,6 @@
 """Inbound text messages: the keywords STOP, START and HELP, and the receipt of an inbound message."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ HELP = frozenset({"help", "info"})
 
 _WORDS = dict.fromkeys(STOP, "stop") | dict.fromkeys(START, "start") | dict.fromkeys(HELP, "help")
 _LONGEST = max(map(len, _WORDS))
+#: What a text contains that says how to opt out: a keyword to reply with, or a link.
+_SAYS_SO = re.compile(r"\b(?:STOP|stop to|unsubscribe|opt[ -]?out)\b|/u/[\w-]{40}", re.ASCII)
 #: Characters around a keyword that do not change its meaning.
 _AROUND = " \t\r\n\f\v\xa0\u200b\u200e\u200f\ufeff\"'`\u2018\u2019\u201c\u201d.,;:!?\u2026*()[]"
 
@@ -40,6 +43,13 @@ def effective_keyword(text: str, word: str | None) -> str | None:
     """Return the keyword of a text, or else the one that the provider recognised in it. `stop` from either wins."""
     own = keyword(text)
     return own if own == "stop" else word or own
+
+
+def with_opt_out(text: str, line: str) -> str:
+    """Return a text with a line at its end that says how to opt out, unless the text says so already."""
+    if not line or not text.strip() or _SAYS_SO.search(text) is not None or line in text:
+        return text
+    return f"{text.rstrip()}\n{line}"
 
 
 class InboundSms(msgspec.Struct, rename="camel"):

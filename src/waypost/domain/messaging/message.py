@@ -131,7 +131,9 @@ class Receipt(msgspec.Struct, omit_defaults=True, kw_only=True):
     country: str | None = None
     #: The reason to suppress the address (`opted_out`, `bounced`, `complained`, `invalid_number`), if there is one.
     suppress: str | None = None
-    #: For `engagement`: the type of the event, such as `message.opened`.
+    #: For an email that failed: whether it bounced for good (`permanent`) or for now (`transient`).
+    bounce: str | None = None
+    #: For `engagement`: the type of the event, such as `email.opened`.
     event: str | None = None
     #: For `inbound`: the text, and the number that received it.
     text: str | None = None

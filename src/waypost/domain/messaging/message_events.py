@@ -89,17 +89,31 @@ def status_changed(state: MessageState, entry: HistoryEntry) -> Event:
     )
 
 
-def engaged(state: MessageState | None, receipt: Receipt, profile_id: int | None, message_id: str, key: int) -> Event:
-    """Return the event for an engagement of a person with a message, such as opened, clicked or complained."""
+def engagement_type(type_: str, channel: str) -> str:
+    """Return the type of the event of an engagement: those of emails begin with `email.`, whatever a connector says."""
+    return f"email.{type_.removeprefix('message.')}" if channel == "email" and type_.startswith("message.") else type_
+
+
+def engaged(
+    state: MessageState | None,
+    receipt: Receipt,
+    profile_id: int | None,
+    message_id: str,
+    key: int,
+    type_: str,
+    campaign: CampaignSummary | None = None,
+) -> Event:
+    """Return the event for an engagement of a person with a message, such as unsubscribed or complained."""
     return Event(
         receipt.workspace_id,
-        receipt.event or "message.engaged",
+        type_,
         state.profile_id if state else profile_id,
         receipt.occurred_at,
         message_id,
         _encode(
             MessageEventContents(
                 message=summarize(state, receipt.detail) if state else None,
+                campaign=campaign,
                 from_=None if state else receipt.address,
                 connection_id=public("con", receipt.connection_id),
                 properties=receipt.properties or None,
@@ -107,6 +121,47 @@ def engaged(state: MessageState | None, receipt: Receipt, profile_id: int | None
         ),
         key,
     )
+
+
+def bounced(
+    state: MessageState,
+    kind: str,
+    at: int,
+    detail: str | None,
+    message_id: str,
+    key: int = 0,
+    campaign: CampaignSummary | None = None,
+) -> Event:
+    """Return the event `email.bounced`; `kind` is `permanent` or `transient`."""
+    contents = MessageEventContents(
+        message=summarize(state, detail),
+        campaign=campaign,
+        kind=kind,
+        connection_id=public("con", state.connection_id),
+    )
+    return Event(state.workspace_id, "email.bounced", state.profile_id, at, message_id, _encode(contents), key)
+
+
+def unsubscribed(
+    state: MessageState | None,
+    workspace_id: int,
+    channel: str,
+    address: str,
+    profile_id: int | None,
+    at: int,
+    message_id: str,
+    properties: dict[str, Any],
+    campaign: CampaignSummary | None = None,
+) -> Event:
+    """Return the event of a person who unsubscribed by a link; `properties` say how."""
+    contents = MessageEventContents(
+        message=None if state is None else summarize(state, None),
+        campaign=campaign,
+        from_=None if state is not None else address,
+        properties=properties,
+    )
+    type_ = engagement_type("message.unsubscribed", channel)
+    return Event(workspace_id, type_, profile_id, at, message_id, _encode(contents))
 
 
 def received(receipt: Receipt, keyword: str | None, profile_id: int | None, message_id: str, key: int) -> Event:

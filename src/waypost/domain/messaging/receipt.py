@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import CLOCKS_DIFFER
-from waypost.domain.messaging.message import Receipt
+from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.values.ids import internal
 from waypost.errors import NotFound
 
@@ -26,6 +26,9 @@ _LATEST = 253_402_300_800_000_000 - 1
 _SCALES = {"s": 1_000_000, "ms": 1000, "us": 1}
 _CONTROL = re.compile(r"[\x00\ud800-\udfff]")
 _SHORT = ("reason", "provider_code", "address", "carrier", "country", "currency", "suppress", "event", "own_address")
+#: Reasons to suppress an address that does not exist, and reasons of failures that may pass.
+_PERMANENT = frozenset({"bounced", "invalid_address"})
+_TRANSIENT = frozenset({"blocked", "mailbox_full"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -142,6 +145,17 @@ def clean_receipt(receipt: Receipt) -> Receipt:
     if receipt.properties:
         receipt.properties = _limit_properties(receipt.properties)
     return receipt
+
+
+def bounce_of(receipt: Receipt) -> str | None:
+    """Return how the email of a receipt bounced: `permanent`, `transient`, or None if it did not."""
+    if receipt.status is not Status.FAILED:
+        return None
+    if receipt.bounce is not None:
+        return receipt.bounce
+    if receipt.suppress in _PERMANENT:
+        return "permanent"
+    return "transient" if receipt.reason in _TRANSIENT else None
 
 
 def _unfit(text: str) -> bool:

@@ -173,7 +173,7 @@ class CallbackStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kind: Literal["status", "engagement", "inbound"] = "status"
     #: None: the message keeps its status.
     status: Status | None = None
-    #: For engagement: the type of the event, such as `message.opened`.
+    #: For engagement: the type of the event, such as `email.opened`.
     event: Annotated[str, Meta(pattern=r"^[a-z0-9_]+(?:\.[a-z0-9_]+)+$", max_length=100)] | None = None
     code: Code | None = None
     reason: Word | None = None

@@ -280,7 +280,7 @@ def _check_callback(connector: Connector) -> None:
     for index, status in enumerate(callback.statuses):
         path = ("callback", "statuses", index)
         if status.kind == "engagement" and not status.event:
-            raise TomlError(path, "an engagement needs an event, such as message.opened")
+            raise TomlError(path, "an engagement needs an event, such as email.opened")
         if status.kind != "status" and status.status is not None:
             raise TomlError((*path, "status"), "only receipts of the kind status change the status of a message")
         _check_moved(status.status, (*path, "status"))

@@ -148,6 +148,11 @@ class CompiledVariant:
         )
         self.size = sum(program.size for program in self._made)
 
+    def mentions(self, names: tuple[str, ...]) -> bool:
+        """Return whether the text or the HTML uses one of these values."""
+        sources = [program.source for program in self.texts.values() if program is not None]
+        return any(name in source for name in names for source in sources)
+
     def render(self, rendering: Rendering, *, marked: bool = False) -> Content:
         """Return the content for these values. Raise Invalid as `Program.render` does.
 
@@ -203,6 +208,10 @@ class CompiledTemplate:
     def variants(self) -> list[str]:
         """The names of the variants."""
         return list(self._bodies)
+
+    def mentions(self, *names: str) -> bool:
+        """Return whether each variant uses one of these values, in a field that people read."""
+        return all(body.mentions(names) for body in self._bodies.values())
 
     def pick(self, choice: float | str) -> str:
         """Return the name of the variant for a number in [0, 1) or for a key. A key always gives the same variant."""
@@ -268,6 +277,11 @@ class CompiledTemplate:
                 code="unknown_variant",
             )
         return body
+
+
+def has_unsubscribe_link(template: CompiledTemplate) -> bool:
+    """Return whether everybody who gets the template can unsubscribe by a link in it."""
+    return template.mentions("unsubscribe_url", "preferences_url")
 
 
 def undefined_variables(gaps: list[UndefinedVariable]) -> Invalid:

@@ -15,6 +15,8 @@ from waypost.domain.values.ids import public
 CLICKED, EMAIL_CLICKED, EMAIL_OPENED = "message.clicked", "email.clicked", "email.opened"
 #: The types of events of clicks.
 CLICKS = frozenset({CLICKED, EMAIL_CLICKED})
+#: The types of what a visitor does, whose events have the fields of a visit.
+VISITS = CLICKS | {EMAIL_OPENED}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -129,10 +131,16 @@ def _message(state: MessageState | None, message_id: int | None) -> MessageSumma
     return None if message_id is None else _MessageName(public("msg", message_id))
 
 
-def reported_click(
-    state: MessageState | None, receipt: Receipt, profile_id: int | None, event_name: str, key: int
+def reported_visit(
+    state: MessageState | None,
+    receipt: Receipt,
+    profile_id: int | None,
+    event_name: str,
+    key: int,
+    type_: str,
+    campaign: CampaignSummary | None = None,
 ) -> Event:
-    """Return the event of a click that a provider reports, as far as the report goes."""
+    """Return the event of a click or an open that a provider reports, as far as the report goes."""
     reported = receipt.properties
     user_agent = _text(reported, "user_agent")[:LONGEST_USER_AGENT]
     device, reason = read_user_agent(user_agent) if user_agent else ("unknown", None)
@@ -140,6 +148,7 @@ def reported_click(
         reason = "provider"
     data = _Clicked(
         message=summarize(state, receipt.detail) if state else None,
+        campaign=campaign,
         url=_text(reported, "url") or None,
         ip=_text(reported, "ip") or None,
         user_agent=user_agent or None,
@@ -152,7 +161,7 @@ def reported_click(
     )
     return Event(
         receipt.workspace_id,
-        CLICKED,
+        type_,
         state.profile_id if state else profile_id,
         receipt.occurred_at,
         event_name,

@@ -9,7 +9,7 @@ import msgspec
 from waypost.clock import SECOND
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import HistoryEntry
-from waypost.domain.tracking.machine_agents import AGENTS, CRAWLER
+from waypost.domain.tracking.machine_agents import AGENTS, APPLE_MAIL, CRAWLER, MAIL_PRIVACY
 
 #: A click so soon after the send was made by a machine on the way: nobody reads as fast.
 SOON = 2 * SECOND
@@ -74,6 +74,8 @@ def read_user_agent(user_agent: str) -> tuple[str, str | None]:
 def _machine(text: str) -> str | None:
     if not text.strip():
         return "no_user_agent"
+    if text.strip() == APPLE_MAIL:
+        return MAIL_PRIVACY
     for part, reason in AGENTS:
         if part in text:
             return reason

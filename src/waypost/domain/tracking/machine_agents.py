@@ -6,6 +6,12 @@ PREVIEW = "preview"
 SCANNER = "scanner"
 #: Search engines, archives and other robots.
 CRAWLER = "crawler"
+#: Load the pictures of mails for mail programs, often before anybody looks: Gmail, Yahoo Mail and others.
+IMAGE_PROXY = "image_proxy"
+#: Apple Mail loads all pictures when a mail arrives, and hides who opens it.
+MAIL_PRIVACY = "mail_privacy"
+#: The whole user agent of Apple Mail's proxies.
+APPLE_MAIL = "mozilla/5.0"
 #: Command line tools and libraries.
 TOOL = "tool"
 #: Browsers without a window.
@@ -42,8 +48,11 @@ AGENTS: tuple[tuple[str, str], ...] = (
     ("google-pagerenderer", PREVIEW),
     ("bingpreview", PREVIEW),
     ("google-read-aloud", PREVIEW),
-    ("googleimageproxy", PREVIEW),
-    ("yahoomailproxy", PREVIEW),
+    ("googleimageproxy", IMAGE_PROXY),
+    ("yahoomailproxy", IMAGE_PROXY),
+    ("seznamemailproxy", IMAGE_PROXY),
+    ("mail.ru imageproxy", IMAGE_PROXY),
+    ("duckduckgo-favicons", IMAGE_PROXY),
     ("yahoo link preview", PREVIEW),
     # Protection of mail and web traffic.
     ("proofpoint", SCANNER),
@@ -56,11 +65,21 @@ AGENTS: tuple[tuple[str, str], ...] = (
     ("symantec", SCANNER),
     ("messagelabs", SCANNER),
     ("sophos", SCANNER),
+    ("avanan", SCANNER),
+    ("checkpoint harmony", SCANNER),
+    ("cisco secure email", SCANNER),
+    ("cloudmark", SCANNER),
+    ("vade", SCANNER),
+    ("hornetsecurity", SCANNER),
+    ("spamtitan", SCANNER),
+    ("libra esva", SCANNER),
+    ("mailguard", SCANNER),
+    ("bitdefender", SCANNER),
+    ("eset ", SCANNER),
     ("forcepoint", SCANNER),
     ("trendmicro", SCANNER),
     ("trend micro", SCANNER),
     ("zscaler", SCANNER),
-    ("cloudmark", SCANNER),
     ("fortiguard", SCANNER),
     ("palo alto networks", SCANNER),
     ("paloaltonetworks", SCANNER),

@@ -85,7 +85,7 @@ class PartRenderer:
             mail = self._mailing.mail(message_id, address, profile_id, person.traits)
             known = person_values(public("pro", person.id), person.traits, person.identifiers)
             context = context_of(known, {}, self._organization, {**definition.variables, **mail.values})
-            content = template.render(context, variant=variant, now=self._now)
+            content = template.render(context, variant=variant, now=self._now, marked=True)
             if self._channel == "email":
                 mail.finish(content)
             elif self._channel == "sms":

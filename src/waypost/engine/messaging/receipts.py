@@ -8,13 +8,15 @@ from waypost.domain.audience.subscriptions import SubscriptionChange, Subscripti
 from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.keywords import effective_keyword
 from waypost.domain.messaging.message import Receipt
-from waypost.domain.messaging.message_events import engaged, received
+from waypost.domain.messaging.message_events import CampaignSummary, bounced, engaged, engagement_type, received
+from waypost.domain.messaging.receipt import bounce_of
 from waypost.domain.messaging.status import MessageState, Transition, from_receipt
-from waypost.domain.tracking.click_events import CLICKED, reported_click
+from waypost.domain.tracking.click_events import VISITS, reported_visit
 from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount, find_earlier, match
 from waypost.engine.messaging.transitions import Transitions
+from waypost.engine.tracking.campaigns import load_campaigns
 from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +45,8 @@ async def apply_receipts(
     matched = await match(tx, receipts, transitions, named or {}, same_account)
     earlier = await find_earlier(tx, receipts, matched)
     people = await _people(tx, receipts)
+    occurrences = {message.occurrence_id for message in matched if message is not None and message.occurrence_id}
+    campaigns = await load_campaigns(tx, occurrences)
     suppressed: list[tuple[Any, ...]] = []
     unmatched: list[Receipt] = []
     events: list[Any] = []
@@ -63,8 +67,13 @@ async def apply_receipts(
             if (state := _KEYWORDS.get(word or "")) and address:
                 changes.append((event, _keyword_change(receipt, channel, address, state, event.message_id)))
         elif receipt.kind == "engagement":
-            make = reported_click if receipt.event == CLICKED else engaged
-            event = make(message, receipt, profile_id, *_identity(receipt))
+            type_ = engagement_type(receipt.event or "message.engaged", channel)
+            make = reported_visit if type_ in VISITS else engaged
+            event = make(message, receipt, profile_id, *_identity(receipt), type_, _campaign(message, campaigns))
+        if message is not None and channel == "email" and (kind := bounce_of(receipt)) is not None:
+            name, key = _identity(receipt)
+            campaign = _campaign(message, campaigns)
+            events.append(bounced(message, kind, receipt.occurred_at, receipt.detail, name, key, campaign))
         if event is not None:
             events.append(event)
         if receipt.suppress == "opted_out" and address:
@@ -93,6 +102,10 @@ async def apply_stored(tx: Tx, found: list[tuple[int, Receipt]], transitions: Tr
     if done:
         await tx.run("unmatched.delete", ids=done)
     return len(done)
+
+
+def _campaign(message: MessageState | None, campaigns: dict[int, CampaignSummary]) -> CampaignSummary | None:
+    return None if message is None else campaigns.get(message.occurrence_id or 0)
 
 
 def _keyword_change(

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from waypost.domain.events.event import Event
 from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.message import Receipt, SendOutcome, Status, Verdict
+from waypost.domain.messaging.message_events import bounced
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
@@ -23,6 +25,7 @@ from waypost.engine.providers.registry import pause_connection
 from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
+from waypost.engine.tracking.campaigns import load_campaigns
 from waypost.engine.tracking.mail import NewUrl, add_urls
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
@@ -272,6 +275,7 @@ async def record_results(
     await transitions.load(tx, [result.message_id for result in results])
     named: dict[int, list[MessageState]] = {}
     suppressed: list[tuple[Any, ...]] = []
+    refused: list[tuple[MessageState, SendResult]] = []
     broken: dict[int, tuple[MessageState, SendResult]] = {}
     unsent: list[MessageState] = []
     orders = cache(lambda workspace_id, channel: [c.id for c in routing.for_channel(workspace_id, channel)])
@@ -300,6 +304,8 @@ async def record_results(
             place, cause = (state.workspace_id, state.channel, state.address), public("msg", state.id)
             transitions.subscription_changes.append(opt_out(*place, now, before, verdict.detail, cause=cause))
         elif verdict.suppress is not None:
+            if state.channel == "email" and verdict.suppress == "bounced":
+                refused.append((state, result))
             suppressed.append(
                 (state.workspace_id, state.channel, state.address, verdict.suppress, before, verdict.detail)
             )
@@ -307,6 +313,7 @@ async def record_results(
             broken[before] = (state, result)
     await give_back(tx, unsent, routing.rules_of, now)
     await suppress(tx, suppressed, now)
+    transitions.events += await _bounces(tx, refused)
     for connection_id, (state, result) in broken.items():
         verdict, workspace_id = result.verdict, state.workspace_id
         error = verdict.detail or verdict.provider_code or "The provider refuses this connection."
@@ -328,6 +335,22 @@ async def record_results(
         if early:
             await apply_stored(tx, early, transitions, same_account=routing.same_account, named=named)
     return named
+
+
+async def _bounces(tx: Tx, refused: list[tuple[MessageState, SendResult]]) -> list[Event]:
+    """Return the events of emails that the server of the recipient refused for good."""
+    campaigns = await load_campaigns(tx, {state.occurrence_id for state, _ in refused if state.occurrence_id})
+    return [
+        bounced(
+            state,
+            "permanent",
+            result.ended_at,
+            result.verdict.detail,
+            f"{public('msg', state.id)}:bounced:{result.number}",
+            campaign=campaigns.get(state.occurrence_id or 0),
+        )
+        for state, result in refused
+    ]
 
 
 def _others(state: MessageState, orders: Callable[[int, str], list[int]], failing: Callable[[int], bool]) -> list[int]:

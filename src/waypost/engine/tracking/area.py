@@ -7,7 +7,6 @@ import msgspec
 from waypost.clock import HOUR, SECOND
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import message_key
-from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.message_events import CampaignSummary
 from waypost.domain.messaging.status import HistoryEntry, MessageState
 from waypost.domain.tracking.bursts import Burst, follow
@@ -18,19 +17,14 @@ from waypost.domain.values.ids import public
 from waypost.engine.runtime.unit import COUNT_ROWS, Unit
 from waypost.engine.tracking.campaigns import load_campaigns
 from waypost.engine.tracking.clicks import Click, ClickIntake, Open
+from waypost.engine.tracking.message_states import KnownMessage, load_messages
 from waypost.storage.database import Tx
 
-_history = msgspec.json.Decoder(list[HistoryEntry])
 _numbers = msgspec.json.Decoder(list[int])
 _encode = msgspec.json.Encoder().encode
 
 #: What counts the events of a type.
 _COUNTERS = dict.fromkeys(CLICKS, "click_counts.add") | {EMAIL_OPENED: "open_counts.add"}
-
-_COLUMNS = [name for name in MessageState.__struct_fields__ if name != "history_length"]
-
-#: The state of a message and its history.
-_Message = tuple[MessageState, list[HistoryEntry]]
 
 
 class TrackingNotes(msgspec.Struct):
@@ -61,7 +55,7 @@ class TrackingArea:
         opens: list[Open] = items.get(Open, [])
         notes = unit.notes(TrackingNotes)
         notes.clicks, notes.opens = clicks, opens
-        messages = await _load_messages(
+        messages = await load_messages(
             tx, {click.link.message_id for click in clicks} | {opened.message_id for opened in opens}
         )
         occurrences = {state.occurrence_id for state, _ in messages.values() if state.occurrence_id is not None}
@@ -107,7 +101,9 @@ class TrackingArea:
         in_datacenter = bool(self._datacenters) and visit.ip in self._datacenters
         return judge(visit, at, history, in_datacenter=in_datacenter)
 
-    def _open_event(self, opened_: Open, messages: dict[int, _Message], campaigns: dict[int, CampaignSummary]) -> Event:
+    def _open_event(
+        self, opened_: Open, messages: dict[int, KnownMessage], campaigns: dict[int, CampaignSummary]
+    ) -> Event:
         visit = opened_.visit
         state, history = _of_workspace(messages, opened_.message_id, opened_.workspace_id)
         name = f"{public('msg', opened_.message_id)}:{opened_.nonce}"
@@ -127,7 +123,7 @@ class TrackingArea:
     def _click_event(
         self,
         click: Click,
-        messages: dict[int, _Message],
+        messages: dict[int, KnownMessage],
         campaigns: dict[int, CampaignSummary],
         bursts: dict[int, Burst],
         notes: TrackingNotes,
@@ -160,7 +156,7 @@ class TrackingArea:
 
 
 def _of_workspace(
-    messages: dict[int, _Message], message_id: int, workspace_id: int
+    messages: dict[int, KnownMessage], message_id: int, workspace_id: int
 ) -> tuple[MessageState | None, list[HistoryEntry]]:
     """Return a message and its history, or None for one that was deleted."""
     state, history = messages.get(message_id, (None, []))
@@ -172,17 +168,3 @@ async def _load_bursts(tx: Tx, clicks: list[Click]) -> dict[int, Burst]:
     ids = sorted({c.link.message_id for c in clicks if c.link.number is not None and c.link.message_id is not None})
     rows = await tx.rows("click_bursts.load", ids=ids) if ids else []
     return {id_: Burst(began, last, _numbers.decode(numbers), baited) for id_, began, last, numbers, baited in rows}
-
-
-async def _load_messages(tx: Tx, named: set[int | None]) -> dict[int, _Message]:
-    """Return messages by their ids, in one query."""
-    ids = sorted(id_ for id_ in named if id_ is not None)
-    if not ids:
-        return {}
-    found: dict[int, _Message] = {}
-    for record in await tx.records("clicks.messages", ids=ids):
-        history = record["history"]
-        values = {name: record[name] for name in _COLUMNS} | {"status": Status(record["status"])}
-        state = MessageState(**values, history_length=len(history))
-        found[state.id] = (state, _history.decode(f"[{history}]"))
-    return found

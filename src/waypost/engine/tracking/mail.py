@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import DAY
+from waypost.domain.messaging.keywords import with_opt_out
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.mime import unsubscribe_headers
 from waypost.domain.templates.link_marks import LinkMarks
@@ -147,6 +148,7 @@ class Mailing:
         self.opens = opens
         self.clicks = clicks
         self.bait = settings.mail.bait and promotional
+        self.opt_out_text = settings.mail.opt_out_text
         self.last_day = last_day
         self.targets = LinkTargets(workspace_id, settings.base_url, parameters, tokens)
         self._stored = stored
@@ -192,8 +194,13 @@ class TrackedMail:
         return self.links.values()
 
     def finish(self, content: Content) -> Content:
-        """Track the links of an email, and add its pixel and headers, in place; return it. Others stay as they are."""
+        """Track the links of an email, and add its pixel and headers, in place; return it.
+
+        A promotional text gets the words of the workspace by which to opt out, if it has none.
+        """
         mailing = self._mailing
+        if mailing.channel == "sms" and mailing.promotional:
+            content.text = with_opt_out(content.text, mailing.opt_out_text)
         if mailing.channel != "email":
             return content
         clicks, opens = mailing.clicks and self._consents, mailing.opens and self._consents

@@ -28,7 +28,7 @@ class UtmParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class MailTracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How emails are tracked, unless a message says otherwise."""
+    """How emails are tracked, unless a message says otherwise, and how people opt out of texts."""
 
     #: Whether promotional emails have a pixel, and links that are counted.
     opens: bool = True
@@ -37,6 +37,8 @@ class MailTracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     transactional: bool = False
     #: Whether promotional emails have a link that no person sees, for machines that follow all links.
     bait: bool = False
+    #: What ends promotional texts that do not say how to opt out; empty for nothing.
+    opt_out_text: str = ""
 
 
 class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):

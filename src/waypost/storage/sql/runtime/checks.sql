@@ -31,5 +31,5 @@ WHERE p.due_at < :before AND c.state = 'live';
 
 -- name: secrets.any
 -- Return whether anything encrypted is stored: it is lost without its key.
-SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency)
+SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency) OR EXISTS (SELECT 1 FROM signing_keys)
     OR EXISTS (SELECT 1 FROM connections WHERE deleted_at IS NULL);
