@@ -36,9 +36,10 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.audience import imports, lists, profiles
+from waypost.api.control.audience import imports, lists, people, profiles
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
+from waypost.api.edge.confirmations import ConfirmationRoute
 from waypost.api.edge.ingest import Edge, RawRoute
 from waypost.api.edge.pixels import PixelRoute
 from waypost.api.edge.preferences import PreferenceRoute
@@ -62,6 +63,7 @@ ROUTES = [
     *replays.ROUTES,
     *events.ROUTES,
     *profiles.ROUTES,
+    *people.ROUTES,
     *lists.ROUTES,
     *imports.ROUTES,
     *metrics.ROUTES,
@@ -98,6 +100,7 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
         ClickRoute(engine),
         PixelRoute(engine),
         PreferenceRoute(engine),
+        ConfirmationRoute(engine.confirmations),
         TextRoute(engine.texts, engine.text_clients),
     ]
     return Edge(Guarded(control, raw), keyring, engine.journal, others)

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "check:check",
     "connectors": "connectors:connectors",
     "demo": "demo:demo",
+    "import": "imports:import_",
     "init": "accounts:init",
     "keys": "accounts:keys",
     "ledger": "ledger:ledger",

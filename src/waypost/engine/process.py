@@ -13,6 +13,7 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
+from waypost.engine.audience.retention import prune_audience
 from waypost.engine.campaigns.area import CampaignArea
 from waypost.engine.campaigns.goals import GoalRegistry
 from waypost.engine.campaigns.handover import Handover
@@ -23,6 +24,8 @@ from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.confirmations import Confirmations, prune_confirmations
+from waypost.engine.messaging.deletions import advance_deletions
 from waypost.engine.messaging.held import bring_back_held, release_held
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
@@ -153,7 +156,7 @@ class Engine:
         ]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
-        self.imports_due = Alarm()
+        self.imports_due, self.deletions_due = Alarm(), Alarm()
         self.importer = Importer(database, self.recorder, self.ids)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._stranded = StrandedSearch(database)
@@ -200,6 +203,7 @@ class Engine:
             self.tracking_settings,
             self.handover_due,
         )
+        self.confirmations = Confirmations(database, self.recorder, self.messages, settings.base_url)
         self.text_clients = TextClients(database)
         self.text_client_owner = TextClientOwner(self.ids, self.encryption, self.networks, self.connections)
         self.texts = Texts(self.journal, self.connections, self.tracking_settings, self.link_checker)
@@ -241,6 +245,8 @@ class Engine:
             Job("campaigns", self._occurrences.advance, self.campaigns_due),
             Job("hand-over", self._handover.run, self.handover_due),
             Job("imports", self._import, self.imports_due),
+            Job("confirmations", self.confirmations.run),
+            Job("deletions", self._advance_deletions, self.deletions_due),
             Job("link-checks", self._check_held, self.links_due),
             Job("held", self._release_held, self.held_due),
         ]
@@ -298,6 +304,8 @@ class Engine:
         deleted += await prune_recent_sends(database, now)
         deleted += await prune_links(database, now)
         deleted += await prune_idempotency(database, now)
+        deleted += await prune_confirmations(database, now)
+        deleted += await prune_audience(database, self.ids.node, now, event_days)
         deleted += await prune_texts(database, now)
         deleted += await prune_campaigns(database, now)
         if deleted:
@@ -330,6 +338,10 @@ class Engine:
     async def _import(self) -> float:
         self.imports_due.clear()
         return await self.importer.run()
+
+    async def _advance_deletions(self) -> float:
+        self.deletions_due.clear()
+        return await advance_deletions(self.database, self.recorder)
 
     async def _check_held(self) -> float:
         return await check_held(self.database, self.recorder, self.link_checker, self.links_due)

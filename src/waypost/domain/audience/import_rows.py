@@ -1,7 +1,7 @@
 """What the row of an import says about a person: identifiers, traits, lists, tags and subscriptions."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -82,7 +82,7 @@ class RowReader:
         if not joined.isprintable() and (wrong := _UNSTORABLE.search(joined)):
             return RejectedRow(row.number, _unstorable(wrong[0]), cells)
         try:
-            return self._person(row.number, list(zip(columns, cells, strict=False)), now)
+            return self._person(row.number, zip(columns, cells, strict=False), now)
         except _Wrong as wrong:
             return RejectedRow(row.number, wrong.error, row.cells)
 
@@ -110,7 +110,7 @@ class RowReader:
                 self._by_key[name] = column
         return column
 
-    def _person(self, number: int, pairs: Sequence[tuple[Column, Any]], now: int) -> ImportedPerson:
+    def _person(self, number: int, pairs: Iterable[tuple[Column, Any]], now: int) -> ImportedPerson:
         user_id = email = phone = None
         traits: dict[str, Any] = {}
         tags: Sequence[str] = ()
@@ -241,7 +241,8 @@ def _phone(value: Any, column: Column) -> str:
     if _ROUNDED.fullmatch(text):
         raise _wrong(
             "rounded_number",
-            f"A spreadsheet has rounded this phone number to {_short(text)}. Format the column as text and export it again.",
+            f"A spreadsheet has rounded this phone number to {_short(text)}. Format the column as text, and export it "
+            "again.",
             column,
         )
     phone = normal_phone("+" + text[2:] if text.startswith("00") else text)

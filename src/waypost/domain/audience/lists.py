@@ -6,6 +6,23 @@ from waypost.errors import Invalid
 
 #: The most characters of a tag.
 LONGEST_TAG = 100
+#: The path of the page on which people confirm; a token follows.
+CONFIRM_PATH = "/l/"
+
+_SUBJECT = "Please confirm: {{ list.name }}"
+_TEXT = """Hello,
+
+please confirm that you want to be on the list "{{ list.name }}":
+
+{{ confirm_url }}
+
+If you did not ask for this, ignore this mail: nothing is sent to you without your confirmation.
+"""
+_HTML = """<p>Hello,</p>
+<p>please confirm that you want to be on the list <b>{{ list.name | escape }}</b>:</p>
+<p><a href="{{ confirm_url }}">Yes, I want to be on the list</a></p>
+<p>If you did not ask for this, ignore this mail: nothing is sent to you without your confirmation.</p>
+"""
 
 
 class MemberState(StrEnum):
@@ -37,6 +54,11 @@ def move_member(state: MemberState | None, action: MemberAction, *, double_opt_i
     if action is MemberAction.IMPORT and state is MemberState.UNSUBSCRIBED:
         return state
     return MemberState.PENDING if double_opt_in else MemberState.SUBSCRIBED
+
+
+def confirmation_texts() -> tuple[str, str, str]:
+    """Return subject, text and HTML of the mail that asks a person to confirm, as Liquid."""
+    return _SUBJECT, _TEXT, _HTML
 
 
 def check_tag(tag: str) -> str:

@@ -134,6 +134,8 @@ class Resolver:
             if claim is not None:
                 return self._survivor(claim.profile_id)
         claims = [self.claims.get((workspace_id, kind, value)) for kind, value in identifiers]
+        if not any(claims):
+            return self._create_with(entry)
         owners = [None if claim is None else self._survivor(claim.profile_id) for claim in claims]
         first = owners[0]
         # A client clock that runs ahead must not override all later values.
@@ -207,6 +209,17 @@ class Resolver:
                 person = merge(person, other)
                 self.merged.append((merged, person.id))
         return person
+
+    def _create_with(self, entry: Entry) -> int:
+        """Create the profile of an entry none of whose identifiers is known; return its id."""
+        person = self._create(entry)
+        at = min(entry.occurred_at, entry.received_at)
+        person.known = entry.identifiers[0][0] == "user_id"
+        if entry.traits:
+            person.traits = {name: (value, at) for name, value in entry.traits.items()}
+        for kind, value in entry.identifiers:
+            self.claims[(entry.workspace_id, kind, value)] = IdentityClaim(person.id, at, True)
+        return person.id
 
     def _create(self, entry: Entry) -> Profile:
         profile = Profile(

@@ -1,5 +1,7 @@
 """What changed of profiles in a unit of work, for the areas that follow people: segments, flows, goals."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -15,3 +17,13 @@ class ProfileChanges(msgspec.Struct):
     def add(self, profile_id: int, change: str) -> None:
         """Note one change of one profile."""
         self.by_profile.setdefault(profile_id, set()).add(change)
+
+    def add_all(self, profiles: Iterable[int], change: str) -> None:
+        """Note the same change of many profiles."""
+        known = self.by_profile
+        for id_ in profiles:
+            changes = known.get(id_)
+            if changes is None:
+                known[id_] = {change}
+            else:
+                changes.add(change)

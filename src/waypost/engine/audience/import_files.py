@@ -160,12 +160,11 @@ class FileIntake:
 
     def _look_at_start(self, data: bytes) -> bytes:
         """Find the encoding and the ends of lines; return the start without a byte order mark."""
-        for mark, encoding in _BOMS:
+        encoding = _guess_utf16(data) or "utf-8"
+        for mark, name in _BOMS:
             if data.startswith(mark):
-                data = data[len(mark) :]
+                data, encoding = data[len(mark) :], name
                 break
-        else:
-            encoding = _guess_utf16(data) or "utf-8"
         if encoding != "utf-8":
             self._decoder = codecs.getincrementaldecoder(encoding)("replace")
         else:

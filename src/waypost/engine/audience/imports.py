@@ -275,20 +275,16 @@ async def _record(tx: Tx, unit: Unit, run: ImportRun, part: FilePart, lists: dic
     if not profiles:
         return
     await _record_memberships(tx, unit, run, people, profiles, fresh, lists)
-    tags = [(id_, tag) for person, id_ in zip(people, profiles, strict=True) for tag in person.tags]
-    if tags:
-        await add_tags(tx, unit, run.workspace_id, tags, fresh=fresh)
+    pairs = list(zip(people, profiles, strict=True))
     changes = unit.notes(ProfileChanges)
-    for person, id_ in zip(people, profiles, strict=True):
-        if person.entry.traits:
-            changes.add(id_, "traits")
-        for channel, _, _ in person.subscriptions:
+    changes.add_all([id_ for person, id_ in pairs if person.entry.traits], "traits")
+    if tags := [(id_, tag) for person, id_ in pairs if person.tags for tag in person.tags]:
+        await add_tags(tx, unit, run.workspace_id, tags, fresh=fresh)
+    said: list[SubscriptionChange] = []
+    for person, id_ in pairs:
+        for channel, address, state in person.subscriptions:
             changes.add(id_, f"subscription:{channel}")
-    said = [
-        SubscriptionChange(run.workspace_id, channel, address, state, run.source, run.created_at)
-        for person in people
-        for channel, address, state in person.subscriptions
-    ]
+            said.append(SubscriptionChange(run.workspace_id, channel, address, state, run.source, run.created_at))
     await set_subscriptions(tx, said, unit)
 
 
@@ -305,7 +301,7 @@ async def _record_memberships(
     if run.list_id is not None:
         members[run.list_id] = list(profiles)
     for person, id_ in zip(people, profiles, strict=True):
-        for list_id in person.lists:
+        for list_id in person.lists or ():
             members.setdefault(list_id, []).append(id_)
     action = MemberAction.CONFIRM if run.plan.confirmed else MemberAction.IMPORT
     for list_id, ids in sorted(members.items()):

@@ -1,5 +1,6 @@
 """Lists and their members in bulk, with the counts that are kept beside them; and the tags of profiles."""
 
+import os
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -102,32 +103,42 @@ async def move_members(
     list_id = contact_list.id
     people = sorted(set(profiles))
     known = await _member_states(tx, list_id, [id_ for id_ in people if id_ not in fresh])
-    new: list[Row] = []
-    moved: list[Row] = []
-    asked: list[Row] = []
+    written: dict[bool, list[Row]] = {True: [], False: []}
+    asked: list[int] = []
+    #: Pending before, and no longer; who confirmed keeps the link, which shows that it worked.
     answered: list[int] = []
     result: dict[int, MemberState | None] = {}
-    for id_ in people:
-        before = known.get(id_)
-        state = result[id_] = move_member(before, action, double_opt_in=contact_list.double_opt_in)
-        if state is None:
+    for before in (None, *MemberState):
+        group = [id_ for id_ in people if known.get(id_) is before] if known else people if before is None else []
+        state = move_member(before, action, double_opt_in=contact_list.double_opt_in)
+        if not group or state is None:
             continue
+        result.update(dict.fromkeys(group, state))
         if state is MemberState.PENDING and (before is not state or action is MemberAction.ADD):
-            asked.append((list_id, id_, workspace_id, unit.now, unit.now))
+            asked += group
         if state is before:
             continue
-        if before is MemberState.PENDING:
-            answered.append(id_)
-        row = (list_id, id_, state.value, source, unit.now)
-        (new if before is None else moved).append(row)
-        _count(unit, list_id, before, -1)
-        _count(unit, list_id, state, 1)
-        joined = state is MemberState.SUBSCRIBED
-        if joined or before is MemberState.SUBSCRIBED:
-            _note(unit, workspace_id, contact_list, id_, source, joined=joined, events=events)
-    await tx.insert("list_members.insert", new)
-    await tx.insert("list_members.update", moved)
-    await tx.insert("list_confirmations.add", asked)
+        if before is MemberState.PENDING and state is MemberState.UNSUBSCRIBED:
+            answered += group
+        written[before is None] += [(list_id, id_, state.value, source, unit.now) for id_ in group]
+        _count(unit, list_id, before, -len(group))
+        _count(unit, list_id, state, len(group))
+        if MemberState.SUBSCRIBED in (state, before):
+            _note(
+                unit,
+                workspace_id,
+                contact_list,
+                group,
+                source,
+                joined=before is not MemberState.SUBSCRIBED,
+                events=events,
+            )
+    await tx.insert("list_members.insert", written[True])
+    await tx.insert("list_members.update", sorted(written[False]))
+    await tx.insert(
+        "list_confirmations.add",
+        [(list_id, id_, workspace_id, unit.now, os.urandom(16).hex(), unit.now) for id_ in sorted(asked)],
+    )
     if answered:
         await tx.run("list_confirmations.delete", list_id=list_id, ids=answered)
     return result
@@ -142,10 +153,10 @@ async def remove_members(
         return 0
     await tx.run("list_members.delete", list_id=contact_list.id, ids=list(known))
     await tx.run("list_confirmations.delete", list_id=contact_list.id, ids=list(known))
-    for id_, state in known.items():
+    for state in known.values():
         _count(unit, contact_list.id, state, -1)
-        if state is MemberState.SUBSCRIBED:
-            _note(unit, workspace_id, contact_list, id_, source, joined=False, events=True)
+    left = [id_ for id_, state in known.items() if state is MemberState.SUBSCRIBED]
+    _note(unit, workspace_id, contact_list, left, source, joined=False, events=True)
     return len(known)
 
 
@@ -194,18 +205,19 @@ def _note(
     unit: Unit,
     workspace_id: int,
     contact_list: ContactList,
-    profile_id: int,
+    profiles: Sequence[int],
     source: str,
     *,
     joined: bool,
     events: bool,
 ) -> None:
-    unit.notes(ProfileChanges).add(profile_id, f"list:{contact_list.id}")
+    unit.notes(ProfileChanges).add_all(profiles, f"list:{contact_list.id}")
     if events:
         about = {"id": public("lst", contact_list.id), "name": contact_list.name}
         name = "list.joined" if joined else "list.left"
-        cause = f"{about['id']}:{public('pro', profile_id)}:{name}:{unit.now:x}"
-        unit.emit([Event(workspace_id, name, profile_id, unit.now, cause, _encode(ListChanged(about, source)))])
+        data = _encode(ListChanged(about, source))
+        cause = f"{about['id']}:{name}:{unit.now:x}:"
+        unit.emit([Event(workspace_id, name, id_, unit.now, cause + public("pro", id_), data) for id_ in profiles])
 
 
 def _note_tag(unit: Unit, workspace_id: int, profile_id: int, tag: str, n: int, *, events: bool) -> None:

@@ -2,6 +2,7 @@
 
 from waypost.domain.campaigns.campaign import PLACES
 from waypost.domain.campaigns.launch import FEWEST_PEOPLE, LaunchFacts
+from waypost.domain.templates.template import has_unsubscribe_link
 from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns.audience import page_of_campaign
 from waypost.engine.campaigns.campaigns import Campaign, template_number
@@ -27,7 +28,7 @@ async def gather_facts(
         try:
             template = await templates.get(workspace_id, number)
             facts.template_channel = template.channel
-            facts.has_unsubscribe_link = True
+            facts.has_unsubscribe_link = has_unsubscribe_link(template)
         except NotFound:
             pass
     if definition.connection_id is None:

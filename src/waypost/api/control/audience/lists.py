@@ -54,7 +54,7 @@ class UpdateList(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Name | UnsetType = UNSET
     double_opt_in: bool | UnsetType = UNSET
-    template_id: str | None | UnsetType = UNSET
+    template_id: str | UnsetType | None = UNSET
 
 
 class MemberCounts(msgspec.Struct, kw_only=True):
@@ -335,9 +335,12 @@ async def _template(tx: Tx, workspace_id: int, template_id: str | None) -> int |
     if template_id is None:
         return None
     id_ = internal("tpl", template_id)
-    row = await tx.row("templates.get", workspace_id=workspace_id, id=id_)
-    if row is None:
-        raise NotFound(f"There is no template {template_id[:40]} in this workspace.", code="unknown_template")
+    row = await tx.row("templates.get", workspace_id=workspace_id, id=id_, version=0)
+    if row is None or row[2] != "email":
+        raise NotFound(
+            f"There is no email template {template_id[:40]} in this workspace; GET /v1/templates lists all.",
+            code="unknown_template",
+        )
     return id_
 
 

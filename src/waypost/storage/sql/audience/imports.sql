@@ -67,6 +67,20 @@ DELETE FROM imports WHERE id = :id AND state = 'receiving';
 -- Return imports whose file has stopped coming in.
 SELECT id FROM imports WHERE state = 'receiving' AND updated_at < :before ORDER BY id LIMIT 10;
 
+-- name: imports.oldest
+-- Return ended imports that are past their retention.
+SELECT id FROM imports WHERE id < :before AND state IN ('done', 'failed', 'cancelled') ORDER BY id LIMIT 10;
+
+-- name: imports.delete_ended
+-- Delete an import whose rejected rows are deleted.
+DELETE FROM imports WHERE id = :id AND NOT EXISTS (SELECT 1 FROM import_errors e WHERE e.import_id = imports.id);
+
+-- name: import_errors.delete
+-- Delete some of the rejected rows of an import.
+DELETE FROM import_errors WHERE import_id = :import_id AND row_number IN (
+    SELECT row_number FROM import_errors WHERE import_id = :import_id ORDER BY row_number LIMIT :n
+);
+
 -- name: import_chunks.add
 -- Store chunks of a file.
 INSERT INTO import_chunks (import_id, position, content) VALUES :rows;

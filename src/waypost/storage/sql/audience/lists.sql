@@ -14,10 +14,6 @@ WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 SELECT id, name, double_opt_in, template_id, created_at, updated_at FROM lists
 WHERE workspace_id = :workspace_id AND id < :before AND deleted_at IS NULL ORDER BY id DESC LIMIT :n;
 
--- name: lists.named
--- Return the oldest list of a name.
-SELECT id FROM lists WHERE workspace_id = :workspace_id AND name = :name AND deleted_at IS NULL ORDER BY id LIMIT 1;
-
 -- name: lists.count
 -- Return how many lists a workspace has.
 SELECT count(*) FROM lists WHERE workspace_id = :workspace_id AND deleted_at IS NULL;
@@ -34,10 +30,6 @@ UPDATE lists SET deleted_at = :now, updated_at = :now WHERE id = :id;
 -- Return the deleted lists that still have members.
 SELECT id FROM lists WHERE deleted_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM list_members m WHERE m.list_id = lists.id) ORDER BY id LIMIT 10;
-
--- name: lists.many
--- Return lists by id, deleted ones included.
-SELECT id, workspace_id, name, double_opt_in, template_id, deleted_at FROM lists WHERE id IN @list(ids bigint);
 
 -- name: list_counts.add
 -- Count changes of the states of members.
@@ -79,15 +71,51 @@ WHERE list_id = :list_id AND profile_id > :after ORDER BY profile_id LIMIT :n;
 SELECT m.profile_id, m.list_id, l.name, m.state, m.source, m.changed_at FROM list_members m JOIN lists l ON l.id = m.list_id
 WHERE m.profile_id IN @list(ids bigint) AND l.deleted_at IS NULL ORDER BY m.profile_id, m.list_id;
 
+-- name: list_members.oldest
+-- Return some members of a deleted list.
+SELECT profile_id FROM list_members WHERE list_id = :list_id ORDER BY profile_id LIMIT :n;
+
+-- name: list_counts.delete
+-- Delete the counts of a deleted list without members.
+DELETE FROM list_counts WHERE list_id = :list_id;
+
 -- name: list_members.delete
 -- Remove members from a list.
 DELETE FROM list_members WHERE list_id = :list_id AND profile_id IN @list(ids bigint);
 
 -- name: list_confirmations.add
 -- Ask members by mail; who was asked before is asked again.
-INSERT INTO list_confirmations (list_id, profile_id, workspace_id, due_at, created_at) VALUES :rows
-ON CONFLICT (list_id, profile_id) DO UPDATE SET due_at = excluded.due_at, token_hash = NULL, expires_at = NULL,
-    created_at = excluded.created_at;
+INSERT INTO list_confirmations (list_id, profile_id, workspace_id, due_at, token, created_at) VALUES :rows
+ON CONFLICT (list_id, profile_id) DO UPDATE SET due_at = excluded.due_at, token = excluded.token, created_at = excluded.created_at;
+
+-- name: list_confirmations.any_due
+-- Return whether a mail is due.
+SELECT 1 FROM list_confirmations WHERE due_at <= :now LIMIT 1;
+
+-- name: list_confirmations.due (sqlite)
+-- Return confirmations whose mails are due, with their lists.
+SELECT c.list_id, c.profile_id, c.workspace_id, c.token, c.created_at, l.name, l.template_id FROM (
+    SELECT * FROM list_confirmations WHERE due_at <= :now ORDER BY due_at, list_id, profile_id LIMIT :n
+) c CROSS JOIN lists l WHERE l.id = c.list_id;
+
+-- name: list_confirmations.due (postgres)
+-- Several processes may run this at once; each skips the rows that another one locks.
+SELECT c.list_id, c.profile_id, c.workspace_id, c.token, c.created_at, l.name, l.template_id FROM (
+    SELECT * FROM list_confirmations WHERE due_at <= :now ORDER BY due_at, list_id, profile_id LIMIT :n FOR UPDATE SKIP LOCKED
+) c JOIN lists l ON l.id = c.list_id;
+
+-- name: list_confirmations.lease
+-- Set when mails are due; null for mails that were handed in.
+UPDATE list_confirmations SET due_at = :due_at WHERE list_id = :list_id AND profile_id IN @list(ids bigint);
+
+-- name: list_confirmations.find
+-- Return the member of a link.
+SELECT c.workspace_id, c.list_id, c.profile_id, m.state FROM list_confirmations c
+JOIN list_members m ON m.list_id = c.list_id AND m.profile_id = c.profile_id WHERE c.token = :token AND c.created_at >= :since;
+
+-- name: list_confirmations.prune
+-- Delete confirmations whose links are not valid any more.
+DELETE FROM list_confirmations WHERE created_at < :before;
 
 -- name: list_confirmations.delete
 -- Forget that members of a list were asked.

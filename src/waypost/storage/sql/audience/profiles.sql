@@ -82,6 +82,40 @@ WHERE workspace_id = :workspace_id AND id < :before AND merged_into IS NULL ORDE
 SELECT p.id, p.merged_into, p.traits, p.created_at, p.updated_at FROM identities i JOIN profiles p ON p.id = i.profile_id
 WHERE i.workspace_id = :workspace_id AND i.kind = :kind AND i.value = :value;
 
+-- name: profiles.stretch (sqlite)
+-- Return profiles among the next :scan ones whose trait has one of two JSON values, newest first.
+SELECT id, merged_into, traits, created_at, updated_at FROM (
+    SELECT id, merged_into, traits, created_at, updated_at FROM profiles
+    WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :scan
+) p WHERE merged_into IS NULL AND EXISTS (
+    SELECT 1 FROM json_each(p.traits) t WHERE t.key = :trait AND t.value -> 0 IN (:text, :literal)
+) ORDER BY id DESC LIMIT :n;
+
+-- name: profiles.stretch (postgres)
+-- Return profiles among the next :scan ones whose trait has one of two JSON values, newest first.
+SELECT id, merged_into, traits, created_at, updated_at FROM (
+    SELECT id, merged_into, traits, created_at, updated_at FROM profiles
+    WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :scan
+) p WHERE merged_into IS NULL AND (traits::json -> :trait -> 0)::text IN (:text, :literal) ORDER BY id DESC LIMIT :n;
+
+-- name: profiles.stretch_end
+-- Return the last id and the length of a stretch.
+SELECT min(id), count(*) FROM (
+    SELECT id FROM profiles WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :scan
+) p;
+
+-- name: identities.prefix (sqlite)
+-- Return profiles by the first characters of an identifier, in the order of the identifiers.
+SELECT i.value, p.id, p.merged_into, p.traits, p.created_at, p.updated_at FROM identities i JOIN profiles p ON p.id = i.profile_id
+WHERE i.workspace_id = :workspace_id AND i.kind = :kind AND i.value > :after AND i.value >= :first AND i.value < :last
+ORDER BY i.value LIMIT :n;
+
+-- name: identities.prefix (postgres)
+-- Character by character, whatever the language of the database.
+SELECT i.value, p.id, p.merged_into, p.traits, p.created_at, p.updated_at FROM identities i JOIN profiles p ON p.id = i.profile_id
+WHERE i.workspace_id = :workspace_id AND i.kind = :kind AND i.value ~>~ :after AND i.value ~>=~ :first AND i.value ~<~ :last
+ORDER BY i.value USING ~<~ LIMIT :n;
+
 -- name: identities.of_many
 -- Return the identifiers of a page of profiles; of each kind the latest claim first.
 SELECT profile_id, kind, value FROM identities WHERE profile_id IN @list(ids bigint)

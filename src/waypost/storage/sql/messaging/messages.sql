@@ -164,6 +164,11 @@ UPDATE messages SET expires_at = :expires_at, held_at = NULL WHERE id = :id;
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
 WHERE m.workspace_id = :workspace_id AND m.id = :id;
 
+-- name: messages.exported
+-- Return messages with their contents.
+SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
+WHERE m.workspace_id = :workspace_id AND m.id IN @list(ids bigint) ORDER BY m.id DESC;
+
 -- name: messages.list
 -- Return a page of messages, newest first.
 SELECT m.*, NULL AS content FROM messages m WHERE m.workspace_id = :workspace_id AND m.id < :before AND m.id >= :since

@@ -28,12 +28,11 @@ CREATE TABLE list_confirmations (
     workspace_id bigint NOT NULL,
     -- When the mail is due; null when it was handed in.
     due_at bigint,
-    -- Of the link in the mail: SHA-256 of the token, and until when it is valid. Null before the mail.
-    token_hash text UNIQUE,
-    expires_at bigint,
+    -- 128 random bits in the link of the mail.
+    token text NOT NULL UNIQUE,
     created_at bigint NOT NULL,
     PRIMARY KEY (list_id, profile_id)
 ){clustered};
 CREATE INDEX list_confirmations_due ON list_confirmations (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX list_confirmations_by_profile ON list_confirmations (profile_id);
-CREATE INDEX list_confirmations_by_expiry ON list_confirmations (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX list_confirmations_by_age ON list_confirmations (created_at);
