@@ -97,7 +97,14 @@ def test_the_demo(tmp_path: Path) -> None:
         # The circle of a text: flow, server, provider, receipt, callback, and back in Klaviyo, with the rotated secret.
         eventually(lambda: {"DELIVERED", "FAILED_TO_DELIVERY", "NOT_FOUND"} <= in_klaviyo(sink_port), what="texts")
         made = {name: len(api.get(f"/v1/{name}")["data"]) for name in ("connections", "templates", "text-clients")}
-        assert made == {"connections": 3, "templates": 2, "text-clients": 1}
+        assert made == {"connections": 3, "templates": 3, "text-clients": 1}
+        # The campaign: sent once, by both processes together, opened and clicked.
+        campaign = api.get("/v1/campaigns")["data"][0]["id"]
+        eventually(lambda: api.get(f"/v1/campaigns/{campaign}/overview")["clicks"]["unique"], what="a click")
+        overview = api.get(f"/v1/campaigns/{campaign}/overview")
+        assert overview["opens"]["unique"] >= overview["clicks"]["unique"] > 0
+        kinds = {json.loads(one["body"])["event"] for one in Client(sink_port).get("/received?name=pinpointe")["data"]}
+        assert kinds <= {"open", "click"}
         assert json.loads((data / "demo-keys.json").read_text())["api_key"] == key[0], "the same workspace as before"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.panel import Panel
 
+from waypost.cli.demo_campaign import read_mails, set_campaign
 from waypost.cli.demo_client import Client
 from waypost.cli.demo_scene import ACCOUNT, Scene, set_scene
 from waypost.cli.demo_traffic import send_traffic
@@ -64,10 +65,15 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
             client = Client(settings.base_url, f"http://127.0.0.1:{http_port}", keys)
             try:
                 scene = await set_scene(client, mail_port or 0)
-                _explain(settings, keys, client.sink, scene)
-                traffic = asyncio.create_task(send_traffic(client, scene, rate))
+                campaign = await set_campaign(client, scene.mail)
+                _explain(settings, keys, client.sink, scene, campaign)
+                traffic = [
+                    asyncio.create_task(send_traffic(client, scene, rate)),
+                    asyncio.create_task(read_mails(client)),
+                ]
                 await serving
-                traffic.cancel()
+                for task in traffic:
+                    task.cancel()
             finally:
                 await client.stop()
                 sink.cancel()
@@ -86,7 +92,7 @@ async def _keys(data: Path, database: Any) -> dict[str, str]:
     return made
 
 
-def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) -> None:
+def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene, campaign: str) -> None:
     url = settings.base_url
     bearer = '-H "Authorization: Bearer $KEY"'
     wrong = ACCOUNT | {"project_id": "unlinked", "endpoint_url": sink}
@@ -131,6 +137,14 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene) 
   curl '{sink}/klaviyo/events?profile=01KADA&limit=9'
 [bold]Count texts per metric and status[/bold]
   curl {bearer} '{url}/v1/metrics?days=1'
+
+[bold]Watch a newsletter go out, 120 a minute: progress, opens and clicks, and those whom it did not reach[/bold]
+  curl {bearer} {url}/v1/campaigns/{campaign}
+  curl {bearer} {url}/v1/campaigns/{campaign}/overview
+  curl {bearer} '{url}/v1/campaigns/{campaign}/recipients?status=failed&limit=3'
+[bold]Throttle it anew, and see the opens and clicks arrive as Pinpointe sends them[/bold]
+  curl {bearer} -X PATCH {url}/v1/campaigns/{campaign} -d '{{"throttle":{{"per_minute":600}}}}'
+  curl '{sink}/received?name=pinpointe&limit=1'
 
 [bold]Send an event, and see it arrive as a signed webhook[/bold]
   curl -u $WRITE_KEY: {url}/v1/track \\
