@@ -25,6 +25,7 @@ from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
 from bench.messaging import MESSAGING
 from bench.outside import OUTSIDE, SLOW
+from bench.segments import segments
 from bench.targets import Missing
 from bench.text_callbacks import text_callbacks
 from bench.texts import TEXTS
@@ -32,7 +33,7 @@ from bench.texts import TEXTS
 #: What a user gets comes first; then the same work on one core, beside the bare program.
 MEASUREMENTS = (
     OUTSIDE
-    | {"dead": dead, "clicks": clicks}
+    | {"dead": dead, "clicks": clicks, "segments": segments}
     | SPINE
     | MESSAGING
     | TEXTS
@@ -110,6 +111,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each program (default 3)")
     parser.add_argument("--events", type=int, help="events per round (default 30000)")
     parser.add_argument("--messages", type=int, help="messages and receipts per round (default 100000)")
+    parser.add_argument("--stored", type=int, help="stored rows of million and segments (default 1000000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     options = parser.parse_args(arguments)
     for name in options.names:
@@ -127,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, {load_core})
     sizes: dict[str, Any] = dict(QUICK) if options.quick else {}
     sizes |= {
-        name: getattr(options, name) for name in ("rounds", "events", "messages") if getattr(options, name) is not None
+        name: value
+        for name in ("rounds", "events", "messages", "stored")
+        if (value := getattr(options, name)) is not None
     }
     plan = Plan(program_core=program_core, **sizes)
     console = Console(width=None if sys.stdout.isatty() else 200)

@@ -20,7 +20,7 @@ from tests.storage.conditions_world import (
 )
 from waypost.domain.audience.conditions import read_condition
 from waypost.domain.audience.membership import is_member
-from waypost.engine.audience.audiences import NOBODY, Audience, count_audience, page_of_audience
+from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, page_of_audience
 from waypost.engine.audience.facts import load_facts, needed_facts
 from waypost.storage.database import Database, Tx
 
@@ -48,7 +48,7 @@ async def test_sql_and_the_pure_function_find_the_same_people(
 
     async def by_sql(tx: Tx) -> list[list[int]]:
         return [
-            await page_of_audience(tx, workspace_id, Audience(conditions=(one,)), NOBODY, 0, 1000, NOW)
+            await page_of_audience(tx, workspace_id, AudienceSet(conditions=(one,)), NOBODY, 0, 1000, NOW)
             for one in parsed
         ]
 
@@ -61,8 +61,8 @@ async def test_sql_and_the_pure_function_find_the_same_people(
         assert one == other, tree
 
     async def counted(tx: Tx) -> int:
-        everyone = Audience(conditions=tuple(parsed))
-        return await count_audience(tx, workspace_id, everyone, Audience(conditions=(parsed[0],)), NOW)
+        everyone = AudienceSet(conditions=tuple(parsed))
+        return await count_audience(tx, workspace_id, everyone, AudienceSet(conditions=(parsed[0],)), NOW)
 
     expected = {id_ for found in pure for id_ in found} - set(pure[0])
     assert await database.read(counted) == len(expected)
@@ -98,7 +98,7 @@ async def test_every_value_compares_with_every_operand_as_in_the_pure_function(d
     async def compare(tx: Tx) -> None:
         facts = await load_facts(tx, workspace_id, ids, needed_facts(conditions), NOW)
         for one in conditions:
-            found = await page_of_audience(tx, workspace_id, Audience(conditions=(one,)), NOBODY, 0, 1000, NOW)
+            found = await page_of_audience(tx, workspace_id, AudienceSet(conditions=(one,)), NOBODY, 0, 1000, NOW)
             assert found == [id_ for id_ in ids if is_member(one, facts[id_], NOW)], one
 
     await database.read(compare)

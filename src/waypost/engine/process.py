@@ -14,6 +14,7 @@ from waypost.engine.accounts.notices import send_notices
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
 from waypost.engine.audience.retention import prune_audience
+from waypost.engine.audience.segment_area import SegmentArea, follow_segments
 from waypost.engine.campaigns.area import CampaignArea
 from waypost.engine.campaigns.goals import GoalRegistry
 from waypost.engine.campaigns.handover import Handover
@@ -141,6 +142,7 @@ class Engine:
         messaging = MessagingArea(self.encryption, self._routing, self._follow)
         self.tracking = TrackingArea(self.clicks, load_ranges(settings.datacenter_ranges))
         texts = TextArea(self.encryption, lambda: self.links_due.wake_at(now_us()))
+        self._segments = SegmentArea()
         self.goals = GoalRegistry(database)
         self.campaigns_due, self.handover_due = Alarm(), Alarm()
         campaigns = CampaignArea(self.goals, lambda: self.handover_due.wake_at(now_us()))
@@ -148,6 +150,7 @@ class Engine:
             AudienceArea(),
             EventArea(),
             MetricArea(),
+            self._segments,
             messaging,
             self.tracking,
             texts,
@@ -249,6 +252,7 @@ class Engine:
             Job("deletions", self._advance_deletions, self.deletions_due),
             Job("link-checks", self._check_held, self.links_due),
             Job("held", self._release_held, self.held_due),
+            Job("segments", self._follow_segments),
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
@@ -348,6 +352,9 @@ class Engine:
 
     async def _release_held(self) -> float:
         return await release_held(self.database, self.recorder, self.held_due)
+
+    async def _follow_segments(self) -> float:
+        return await follow_segments(self.database, self.recorder, self._segments, now_us)
 
     async def _send_notices(self) -> float:
         handled = await send_notices(self.database, self.settings, now_us())

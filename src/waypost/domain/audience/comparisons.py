@@ -127,11 +127,13 @@ def read_duration(value: Any) -> int | None:
     return micros if 0 < micros <= LONGEST_DURATION else None
 
 
-def invalid(path: str, problem: str, code: str = "invalid_condition") -> Invalid:
+def invalid(path: str, problem: str, *, code: str | None = None) -> Invalid:
     """Return the error for a part of a condition, which names the part."""
     # The text may contain lone surrogates, which a response cannot encode.
     shown = path.encode("utf-8", "replace").decode("utf-8")
-    return Invalid(f"{shown}: {problem}", code=code, path=shown)
+    if code is not None:
+        return Invalid(f"{shown}: {problem}", code=code, path=shown)
+    return Invalid(f"{shown}: {problem}", code="invalid_condition", path=shown)
 
 
 def read_comparison(operator: str, operand: Any, path: str) -> Comparison:

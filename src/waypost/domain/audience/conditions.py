@@ -164,7 +164,9 @@ def expand(condition: Condition, segments: Mapping[int, Condition], path: str = 
     """
     expanded = _expand(condition, segments, path, ())
     if sum(1 for _ in nodes(expanded)) > MOST_EXPANDED:
-        raise invalid(path, f"more than {MOST_EXPANDED} nodes with those of the segments in it.", "condition_too_large")
+        raise invalid(
+            path, f"more than {MOST_EXPANDED} nodes with those of the segments in it.", code="condition_too_large"
+        )
     return expanded
 
 
@@ -182,11 +184,11 @@ def _expand(condition: Condition, segments: Mapping[int, Condition], path: str, 
         return condition
     id_ = condition.segment_id
     if id_ in outer:
-        raise invalid(path, "segments name each other in a circle.", "segment_circle")
+        raise invalid(path, "segments name each other in a circle.", code="segment_circle")
     if len(outer) >= DEEPEST_SEGMENTS:
-        raise invalid(path, f"more than {DEEPEST_SEGMENTS} levels of segments.", "condition_too_large")
+        raise invalid(path, f"more than {DEEPEST_SEGMENTS} levels of segments.", code="condition_too_large")
     if id_ not in segments:
-        raise invalid(path, "no segment with this id exists in this workspace.", "unknown_segment")
+        raise invalid(path, "no segment with this id exists in this workspace.", code="unknown_segment")
     # Errors inside belong to the place where the outermost segment is named.
     return _expand(segments[id_], segments, path, (*outer, id_))
 
@@ -200,7 +202,7 @@ class _Reader:
     def node(self, tree: Any, path: str, depth: int) -> Condition:
         self._enter(path)
         if depth > DEEPEST:
-            raise invalid(path, f"more than {DEEPEST} levels of nesting.", "condition_too_large")
+            raise invalid(path, f"more than {DEEPEST} levels of nesting.", code="condition_too_large")
         if not isinstance(tree, dict):
             raise invalid(path, 'a condition is an object such as {"trait": "plan", "is": "pro"}.')
         kinds = [key for key in _NODES if key in tree]
@@ -233,7 +235,7 @@ class _Reader:
     def _enter(self, path: str, count: int = 1) -> None:
         self._count += count
         if self._count > MOST_NODES:
-            raise invalid(path, f"more than {MOST_NODES} conditions and comparisons.", "condition_too_large")
+            raise invalid(path, f"more than {MOST_NODES} conditions and comparisons.", code="condition_too_large")
 
     def _comparisons(self, tree: Mapping[str, Any], path: str) -> tuple[Comparison, ...]:
         self._enter(path, len(tree))
@@ -320,7 +322,7 @@ def _id(prefix: str, value: Any, path: str, code: str) -> int:
     try:
         return internal(prefix, value if isinstance(value, str) else "")
     except NotFound as error:
-        raise invalid(path, error.detail, code) from None
+        raise invalid(path, error.detail, code=code) from None
 
 
 def _times(value: Any, path: str) -> int | None:

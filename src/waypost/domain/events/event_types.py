@@ -369,6 +369,19 @@ SYSTEM_TYPES = (
             "changed_at": _MOMENT,
         },
     ),
+    *(
+        _entry(
+            type_,
+            None,
+            words,
+            {"segment": _OBJECT | {"required": ["id", "name", "version"], "description": "The segment."}},
+            {"segment": {"id": "seg_061c7f3a2b180001", "name": "Active customers", "version": 1}},
+        )
+        for type_, words in (
+            ("segment.entered", "A person became a member of a tracked segment."),
+            ("segment.left", "A person is no longer a member of a tracked segment."),
+        )
+    ),
     _entry(
         "text.requested",
         None,

@@ -19,7 +19,7 @@ class AudienceArea:
         entries: list[Entry] = await unit.unseen(tx, items[Entry])
         if not entries:
             return
-        profile_ids = await resolve_identities(tx, entries, unit.ids, unit.now)
+        profile_ids = await resolve_identities(tx, entries, unit)
         unit.emit(
             [
                 Event(

@@ -12,7 +12,7 @@ from waypost.storage.database import Tx
 _decode = msgspec.json.Decoder().decode
 
 
-class Audience(msgspec.Struct, frozen=True):
+class AudienceSet(msgspec.Struct, frozen=True):
     """People by any of several ways, as internal ids."""
 
     lists: tuple[int, ...] = ()
@@ -22,22 +22,30 @@ class Audience(msgspec.Struct, frozen=True):
     conditions: tuple[Condition, ...] = ()
 
 
-NOBODY = Audience()
+NOBODY = AudienceSet()
 
 
 async def page_of_audience(
-    tx: Tx, workspace_id: int, audience: Audience, exclude: Audience, after_id: int, n: int, now: int
+    tx: Tx,
+    workspace_id: int,
+    audience: AudienceSet,
+    exclude: AudienceSet,
+    after_id: int,
+    n: int,
+    now: int,
+    *,
+    timeout_s: float | None = None,
 ) -> list[int]:
     """Return the ids of up to `n` people with ids above `after_id`, in ascending order; profiles that were merged into
     others are never among them. Pages of many thousands cost less than many small ones.
     """
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
     select = select_ids(tx.dialect, workspace_id, people, excluded, now, after=after_id, n=n)
-    return [row[0] for row in await tx.select(select)]
+    return [row[0] for row in await tx.select(select, timeout_s=timeout_s)]
 
 
 async def count_audience(
-    tx: Tx, workspace_id: int, audience: Audience, exclude: Audience, now: int, *, timeout_s: float | None = None
+    tx: Tx, workspace_id: int, audience: AudienceSet, exclude: AudienceSet, now: int, *, timeout_s: float | None = None
 ) -> int:
     """Return how many people belong to an audience; raise QueryTimeout if counting takes longer than `timeout_s`."""
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
@@ -45,14 +53,14 @@ async def count_audience(
     return int(rows[0][0])
 
 
-async def _load(tx: Tx, workspace_id: int, audience: Audience) -> PeopleSet:
+async def _load(tx: Tx, workspace_id: int, audience: AudienceSet) -> PeopleSet:
     """Return a set of people with the conditions of its segments."""
     conditions = [await expand_condition(tx, workspace_id, condition) for condition in audience.conditions]
     if audience.segments:
         known = await load_conditions(tx, workspace_id, audience.segments)
         for id_ in audience.segments:
             if id_ not in known:
-                raise invalid("segments", "no segment with this id exists in this workspace.", "unknown_segment")
+                raise invalid("segments", "no segment with this id exists in this workspace.", code="unknown_segment")
             conditions.append(expand(known[id_], known))
     return PeopleSet(audience.lists, conditions, audience.profiles)
 

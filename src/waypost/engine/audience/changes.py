@@ -1,6 +1,7 @@
 """What changed of profiles in a unit of work, for the areas that follow people: segments, flows, goals."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
@@ -9,10 +10,18 @@ class ProfileChanges(msgspec.Struct):
     """The profiles whose facts a unit of work changed without an event of its own about each of them.
 
     Events with a profile need no entry here: every area sees them. A change is named `traits`, `list:<id>`, `tag:<tag>`
-    or `subscription:<channel>`, with internal ids.
+    or `subscription:<channel>`, with internal ids; also `created`, `identifiers` and `merged` (another profile was
+    merged into this one).
     """
 
+    #: The areas react to a unit that has these notes, even if it has no events.
+    needs_reaction: ClassVar[bool] = True
+
     by_profile: dict[int, set[str]] = {}
+    #: Profiles that were merged into others.
+    gone: set[int] = set()
+    #: The workspaces of profiles, as far as they were known to who noted the changes.
+    workspaces: dict[int, int] = {}
 
     def add(self, profile_id: int, change: str) -> None:
         """Note one change of one profile."""

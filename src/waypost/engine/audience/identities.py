@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import Ids
 from waypost.domain.audience.profiles import IdentityClaim, IdentityKey, Profile, Resolver, Traits, profiles_to_load
 from waypost.domain.events.segment import Entry
+from waypost.engine.audience.changes import ProfileChanges
+from waypost.engine.runtime.unit import Unit
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
@@ -15,8 +16,9 @@ _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 _traits = msgspec.json.Decoder(Traits)
 
 
-async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -> list[int]:
-    """Resolve entries to profiles, write the changes of profiles and identifiers, and return the profile ids."""
+async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[int]:
+    """Resolve entries to profiles, write and note what changes of them, and return the profile ids."""
+    ids, now = unit.ids, unit.now
     keys: dict[IdentityKey, None] = {}
     for entry in entries:
         for kind, value in entry.identifiers:
@@ -48,6 +50,7 @@ async def resolve_identities(tx: Tx, entries: list[Entry], ids: Ids, now: int) -
     resolver = Resolver(claims, profiles, lambda: ids.one(now))
     profile_ids = [resolver.resolve(entry) for entry in entries]
     await _write(tx, resolver, known, now)
+    _note(resolver, unit)
     return profile_ids
 
 
@@ -67,3 +70,24 @@ async def _write(tx: Tx, resolver: Resolver, known: set[IdentityKey], now: int) 
         merged = sorted({profile_id for profile_id, _ in resolver.merged})
         await tx.run("profiles.follow", ids=merged)
         await tx.run("identities.move", ids=merged)
+
+
+def _note(resolver: Resolver, unit: Unit) -> None:
+    """Note the profiles that were created, merged or changed."""
+    changed = list(resolver.changed_profiles())
+    claimed = {claim.profile_id: key[0] for key, claim in resolver.claims.items() if claim.changed}
+    if not (resolver.created or changed or claimed):
+        return
+    notes = unit.notes(ProfileChanges)
+    notes.workspaces |= claimed
+    for profile in resolver.created:
+        notes.add(profile.id, "created")
+        notes.workspaces[profile.id] = profile.workspace_id
+    for profile in changed:
+        notes.add(profile.id, "traits")
+        notes.workspaces[profile.id] = profile.workspace_id
+    for profile_id in claimed:
+        notes.add(profile_id, "identifiers")
+    for gone, survivor in resolver.merged:
+        notes.gone.add(gone)
+        notes.add(survivor, "merged")

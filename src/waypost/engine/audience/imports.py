@@ -238,7 +238,7 @@ async def _record(tx: Tx, unit: Unit, run: ImportRun, part: FilePart, lists: dic
     floor = unit.ids.one(unit.now)
     profiles: list[int] = []
     if not run.dry_run:
-        profiles = await resolve_identities(tx, [person.entry for person in people], unit.ids, unit.now)
+        profiles = await resolve_identities(tx, [person.entry for person in people], unit)
     # Ids rise: what this process created since is new.
     node = unit.ids.node
     fresh = frozenset(id_ for id_ in profiles if id_ > floor and id_ % NODES == node)

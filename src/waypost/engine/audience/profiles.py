@@ -44,7 +44,7 @@ async def identify(
         received_at=unit.now,
         data=_encode(contents),
     )
-    (profile_id,) = await resolve_identities(tx, [entry], unit.ids, unit.now)
+    (profile_id,) = await resolve_identities(tx, [entry], unit)
     unit.emit([Event(workspace_id, entry.type, profile_id, unit.now, name, entry.data, entry.message_key)])
     # Ids rise: what this transaction created is newer than the id that it took first.
     return profile_id, profile_id > floor

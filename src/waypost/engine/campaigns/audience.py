@@ -15,7 +15,7 @@ async def page_of_campaign(
 ) -> list[int]:
     """Return the first `n` profiles of an audience after a profile, up to another one, in the order of their ids."""
     if audience.segments:
-        given = audiences.Audience(
+        given = audiences.AudienceSet(
             lists=tuple(audience.numbers("lists")),
             segments=tuple(audience.numbers("segments")),
             profiles=tuple(audience.numbers("profiles")),

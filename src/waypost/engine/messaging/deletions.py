@@ -32,6 +32,8 @@ AT_ONCE = (
     "deletions.delete_tags",
     "deletions.delete_members",
     "deletions.delete_confirmations",
+    "deletions.delete_segment_members",
+    "deletions.delete_segment_rechecks",
     "deletions.delete_profiles",
 )
 #: Statements that take addresses (`keys`: workspace, channel, address) and run there too.

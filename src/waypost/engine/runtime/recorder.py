@@ -186,8 +186,9 @@ class Recorder:
         """Record the events of a unit and let the areas react, round by round; then write its counters."""
         for _ in range(ROUNDS):
             events = await unit.record_events(tx)
-            if not events:
+            if not events and not unit.needs_reaction:
                 break
+            unit.needs_reaction = False
             for area in self._areas:
                 await area.react(tx, events, unit)
         else:

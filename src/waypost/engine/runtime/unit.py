@@ -74,6 +74,8 @@ class Unit:
         #: Whether events wait for a later transaction in which the areas react.
         self.deferred = False
         self.counters = Counters()
+        #: Whether the areas react even if there are no events, because of notes that ask for it.
+        self.needs_reaction = False
         self._notes: dict[type, Any] = {}
 
     def emit(self, events: list[Event]) -> None:
@@ -136,6 +138,7 @@ class Unit:
         found = self._notes.get(kind)
         if found is None:
             found = self._notes[kind] = kind()
+            self.needs_reaction |= getattr(kind, "needs_reaction", False)
         return found
 
     def noted(self, kind: type[S]) -> S | None:

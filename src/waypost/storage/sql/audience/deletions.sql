@@ -46,6 +46,14 @@ DELETE FROM list_members WHERE profile_id IN @list(ids bigint);
 -- Delete the confirmations of profiles.
 DELETE FROM list_confirmations WHERE profile_id IN @list(ids bigint);
 
+-- name: deletions.delete_segment_members
+-- Delete the memberships of profiles in segments.
+DELETE FROM segment_members WHERE profile_id IN @list(ids bigint);
+
+-- name: deletions.delete_segment_rechecks
+-- Delete when profiles are to be evaluated again.
+DELETE FROM segment_rechecks WHERE profile_id IN @list(ids bigint);
+
 -- name: deletions.delete_profiles
 -- Delete profiles.
 DELETE FROM profiles WHERE id IN @list(ids bigint);
