@@ -44,7 +44,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
 
 
 async def quiet(post: Post, **changes: Any) -> None:
-    rule = QuietHours(**({"channel": "sms", "window": NIGHT} | changes))
+    values: dict[str, Any] = {"channel": "sms", "window": NIGHT} | changes
+    rule = QuietHours(**values)
     await set_rules(post.engine, SendingRules(quiet_hours=(rule,)))
 
 
@@ -100,7 +101,7 @@ async def test_the_rules_are_asked_again_when_a_message_is_due(clock: MovableClo
     clock.set(at("2027-01-12T08:00", ZONE))
 
     async def held_again() -> bool:
-        return (await post.look(id_))["due_at"] == at("2027-01-12T09:00", ZONE)
+        return bool((await post.look(id_))["due_at"] == at("2027-01-12T09:00", ZONE))
 
     await eventually(held_again)
     assert (await post.look(id_))["status"] == "held"

@@ -6,7 +6,7 @@ queued ──claimed──▶ sending ──accepted by the provider──▶ se
   │  ▲                │ │ └──result unknown──▶ unknown ──▶ sent, delivered, failed (by a receipt)
   │  └──certainly not─┘ │                         └──resent by a user──▶ queued
   │     accepted        └──rejected──▶ failed ──late receipt──▶ delivered
-  ├──held──▶ queued          sent ──▶ failed
+  ├──held──▶ queued, skipped, failed         sent ──▶ failed
   └──▶ skipped, failed (expired)
 """
 

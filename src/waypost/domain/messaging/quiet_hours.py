@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -48,7 +49,9 @@ def in_window(windows: Sequence[QuietWindow], zone: ZoneInfo, at: int) -> bool:
     return any(window.end_of(wall) is not None for window in windows)
 
 
-def next_allowed(windows: Sequence[QuietWindow], zone: ZoneInfo, now: int) -> int:
+# All messages of a claim are asked about at the same instant, and their people live in few zones.
+@lru_cache(maxsize=4096)
+def next_allowed(windows: tuple[QuietWindow, ...], zone: ZoneInfo, now: int) -> int:
     """Return the first instant from `now` on at which a clock in the zone shows a time outside of all windows.
 
     The windows are those of the clock on the wall: where it is set forward they are shorter, where it is set back they

@@ -13,7 +13,6 @@ from waypost.domain.messaging.frequency_caps import (
     Calendar,
     RecentSend,
     allowed_again,
-    not_ahead,
 )
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.quiet_hours import MOST_JITTER, QuietWindow, jittered, next_allowed
@@ -121,11 +120,11 @@ def cap_rules(rules: SendingRules, message: RuledMessage) -> list[FrequencyCap]:
 
 def check_quiet_hours(rules: SendingRules, message: RuledMessage, now: int, chance: float) -> Transition | None:
     """Return the transition of a message that quiet hours do not let pass now, or None. `chance` is its jitter."""
-    closed = [rule for rule in quiet_rules(rules, message) if next_allowed([rule.window], message.zone, now) > now]
+    closed = [rule for rule in quiet_rules(rules, message) if next_allowed((rule.window,), message.zone, now) > now]
     if not closed:
         return None
     # One window may begin where another one ends.
-    windows = [rule.window for rule in quiet_rules(rules, message) if rule.action is RuleAction.HOLD]
+    windows = tuple(rule.window for rule in quiet_rules(rules, message) if rule.action is RuleAction.HOLD)
     end = next_allowed(windows, message.zone, now)
     spread = int(chance * max(rule.jitter for rule in closed))
     return _refuse(closed, message, now, jittered(windows, message.zone, end, spread), QUIET_HOURS)
@@ -136,16 +135,12 @@ def check_caps(
 ) -> Transition | None:
     """Return the transition of a message that frequency caps do not let pass now, or None.
 
-    `sends` are what its person was sent lately. `chance` spreads what is held until the end of a calendar period.
+    `sends` are what its person was sent lately, in order. `chance` spreads what is held until a calendar period ends.
     """
     reached: list[FrequencyCap] = []
     until = now
     for rule in cap_rules(rules, message):
-        times = [
-            send.at
-            for send in not_ahead(sends, now)
-            if send.message_id != message.id and rule.covers(send.channel, send.purpose)
-        ]
+        times = [send.at for send in sends if send.message_id != message.id and rule.covers(send.channel, send.purpose)]
         again = allowed_again(times, rule.limit, rule.within, rule.per, message.zone, now)
         if again is not None:
             reached.append(rule)
@@ -175,4 +170,4 @@ def counted_until(rules: SendingRules, send: RecentSend) -> int:
 
 def still_counted(rules: SendingRules, sends: list[RecentSend], now: int) -> list[RecentSend]:
     """Return the sends that a frequency cap may count from now on, in order."""
-    return [send for send in not_ahead(sends, now) if counted_until(rules, send) > now]
+    return [send for send in sends if counted_until(rules, send) > now]

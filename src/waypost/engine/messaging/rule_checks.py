@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from waypost.clock import HOUR
-from waypost.domain.messaging.frequency_caps import RecentSend
+from waypost.domain.messaging.frequency_caps import RecentSend, not_ahead
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.sending_rules import (
     RuledMessage,
@@ -44,8 +44,8 @@ class RuleChecks:
         self.refused: dict[int, Transition] = {}
         #: What people were sent lately, with what this claim sends them.
         self._people: dict[str, list[RecentSend]] = {}
-        #: The people of the messages that count, by message.
-        self._counted: dict[int, str] = {}
+        #: The people whose sends changed.
+        self._changed: set[str] = set()
         self._workspace_id = 0
 
     async def check(self, tx: Tx, messages: Iterable[tuple[MessageState, str]]) -> None:
@@ -94,6 +94,12 @@ class RuleChecks:
         now = self._transitions.now
         keys = {state.id: person_key(state, people[state.id]) for state, _ in messages}
         self._people = await lock_people(tx, self._workspace_id, keys.values(), people.values())
+        for person, sends in self._people.items():
+            present = not_ahead(sends, now)
+            if present != sends:
+                # A clock that was ahead dated them. Written back, they are forgotten in due time.
+                sends[:] = present
+                self._changed.add(person)
         for state, message in messages:
             sends = self._people[keys[state.id]]
             refusal = check_caps(rules, message, sends, now, random.random())  # noqa: S311 jitter is no secret
@@ -102,7 +108,7 @@ class RuleChecks:
                 continue
             sends[:] = [send for send in sends if send.message_id != state.id]
             sends.append(RecentSend(now, state.id, state.channel, message.purpose))
-            self._counted[state.id] = keys[state.id]
+            self._changed.add(keys[state.id])
 
     async def _hold(self, tx: Tx, ruled: dict[int, tuple[MessageState, RuledMessage]]) -> None:
         """Store when messages were first held. Their validity does not pass while they are held."""
@@ -120,11 +126,11 @@ class RuleChecks:
     async def write(self, tx: Tx, unsent: Iterable[int]) -> None:
         """Store what people are sent by this claim, without the messages of it that are not sent after all."""
         rules = self._rules
-        if rules is None or not self._counted:
+        if rules is None or not self._changed:
             return
         left_out = set(unsent)
         rows = []
-        for person in sorted(set(self._counted.values())):
+        for person in sorted(self._changed):
             sends = [send for send in self._people[person] if send.message_id not in left_out]
             rows.append(_row(self._workspace_id, person, sends, rules, self._transitions.now))
         await tx.insert("recent_sends.write", rows)
