@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 
 from waypost.clock import HOUR, SECOND, Ids, now_us
+from waypost.domain.messaging.return_path import BounceTokens
 from waypost.domain.tracking.mail_tokens import KEY_BYTES
 from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
@@ -25,6 +26,7 @@ from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.bounce_mailboxes import BounceMailboxes
 from waypost.engine.messaging.confirmations import Confirmations, prune_confirmations
 from waypost.engine.messaging.deletions import advance_deletions
 from waypost.engine.messaging.held import bring_back_held, release_held
@@ -177,6 +179,7 @@ class Engine:
             safe=lambda: self.node.safe,
             rules_of=self.sending_rules.get,
         )
+        self.mailboxes = BounceMailboxes(database, self.connections, self.client, self.outbound, self.journal)
         self.messages = Messages(
             database,
             self.journal,
@@ -221,8 +224,10 @@ class Engine:
         await self.connections.refresh()
         await self.tracking_settings.refresh()
         await self.goals.refresh()
-        self.tracker.use(await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us()))
         await self.sending_rules.refresh()
+        key = await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us())
+        self.tracker.use(key)
+        self.client.bounces = BounceTokens(key)
         await self.node.join()
         if not self._sends:
             self.dispatcher.drain()
@@ -256,6 +261,7 @@ class Engine:
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
+            jobs += [Job("mailboxes", self.mailboxes.poll)]
         return jobs
 
     async def heartbeat(self) -> float:

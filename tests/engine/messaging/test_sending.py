@@ -89,6 +89,7 @@ class Post:
             },
             "http": {"url": f"{base}/gateway/send", "auth": "bearer", "token": "made-up"},
             "klaviyo": {"host": f"{base}/klaviyo", "api_key": "pk_made_up"},
+            "smtp": {"host": "127.0.0.1", "security": "none", "from_email": "shop@example.com"},
         }
         definition = shipped()[connector]
         config = configs[connector] | changes.pop("config", {})

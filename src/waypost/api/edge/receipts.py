@@ -10,6 +10,7 @@ from waypost.api.edge import asgi
 from waypost.api.edge.asgi import JSON, Budget, HttpScope, Receive, Send, refuse
 from waypost.api.problems import SECURITY_HEADERS, problem, unexpected_error
 from waypost.clock import now_us
+from waypost.domain.messaging.bounces import read_report
 from waypost.domain.messaging.message import Receipt
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.providers.aws import firehose
@@ -133,6 +134,9 @@ class ReceiptRoutes:
         limit = {"firehose": STREAM_BYTES, "sendgrid": BATCH_BYTES}.get(scheme, BODY_BYTES)
         with self._budget.claim() as claim:
             data = await asgi.read_body(receive, _encoding(headers), limit, claim)
+            if connection is not None and connection.connector.driver == "smtp":
+                await self._require_key(connection, headers, query)
+                return b'{"accepted":%d}' % await self._take_mail(connection, data)
             if connection is None or callback is None:
                 raise Unauthorized(_NOT_GENUINE)
             if scheme == "firehose":
@@ -150,6 +154,16 @@ class ReceiptRoutes:
                 request = msgspec.structs.replace(request, body=notification.message.encode(), headers=_OF_JSON)
             count = await self._keep(_callback_slices(connection, request, now))
         return _EMPTY_TWIML if scheme == "twilio" else b'{"accepted":%d}' % count
+
+    async def _take_mail(self, connection: Connection, mail: bytes) -> int:
+        """Record what a mail to the return path of a connection says; return the number of receipts."""
+        tokens = self._engine.client.bounces
+        if tokens is None:
+            raise Unavailable("The server is starting.", code="not_ready")
+        place = connection.workspace_id, connection.id
+        # Parsing takes long for the largest mails.
+        found = await asyncio.to_thread(read_report, mail, tokens, *place, now_us(), trusted=True)
+        return await self._keep(iter([found]))
 
     async def _connection(self, name: str) -> Connection | None:
         try:

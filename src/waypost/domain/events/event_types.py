@@ -302,7 +302,10 @@ SYSTEM_TYPES = (
         {
             "message": _MESSAGE,
             **_CAMPAIGN,
-            "kind": {"enum": ["permanent", "transient"], "description": "Whether the mailbox will never take it."},
+            "kind": {
+                "enum": ["permanent", "transient", "undetermined"],
+                "description": "Whether the mailbox will never take it.",
+            },
             "connection_id": _TEXT,
         },
         {

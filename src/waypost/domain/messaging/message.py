@@ -67,6 +67,8 @@ class Outgoing(msgspec.Struct, kw_only=True):
     test: bool = False
     #: Tries before this one.
     tries: int = 0
+    #: For a mail: the address for its bounces, if it has one of its own.
+    return_path: str = ""
     created_at: int
     expires_at: int
 
@@ -131,7 +133,7 @@ class Receipt(msgspec.Struct, omit_defaults=True, kw_only=True):
     country: str | None = None
     #: The reason to suppress the address (`opted_out`, `bounced`, `complained`, `invalid_number`), if there is one.
     suppress: str | None = None
-    #: For an email that failed: whether it bounced for good (`permanent`) or for now (`transient`).
+    #: For an email that failed: whether it bounced for good (`permanent`), for now (`transient`) or `undetermined`.
     bounce: str | None = None
     #: For `engagement`: the type of the event, such as `email.opened`.
     event: str | None = None

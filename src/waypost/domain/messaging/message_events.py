@@ -63,7 +63,7 @@ class MessageEventContents(msgspec.Struct, omit_defaults=True):
     message: MessageSummary | None = None
     #: The campaign of an email.
     campaign: CampaignSummary | None = None
-    #: For `email.bounced`: `permanent` or `transient`.
+    #: For `email.bounced`: `permanent`, `transient` or `undetermined`.
     kind: str | None = None
     #: The text of the inbound message, for `message.received`.
     text: str | None = None
@@ -132,7 +132,7 @@ def bounced(
     key: int = 0,
     campaign: CampaignSummary | None = None,
 ) -> Event:
-    """Return the event `email.bounced`; `kind` is `permanent` or `transient`."""
+    """Return the event `email.bounced`; `kind` is `permanent`, `transient` or `undetermined`."""
     contents = MessageEventContents(
         message=summarize(state, detail),
         campaign=campaign,

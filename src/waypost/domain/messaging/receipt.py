@@ -148,7 +148,7 @@ def clean_receipt(receipt: Receipt) -> Receipt:
 
 
 def bounce_of(receipt: Receipt) -> str | None:
-    """Return how the email of a receipt bounced: `permanent`, `transient`, or None if it did not."""
+    """Return how the email of a receipt bounced: its kind of bounce, or None if it did not."""
     if receipt.status is not Status.FAILED:
         return None
     if receipt.bounce is not None:

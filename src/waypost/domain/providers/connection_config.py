@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from waypost.domain.messaging.return_path import check_return_path
 from waypost.domain.providers.body_template import JSON_IN_TEXT, BodyError, expressions, holds_broken_json, read_text
 from waypost.domain.providers.connector import Connector, Field
 from waypost.domain.templates.liquid.expressions import check_expression
@@ -126,6 +127,13 @@ def _check_email(text: str) -> None:
         raise ValueError("Write an address such as hello@example.com")
 
 
+def _check_return_path(text: str) -> None:
+    try:
+        check_return_path(text)
+    except Invalid as error:
+        raise ValueError(f"{error.detail} Write an address such as bounce@example.com") from error
+
+
 def _check_statuses(text: str) -> None:
     if not STATUSES.match(text):
         raise ValueError("Write statuses such as 200, 202 or 2xx or 200-204")
@@ -148,6 +156,7 @@ def _check_body(text: str) -> None:
 _FORMATS: dict[str, Callable[[str], object]] = {
     "url": check_base,
     "email": _check_email,
+    "return_path": _check_return_path,
     "body": _check_body,
     "headers": _check_headers,
     "statuses": _check_statuses,

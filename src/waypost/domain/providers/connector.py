@@ -34,7 +34,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind: Literal["text", "number", "boolean", "choice"] = "text"
     choices: tuple[Short, ...] = ()
     #: The checked format of a text: a URL, an email address, a body, header lines, response statuses or Liquid.
-    format: Literal["", "url", "email", "body", "headers", "statuses", "liquid"] = ""
+    format: Literal["", "url", "email", "return_path", "body", "headers", "statuses", "liquid"] = ""
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ import itertools
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -104,6 +105,10 @@ class Outbound:
         if connection is None:
             raise Unreached(response.error or "connect: there is no connection")
         return connection
+
+    def make_context(self) -> ssl.SSLContext:
+        """Return a TLS context that checks certificates as requests do, for a connection of `connect`."""
+        return ssl.create_default_context(cafile=self._authorities)
 
     async def check_mail(self, request: Request) -> Response:
         """Check a mail server in a new session, up to its reply to MAIL FROM; send no mail."""

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from waypost.domain.messaging.message import Outgoing, SendOutcome, Verdict
+from waypost.domain.messaging.return_path import BounceTokens, return_path
 from waypost.domain.providers.connection import Connection, secret_values
 from waypost.domain.providers.request import Authorization, UnsignedRequest, build_request
 from waypost.domain.providers.responses import LONGEST_DETAIL, OTHER, ProviderResponse, judge
@@ -80,6 +81,8 @@ class ProviderClient:
         self._outbound = outbound
         self._callback_url = callback_url
         self._tokens = TokenCache(outbound)
+        #: Makes the return paths of mails; None until the process has started.
+        self.bounces: BounceTokens | None = None
         #: How many processes send through the same connections; each takes its share of their concurrency.
         self.share = 1
 
@@ -167,6 +170,9 @@ class ProviderClient:
         return [verdicts[index] for index in range(len(messages))]
 
     async def _call(self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
+        if self.bounces is not None and (address := connection.config.get("return_path")):
+            for message in messages:
+                message.return_path = return_path(address, self.bounces.token(message.id))
         try:
             request = driver.prepare(connection, messages, self._callback_url, now)
         except Exception as error:

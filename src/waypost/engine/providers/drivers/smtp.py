@@ -69,12 +69,13 @@ def prepare(
 ) -> Request:
     """Return the mail for the first message. Its Message-ID is made of the message's id, so every try has the same.
 
-    Bounces go to the address of the connection, whoever is the sender of the message. Raise Invalid if the message
-    cannot be made a valid mail.
+    Bounces go to the return path of the message or else of the connection, whoever is the sender of the message. Raise
+    Invalid if the message cannot be made a valid mail.
     """
     message = messages[0]
     config = connection.config
-    sender, envelope_sender = _senders(config)
+    sender, bounces = _senders(config)
+    envelope_sender = message.return_path or bounces
     recipient = check_address(message.address)
     mail = build_mail(
         message.content,
