@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
+from waypost.api.control.campaign_reports import CampaignRecipient, CampaignTest
+from waypost.api.control.campaigns import CreateCampaign
 from waypost.api.control.message_view import MessageDetail, MessageHistoryEntry
 from waypost.api.control.messages import MessageBatch
 from waypost.api.control.subscriptions import Consent, Subscription, SubscriptionHistoryEntry
@@ -18,11 +20,13 @@ from waypost.api.control.suppressions import Suppression
 from waypost.api.control.webhooks import WebhookCreated
 from waypost.api.edge import ingest
 from waypost.api.problems import BY_CODE, STATUS
+from waypost.domain.campaigns.campaign import LIVE_FIELDS, PAUSED_FIELDS, CampaignState
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.tracking.link_verdict import REASONS
 from waypost.domain.webhooks import filter
 from waypost.domain.webhooks.delivery import State
+from waypost.engine.campaigns.overview import Overview
 from waypost.engine.net import request
 from waypost.engine.webhooks import replays
 from waypost.settings import Settings
@@ -295,6 +299,33 @@ def test_every_field_of_a_message_is_explained():
     assert named(page, "suppression") == set(Suppression.__struct_fields__)
 
 
+def test_every_field_of_a_campaign_is_explained():
+    page = read("reference/campaigns.md")
+    assert named(section(page, "Fields"), "field") == set(CreateCampaign.__struct_fields__)
+    assert named(page, "field of a test") == set(CampaignTest.__struct_fields__)
+    overview = named(section(page, "Overview"), "overview")
+    assert overview == set(Overview.__struct_fields__)
+    assert named(section(page, "Recipients"), "recipient") == set(CampaignRecipient.__struct_fields__)
+    assert named(section(page, "States"), "state") == {state.value for state in CampaignState}
+
+
+def test_what_may_change_in_a_campaign_is_explained():
+    table = {row[0]: row[1] for row in rows(section(read("reference/campaigns.md"), "What may change when"), "state")}
+    assert set(NAMED.findall(table["`live`"])) == LIVE_FIELDS | {"name"}
+    assert set(NAMED.findall(table["`paused`"])) == PAUSED_FIELDS | {"name"}
+
+
+def test_what_a_launch_may_lack_is_explained():
+    told = named(section(read("reference/campaigns.md"), "Launch"), "what is missing")
+    calls = [node for node in ast.walk(trees[SOURCE / "domain/campaigns/launch.py"]) if isinstance(node, ast.Call)]
+    found = {
+        str(call.args[0].value)
+        for call in calls
+        if ast.unparse(call.func) == "lacks" and isinstance(call.args[0], ast.Constant)
+    }
+    assert told == found | {"invalid_schedule", "invalid_time_zone"}
+
+
 def test_every_field_of_a_subscription_is_explained():
     page = read("reference/subscriptions.md")
     assert named(page, "subscription") == set(Subscription.__struct_fields__)
@@ -367,6 +398,9 @@ def checks(table: str) -> list[set[str]]:
         ("Connection", "connections"),
         ("Replay", "replays"),
         ("Notice", "notices"),
+        ("Campaign", "campaigns"),
+        ("Occurrence", "occurrences"),
+        ("Recipient", "recipients"),
         ("Subscription", "subscriptions"),
     ],
 )

@@ -139,4 +139,5 @@ def prepare_messages(server: Server, sink: thread_runner.Running, name: str) -> 
         "TEMPLATE": api.post("/v1/templates", template, status=201)["id"],
         "PROFILE": api.get("/v1/profiles?user_id=ada")["data"][0]["id"],
         "MESSAGE": message,
+        "CAMPAIGN": api.post("/v1/campaigns", {"name": name, "channel": "sms"}, status=201)["id"],
     }

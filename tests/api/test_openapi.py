@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -104,6 +105,9 @@ async def test_answers_are_as_described(client, hook):
     await ok(client.post("/v1/suppressions", json=address), 201)
     await ok(client.put("/v1/subscriptions", json=address | {"state": "subscribed"}))
     text_client = {"name": "Klaviyo", "callback": {"kind": "webhook", "url": hook}}
+    campaign: dict[str, Any] = {"name": "Spring", "channel": "email", "template_id": ids["templates"]}
+    campaign["audience"] = {"profiles": [event["profile_id"]]}
+    ids["campaigns"] = (await ok(client.post("/v1/campaigns", json=campaign), 201))["id"]
     ids["text-clients"] = (await ok(client.post("/v1/text-clients", json=text_client), 201))["id"]
     checked = 0
     for path, method, operation in OPERATIONS:

@@ -160,6 +160,8 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
         statuses |= {"422"}
     if handler.http_methods & {"POST", "PUT", "PATCH", "DELETE"}:
         statuses |= {"409", "413"}
+    for media_type in handler.opt.get("also", ()):
+        operation["responses"]["200"]["content"][media_type] = {"schema": {"type": "string"}}
     operation["responses"].update({status: _problem(status) for status in sorted(statuses)})
     if path == "/healthz":
         del operation["responses"]["503"]

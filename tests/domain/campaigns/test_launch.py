@@ -1,6 +1,7 @@
 """A launch names everything that is missing at once, in the order in which a marketer sets it."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -13,17 +14,14 @@ NOW = now_us()
 LIST, TEMPLATE = "lst_0000000000000001", "tpl_0000000000000001"
 
 
-def complete(**changes: object) -> Definition:
-    return Definition(**({"template_id": TEMPLATE, "audience": Audience(lists=[LIST])} | changes))  # type: ignore[arg-type]
+def complete(**changes: Any) -> Definition:
+    values: dict[str, Any] = {"template_id": TEMPLATE, "audience": Audience(lists=[LIST])}
+    return Definition(**(values | changes))
 
 
-def facts(**changes: object) -> LaunchFacts:
-    return LaunchFacts(
-        **(
-            {"template_channel": "email", "has_unsubscribe_link": True, "people": 2, "unknown": [], "connected": True}
-            | changes
-        )  # type: ignore[arg-type]
-    )
+def facts(**changes: Any) -> LaunchFacts:
+    known: dict[str, Any] = {"template_channel": "email", "has_unsubscribe_link": True, "people": 2, "unknown": []}
+    return LaunchFacts(**(known | {"connected": True} | changes))
 
 
 def lacking(
@@ -60,7 +58,7 @@ def test_one_thing_is_missing(definition: Definition, known: LaunchFacts, code: 
 
 
 #: One fault of each group, and what it is called.
-FAULTS = {
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "template": ({"template_id": None}, {"template_channel": None}, "no_template"),
     "audience": ({"audience": Audience()}, {"people": 0}, "no_audience"),
     "connection": ({}, {"connected": False}, "no_connection"),

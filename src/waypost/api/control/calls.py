@@ -36,6 +36,8 @@ PUBLIC = {"public": True}
 NAMES = {"names": True}
 #: POST routes that change nothing have this in their `opt`: they ignore an Idempotency-Key.
 KEYLESS = {"keyless": True}
+#: GET routes that can also respond with a file in CSV have this in their `opt`.
+CSV = {"also": ("text/csv",)}
 #: GET routes that return secrets have this in their `opt`.
 SECRET = {"scope": Scope.MANAGE}
 

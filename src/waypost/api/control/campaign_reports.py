@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from litestar import Response, get, post
@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from msgspec import Meta
 
-from waypost.api.control.calls import KEYLESS, NAMES, Call
+from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, cursor, position
 from waypost.clock import iso
 from waypost.domain.campaigns.campaign import Audience
@@ -248,7 +248,7 @@ async def get_campaign_overview(
     return await call.read(work)
 
 
-@get("/v1/campaigns/{id:str}/recipients", summary="List the recipients of a campaign")
+@get("/v1/campaigns/{id:str}/recipients", summary="List the recipients of a campaign", opt=CSV)
 async def list_campaign_recipients(
     call: NamedDependency[Call],
     id: FromPath[str],
@@ -259,7 +259,7 @@ async def list_campaign_recipients(
     format: FormatChoice = None,
     limit: Limit = 50,
     after: After = None,
-) -> Page[CampaignRecipient] | Stream:
+) -> Response[Page[CampaignRecipient]]:
     """Returns the people of an occurrence and what became of each, with the reason."""
     if reason is not None and "\0" in reason:
         raise Invalid("`reason` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
@@ -279,14 +279,15 @@ async def list_campaign_recipients(
         return await tx.rows("recipients.list", occurrence_id=occurrence, after=after_id, n=n, **filters)
 
     if format == "csv":
-        return Stream(
+        file = Stream(
             _export(call, read),
-            media_type="text/csv; charset=utf-8",
+            media_type="text/csv",
             headers={"content-disposition": 'attachment; filename="recipients.csv"'},
         )
+        return cast(Response[Page[CampaignRecipient]], file)
     rows = await call.read(read, first, limit + 1)
     following = cursor("recipients", rows[limit - 1][0]) if len(rows) > limit else None
-    return Page([_recipient_view(row) for row in rows[:limit]], following)
+    return Response(Page([_recipient_view(row) for row in rows[:limit]], following))
 
 
 async def _export(call: Call, read: Any) -> AsyncIterator[bytes]:

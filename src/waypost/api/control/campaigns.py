@@ -1,6 +1,6 @@
 """Campaigns: create, list, get, change, delete; launch, pause, resume, cancel."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, delete, get, patch, post
@@ -13,6 +13,7 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.campaigns.campaign import (
     LONGEST_NAME,
+    PAUSED_FIELDS,
     Audience,
     CampaignAction,
     CampaignState,
@@ -21,8 +22,9 @@ from waypost.domain.campaigns.campaign import (
     Definition,
     Throttle,
     VariantTest,
+    check_definition,
 )
-from waypost.domain.campaigns.launch import find_lacking, incomplete
+from waypost.domain.campaigns.launch import Lacking, find_lacking, incomplete
 from waypost.domain.campaigns.schedule import Schedule, SendNow
 from waypost.domain.messaging.request import LONGEST_VALIDITY_S, read_campaign
 from waypost.domain.values.ids import internal, public
@@ -36,13 +38,12 @@ SHOWN = 20
 
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Channel = Annotated[
-    str,
+    Literal["email", "sms", "webhook"],
     Meta(
-        pattern="^(email|sms|webhook)$",
         description="`webhook` sends a payload per person to another system through a connection for events.",
     ),
 ]
-Purpose = Annotated[str, Meta(pattern="^(transactional|promotional)$")]
+Purpose = Literal["transactional", "promotional"]
 Validity = Annotated[int, Meta(ge=5, le=LONGEST_VALIDITY_S, description="Seconds for which a message may be tried.")]
 Holdout = Annotated[
     float, Meta(ge=0, le=0.9, description="The share of the audience that gets nothing, to measure the difference.")
@@ -202,6 +203,7 @@ async def change_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Cam
     body = await call.body(ChangeCampaign)
     changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     name = changes.pop("name", None)
+    await _check_complete(call, internal("cmp", id), changes)
 
     async def work(tx: Tx) -> Campaign:
         campaign = await campaigns.lock_campaign(tx, call.workspace_id, internal("cmp", id))
@@ -223,11 +225,10 @@ async def delete_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Non
 @post("/v1/campaigns/{id:str}/launch", summary="Launch a campaign", status_code=200)
 async def launch_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Response[Campaign]:
     """Sends a campaign by its schedule. If something is missing, `missing` names all of it and nothing is sent."""
-    engine, id_ = call.engine, internal("cmp", id)
+    id_ = internal("cmp", id)
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, id_)
     if campaign.state is CampaignState.DRAFT:
-        facts = await gather_facts(engine.database, engine.templates, engine.connections, campaign, call.now)
-        missing = find_lacking(campaign.definition, campaign.channel, campaign.message_channel, facts, call.now)
+        missing = await _lacking(call, campaign)
         if missing:
             raise incomplete(missing)
     return await _act(call, id_, CampaignAction.LAUNCH)
@@ -255,6 +256,29 @@ async def resume_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Res
 async def cancel_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Response[Campaign]:
     """Ends a campaign. Who has not got it yet does not get it, and is skipped with the reason `cancelled`."""
     return await _act(call, internal("cmp", id), CampaignAction.CANCEL)
+
+
+async def _lacking(call: Call, campaign: campaigns.Campaign) -> list[Lacking]:
+    engine = call.engine
+    facts = await gather_facts(engine.database, engine.templates, engine.connections, campaign, call.now)
+    return find_lacking(campaign.definition, campaign.channel, campaign.message_channel, facts, call.now)
+
+
+async def _check_complete(call: Call, id_: int, changes: dict[str, Any]) -> None:
+    """Raise Invalid if changes take something from a launched campaign that it needs.
+
+    A new schedule is checked when it is stored, and what cannot change any more is refused then.
+    """
+    campaign = await call.read(campaigns.find_campaign, call.workspace_id, id_)
+    if campaign.state not in (CampaignState.SCHEDULED, CampaignState.PAUSED):
+        return
+    begun = bool(await call.read(campaigns.list_occurrences, id_, 1))
+    fields = changes.keys() & PAUSED_FIELDS if begun else changes.keys() - {"schedule"}
+    campaign.definition = msgspec.structs.replace(campaign.definition, **changes)
+    check_definition(campaign.definition, campaign.channel)
+    missing = [one for one in await _lacking(call, campaign) if one.field.partition(".")[0] in fields]
+    if missing:
+        raise incomplete(missing)
 
 
 async def _act(call: Call, id_: int, action: CampaignAction) -> Response[Campaign]:

@@ -1,6 +1,7 @@
 """When a campaign sends: now, at a time, at a local time of each person, or again and again."""
 
 import calendar
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -145,7 +146,7 @@ def _falls_on(schedule: SendAgain, starts: date, day: date) -> bool:
     if schedule.every == "day":
         return (day - starts).days % schedule.interval == 0
     if schedule.every == "week":
-        days = schedule.weekdays or [WEEKDAYS[starts.weekday()]]
+        days: Sequence[str] = schedule.weekdays or [WEEKDAYS[starts.weekday()]]
         monday = starts - timedelta(days=starts.weekday())
         return WEEKDAYS[day.weekday()] in days and (day - monday).days // 7 % schedule.interval == 0
     months = (day.year - starts.year) * 12 + day.month - starts.month

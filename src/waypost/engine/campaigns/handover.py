@@ -11,7 +11,7 @@ from waypost.domain.campaigns.campaign import CampaignAction, CampaignState
 from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate
 from waypost.domain.values.durations import parse_duration
-from waypost.domain.values.ids import internal
+from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.notices import stopped_notice
 from waypost.engine.audience.recipients import (
     Recipients,
@@ -238,7 +238,9 @@ class Handover:
                 notice = stopped_notice(self._ids.one(now), one.workspace_id, one.campaign_id, one.name, reason, now)
                 await tx.insert("notices.add", [notice])
 
-        log.warning("a campaign cannot send", action="campaign_paused", campaign=one.campaign_id, reason=reason)
+        log.warning(
+            "a campaign cannot send", action="campaign_paused", campaign=public("cmp", one.campaign_id), reason=reason
+        )
         await self._database.transact(work)
 
 

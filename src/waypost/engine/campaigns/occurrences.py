@@ -13,6 +13,7 @@ from waypost.domain.campaigns.schedule import FARTHEST, SendLocal, due_time
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.durations import parse_duration
+from waypost.domain.values.ids import public
 from waypost.domain.values.timezones import person_zone
 from waypost.engine.audience.recipients import Recipient, load_recipients
 from waypost.engine.campaigns.audience import among_campaign, page_of_campaign
@@ -179,7 +180,7 @@ class Occurrences:
             self._wake_handover()
         if len(ids) < READ:
             await self._database.transact(_write_step, one, cursor, cursor, "sending", [], [], {})
-            log.info("an audience is complete", action="campaign_prepared", occurrence=one.id)
+            log.info("an audience is complete", action="campaign_prepared", occurrence=public("occ", one.id))
         return True
 
     def _plan(
