@@ -39,7 +39,7 @@ OF_ADDRESSES = ("deletions.delete_subscriptions", "deletions.strip_subscriptions
 #: Statements that take the ids of messages (`ids`) and run as the messages are found.
 OF_MESSAGES = ("deletions.strip_messages", "deletions.strip_contents", "deletions.strip_texts")
 #: Statements that take the ids of events (`ids`).
-OF_EVENTS = ("deletions.strip_events",)
+OF_EVENTS = ("deletions.forget_times", "deletions.strip_events")
 #: Events or links that one transaction searches.
 STEP = 1000
 LINK_STEP = 5000
@@ -65,7 +65,7 @@ class _About(msgspec.Struct):
 class ProfileDeleted(msgspec.Struct):
     """The data of `profile.deleted`, without the ids of the event: what other systems delete too."""
 
-    profile_id: str
+    deleted_profile_id: str
 
 
 _about = msgspec.json.Decoder(_About)

@@ -132,6 +132,16 @@ DELETE FROM profile_events WHERE profile_id = :profile_id AND event_id IN @list(
 -- The index of PostgreSQL follows the events.
 SELECT 1 WHERE :profile_id::bigint IS NULL AND :ids::bigint[] IS NULL;
 
+-- name: deletions.forget_times (sqlite)
+-- Remove events from the late index by time.
+DELETE FROM type_times WHERE (workspace_id, type, occurred_at, event_id) IN (
+    SELECT workspace_id, type, occurred_at, id FROM events WHERE id IN @list(ids bigint)
+);
+
+-- name: deletions.forget_times (postgres)
+-- The index of PostgreSQL follows the events.
+SELECT 1 WHERE :ids::bigint[] IS NULL;
+
 -- name: deletions.strip_messages
 -- Make messages anonymous; their statuses and counts stay.
 UPDATE messages SET profile_id = NULL, address = '', metadata = '{}', provider_message_id = NULL,
