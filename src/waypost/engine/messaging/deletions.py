@@ -105,6 +105,8 @@ async def delete_profile(tx: Tx, unit: Unit, workspace_id: int, profile_id: int)
         keys = _encode(addresses).decode()
         for query in OF_ADDRESSES:
             await tx.run(query, keys=keys)
+    sent = [*map(str, ids), *(f"{channel}:{address}" for _, channel, address in addresses)]
+    await tx.run("deletions.delete_sends", workspace_id=workspace_id, people=sent)
     for query in AT_ONCE:
         await tx.run(query, ids=ids)
     await tx.insert(

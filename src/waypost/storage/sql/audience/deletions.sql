@@ -46,6 +46,10 @@ DELETE FROM list_members WHERE profile_id IN @list(ids bigint);
 -- Delete the confirmations of profiles.
 DELETE FROM list_confirmations WHERE profile_id IN @list(ids bigint);
 
+-- name: deletions.delete_sends
+-- Delete what profiles were sent lately.
+DELETE FROM recent_sends WHERE workspace_id = :workspace_id AND person IN @list(people text);
+
 -- name: deletions.delete_profiles
 -- Delete profiles.
 DELETE FROM profiles WHERE id IN @list(ids bigint);
