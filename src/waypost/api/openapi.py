@@ -2,6 +2,7 @@
 
 import re
 import typing
+from types import UnionType
 from typing import Any
 
 import msgspec
@@ -131,6 +132,9 @@ def _operations(app: Litestar, paths: Json) -> typing.Iterator[tuple[str, HTTPRo
 def _answer(handler: HTTPRouteHandler) -> Any:
     """Return the struct in the response of a handler, if there is one."""
     annotation = handler.parsed_fn_signature.return_type.annotation
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        # A list that may also be sent as a file.
+        annotation = next(part for part in typing.get_args(annotation) if part is not Stream)
     inner = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Response else annotation
     return None if inner in (bytes, None, type(None), Stream) else inner
 

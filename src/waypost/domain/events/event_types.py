@@ -385,6 +385,49 @@ SYSTEM_TYPES = (
             ("segment.left", "A person is no longer a member of a tracked segment."),
         )
     ),
+    *(
+        _entry(
+            f"list.{what}",
+            None,
+            words,
+            {
+                "list": _OBJECT | {"description": "Its `id` and `name`."},
+                "source": _TEXT | {"description": "How it is known: `api`, `confirmation` or a word of yours."},
+            },
+            {"list": {"id": "lst_061c7f3a2b180001", "name": "News"}, "source": "api"},
+        )
+        for what, words in (("joined", "A person is on a list now."), ("left", "A person is on a list no longer."))
+    ),
+    *(
+        _entry(f"profile.{what}", None, words, {"tag": _TEXT}, {"tag": "vip"})
+        for what, words in (("tagged", "A person got a tag."), ("untagged", "A person lost a tag."))
+    ),
+    _entry(
+        "profile.deleted",
+        None,
+        "A person was deleted; `deleted_profile_id` says which one, for other systems that know it.",
+        {"deleted_profile_id": _TEXT},
+        {"deleted_profile_id": _PROFILE},
+    ),
+    _entry(
+        "import.finished",
+        None,
+        "An import of people has ended.",
+        {"import": _OBJECT | {"description": "Its `id`, `state`, `rows`, `imported`, `rejected`, `created` and more."}},
+        {
+            "import": {
+                "id": "imp_061c7f3a2b180002",
+                "state": "done",
+                "rows": 3,
+                "imported": 2,
+                "rejected": 1,
+                "created": 2,
+                "list_id": None,
+                "source": "import",
+                "reason": None,
+            }
+        },
+    ),
     _entry(
         "text.requested",
         None,

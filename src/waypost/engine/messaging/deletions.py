@@ -41,7 +41,7 @@ OF_ADDRESSES = ("deletions.delete_subscriptions", "deletions.strip_subscriptions
 #: Statements that take the ids of messages (`ids`) and run as the messages are found.
 OF_MESSAGES = ("deletions.strip_messages", "deletions.strip_contents", "deletions.strip_texts")
 #: Statements that take the ids of events (`ids`).
-OF_EVENTS = ("deletions.strip_events",)
+OF_EVENTS = ("deletions.forget_times", "deletions.strip_events")
 #: Events or links that one transaction searches.
 STEP = 1000
 LINK_STEP = 5000
@@ -67,7 +67,7 @@ class _About(msgspec.Struct):
 class ProfileDeleted(msgspec.Struct):
     """The data of `profile.deleted`, without the ids of the event: what other systems delete too."""
 
-    profile_id: str
+    deleted_profile_id: str
 
 
 _about = msgspec.json.Decoder(_About)
@@ -107,6 +107,8 @@ async def delete_profile(tx: Tx, unit: Unit, workspace_id: int, profile_id: int)
         keys = _encode(addresses).decode()
         for query in OF_ADDRESSES:
             await tx.run(query, keys=keys)
+    sent = [*map(str, ids), *(f"{channel}:{address}" for _, channel, address in addresses)]
+    await tx.run("deletions.delete_sends", workspace_id=workspace_id, people=sent)
     for query in AT_ONCE:
         await tx.run(query, ids=ids)
     await tx.insert(

@@ -54,6 +54,10 @@ DELETE FROM segment_members WHERE profile_id IN @list(ids bigint);
 -- Delete when profiles are to be evaluated again.
 DELETE FROM segment_rechecks WHERE profile_id IN @list(ids bigint);
 
+-- name: deletions.delete_sends
+-- Delete what profiles were sent lately.
+DELETE FROM recent_sends WHERE workspace_id = :workspace_id AND person IN @list(people text);
+
 -- name: deletions.delete_profiles
 -- Delete profiles.
 DELETE FROM profiles WHERE id IN @list(ids bigint);
@@ -139,6 +143,16 @@ DELETE FROM profile_events WHERE profile_id = :profile_id AND event_id IN @list(
 -- name: deletions.forget_events (postgres)
 -- The index of PostgreSQL follows the events.
 SELECT 1 WHERE :profile_id::bigint IS NULL AND :ids::bigint[] IS NULL;
+
+-- name: deletions.forget_times (sqlite)
+-- Remove events from the late index by time.
+DELETE FROM type_times WHERE (workspace_id, type, occurred_at, event_id) IN (
+    SELECT workspace_id, type, occurred_at, id FROM events WHERE id IN @list(ids bigint)
+);
+
+-- name: deletions.forget_times (postgres)
+-- The index of PostgreSQL follows the events.
+SELECT 1 WHERE :ids::bigint[] IS NULL;
 
 -- name: deletions.strip_messages
 -- Make messages anonymous; their statuses and counts stay.
