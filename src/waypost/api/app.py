@@ -81,12 +81,9 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
-    others: list[RawRoute] = [
-        ReceiptRoutes(engine),
-        ClickRoute(engine),
-        TextRoute(engine.texts, engine.text_clients),
-    ]
-    return Edge(Guarded(control, raw), keyring, engine.journal, others)
+    clicks = ClickRoute(engine)
+    others: list[RawRoute] = [ReceiptRoutes(engine), clicks, TextRoute(engine.texts, engine.text_clients)]
+    return Edge(Guarded(control, raw), keyring, engine.journal, others, [clicks])
 
 
 class Guarded:

@@ -44,7 +44,7 @@ class ClickIntake:
             return None
         self.waiting += 1
         recorded = asyncio.get_running_loop().create_future()
-        self._journal.report(Click(link, visit, at, nonce, recorded), linger=False)
+        self._journal.report_now(Click(link, visit, at, nonce, recorded))
         return recorded
 
     def recorded(self, clicks: Iterable[Click]) -> None:
