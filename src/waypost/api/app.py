@@ -97,15 +97,16 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring
+    clicks, pixels = ClickRoute(engine), PixelRoute(engine)
     others: list[RawRoute] = [
         ReceiptRoutes(engine),
-        ClickRoute(engine),
-        PixelRoute(engine),
+        clicks,
+        pixels,
         PreferenceRoute(engine),
         ConfirmationRoute(engine.confirmations),
         TextRoute(engine.texts, engine.text_clients),
     ]
-    return Edge(Guarded(control, raw), keyring, engine.journal, others)
+    return Edge(Guarded(control, raw), keyring, engine.journal, others, [clicks, pixels])
 
 
 class Guarded:

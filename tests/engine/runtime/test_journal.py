@@ -47,6 +47,25 @@ async def test_a_report_during_a_slow_commit_is_taken_after_it():
     assert (await asyncio.wait_for(journal.next_batch(), 5)).reported == ["second"]
 
 
+async def test_what_is_reported_now_does_not_linger(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("waypost.engine.runtime.journal.LINGER_S", 60)
+    journal = Journal(100)
+    next_one = asyncio.create_task(journal.next_batch())
+    journal.report("later")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not next_one.done()
+    journal.report_now("now")
+    assert (await asyncio.wait_for(next_one, 5)).reported == ["later", "now"]
+    # It wakes nobody twice: there is no empty batch, which would end the recorder.
+    next_one = asyncio.create_task(journal.next_batch())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not next_one.done()
+    journal.report_now("again")
+    assert (await asyncio.wait_for(next_one, 5)).reported == ["again"]
+
+
 async def _rung(journal: Journal) -> None:
     """Return when the timer of reports was started and has expired."""
     timer: asyncio.TimerHandle = await eventually(lambda: journal._ripening)

@@ -5,11 +5,13 @@ import ipaddress
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from waypost.api.edge.direct import DirectCycle, DirectRoute
+from waypost.api.edge.asgi import App
+from waypost.api.edge.direct import DirectCycle, DirectResponse, DirectRoute, DirectRoutes
 from waypost.api.problems import problem
 from waypost.errors import Error, Invalid, Unavailable
 
@@ -85,9 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `limited` returns the subclass for a server."""
 
     group: ConnectionRegistry
-    direct: DirectRoute | None = None
-    #: The head of the direct response, and the default headers of the server (with the date) that it was built from.
-    _direct_head: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+    direct: DirectRoutes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -174,7 +174,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._body_began = self.group.now
         self.deadline = self.group.now + self.group.limits.body_s
-        if self.direct is None or not self._begin_direct(self.direct):
+        route = self.direct.find(self.url)
+        if route is None or not self._begin_direct(route):
             HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
@@ -236,35 +237,42 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _begin_direct(self, route: DirectRoute) -> bool:
         """Start a request without ASGI if its headers allow it; return whether they do."""
-        kind = route.paths.get(self.url)
-        if kind is None or self.expect_100_continue or self.flow.write_paused:
+        if self.expect_100_continue or self.flow.write_paused:
             return False
         earlier: RequestResponseCycle | None = self.cycle
         if earlier is not None and not earlier.response_complete:
             return False
         parser = self.parser
-        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or parser.should_upgrade():
+        method = parser.get_method()
+        if method not in route.methods or parser.get_http_version() != "1.1" or parser.should_upgrade():
             return False
-        length = None
         for name, value in self.headers:
             if name == b"content-length":
-                length = int(value)
+                if int(value) > route.most_bytes:
+                    return False
             elif name in _NOT_DIRECT:
                 return False
-        if length is None or length > route.most_bytes:
-            return False
-        self.cycle = DirectCycle(kind, self.scope, parser.should_keep_alive())  # type: ignore[assignment]
+        self.cycle = DirectCycle(route, method, self.url, self.scope, parser.should_keep_alive())  # type: ignore[assignment]
         return True
 
     def _take_direct(self, cycle: DirectCycle) -> None:
-        """Pass a complete request to the route, or to ASGI if the route does not take it."""
-        if cycle.disconnected or self.direct is None:
+        """Pass a complete request to its route, or to ASGI if the route does not take it."""
+        if cycle.disconnected:
             return
-        future = self.direct.take(cycle.kind, self.headers, cycle.body)
-        if future is not None:
-            future.add_done_callback(lambda future: self._answer_direct(cycle, future))
-            return
-        # Nothing was sent to the client yet: start the request again.
+        try:
+            response = cycle.route.take(cycle)
+        except Exception:
+            # ASGI gets the same request, and sends the error.
+            response = None
+        if response is None:
+            self._take_by_asgi(cycle)
+        elif response.after is None:
+            self._send_direct(cycle, response)
+        else:
+            response.after.add_done_callback(partial(self._answer_direct, cycle, response))
+
+    def _take_by_asgi(self, cycle: DirectCycle) -> None:
+        """Start a request again, of which nothing was answered yet."""
         cycle.response_complete = True
         HttpToolsProtocol.on_headers_complete(self)
         if not cycle.keep_alive:
@@ -272,29 +280,29 @@ class LimitedProtocol(HttpToolsProtocol):
         HttpToolsProtocol.on_body(self, cycle.body)
         HttpToolsProtocol.on_message_complete(self)
 
-    def _answer_direct(self, cycle: DirectCycle, future: "asyncio.Future[None]") -> None:
-        failed = future.cancelled() or future.exception() is not None
-        if cycle.disconnected or self.direct is None:
+    def _answer_direct(self, cycle: DirectCycle, response: DirectResponse, after: "asyncio.Future[None]") -> None:
+        """Send a response that had to wait."""
+        if cycle.disconnected:
             return
-        if failed:
-            self._refuse_direct(cycle, self.direct, future)
-            return
-        default = self.server_state.default_headers
-        if self._direct_head[0] is not default:
-            headers = (*default, *self.direct.response[0])
-            lines = [name + b": " + value + b"\r\n" for name, value in headers]
-            type(self)._direct_head = default, STATUS_LINE[200] + b"".join(lines)
-        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(self._direct_head[1] + end + self.direct.response[1])
+        if after.cancelled() or after.exception() is not None:
+            error = (None if after.cancelled() else after.exception()) or asyncio.CancelledError()
+            app = cycle.route.refusal(error)
+            if app is not None:
+                self._refuse_direct(cycle, app)
+                return
+        self._send_direct(cycle, response)
+
+    def _send_direct(self, cycle: DirectCycle, response: DirectResponse) -> None:
+        server = self.server_state.default_headers
+        self.transport.write(response.render(server, keep_alive=cycle.keep_alive, body=cycle.method != b"HEAD"))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
-    def _refuse_direct(self, cycle: DirectCycle, route: DirectRoute, future: "asyncio.Future[None]") -> None:
-        """Let ASGI respond to a request that the route took and could not store."""
-        error = (None if future.cancelled() else future.exception()) or asyncio.CancelledError()
-        scope = cycle.scope | {"method": "POST", "path": "", "raw_path": b"", "query_string": b""}
+    def _refuse_direct(self, cycle: DirectCycle, app: App) -> None:
+        """Let ASGI respond to a request that a route took and could not store."""
+        scope = cycle.scope | {"method": cycle.method.decode(), "path": "", "raw_path": b"", "query_string": b""}
         again = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
@@ -312,7 +320,7 @@ class LimitedProtocol(HttpToolsProtocol):
         newest: RequestResponseCycle | DirectCycle = self.cycle
         if newest is cycle:
             self.cycle = again
-        self._start_asgi_task(again, route.refusal(error))  # type: ignore[arg-type]
+        self._start_asgi_task(again, app)  # type: ignore[arg-type]
 
     def _measure_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -365,8 +373,8 @@ _HEADERS = (
 )
 
 
-def limited(limits: Limits, direct: DirectRoute | None = None) -> type[LimitedProtocol]:
-    """Return the protocol of one server with these limits; `direct` takes requests that need no ASGI."""
+def limited(limits: Limits, direct: DirectRoutes) -> type[LimitedProtocol]:
+    """Return the protocol of one server with these limits; `direct` has the routes that need no ASGI."""
     return type("ServerProtocol", (LimitedProtocol,), {"group": ConnectionRegistry(limits), "direct": direct})
 
 

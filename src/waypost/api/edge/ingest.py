@@ -1,6 +1,5 @@
 """The Segment HTTP tracking API as raw ASGI, in front of the framework."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 import structlog
 
 from waypost.api.edge.asgi import App, Headers, HttpScope, Receive, Send, answer, json_headers, read_body, refuse
+from waypost.api.edge.direct import DirectCycle, DirectResponse, DirectRoute, DirectRoutes, FixedResponse
 from waypost.api.problems import SECURITY_HEADERS
 from waypost.clock import now_us
 from waypost.domain.accounts.api_keys import Caller, Scope
@@ -43,7 +43,7 @@ _encode = msgspec.json.Encoder().encode
 
 _SUCCESS = b'{"success":true}'
 _SUCCESS_HEADERS = [*json_headers(len(_SUCCESS)), _CORS[0]]
-
+_ACCEPTED = FixedResponse(200, _SUCCESS_HEADERS, _SUCCESS)
 
 #: Serves a request, or returns False without a response.
 RawRoute = Callable[[HttpScope, Receive, Send], Awaitable[bool]]
@@ -55,30 +55,28 @@ class DirectEvents:
     `Edge` gets all others through ASGI, and sends the errors.
     """
 
+    methods = frozenset({b"POST"})
+    most_bytes = EVENT_BYTES
+
     def __init__(self, keyring: Keyring, journal: Journal) -> None:
         self.paths = {path.encode(): kind for path, kind in _ROUTES.items() if kind != "batch"}
-        self.most_bytes = EVENT_BYTES
-        self.response = _SUCCESS_HEADERS, _SUCCESS
         self._keyring = keyring
         self._journal = journal
 
-    def take(self, kind: str, headers: Headers, body: bytes) -> "asyncio.Future[None] | None":
-        """Hand an event to the journal; the future is done when it is durable."""
+    def take(self, request: DirectCycle) -> DirectResponse | None:
+        """Hand an event to the journal; the response waits until it is durable."""
         authorization = b""
-        for name, value in headers:
+        for name, value in request.headers:
             if name == b"authorization":
                 authorization = value
         caller = self._keyring.remember(authorization.decode("latin-1")) if authorization else None
         if caller is None:
             return None
-        try:
-            caller.require(Scope.INGEST)
-            message = read_message(body)
-            message_id = message.message_id or _fallback_id()
-            return self._journal.append([read_entry(message, kind, caller.workspace_id, now_us(), message_id)])
-        except Exception:
-            # Nothing was queued. ASGI gets the same request, and sends the error.
-            return None
+        caller.require(Scope.INGEST)
+        message = read_message(request.body)
+        message_id = message.message_id or _fallback_id()
+        entry = read_entry(message, self.paths[request.url], caller.workspace_id, now_us(), message_id)
+        return DirectResponse(_ACCEPTED, after=self._journal.append([entry]))
 
     def refusal(self, error: BaseException) -> App:
         """Return the ASGI app that responds to an event that could not be stored."""
@@ -92,14 +90,16 @@ class DirectEvents:
 class Edge:
     """Serves the tracking routes and other raw routes, and passes every other request to the app behind it."""
 
-    def __init__(self, app: App, keyring: Keyring, journal: Journal, others: Sequence[RawRoute]) -> None:
+    def __init__(
+        self, app: App, keyring: Keyring, journal: Journal, others: Sequence[RawRoute], direct: Sequence[DirectRoute]
+    ) -> None:
         self._app = app
         self._keyring = keyring
         self._journal = journal
         #: The other raw routes; each serves a request or returns False.
         self._others = others
-        #: For a server whose protocol can do without ASGI.
-        self.direct = DirectEvents(keyring, journal)
+        #: For a server whose protocol can do without ASGI: single events, and those of the other routes that can.
+        self.direct = DirectRoutes([DirectEvents(keyring, journal), *direct])
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -151,7 +151,7 @@ class Edge:
             caller = await self._find(message.write_key)
         entry = read_entry(message, kind, caller.workspace_id, received_at, message.message_id or _fallback_id())
         await self._keep([entry])
-        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
+        await DirectResponse(_ACCEPTED).send(send)
 
     async def _take_batch(self, body: bytes, caller: Caller | None, received_at: int, send: Send) -> None:
         try:
@@ -186,7 +186,7 @@ class Edge:
             result = _encode({"success": True, "accepted": len(entries), "rejected": rejected})
             await answer(send, 200, [*json_headers(len(result)), _CORS[0]], result)
             return
-        await answer(send, 200, _SUCCESS_HEADERS, _SUCCESS)
+        await DirectResponse(_ACCEPTED).send(send)
 
     async def _find(self, write_key: str | None) -> Caller:
         """Return the caller for a write key from the body; raise Unauthorized if the key is missing or unknown."""

@@ -123,7 +123,7 @@ class PreferenceRoute:
         return 200, *_choices(token, known, saved=True)
 
     def _request(self, source: str, scope: HttpScope) -> Request:
-        visit = read_visit(scope, self._trusted)
+        visit = read_visit(scope["method"], scope, self._trusted)
         return Request(source, visit.ip, visit.user_agent)
 
 

@@ -87,6 +87,13 @@ class Journal:
             self._notified = True
             self._call_in_loop(self._linger)
 
+    def report_now(self, item: Any) -> None:
+        """Queue what has already happened, from the thread of the loop, for the next batch: somebody waits for it."""
+        self._reported.append(item)
+        # The loop runs already: calling into it would cost every item a turn of it, and a system call.
+        self._ripe = True
+        self._arrived.set()
+
     async def next_batch(self) -> Batch:
         """Return the next batch; an empty one when the journal is closed and nothing is left."""
         while True:

@@ -56,7 +56,7 @@ class ClickIntake:
         """Keep a click; the future is done when it is durable. None when it was dropped: too many wait."""
         recorded = self._room()
         if recorded is not None:
-            self._journal.report(Click(link, visit, at, nonce, recorded), linger=False)
+            self._journal.report_now(Click(link, visit, at, nonce, recorded))
         return recorded
 
     def take_open(self, opened: OpenTarget, visit: Visit, at: int, nonce: str) -> "asyncio.Future[None] | None":
@@ -64,7 +64,7 @@ class ClickIntake:
         recorded = self._room()
         if recorded is not None:
             item = Open(opened.workspace_id, opened.message_id, visit, at, nonce, recorded)
-            self._journal.report(item, linger=False)
+            self._journal.report_now(item)
         return recorded
 
     def _room(self) -> "asyncio.Future[None] | None":
