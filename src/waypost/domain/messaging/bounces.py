@@ -77,14 +77,14 @@ def read_report(
     """
     try:
         found = _read(mail[:MAIL_BYTES], tokens, workspace_id, connection_id, now, trusted)
-    except _Unreadable as error:
+    except _NoReport as error:
         return [quarantine(workspace_id, connection_id, str(error), mail)]
     except _FAILURES as error:
         return [quarantine(workspace_id, connection_id, f"not a mail: {type(error).__name__}", mail)]
     return [] if found is None else [clean_receipt(found)]
 
 
-class _Unreadable(Exception):
+class _NoReport(Exception):
     """A mail is no report that can be read."""
 
 
@@ -93,7 +93,7 @@ def _read(
 ) -> Receipt | None:
     if mail.lower().count(b"boundary") > MOST_PARTS:
         # The time to parse it would grow with the square of its parts.
-        raise _Unreadable("too many parts")
+        raise _NoReport("too many parts")
     parsed = message_from_bytes(mail)
     parts = list(_parts(parsed))
     feedback = next((part for part in parts if part.get_content_type() == "message/feedback-report"), None)
@@ -110,10 +110,10 @@ def _read(
     elif _feedback_type(feedback) not in _COMPLAINTS:
         return None
     if bounce is None and feedback is None:
-        raise _Unreadable("not a report of a delivery")
+        raise _NoReport("not a report of a delivery")
     message_id = _find_message(mail, parsed, parts, tokens, trusted)
     if message_id is None:
-        raise _Unreadable("it names no message: no valid return path")
+        raise _NoReport("it names no message: no valid return path")
     receipt = Receipt(
         workspace_id=workspace_id,
         connection_id=connection_id,
