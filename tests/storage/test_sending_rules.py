@@ -25,6 +25,7 @@ from waypost.domain.messaging.sending_rules import (
 )
 from waypost.domain.values.timezones import first_instant
 from waypost.engine.messaging.acceptance import repeat, take_by_hand
+from waypost.engine.messaging.deletions import delete_profile
 from waypost.engine.messaging.held import queue_held
 from waypost.engine.messaging.queue import Claim, claim, queue_unsent
 from waypost.engine.messaging.recording import NewMessage, SendResult
@@ -453,3 +454,23 @@ async def test_a_resent_message_may_be_held_anew(office: RuledOffice):
     await office.claim_all()
     record = await office.look(message.id)
     assert (record["status"], record["held_at"]) == ("held", office.now)
+
+
+async def test_a_person_who_is_deleted_leaves_no_sends(office: RuledOffice):
+    office.rule(cap(3))
+    await office.profile(7)
+    await office.profile(8)
+
+    async def claim_email(tx: Tx) -> None:
+        await tx.insert("identities.insert", [(1, "email", "ada@example.com", 7, 1)])
+
+    await office.database.transact(claim_email)
+    for person in (7, 8, None):
+        assert await office.send(profile_id=person) == "sent"
+    assert sorted(await office.rows()) == ["7", "8", "email:ada@example.com"]
+
+    async def delete(tx: Tx, unit: Unit) -> None:
+        await delete_profile(tx, unit, 1, 7)
+
+    await office.recorder.perform(delete)
+    assert sorted(await office.rows()) == ["8"]

@@ -145,13 +145,13 @@ async def lock_people(
     tx: Tx, workspace_id: int, keys: Iterable[str], profiles: Iterable[int | None]
 ) -> dict[str, list[RecentSend]]:
     """Return what people were sent lately, locked. That of profiles that were merged into one counts for that one."""
-    wanted = set(keys)
-    ids = sorted({id_ for id_ in profiles if id_ is not None and str(id_) in wanted})
+    people = set(keys)
+    ids = sorted({id_ for id_ in profiles if id_ is not None and str(id_) in people})
     merged: dict[str, str] = {}
     if ids:
         merged = {str(id_): str(into) for into, id_ in await tx.rows("profiles.merged_into_many", ids=ids)}
-    found: dict[str, dict[int, RecentSend]] = {key: {} for key in wanted}
-    rows = await tx.rows("recent_sends.lock", workspace_id=workspace_id, people=sorted(wanted | merged.keys()))
+    found: dict[str, dict[int, RecentSend]] = {key: {} for key in people}
+    rows = await tx.rows("recent_sends.lock", workspace_id=workspace_id, people=sorted(people | merged.keys()))
     for row in rows:
         key: str = row[0]
         found[merged.get(key, key)].update({send.message_id: send for send in _sends.decode(row[1])})
