@@ -144,20 +144,21 @@ class _SelectCompiler:
         """Return the test on the number of events; events of merged profiles are those of the survivor."""
         most = test.at_most
         having, negated = "", False
-        if test.at_least and most is None:
-            having = f"sum(c.n) >= {self.parameters.add(test.at_least, 'bigint')}"
-        elif test.at_least and most is not None:
+        if test.at_least and most is not None:
             limits = self.parameters.add(test.at_least, "bigint"), self.parameters.add(most, "bigint")
-            having = f"sum(c.n) BETWEEN {limits[0]} AND {limits[1]}"
+            having = f"count(*) BETWEEN {limits[0]} AND {limits[1]}"
+        elif test.at_least > 1:
+            having = f"count(*) >= {self.parameters.add(test.at_least, 'bigint')}"
         elif most is not None:
             # Most people have not done it: the few who did it too often are the set.
-            having, negated = f"sum(c.n) > {self.parameters.add(most, 'bigint')}", True
+            having, negated = (f"count(*) > {self.parameters.add(most, 'bigint')}" if most else ""), True
         self._merged = True
-        among = _among(
-            "SELECT coalesce(m.merged_into, c.profile_id) FROM "
-            f"(SELECT t.profile_id, count(*) AS n FROM ({self._events(test)}) t GROUP BY t.profile_id) c "
-            f"LEFT JOIN merged m ON m.id = c.profile_id GROUP BY 1 HAVING {having}"
+        query = (
+            f"SELECT coalesce(m.merged_into, t.profile_id) FROM ({self._events(test)}) t "
+            "LEFT JOIN merged m ON m.id = t.profile_id"
         )
+        # A set needs no groups for those who did it at all.
+        among = _among(f"{query} GROUP BY 1 HAVING {having}" if having else query)
         return f"NOT {among}" if negated else among
 
     def _events(self, test: EventTest) -> str:

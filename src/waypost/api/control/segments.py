@@ -164,7 +164,7 @@ async def get_segment(call: NamedDependency[Call], id: FromPath[str]) -> Segment
 
 
 @get("/v1/segments/{id:str}/versions", summary="List the versions of a segment")
-async def list_versions(call: NamedDependency[Call], id: FromPath[str]) -> Page[SegmentVersion]:
+async def list_segment_versions(call: NamedDependency[Call], id: FromPath[str]) -> Page[SegmentVersion]:
     """Returns the newest 1,000 versions of a segment, newest first."""
 
     async def work(tx: Tx) -> list[SegmentVersion]:
@@ -229,7 +229,7 @@ async def count_segment(call: NamedDependency[Call], id: FromPath[str]) -> Segme
 
 
 @get("/v1/segments/{id:str}/members", summary="List the people in a segment")
-async def list_members(
+async def list_segment_members(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[SegmentPerson]:
     """Returns the people who are in a segment now, the oldest profile first."""
@@ -272,10 +272,10 @@ ROUTES = [
     create_segment,
     list_segments,
     get_segment,
-    list_versions,
+    list_segment_versions,
     update_segment,
     delete_segment,
     preview_segment,
     count_segment,
-    list_members,
+    list_segment_members,
 ]
