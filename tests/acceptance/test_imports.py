@@ -1,4 +1,4 @@
-"""An import goes on after `kill -9`, and every row is imported once; the command imports files with and without a server."""
+"""An import goes on after `kill -9`, and every row is imported once; the command works with and without a server."""
 
 import json
 from pathlib import Path
