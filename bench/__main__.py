@@ -21,6 +21,7 @@ from rich.table import Table
 from bench.campaigns import CAMPAIGNS
 from bench.clicks import clicks
 from bench.dead import dead
+from bench.imports import imports
 from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
 from bench.messaging import MESSAGING
@@ -39,6 +40,7 @@ MEASUREMENTS = (
     | TEXTS
     | {"text-callbacks": text_callbacks}
     | CAMPAIGNS
+    | {"imports": imports}
     | SLOW
 )
 # The bare program alone is part of `spine`.

@@ -95,6 +95,20 @@ MEANING = frozenset(
         "url_scheme",
         "wrong_channel",
         "wrong_connector",
+        "ambiguous_columns",
+        "empty_file",
+        "invalid_column",
+        "invalid_content_type",
+        "invalid_file",
+        "invalid_header",
+        "invalid_mapping",
+        "invalid_parameter",
+        "invalid_person",
+        "invalid_tag",
+        "no_columns",
+        "no_identifier_column",
+        "too_many_columns",
+        "unknown_column",
     }
 )
 

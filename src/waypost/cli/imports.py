@@ -146,13 +146,13 @@ def _read(opened: BinaryIO) -> bytes:
 async def _watch(database: Database, workspace_id: int, import_id: int, progress: Progress) -> dict[str, Any]:
     """Show how far an import is; return what became of it."""
 
-    async def look(tx: Tx) -> dict[str, Any]:
+    async def read(tx: Tx) -> dict[str, Any]:
         return (await tx.records("imports.get", workspace_id=workspace_id, id=import_id))[0]
 
     task = progress.add_task("importing", total=None, rate="")
     started = now_us()
     while True:
-        found = await database.read(look)
+        found = await database.read(read)
         seconds = max(now_us() - started, 1) / 1_000_000
         progress.update(
             task,

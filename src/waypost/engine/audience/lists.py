@@ -104,7 +104,7 @@ async def move_members(
     people = sorted(set(profiles))
     known = await _member_states(tx, list_id, [id_ for id_ in people if id_ not in fresh])
     written: dict[bool, list[Row]] = {True: [], False: []}
-    asked: list[int] = []
+    newly_pending: list[int] = []
     #: Pending before, and no longer; who confirmed keeps the link, which shows that it worked.
     answered: list[int] = []
     result: dict[int, MemberState | None] = {}
@@ -115,7 +115,7 @@ async def move_members(
             continue
         result.update(dict.fromkeys(group, state))
         if state is MemberState.PENDING and (before is not state or action is MemberAction.ADD):
-            asked += group
+            newly_pending += group
         if state is before:
             continue
         if before is MemberState.PENDING and state is MemberState.UNSUBSCRIBED:
@@ -137,7 +137,7 @@ async def move_members(
     await tx.insert("list_members.update", sorted(written[False]))
     await tx.insert(
         "list_confirmations.add",
-        [(list_id, id_, workspace_id, unit.now, os.urandom(16).hex(), unit.now) for id_ in sorted(asked)],
+        [(list_id, id_, workspace_id, unit.now, os.urandom(16).hex(), unit.now) for id_ in sorted(newly_pending)],
     )
     if answered:
         await tx.run("list_confirmations.delete", list_id=list_id, ids=answered)

@@ -144,7 +144,7 @@ async def start_import(
     number = None if list_id is None else internal("lst", list_id)
     if number is not None:
         await call.read(find_list, call.workspace_id, number)
-    wish = ImportRequest(
+    parameters = ImportRequest(
         workspace_id=call.workspace_id,
         format=FORMATS[content_type],
         mapping=_read_mapping(mapping),
@@ -154,7 +154,7 @@ async def start_import(
         confirmed=confirmed,
     )
     engine = call.engine
-    intake = FileIntake(engine.database, engine.ids, wish, engine.settings.import_mb * 1_000_000, call.now)
+    intake = FileIntake(engine.database, engine.ids, parameters, engine.settings.import_mb * 1_000_000, call.now)
     digest = hashlib.sha256()
     try:
         async for part in request.stream():
