@@ -144,7 +144,7 @@ ReasonFilter = Annotated[
     str | None, QueryParameter(name="reason", max_length=100, description="Return only recipients with this reason.")
 ]
 CodeFilter = Annotated[
-    int | None, QueryParameter(name="code", ge=1, le=99_999, description="Return only failures with this code.")
+    int, QueryParameter(name="code", ge=0, le=99_999, description="Return only failures with this code; 0 for all.")
 ]
 FormatChoice = Annotated[
     str | None,
@@ -255,7 +255,7 @@ async def list_campaign_recipients(
     occurrence_id: LatestOccurrence = None,
     status: StatusFilter = None,
     reason: ReasonFilter = None,
-    code: CodeFilter = None,
+    code: CodeFilter = 0,
     format: FormatChoice = None,
     limit: Limit = 50,
     after: After = None,
@@ -264,7 +264,7 @@ async def list_campaign_recipients(
     if reason is not None and "\0" in reason:
         raise Invalid("`reason` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
     first = int(position("recipients", after, 0)[0])
-    filters = {"status": status or "", "reason": reason or "", "code": code or 0}
+    filters = {"status": status or "", "reason": reason or "", "code": code}
 
     async def find(tx: Tx) -> int | None:
         campaign = await campaigns.find_campaign(tx, call.workspace_id, internal("cmp", id))

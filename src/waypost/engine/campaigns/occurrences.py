@@ -257,7 +257,10 @@ class Occurrences:
             await tx.run("occurrence_parts.delete_all", occurrence_id=one.id)
             ids = [row[0] for row in await tx.rows("recipients.waiting", occurrence_id=one.id, n=STEP)]
             if not ids:
-                await tx.run("occurrences.end", id=one.id, state="cancelled", now=unit.now)
+                # A message that a provider is being given may come back to the queue: it is skipped then.
+                statuses = (await count_statuses(tx, [one.id])).get(one.id, {})
+                if not statuses.get("queued", 0) and not statuses.get("held", 0):
+                    await tx.run("occurrences.end", id=one.id, state="cancelled", now=unit.now)
                 return False
             n = await tx.run("recipients.skip", occurrence_id=one.id, ids=ids, reason="cancelled")
             counts = StatusCount(unit, one.id)
