@@ -282,5 +282,5 @@ def test_signed_events_of_sendgrid(server: Server, sink: thread_runner.Running) 
     # A block is not a bounce: the address itself is valid.
     suppressed = api.get("/v1/suppressions")["data"]
     assert [(row["address"], row["reason"]) for row in suppressed] == [("bounce@example.com", "bounced")]
-    opened = eventually(lambda: api.get("/v1/events?type=message.opened")["data"], what="opened")
+    opened = eventually(lambda: api.get("/v1/events?type=email.opened")["data"], what="opened")
     assert opened[0]["data"]["message"]["id"] == ids["open"]

@@ -12,6 +12,7 @@ from tests.storage.conftest import Store
 from tests.storage.test_messages import Office, _workspace, receipt
 from waypost.clock import DAY, HOUR, SECOND, now_us
 from waypost.domain.messaging.message import SendOutcome
+from waypost.domain.tracking.click_events import CLICKS
 from waypost.domain.tracking.clicks import Visit
 from waypost.domain.tracking.tokens import KEY_BYTES, to_token
 from waypost.domain.values.address_ranges import read_ranges
@@ -69,7 +70,7 @@ class Desk(Office):
 
     async def clicked(self) -> list[dict[str, Any]]:
         """The data of the clicks that are recorded, the oldest first."""
-        return [data for type_, data in await self.events() if type_ == "message.clicked"]
+        return [data for type_, data in await self.events() if type_ in CLICKS]
 
 
 @pytest.fixture

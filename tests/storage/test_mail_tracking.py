@@ -106,9 +106,9 @@ async def test_an_email_of_a_campaign_says_so_in_its_events(desk: Desk):
 
 async def _occurrence(tx: Tx, now: int) -> None:
     await tx.insert("lists.insert", [(31, 1, "News", 0, None, now, now)])
-    await tx.run("campaigns.insert", id=11, workspace_id=1, name="Spring", channel="email", definition="{}", now=now)
+    await tx.run("campaigns.add", id=11, workspace_id=1, name="Spring", channel="email", definition="{}", now=now)
     await tx.run(
-        "occurrences.insert",
+        "occurrences.add",
         id=21,
         workspace_id=1,
         campaign_id=11,

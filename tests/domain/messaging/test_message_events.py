@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.domain.messaging.test_status import NOW, state
 from waypost.domain.messaging.message import Receipt, Status
-from waypost.domain.messaging.message_events import engaged, received, status_changed
+from waypost.domain.messaging.message_events import engaged, engagement_type, received, status_changed
 from waypost.domain.messaging.status import Transition, transition
 from waypost.domain.values.ids import public
 
@@ -92,7 +92,7 @@ def test_what_a_person_did_is_told_with_the_message_or_without():
         kind="engagement", event="message.opened", address="ada@example.com", properties={"agent": "x"}, detail="why"
     )
     message = state(profile_id=9, status=Status.DELIVERED)
-    event = engaged(message, opened, 5, "con:1", 77)
+    event = engaged(message, opened, 5, "con:1", 77, "message.opened")
     assert (event.type, event.profile_id, event.occurred_at) == ("message.opened", 9, NOW + 5)
     assert (event.message_id, event.message_key) == ("con:1", 77)
     said = json.loads(event.data)
@@ -100,11 +100,23 @@ def test_what_a_person_did_is_told_with_the_message_or_without():
     assert (said["connection_id"], said["properties"]) == (public("con", 7), {"agent": "x"})
     assert "from" not in said
     # If the message is no longer stored, only the address is known.
-    event = engaged(None, opened, 5, "con:1", 77)
+    event = engaged(None, opened, 5, "con:1", 77, "email.opened")
     assert event.profile_id == 5
     said = json.loads(event.data)
     assert said == {"from": "ada@example.com", "connection_id": public("con", 7), "properties": {"agent": "x"}}
-    assert engaged(None, receipt(kind="engagement"), None, "x", 1).type == "message.engaged"
+
+
+@pytest.mark.parametrize(
+    ("type_", "channel", "expected"),
+    [
+        ("message.opened", "email", "email.opened"),
+        ("email.opened", "email", "email.opened"),
+        ("message.unsubscribed", "sms", "message.unsubscribed"),
+        ("custom.thing", "email", "custom.thing"),
+    ],
+)
+def test_what_happens_to_emails_has_names_of_its_own(type_: str, channel: str, expected: str):
+    assert engagement_type(type_, channel) == expected
 
 
 @pytest.mark.parametrize("keyword", [None, "stop"])

@@ -369,20 +369,20 @@ def test_sendgrid_tells_the_fate_of_a_message(
     [
         (
             event("open", useragent="UA", ip="192.0.2.7", sg_machine_open=False),
-            "message.opened",
+            "email.opened",
             None,
             {"user_agent": "UA", "ip": "192.0.2.7", "machine": False},
         ),
-        (event("open", sg_machine_open=True), "message.opened", None, {"machine": True}),
+        (event("open", sg_machine_open=True), "email.opened", None, {"machine": True}),
         (
             event("click", url="https://shop.example.test/", useragent="UA", ip="192.0.2.7"),
-            "message.clicked",
+            "email.clicked",
             None,
             {"url": "https://shop.example.test/", "user_agent": "UA", "ip": "192.0.2.7"},
         ),
-        (event("spamreport"), "message.complained", "complained", {}),
-        (event("unsubscribe"), "message.unsubscribed", "opted_out", {}),
-        (event("group_unsubscribe", asm_group_id=7), "message.unsubscribed", "opted_out", {"group_id": 7}),
+        (event("spamreport"), "email.complained", "complained", {}),
+        (event("unsubscribe"), "email.unsubscribed", "opted_out", {}),
+        (event("group_unsubscribe", asm_group_id=7), "email.unsubscribed", "opted_out", {"group_id": 7}),
     ],
 )
 def test_sendgrid_tells_what_people_do(said: dict[str, Any], name: str, suppress: str | None, properties: Any):

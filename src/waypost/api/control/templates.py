@@ -325,7 +325,8 @@ async def _preview(call: Call, body: PreviewTemplate, channel: str, variants: li
     profile_id = None if body.profile_id is None else internal("pro", body.profile_id)
     event_id = None if body.event_id is None else internal("evt", body.event_id)
     seen = await call.read(templates.load_seen, call.workspace_id, profile_id, event_id)
-    context = context_of(body.person or seen.person, body.event or seen.event, seen.organization, body.variables)
+    variables = call.engine.tracker.sample(call.workspace_id) | (body.variables or {})
+    context = context_of(body.person or seen.person, body.event or seen.event, seen.organization, variables)
     choice = body.profile_id or 0.0
     made = compiled.preview(context, choice=choice, variant=body.variant, now=call.now)
     if body.strict and made.undefined:

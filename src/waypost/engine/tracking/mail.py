@@ -98,6 +98,11 @@ class MailTracker:
             last_day=min(now // DAY + settings.link_days, LAST_DAY),
         )
 
+    def sample(self, workspace_id: int) -> dict[str, str]:
+        """Return what templates see in a preview: links that lead nowhere."""
+        url = f"{self._settings.get(workspace_id).base_url}{UNSUBSCRIBE_PATH}preview"
+        return UnsubscribeLinks(url, url + PREFERENCES).values()
+
     def stored(self, urls: "list[NewUrl]") -> None:
         """Note that URLs are durable, so that they are not written again with the next mail."""
         for url in urls:

@@ -36,6 +36,8 @@ _DIVIDERS = frozenset({"elsif", "else", "when"})
 _BARE = frozenset({"else", "break", "continue", "ifchanged"})
 
 _SEE_VARIABLES = "give it as a variable of the message or a property of the event"
+_UNSUBSCRIBE = "a link to unsubscribe is an address; write {{ unsubscribe_url }}"
+_PREFERENCES = "a link to preferences is an address; write {{ preferences_url }}"
 _NO_FILES = "templates do not read other templates; put the text here"
 #: Tags of Django, Klaviyo and other Liquids that are refused, and what to write instead.
 REFUSED = {
@@ -48,10 +50,10 @@ REFUSED = {
     "current_month": "write {{ 'now' | date: 'n' }}",
     "current_year": "write {{ 'now' | date: 'Y' }}",
     "current_weekday": "write {{ 'now' | date: 'l' }}",
-    "unsubscribe": f"a link to unsubscribe is an address; {_SEE_VARIABLES}",
-    "unsubscribe_link": f"a link to unsubscribe is an address; {_SEE_VARIABLES}",
-    "manage_preferences": f"a link to preferences is an address; {_SEE_VARIABLES}",
-    "manage_preferences_link": f"a link to preferences is an address; {_SEE_VARIABLES}",
+    "unsubscribe": _UNSUBSCRIBE,
+    "unsubscribe_link": _UNSUBSCRIBE,
+    "manage_preferences": _PREFERENCES,
+    "manage_preferences_link": _PREFERENCES,
     "catalog": f"templates do not look things up in catalogs; {_SEE_VARIABLES}",
     "catalog_item": f"templates do not look things up in catalogs; {_SEE_VARIABLES}",
     "coupon": f"templates do not hand out coupons; {_SEE_VARIABLES}",
