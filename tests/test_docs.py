@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
-from waypost.api.control.campaign_reports import CampaignRecipient, CampaignTest
-from waypost.api.control.campaigns import CreateCampaign
+from waypost.api.control.audience.subscriptions import Consent, Subscription, SubscriptionHistoryEntry
+from waypost.api.control.audience.suppressions import Suppression
+from waypost.api.control.campaigns.campaigns import CreateCampaign
+from waypost.api.control.campaigns.reports import CampaignRecipient, CampaignTest
 from waypost.api.control.message_view import MessageDetail, MessageHistoryEntry
 from waypost.api.control.messages import MessageBatch
-from waypost.api.control.subscriptions import Consent, Subscription, SubscriptionHistoryEntry
-from waypost.api.control.suppressions import Suppression
 from waypost.api.control.webhooks import WebhookCreated
 from waypost.api.edge import ingest
 from waypost.api.problems import BY_CODE, STATUS

@@ -13,8 +13,6 @@ from litestar.routes import HTTPRoute
 
 from waypost.api.control import (
     accounts,
-    campaign_reports,
-    campaigns,
     connection_setup,
     connections,
     connectors,
@@ -25,10 +23,7 @@ from waypost.api.control import (
     metrics,
     operations,
     replays,
-    segments,
     sending_rules,
-    subscriptions,
-    suppressions,
     templates,
     text_clients,
     text_previews,
@@ -37,8 +32,9 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.audience import imports, lists, people, profiles
+from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
+from waypost.api.control.campaigns import campaigns, reports
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.confirmations import ConfirmationRoute
 from waypost.api.edge.ingest import Edge, RawRoute
@@ -77,7 +73,7 @@ ROUTES = [
     *subscriptions.ROUTES,
     *suppressions.ROUTES,
     *campaigns.ROUTES,
-    *campaign_reports.ROUTES,
+    *reports.ROUTES,
     *text_clients.ROUTES,
     *tracking.ROUTES,
     *sending_rules.ROUTES,

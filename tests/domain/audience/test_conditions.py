@@ -6,7 +6,7 @@ import pytest
 
 from waypost.clock import DAY, HOUR
 from waypost.domain.audience.conditions import expand, read_condition, segments_in
-from waypost.domain.audience.membership import Occurrence, PersonFacts, is_member, next_check
+from waypost.domain.audience.membership import EventFact, PersonFacts, is_member, next_check
 from waypost.domain.values.ids import public
 from waypost.errors import Invalid
 
@@ -112,10 +112,10 @@ def test_traits(tree: Any, traits: dict[str, Any], expected: bool) -> None:
 
 
 def test_an_event_is_a_metric_or_a_type() -> None:
-    facts = PersonFacts(events={"event.order_shipped": [Occurrence(NOW, '{"properties":{"total":50.5}}')]})
+    facts = PersonFacts(events={"event.order_shipped": [EventFact(NOW, '{"properties":{"total":50.5}}')]})
     for name in ("Order Shipped", "event.order_shipped"):
         assert is_member(read_condition({"event": name, "where": {"total": {"gt": 50}}}), facts, NOW)
-    clicked = PersonFacts(events={"email.clicked": [Occurrence(NOW, '{"url":"x","campaign":{"id":"cmp_1"}}')]})
+    clicked = PersonFacts(events={"email.clicked": [EventFact(NOW, '{"url":"x","campaign":{"id":"cmp_1"}}')]})
     tree = {"event": "email.clicked", "where": {"url": "x", "campaign.id": "cmp_1"}}
     assert is_member(read_condition(tree), clicked, NOW)
     assert not is_member(read_condition(tree | {"where": {"campaign.id": "cmp_2"}}), clicked, NOW)
@@ -123,7 +123,7 @@ def test_an_event_is_a_metric_or_a_type() -> None:
 
 def test_time_alone_changes_counts_and_relative_dates() -> None:
     opened = read_condition({"event": "email.opened", "at_most": 0, "within": "2h"})
-    facts = PersonFacts(events={"email.opened": [Occurrence(NOW - HOUR), Occurrence(NOW - 5 * HOUR)]})
+    facts = PersonFacts(events={"email.opened": [EventFact(NOW - HOUR), EventFact(NOW - 5 * HOUR)]})
     due = next_check(opened, facts, NOW)
     assert due == NOW + HOUR
     assert not is_member(opened, facts, due - 1)

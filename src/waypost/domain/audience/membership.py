@@ -23,7 +23,7 @@ from waypost.domain.audience.conditions import (
 _decode = msgspec.json.Decoder().decode
 
 
-class Occurrence(msgspec.Struct):
+class EventFact(msgspec.Struct):
     """An event of a person."""
 
     at: int
@@ -43,7 +43,7 @@ class PersonFacts(msgspec.Struct):
     #: The channels to which an address of the person is subscribed.
     channels: set[str] = set()
     #: By type, in any order.
-    events: dict[str, list[Occurrence]] = {}
+    events: dict[str, list[EventFact]] = {}
 
 
 def is_member(condition: Condition, facts: PersonFacts, now: int) -> bool:
@@ -117,7 +117,7 @@ def _within(test: EventTest, at: int, now: int) -> bool:
     return test.within is None or at > now - test.within
 
 
-def _fits(where: tuple[PropertyTest, ...], event: Occurrence, now: int) -> bool:
+def _fits(where: tuple[PropertyTest, ...], event: EventFact, now: int) -> bool:
     data = _decode(event.data or "{}")
     return all(
         holds(comparison, value, now)

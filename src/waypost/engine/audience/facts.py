@@ -13,7 +13,7 @@ from waypost.domain.audience.conditions import (
     TagTest,
     nodes,
 )
-from waypost.domain.audience.membership import Occurrence, PersonFacts
+from waypost.domain.audience.membership import EventFact, PersonFacts
 from waypost.domain.audience.profiles import Traits, current
 from waypost.storage.database import Tx
 
@@ -91,5 +91,5 @@ async def load_facts(
             since=since,
         )
         for id_, type_, at, data in rows:
-            people[id_].events.setdefault(type_, []).append(Occurrence(at, data))
+            people[id_].events.setdefault(type_, []).append(EventFact(at, data))
     return people

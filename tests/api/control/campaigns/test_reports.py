@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.api.calling import eventually, ok, refused, track
-from tests.api.control.outreach import HTML, Outreach, make_outreach
+from tests.api.control.campaigns.outreach import HTML, Outreach, make_outreach
 from tests.engine.mailserver import MailServer, mail_server
 from waypost.clock import DAY, iso, now_us
 from waypost.domain.tracking import clicks

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.api.calling import Keys, bearer, eventually, ok, refused
-from tests.api.control.outreach import Outreach, make_outreach
+from tests.api.control.campaigns.outreach import Outreach, make_outreach
 from tests.engine.mailserver import MailServer, mail_server
 from waypost.clock import DAY, HOUR, iso, now_us
 

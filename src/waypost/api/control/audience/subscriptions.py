@@ -11,9 +11,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.audience.profiles import find_profile
-from waypost.api.control.calls import NAMES, Call, read_json
-from waypost.api.control.messages import BATCH_BYTES
-from waypost.api.control.suppressions import (
+from waypost.api.control.audience.suppressions import (
     Address,
     AddressQuery,
     Channel,
@@ -21,6 +19,8 @@ from waypost.api.control.suppressions import (
     check_text,
     read_address,
 )
+from waypost.api.control.calls import NAMES, Call, read_json
+from waypost.api.control.messages import BATCH_BYTES
 from waypost.api.paging import NEWEST, After, Limit, Page, cursor, position
 from waypost.clock import CLOCKS_DIFFER, iso
 from waypost.domain.audience.subscriptions import Subscription as Statement

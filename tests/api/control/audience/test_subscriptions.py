@@ -9,8 +9,8 @@ import pytest
 
 from tests.api.calling import Keys, bearer, make_webhook, ok, refused
 from tests.api.calling import settled as delivered
-from tests.api.control.test_suppressions import FIRST, OTHER, gateway, settled
-from waypost.api.control import subscriptions
+from tests.api.control.audience.test_suppressions import FIRST, OTHER, gateway, settled
+from waypost.api.control.audience import subscriptions
 from waypost.clock import HOUR, MINUTE, SECOND, iso, now_us
 from waypost.domain.audience.subscriptions import SubscriptionChange, SubscriptionState
 from waypost.engine.audience.subscriptions import set_subscriptions
