@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.conftest import Pair
+from tests.nodes.conftest import Node, Pair
 from waypost.clock import Ids, now_us
 from waypost.domain.campaigns.campaign import Audience, CampaignAction, Conversion, Definition, Throttle
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
 from waypost.domain.values.ids import public
 from waypost.engine.campaigns import campaigns, handover, occurrences
+from waypost.engine.runtime.unit import Unit
 from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
@@ -185,6 +186,15 @@ async def test_a_pause_holds_what_is_queued_and_a_cancellation_skips_it(still: P
     assert await still.one.sql("SELECT count(*)::bigint FROM occurrence_parts") == [(0,)]
 
 
+async def order(node: Node, profile_id: int, name: str) -> None:
+    """Record an order of a person on one of the nodes."""
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        unit.emit([Event(1, metric_type("Order Completed"), profile_id, now_us(), name, b"{}")])
+
+    await node.engine.recorder.perform(work)
+
+
 @pytest.mark.usefixtures("small")
 async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
     ids = await people(still, 10)
@@ -194,19 +204,10 @@ async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
         await still.both("hand-over", times=3)
     for node in still.nodes:
         await node.engine.goals.refresh()
+    await order(still.one, ids[1], "before it was sent")
+    await still.one.sql("UPDATE recipients SET status = 'sent'")
 
-    async def order(node: Any, name: str) -> None:
-        async def work(tx: Tx, unit: Any) -> None:
-            event = make_event(ids[0], name)
-            unit.emit([event])
-
-        await node.engine.recorder.perform(work)
-
-    await order(still.one, "first")
-    await order(still.other, "second")
+    await order(still.one, ids[0], "first")
+    await order(still.other, ids[0], "second")
     counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
     assert counted == [(1,)]
-
-
-def make_event(profile_id: int, name: str) -> Event:
-    return Event(1, metric_type("Order Completed"), profile_id, now_us(), name, b"{}")

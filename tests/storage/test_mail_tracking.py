@@ -22,7 +22,7 @@ from waypost.engine.runtime.signing_key import load_signing_key
 from waypost.engine.tracking.links import StoredLink, UrlCache, prune_links
 from waypost.engine.tracking.mail import NewUrl, add_urls
 from waypost.errors import Unavailable
-from waypost.storage.database import Database, Row, Tx
+from waypost.storage.database import Database, Tx
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -53,10 +53,11 @@ async def data_of(desk: Desk, type_: str) -> list[dict[str, Any]]:
 
 
 async def opens(desk: Desk, message_id: int) -> tuple[int, int]:
-    async def work(tx: Tx) -> Row | None:
-        return await tx.row("open_counts.of_message", message_id=message_id)
+    async def work(tx: Tx) -> tuple[int, int]:
+        found, machines = await tx.row("open_counts.of_message", message_id=message_id) or (0, 0)
+        return found, machines
 
-    return tuple(await desk.database.read(work) or (0, 0))  # type: ignore[return-value]
+    return await desk.database.read(work)
 
 
 async def test_an_open_is_an_event_and_counts_with_it(desk: Desk):

@@ -263,6 +263,7 @@ async def test_a_sample_decides_which_variant_the_others_get(office: Office) -> 
     for variant in ("a", "b"):
         n = sum(row[3] == variant for row in sampled)
         await office.sql("INSERT INTO campaign_counts VALUES (?, 'sent', '', 0, ?, 0, 0, ?)", occurrence, variant, n)
+    await office.sql("UPDATE recipients SET status = 'sent' WHERE status = 'queued'")
     for row in [row for row in sampled if row[3] == "b"][:5]:
         await office.emit(metric_type("Order Completed"), row[0])
     # The hour is over.

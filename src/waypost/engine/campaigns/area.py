@@ -20,6 +20,8 @@ _clicks = msgspec.json.Decoder(list[tuple[int, int, str]])
 #: A message that is being sent is queued for its recipient: only what is certain is shown.
 _SHOWN = {Status.SENDING: "queued"}
 _OVER = frozenset({Status.SENT, Status.DELIVERED})
+#: Those who can reach the goal: who got it, or may have got it, and who was to get nothing.
+_CONVERTING = frozenset({"sent", "delivered", "unknown", "holdout"})
 _OPEN = frozenset({Status.QUEUED, Status.HELD, Status.SENDING, Status.UNKNOWN})
 
 
@@ -143,7 +145,7 @@ async def _engage(tx: Tx, found: list[Engagement], goals: list[tuple[int, int, i
         person = people.get((occurrence_id, profile_id))
         if person is None or person.converted_at is not None or not person.due_at <= at <= person.due_at + within:
             continue
-        if person.status in ("waiting", "skipped"):
+        if person.status not in _CONVERTING:
             continue
         person.converted_at, person.changed = at, True
         group = "holdout" if person.status == "holdout" else ""
