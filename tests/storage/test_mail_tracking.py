@@ -56,7 +56,8 @@ async def opens(desk: Desk, message_id: int) -> tuple[int, int]:
     async def work(tx: Tx) -> Row | None:
         return await tx.row("open_counts.of_message", message_id=message_id)
 
-    return tuple(await desk.database.read(work) or (0, 0))  # type: ignore[return-value]
+    people, machines = await desk.database.read(work) or (0, 0)
+    return people, machines
 
 
 async def test_an_open_is_an_event_and_counts_with_it(desk: Desk):
