@@ -1,4 +1,4 @@
-"""Redirects of short links: the rate beside the bare program, the time of one, and that each is an event."""
+"""Redirects of short links and pixels of emails: the rate beside the bare program, the time of one, and that each is an event."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ from bench import load
 from bench.measurements import Plan, Row, Section, Verdict
 from bench.process import Program, cpu_seconds, free_port, start
 from bench.targets import ROOT, ended, folder, ours
+from waypost.domain.tracking.mail_tokens import OPEN_PATH, MailTokens
 from waypost.domain.tracking.tokens import KEY_BYTES, PATH, make_keys, to_key, to_token
+from waypost.engine.runtime.encryption import open_encryption
 
 LINKS = 1000
 YEAR_US = 365 * 24 * 3600 * 1_000_000
@@ -24,7 +27,7 @@ REQUEST = (
     b"GET %b HTTP/1.1\r\nHost: s.example\r\nUser-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) "
     b"AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1\r\nAccept: */*\r\n\r\n"
 )
-COUNT = "SELECT count(*) FROM events WHERE type = 'message.clicked'"
+COUNT = "SELECT count(*) FROM events WHERE type = ?"
 
 
 def make_links() -> dict[str, str]:
@@ -45,8 +48,18 @@ def store_links(file: Path, links: dict[str, str]) -> None:
     database.close()
 
 
-async def follow(port: int, paths: list[str], times: list[float], rate: float | None = None) -> None:
-    """Follow links one after another on one connection; with a rate, each at its moment."""
+def make_pixels(data: Path) -> list[str]:
+    """Return paths of pixels, with the key of a running server."""
+    database = apsw.Connection(str(data / "waypost.db"))
+    database.set_busy_timeout(10_000)
+    secret = database.execute("SELECT secret FROM signing_keys").get
+    database.close()
+    tokens = MailTokens(b64decode(open_encryption("", data).decrypt(str(secret))))
+    return [OPEN_PATH + tokens.open_token(1, number + 1) for number in range(LINKS)]
+
+
+async def follow(port: int, paths: list[str], times: list[float], rate: float | None = None, status: int = 302) -> None:
+    """Follow links, or load pixels, one after another on one connection; with a rate, each at its moment."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began = time.perf_counter()
     for number, path in enumerate(paths):
@@ -55,33 +68,33 @@ async def follow(port: int, paths: list[str], times: list[float], rate: float | 
         sent = time.perf_counter()
         writer.write(REQUEST % path.encode())
         head = b""
-        while not (status := load.complete(head)):
+        while not (given := load.complete(head)):
             piece = await reader.read(65536)
             if not piece:
                 raise RuntimeError("the connection was closed before the answer")
             head += piece
         times.append(time.perf_counter() - sent)
-        if status != 302:
-            raise RuntimeError(f"a short link was answered {head[:300]!r}")
+        if given != status:
+            raise RuntimeError(f"a link or a pixel was answered {head[:300]!r}")
     writer.close()
 
 
-async def measure(name: str, program: Program, links: dict[str, str], plan: Plan) -> Row:
-    """Return the redirects per second with many connections, and the time of one at a fixed rate."""
-    paths, total, clients = list(links), plan.events, plan.connections
-    await follow(program.port, paths, [])
+async def measure(name: str, program: Program, paths: list[str], plan: Plan, status: int = 302) -> Row:
+    """Return the answers per second with many connections, and the time of one at a fixed rate."""
+    total, clients = plan.events, plan.connections
+    await follow(program.port, paths, [], status=status)
     before, began = cpu_seconds(program.process.pid), time.perf_counter()
     times: list[float] = []
     await asyncio.gather(
         *(
-            follow(program.port, [paths[(n * 7 + c) % LINKS] for n in range(total // clients)], times)
+            follow(program.port, [paths[(n * 7 + c) % LINKS] for n in range(total // clients)], times, status=status)
             for c in range(clients)
         )
     )
     wall, spent = time.perf_counter() - began, cpu_seconds(program.process.pid) - before
     paced: list[float] = []
     count = int(plan.rate * plan.seconds)
-    await follow(program.port, [paths[n % LINKS] for n in range(count)], paced, plan.rate)
+    await follow(program.port, [paths[n % LINKS] for n in range(count)], paced, plan.rate, status)
     paced.sort()
     return {
         "program": name,
@@ -115,31 +128,42 @@ async def clicks(plan: Plan) -> Section:
     for _ in range(plan.rounds):
         links = make_links()
         async with bare_redirects(links, plan.program_core) as program:
-            section.rows.append(await measure("bare", program, links, plan))
+            section.rows.append(await measure("bare", program, list(links), plan))
         async with ours([], core=plan.program_core) as target:
             await asyncio.to_thread(store_links, target.data / "waypost.db", links)
-            row = await measure("ours", target.program, links, plan)
+            row = await measure("ours", target.program, list(links), plan)
             section.rows.append(row)
-            await asyncio.to_thread(check_events, target.data / "waypost.db", int(row["followed"]))
+            await asyncio.to_thread(check_events, target.data / "waypost.db", "message.clicked", int(row["followed"]))
+            paths = await asyncio.to_thread(make_pixels, target.data)
+            row = await measure("ours, pixels", target.program, paths, plan, 200)
+            section.rows.append(row)
+            await asyncio.to_thread(check_events, target.data / "waypost.db", "email.opened", int(row["followed"]))
     rate = {
-        name: max(float(r["redirects/s"]) for r in section.rows if r["program"] == name) for name in ("bare", "ours")
+        name: max(float(r["redirects/s"]) for r in section.rows if r["program"] == name)
+        for name in ("bare", "ours", "ours, pixels")
     }
     quickest = min(float(row["p50 ms"]) for row in section.rows if row["program"] == "ours")
     section.verdicts = [
         Verdict(
             claim="rate of ours / rate of the bare program", value=rate["ours"] / rate["bare"], limit=0.5, at_least=True
         ),
+        Verdict(
+            claim="rate of pixels / rate of the bare program",
+            value=rate["ours, pixels"] / rate["bare"],
+            limit=0.5,
+            at_least=True,
+        ),
         Verdict(claim=f"p50 ms at {plan.rate:.0f}/s", value=quickest, limit=1.0),
     ]
     return section
 
 
-def check_events(file: Path, expected: int, patience: float = 30.0) -> None:
-    """Raise unless every redirect is an event, soon."""
+def check_events(file: Path, kind: str, expected: int, patience: float = 30.0) -> None:
+    """Raise unless every redirect or open is an event, soon."""
     database = apsw.Connection(str(file))
     deadline = time.monotonic() + patience
-    while (found := database.execute(COUNT).get) != expected:
+    while (found := database.execute(COUNT, (kind,)).get) != expected:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{found} events of {expected} redirects")
+            raise RuntimeError(f"{found} events {kind} of {expected}")
         time.sleep(0.05)
     database.close()

@@ -185,7 +185,7 @@ async def test_the_preference_page_shows_and_changes_channels_and_lists(reader: 
     assert page.count(" checked>") == 4
     form = [("shown", "email"), ("shown", "sms"), ("shown", news), ("shown", offers)]
     answer = await reader.leave(
-        f"{path}/preferences", urlencode([*form, ("wanted", "email"), ("wanted", offers)]).encode()
+        f"{path}/preferences", urlencode([*form, ("chosen", "email"), ("chosen", offers)]).encode()
     )
     assert (answer.status_code, answer.text.count(" checked>")) == (200, 2)
     assert "Your choice is saved" in answer.text
@@ -193,7 +193,7 @@ async def test_the_preference_page_shows_and_changes_channels_and_lists(reader: 
     assert (await members(reader, news), await members(reader, offers)) == (["unsubscribed"], ["subscribed"])
     assert [event["list"]["id"] for event in await reader.events("list.left")] == [news]
     # And back again.
-    await reader.leave(f"{path}/preferences", urlencode([*form, ("wanted", "sms"), ("wanted", news)]).encode())
+    await reader.leave(f"{path}/preferences", urlencode([*form, ("chosen", "sms"), ("chosen", news)]).encode())
     assert (await reader.state(), await reader.state("+12025550101", "sms")) == ("unsubscribed", "subscribed")
     assert (await members(reader, news), await members(reader, offers)) == (["subscribed"], ["unsubscribed"])
     (event,) = await reader.events("email.unsubscribed")
@@ -204,7 +204,7 @@ async def test_the_page_changes_only_what_it_shows_to_this_person(reader: Reader
     await profile(reader)
     news = await member(reader, "News")
     stranger = await reader.link(to="bob@example.com")
-    body = urlencode([("shown", "email"), ("shown", "sms"), ("shown", news), ("wanted", "email")]).encode()
+    body = urlencode([("shown", "email"), ("shown", "sms"), ("shown", news), ("chosen", "email")]).encode()
     assert (await reader.leave(f"{stranger}/preferences", body)).status_code == 200
     assert await members(reader, news) == ["subscribed"]
     assert await reader.state("+12025550101", "sms") is None

@@ -44,8 +44,10 @@ class PixelRoute:
         self._trusted = engine.trusted_proxies
         self._waits = ShortWaits(WAIT_S)
 
-    def take(self, request: DirectCycle) -> DirectResponse:
-        """Respond to a request, which needs nothing of the database."""
+    def take(self, request: DirectCycle) -> DirectResponse | None:
+        """Respond to a request, which needs nothing of the database; leave URLs with a query to ASGI."""
+        if b"?" in request.url:
+            return None
         token = request.url[len(OPEN_PATH) :].decode("latin-1")
         return self._respond(token, request.method.decode(), request.scope)
 

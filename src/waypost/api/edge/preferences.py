@@ -22,8 +22,8 @@ from waypost.engine.process import Engine
 from waypost.engine.tracking.mail import PREFERENCES
 from waypost.engine.tracking.preferences import (
     MOST_LISTS,
+    PreferenceProof,
     Preferences,
-    Request,
     load_preferences,
     save_preferences,
     unsubscribe,
@@ -89,20 +89,20 @@ class PreferenceRoute:
         one_click = any((name.strip().lower(), value.strip().lower()) == _ONE_CLICK for name, value in fields)
         if not one_click and ("unsubscribe", "yes") not in fields:
             raise Invalid("The body must be List-Unsubscribe=One-Click (RFC 8058).", code="invalid_body")
-        request = self._request("one_click" if one_click else "unsubscribe_page", scope)
-        await self._recorder.perform(partial(unsubscribe, target=target, request=request))
+        proof = self._proof("one_click" if one_click else "unsubscribe_page", scope)
+        await self._recorder.perform(partial(unsubscribe, target=target, proof=proof))
         if one_click:
             body = b"You are unsubscribed.\n"
             return 200, [(b"content-length", b"%d" % len(body)), *_PLAIN], body
         link = f'<p><a href="{UNSUBSCRIBE_PATH}{token}{PREFERENCES}">Choose what you get</a></p>'
-        done = words(f"{_shown(target.address)} gets no more of these messages.")
+        done = words(f"{_masked(target.address)} gets no more of these messages.")
         return 200, *page("You are unsubscribed", done + link)
 
     async def _save(
         self, token: str, target: UnsubscribeTarget, fields: list[tuple[str, str]], scope: HttpScope
     ) -> Answer:
         """Store the choices of the page. A box that is not checked is not sent, so the page names all of them."""
-        checked = {value for name, value in fields if name == "wanted"}
+        checked = {value for name, value in fields if name == "chosen"}
         channels: dict[str, bool] = {}
         lists: dict[int, bool] = {}
         for name, value in fields:
@@ -115,23 +115,23 @@ class PreferenceRoute:
                     lists[internal("lst", value)] = value in checked
                 except NotFound as error:
                     raise Invalid("The form was not sent by the page of this link.", code="invalid_body") from error
-        request = self._request("preference_page", scope)
+        proof = self._proof("preference_page", scope)
         await self._recorder.perform(
-            partial(save_preferences, target=target, channels=channels, lists=lists, request=request)
+            partial(save_preferences, target=target, channels=channels, lists=lists, proof=proof)
         )
         known = await self._database.read(load_preferences, target)
         return 200, *_choices(token, known, saved=True)
 
-    def _request(self, source: str, scope: HttpScope) -> Request:
+    def _proof(self, source: str, scope: HttpScope) -> PreferenceProof:
         visit = read_visit(scope["method"], scope, self._trusted)
-        return Request(source, visit.ip, visit.user_agent)
+        return PreferenceProof(source, visit.ip, visit.user_agent)
 
 
 def _question(token: str, target: UnsubscribeTarget, known: Preferences) -> tuple[Headers, bytes]:
     """Return the page of the link to unsubscribe."""
     path = f"{UNSUBSCRIBE_PATH}{token}"
     from_ = f" from {known.organization}" if known.organization else ""
-    question = words(f"Shall {_shown(target.address)} get no more messages{from_}?")
+    question = words(f"Shall {_masked(target.address)} get no more messages{from_}?")
     form = (
         f'<form method="post" action="{path}"><input type="hidden" name="unsubscribe" value="yes">'
         '<button type="submit">Unsubscribe</button></form>'
@@ -143,9 +143,10 @@ def _question(token: str, target: UnsubscribeTarget, known: Preferences) -> tupl
 def _choices(token: str, known: Preferences, *, saved: bool = False) -> tuple[Headers, bytes]:
     """Return the preference page."""
     boxes = [
-        _box(one.channel, _NAMES[one.channel].format(_shown(one.address)), checked=one.wanted) for one in known.channels
+        _box(one.channel, _NAMES[one.channel].format(_masked(one.address)), checked=one.chosen)
+        for one in known.channels
     ]
-    boxes += [_box(public("lst", one.id), one.name, checked=one.wanted) for one in known.lists[:MOST_LISTS]]
+    boxes += [_box(public("lst", one.id), one.name, checked=one.chosen) for one in known.lists[:MOST_LISTS]]
     from_ = f" from {known.organization}" if known.organization else ""
     said = words("Your choice is saved." if saved else f"Which messages{from_} do you want to get?")
     form = (
@@ -157,12 +158,12 @@ def _choices(token: str, known: Preferences, *, saved: bool = False) -> tuple[He
 
 def _box(value: str, label: str, *, checked: bool) -> str:
     return (
-        f'<input type="hidden" name="shown" value="{escape(value)}"><label><input type="checkbox" name="wanted" '
+        f'<input type="hidden" name="shown" value="{escape(value)}"><label><input type="checkbox" name="chosen" '
         f'value="{escape(value)}"{" checked" if checked else ""}> {escape(label)}</label>'
     )
 
 
-def _shown(address: str) -> str:
+def _masked(address: str) -> str:
     """Return an address as a page shows it: enough for its owner to know it, and not for others."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}•••@{domain}" if at else f"•••{address[-3:]}"

@@ -33,6 +33,9 @@ class LinkTargets:
         """Return the id and the URL that a link leads to; None for one that stays as it is."""
         if link in self._known:
             return self._known[link]
+        if link.startswith(self._own):
+            # The links to unsubscribe differ from mail to mail, and need not be remembered.
+            return None
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         found = self._known[link] = self._read(link)

@@ -248,14 +248,14 @@ async def prune_links(database: Database, now: int) -> int:
     deleted += await delete_in_steps(
         database, delete_selected, "click_bursts.expired", "click_bursts.delete", before=now - BURST_DAYS * DAY
     )
-    for kind in ("click_counts", "open_counts"):
-        deleted += await delete_in_steps(database, _prune_counts, kind, (now - COUNT_DAYS * DAY) // SECOND)
-    return deleted
+    before = (now - COUNT_DAYS * DAY) // SECOND
+    deleted += await delete_in_steps(database, _prune_counts, "click_counts.oldest", "click_counts.delete", before)
+    return deleted + await delete_in_steps(database, _prune_counts, "open_counts.oldest", "open_counts.delete", before)
 
 
-async def _prune_counts(tx: Tx, kind: str, before: int) -> int:
-    ids = sorted({row[0] for row in await tx.rows(f"{kind}.oldest", before=before, n=500)})
-    return await tx.run(f"{kind}.delete", ids=ids, before=before) if ids else 0
+async def _prune_counts(tx: Tx, find: str, delete: str, before: int) -> int:
+    ids = sorted({row[0] for row in await tx.rows(find, before=before, n=500)})
+    return await tx.run(delete, ids=ids, before=before) if ids else 0
 
 
 async def _load(tx: Tx, query: str, ids: list[int]) -> list[Row]:

@@ -7,7 +7,7 @@ from waypost.domain.audience.subscriptions import SubscriptionChange, Subscripti
 from waypost.domain.messaging.message_events import unsubscribed
 from waypost.domain.tracking.mail_tokens import UnsubscribeTarget
 from waypost.domain.values.ids import public
-from waypost.engine.audience.lists import move_members, read_list
+from waypost.engine.audience.lists import find_list, move_members
 from waypost.engine.audience.recipients import Recipient, load_recipients
 from waypost.engine.audience.subscriptions import load_states, set_subscriptions
 from waypost.engine.runtime.unit import Unit
@@ -23,7 +23,7 @@ MOST_LISTS = 200
 _encode = msgspec.json.Encoder().encode
 
 
-class Request(msgspec.Struct, frozen=True):
+class PreferenceProof(msgspec.Struct, frozen=True):
     """How a person said so: the proof of the change."""
 
     #: `one_click` for a mail program, `unsubscribe_page` or `preference_page`.
@@ -37,7 +37,7 @@ class ChannelChoice(msgspec.Struct, frozen=True):
 
     channel: str
     address: str
-    wanted: bool
+    chosen: bool
 
 
 class ListChoice(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class ListChoice(msgspec.Struct, frozen=True):
 
     id: int
     name: str
-    wanted: bool
+    chosen: bool
 
 
 class Preferences(msgspec.Struct):
@@ -80,19 +80,24 @@ async def load_preferences(tx: Tx, target: UnsubscribeTarget) -> Preferences:
     return Preferences(organization, person.id if person is not None else None, channels, lists)
 
 
-async def unsubscribe(tx: Tx, unit: Unit, target: UnsubscribeTarget, request: Request) -> None:
+async def unsubscribe(tx: Tx, unit: Unit, target: UnsubscribeTarget, proof: PreferenceProof) -> None:
     """Unsubscribe the address of a token from its channel, and its person from its list. A repeat changes nothing."""
     known = await load_preferences(tx, target)
     channels = {target.channel: False}
-    await _apply(tx, unit, target, known, channels, {target.list_id: False} if target.list_id else {}, request)
+    await _apply(tx, unit, target, known, channels, {target.list_id: False} if target.list_id else {}, proof)
 
 
 async def save_preferences(
-    tx: Tx, unit: Unit, target: UnsubscribeTarget, channels: dict[str, bool], lists: dict[int, bool], request: Request
+    tx: Tx,
+    unit: Unit,
+    target: UnsubscribeTarget,
+    channels: dict[str, bool],
+    lists: dict[int, bool],
+    proof: PreferenceProof,
 ) -> None:
     """Change what a person chose. What the page does not show to this person is left alone."""
     known = await load_preferences(tx, target)
-    await _apply(tx, unit, target, known, channels, lists, request)
+    await _apply(tx, unit, target, known, channels, lists, proof)
 
 
 async def _apply(
@@ -102,55 +107,44 @@ async def _apply(
     known: Preferences,
     channels: dict[str, bool],
     lists: dict[int, bool],
-    request: Request,
+    proof: PreferenceProof,
 ) -> None:
-    changed = [one for one in known.channels if channels.get(one.channel, one.wanted) is not one.wanted]
+    changed = [one for one in known.channels if channels.get(one.channel, one.chosen) is not one.chosen]
     cause = public("msg", target.message_id) if target.message_id else None
-    proof = {"ip": request.ip, "user_agent": request.user_agent} | ({"message_id": cause} if cause else {})
+    proven = {"ip": proof.ip, "user_agent": proof.user_agent} | ({"message_id": cause} if cause else {})
     states = {True: SubscriptionState.SUBSCRIBED, False: SubscriptionState.UNSUBSCRIBED}
     changes = [
         SubscriptionChange(
             target.workspace_id,
             one.channel,
             one.address,
-            states[not one.wanted],
-            request.source,
-            proof=_encode(proof).decode(),
+            states[not one.chosen],
+            proof.source,
+            proof=_encode(proven).decode(),
             cause=cause,
         )
         for one in changed
     ]
-    left = [one for one in known.lists if one.wanted and lists.get(one.id) is False]
-    joined = [one for one in known.lists if not one.wanted and lists.get(one.id) is True]
-    gone = [one.channel for one in changed if one.wanted]
+    left = [one for one in known.lists if one.chosen and lists.get(one.id) is False]
+    joined = [one for one in known.lists if not one.chosen and lists.get(one.id) is True]
+    gone = [one.channel for one in changed if one.chosen]
     # Whoever leaves the list of a mail unsubscribes, whatever became of the address before.
-    if not gone and any(one.id == target.list_id for one in left) and request.source != "preference_page":
+    if not gone and any(one.id == target.list_id for one in left) and proof.source != "preference_page":
         gone = [target.channel]
     for channel in gone:
-        await _announce(tx, unit, target, known, channel, request)
+        await _announce(tx, unit, target, known, channel, proof)
     await set_subscriptions(tx, changes, unit)
     if known.profile_id is not None and (left or joined):
-        rows = await tx.rows("lists.many", ids=[one.id for one in (*left, *joined)])
-        found = {row[0]: row for row in rows if row[1] == target.workspace_id}
         for one in (*left, *joined):
-            if (row := found.get(one.id)) is not None:
-                contact_list = read_list((row[0], *row[2:5], 0, 0))
-                # The link came to the person's own mailbox, so that joining needs no further confirmation.
-                action = MemberAction.LEAVE if one.wanted else MemberAction.CONFIRM
-                await move_members(
-                    tx,
-                    unit,
-                    target.workspace_id,
-                    contact_list,
-                    [known.profile_id],
-                    action,
-                    request.source,
-                    events=True,
-                )
+            contact_list = await find_list(tx, target.workspace_id, one.id)
+            # The link came to the person's own mailbox, so that joining needs no further confirmation.
+            action = MemberAction.LEAVE if one.chosen else MemberAction.CONFIRM
+            people = [known.profile_id]
+            await move_members(tx, unit, target.workspace_id, contact_list, people, action, proof.source, events=True)
 
 
 async def _announce(
-    tx: Tx, unit: Unit, target: UnsubscribeTarget, known: Preferences, channel: str, request: Request
+    tx: Tx, unit: Unit, target: UnsubscribeTarget, known: Preferences, channel: str, proof: PreferenceProof
 ) -> None:
     """Emit the event of a person who unsubscribed from a channel."""
     state, _ = (await load_messages(tx, [target.message_id or None])).get(target.message_id, (None, []))
@@ -159,7 +153,7 @@ async def _announce(
     campaigns = await load_campaigns(tx, [state.occurrence_id] if state is not None and state.occurrence_id else [])
     address = next((one.address for one in known.channels if one.channel == channel), target.address)
     name = f"{public('msg', target.message_id)}:unsubscribed:{channel}:{unit.now:x}"
-    properties = {"source": request.source, "ip": request.ip, "user_agent": request.user_agent}
+    properties = {"source": proof.source, "ip": proof.ip, "user_agent": proof.user_agent}
     if target.list_id:
         properties["list_id"] = public("lst", target.list_id)
     unit.emit(
