@@ -1,4 +1,4 @@
-"""Redirects of short links and pixels of emails: the rate beside the bare program, the time of one, and that each is an event."""
+"""Redirects of links and pixels of emails: the rate beside the bare program, the time of one, and their events."""
 
 import asyncio
 import json

@@ -57,12 +57,7 @@ async def opens(desk: Desk, message_id: int) -> tuple[int, int]:
         found, machines = await tx.row("open_counts.of_message", message_id=message_id) or (0, 0)
         return found, machines
 
-<<<<<<< HEAD
     return await desk.database.read(work)
-=======
-    people, machines = await desk.database.read(work) or (0, 0)
-    return people, machines
->>>>>>> emailtracking
 
 
 async def test_an_open_is_an_event_and_counts_with_it(desk: Desk):
