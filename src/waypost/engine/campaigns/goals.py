@@ -8,6 +8,7 @@ from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
 from waypost.domain.values.durations import parse_duration
 from waypost.engine.campaigns.campaigns import AREA, read_definition
+from waypost.engine.runtime.configurations import changed_versions
 from waypost.storage.database import Database, Tx
 
 
@@ -46,11 +47,7 @@ class GoalRegistry:
     async def _load(
         self, tx: Tx, workspaces: list[int] | None
     ) -> tuple[dict[int, int], dict[int, dict[str, list[tuple[int, int]]]]]:
-        if workspaces is None:
-            versions: dict[int, int] = dict(await tx.rows("configurations.all", area=AREA))
-        else:
-            versions = dict(await tx.rows("configurations.versions", ids=workspaces, area=AREA))
-        stale = {id_: v for id_, v in versions.items() if v > self._versions.get(id_, 0)}
+        stale = await changed_versions(tx, AREA, self._versions, workspaces)
         goals: dict[int, dict[str, list[tuple[int, int]]]] = {}
         if stale:
             for workspace_id, occurrence_id, definition, state in await tx.rows(

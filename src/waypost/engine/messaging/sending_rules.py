@@ -7,6 +7,7 @@ import msgspec
 
 from waypost.domain.messaging.sending_rules import SendingRules
 from waypost.domain.values.timezones import UTC_ZONE, find_zone
+from waypost.engine.runtime.configurations import changed_versions
 from waypost.storage.database import Database, Row, Tx
 
 AREA = "sending_rules"
@@ -50,13 +51,8 @@ class SendingRulesRegistry:
             self._rules.pop(workspace_id, None)
 
     async def _load(self, tx: Tx, workspaces: list[int] | None) -> tuple[dict[int, int], list[Row]]:
-        versions: dict[int, int]
-        if workspaces is None:
-            versions = dict(await tx.rows("configurations.all", area=AREA))
-        else:
-            versions = dict(await tx.rows("configurations.versions", ids=workspaces, area=AREA))
-        stale = [id_ for id_, version in versions.items() if version > self._versions.get(id_, 0)]
-        return versions, await tx.rows("sending_rules.of_workspaces", ids=stale) if stale else []
+        versions = await changed_versions(tx, AREA, self._versions, workspaces)
+        return versions, await tx.rows("sending_rules.of_workspaces", ids=sorted(versions)) if versions else []
 
 
 async def save_rules(

@@ -7,6 +7,7 @@ import msgspec
 
 from waypost.domain.tracking.tokens import short_url
 from waypost.engine.providers.registry import GLOBAL
+from waypost.engine.runtime.configurations import changed_versions
 from waypost.storage.database import Database, Tx
 
 AREA = "tracking"
@@ -89,13 +90,8 @@ class TrackingRegistry:
                 self._settings[workspace_id] = self._complete(*values)
 
     async def _load(self, tx: Tx, workspaces: list[int] | None) -> tuple[dict[int, int], list[tuple[Any, ...]]]:
-        versions: dict[int, int]
-        if workspaces is None:
-            versions = dict(await tx.rows("configurations.all", area=AREA))
-        else:
-            versions = dict(await tx.rows("configurations.versions", ids=workspaces, area=AREA))
-        stale = [id_ for id_, version in versions.items() if version > self._versions.get(id_, 0)]
-        return versions, await tx.rows("tracking_settings.of_workspaces", ids=stale) if stale else []
+        versions = await changed_versions(tx, AREA, self._versions, workspaces)
+        return versions, await tx.rows("tracking_settings.of_workspaces", ids=sorted(versions)) if versions else []
 
     def _complete(
         self, base_url: str | None, data_center: str, link_days: int | None, utm: str | None, mail: str | None
