@@ -143,7 +143,8 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene, 
   curl {bearer} {url}/v1/campaigns/{campaign}/overview
   curl {bearer} '{url}/v1/campaigns/{campaign}/recipients?status=failed&limit=3'
 [bold]Throttle it anew, and see the opens and clicks arrive as Pinpointe sends them[/bold]
-  curl {bearer} -X PATCH {url}/v1/campaigns/{campaign} -d '{{"throttle":{{"per_minute":600}}}}'
+  curl {bearer} -X PATCH {url}/v1/campaigns/{campaign} \\
+    -d '{{"throttle":{{"per_minute":600}}}}'
   curl '{sink}/received?name=pinpointe&limit=1'
 
 [bold]Send an event, and see it arrive as a signed webhook[/bold]
