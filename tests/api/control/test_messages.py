@@ -132,6 +132,8 @@ async def test_a_message_is_accepted_sent_and_shown_with_its_history(client: Api
         "due_at": None,
         "clicks": 0,
         "machine_clicks": 0,
+        "opens": 0,
+        "machine_opens": 0,
     }
 
 

@@ -290,10 +290,12 @@ async def test_links_work_over_a_connection_that_stays_open(door: Door, engine: 
 
 
 async def test_the_settings_of_a_workspace(door: Door, client: httpx.AsyncClient, keys: Keys):
-    default = {"base_url": "http://127.0.0.1:8080", "link_days": 400, "utm": None}
+    emails = {"opens": True, "clicks": True, "transactional": False, "bait": False, "opt_out_text": ""}
+    default = {"base_url": "http://127.0.0.1:8080", "link_days": 400, "utm": None} | emails
     assert await ok(client.get("/v1/tracking")) == default
     wanted = {"base_url": "https://s.example/", "link_days": 30, "utm": {"source": "way post", "medium": "sms"}}
-    shown = {"base_url": "https://s.example", "link_days": 30}
+    wanted |= {"opens": False, "bait": True, "opt_out_text": "Reply STOP to opt out"}
+    shown = wanted | {"base_url": "https://s.example", "clicks": True, "transactional": False}
     shown |= {"utm": {"source": "way post", "medium": "sms", "campaign": ""}}
     assert await ok(client.put("/v1/tracking", json=wanted)) == shown
     assert await ok(client.get("/v1/tracking")) == shown
@@ -304,6 +306,7 @@ async def test_the_settings_of_a_workspace(door: Door, client: httpx.AsyncClient
     for bad in (*bad_urls, "https://é.example", "s.example"):
         await refused(client.put("/v1/tracking", json={"base_url": bad}), 400, "invalid_url")
     await refused(client.put("/v1/tracking", json={"data_center": "moon"}), 400, "unknown_data_center")
+    await refused(client.put("/v1/tracking", json={"opt_out_text": "a\nb"}), 400, "invalid_text")
     await refused(client.put("/v1/tracking", json={"link_days": 0}), 400, "invalid_body")
     await refused(client.put("/v1/tracking", json={"utm": {"source": "\0"}}), 400, "invalid_text")
     assert await ok(client.get("/v1/tracking")) == default

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from waypost.domain.messaging.keywords import HELP, START, STOP, keyword, read_inbound
+from waypost.domain.messaging.keywords import HELP, START, STOP, keyword, read_inbound, with_opt_out
 
 NOW = 1_790_000_000_000_000
 ALL = sorted(STOP | START | HELP)
@@ -111,3 +111,22 @@ def test_a_message_without_words_or_ids():
     found = read_inbound(b'{"originationNumber":"+1","destinationNumber":"+2"}', 1, 2, NOW)
     assert found is not None
     assert (found.text, found.receipt_id, found.provider_message_id) == ("", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        ("20 % off", "20 % off\nReply STOP to opt out"),
+        ("20 % off \n", "20 % off\nReply STOP to opt out"),
+        ("20 % off. Reply STOP to end", None),
+        ("Text stop to leave", None),
+        ("Unsubscribe by a call", None),
+        ("Our unsubscribe page", None),
+        ("Leave: https://s.example/u/" + "A" * 90, None),
+        ("Stop by tomorrow", "Stop by tomorrow\nReply STOP to opt out"),
+        ("", None),
+    ],
+)
+def test_a_promotional_text_says_how_to_opt_out(text: str, ended: str | None):
+    assert with_opt_out(text, "Reply STOP to opt out") == (text if ended is None else ended)
+    assert with_opt_out(text, "") == text
