@@ -139,11 +139,12 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene, 
   curl {bearer} '{url}/v1/metrics?days=1'
 
 [bold]Watch a newsletter go out, 120 a minute: progress, opens and clicks, and those whom it did not reach[/bold]
-  curl {bearer} {url}/v1/campaigns/{campaign}
-  curl {bearer} {url}/v1/campaigns/{campaign}/overview
-  curl {bearer} '{url}/v1/campaigns/{campaign}/recipients?status=failed&limit=3'
+  CAMPAIGN={campaign}
+  curl {bearer} {url}/v1/campaigns/$CAMPAIGN
+  curl {bearer} {url}/v1/campaigns/$CAMPAIGN/overview
+  curl {bearer} "{url}/v1/campaigns/$CAMPAIGN/recipients?status=failed&limit=3"
 [bold]Throttle it anew, and see the opens and clicks arrive as Pinpointe sends them[/bold]
-  curl {bearer} -X PATCH {url}/v1/campaigns/{campaign} \\
+  curl {bearer} -X PATCH {url}/v1/campaigns/$CAMPAIGN \\
     -d '{{"throttle":{{"per_minute":600}}}}'
   curl '{sink}/received?name=pinpointe&limit=1'
 

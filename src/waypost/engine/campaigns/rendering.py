@@ -86,9 +86,8 @@ class PartRenderer:
             known = person_values(public("pro", person.id), person.traits, person.identifiers)
             context = context_of(known, {}, self._organization, {**definition.variables, **mail.values})
             content = template.render(context, variant=variant, now=self._now, marked=True)
-            if self._channel == "email":
-                mail.finish(content)
-            elif self._channel == "sms":
+            mail.finish(content)
+            if self._channel == "sms":
                 links = self._shorten(content, message_id, profile_id)
             check_content(self._channel, content)
         except Error as error:
