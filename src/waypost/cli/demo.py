@@ -142,7 +142,7 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene, 
   CAMPAIGN={campaign}
   curl {bearer} {url}/v1/campaigns/$CAMPAIGN
   curl {bearer} {url}/v1/campaigns/$CAMPAIGN/overview
-  curl {bearer} "{url}/v1/campaigns/$CAMPAIGN/recipients?status=failed&limit=3"
+  curl {bearer} "{url}/v1/campaigns/$CAMPAIGN/recipients?status=failed"
 [bold]Throttle it anew, and see the opens and clicks arrive as Pinpointe sends them[/bold]
   curl {bearer} -X PATCH {url}/v1/campaigns/$CAMPAIGN \\
     -d '{{"throttle":{{"per_minute":600}}}}'
