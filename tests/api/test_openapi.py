@@ -98,7 +98,11 @@ async def test_answers_are_as_described(client, hook):
         "connections": (await ok(client.post("/v1/connections", json=connection), 201))["id"],
         "templates": (await ok(client.post("/v1/templates", json=template), 201))["id"],
         "webhook-formats": "pinpointe",
+        "lists": (await ok(client.post("/v1/lists", json={"name": "News"}), 201))["id"],
+        "segments": (await ok(client.post("/v1/segments", json={"name": "A", "condition": {"tag": "a"}}), 201))["id"],
     }
+    file = {"content": b"email\nada@example.com\n", "headers": {"content-type": "text/csv"}}
+    ids["imports"] = (await ok(client.post("/v1/imports", **file), 202))["id"]
     message = {"template_id": ids["templates"], "to": "ada@example.com", "variables": {"x": 1}}
     ids["messages"] = (await ok(client.post("/v1/messages", json=message), 202))["id"]
     address = {"channel": "email", "address": "bob@example.com"}
@@ -116,6 +120,7 @@ async def test_answers_are_as_described(client, hook):
             "get_webhook_public_key",
             "get_replay",
             "get_connection_iam_policy",
+            "get_import_errors",
         ):
             continue
         real = re.sub(r"/v1/([a-z-]+)/{(?:id|name)}", lambda found: f"/v1/{found[1]}/{ids[found[1]]}", path)
