@@ -24,10 +24,10 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
     for entry in entries:
         for kind, value in entry.identifiers:
             keys[(entry.workspace_id, kind, value)] = None
-    wanted = _encode(list(keys)).decode()
+    listed = _encode(list(keys)).decode()
     # Thousands of objects that nobody needs any more would slow the garbage collection down.
     keys.clear()
-    found = await tx.row("identities.find", wanted=wanted) or ("[]",)
+    found = await tx.row("identities.find", wanted=listed) or ("[]",)
     claims = {
         (workspace_id, kind, value): IdentityClaim(profile_id, claimed_at)
         for workspace_id, kind, value, profile_id, claimed_at in _claims.decode(found[0])
@@ -48,7 +48,7 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
                 merged_into=merged_into,
             )
         # Another process may have merged profiles or moved identifiers before the lock; it no longer can.
-        again = await tx.row("identities.moved", wanted=wanted)
+        again = await tx.row("identities.moved", wanted=listed)
         if again is not None and again[0] != found[0]:
             raise Conflict("Another request for the same profiles is in progress. Retry.")
     resolver = Resolver(claims, profiles, lambda: ids.one(now))
