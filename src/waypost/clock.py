@@ -70,4 +70,5 @@ class Ids:
 
     def one(self, now: int) -> int:
         """Return the next id."""
-        return self.take(1, now)[0]
+        self._last = max(now - ID_EPOCH, self._last + 1)
+        return (self._last << NODE_BITS) | self.node

@@ -18,6 +18,7 @@ from waypost.errors import Error, Invalid
 #: The module and the name of each command. Only the module of the command that runs is imported, because the server's
 #: modules take most of a second, which would delay commands such as `waypost keys list`.
 COMMANDS = {
+    "campaigns": "campaigns:campaigns",
     "check": "check:check",
     "connectors": "connectors:connectors",
     "demo": "demo:demo",

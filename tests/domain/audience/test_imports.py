@@ -205,6 +205,16 @@ def test_members_move(state: str | None, action: str, double: bool, expected: st
 REGIONS = st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 
 
+def said_by_library(text: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
 @given(code=REGIONS, digits=st.text("0123456789", min_size=1, max_size=16), spaced=st.booleans())
 @example(code=44, digits="02079460958", spaced=False)
 @example(code=39, digits="0612345678", spaced=False)
@@ -215,13 +225,18 @@ REGIONS = st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 @example(code=800, digits="12345678", spaced=False)
 def test_a_phone_number_is_what_the_library_says(code: int, digits: str, spaced: bool) -> None:
     text = f"+{code}{' ' if spaced else ''}{digits}"
-    try:
-        number = phonenumbers.parse(text, None)
-        expected = (
-            phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-            if phonenumbers.is_possible_number(number)
-            else None
-        )
-    except phonenumbers.NumberParseException:
-        expected = None
-    assert normal_phone(text) == expected
+    assert normal_phone(text) == said_by_library(text)
+
+
+@given(code=REGIONS, several=st.lists(st.text("0123456789", min_size=5, max_size=14), min_size=2, max_size=20))
+def test_a_phone_number_does_not_depend_on_those_before_it(code: int, several: list[str]) -> None:
+    texts = [f"+{code}{digits}" for digits in several] + [f"+{code}{several[0][:-1]}{n}" for n in range(10)]
+    assert [normal_phone(text) for text in texts] == [said_by_library(text) for text in texts]
+
+
+def test_an_example_of_every_country_is_a_phone_number() -> None:
+    for region in phonenumbers.SUPPORTED_REGIONS:
+        example = phonenumbers.example_number(region)
+        assert example is not None
+        text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+        assert normal_phone(text) == text == said_by_library(text)

@@ -41,7 +41,7 @@ class RowError(msgspec.Struct):
     column: str | None = None
 
 
-class FileRow(msgspec.Struct):
+class FileRow(msgspec.Struct, gc=False):
     """A row of a file: its cells, or its object in NDJSON, or its error."""
 
     number: int

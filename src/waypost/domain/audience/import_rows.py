@@ -224,7 +224,7 @@ def _value(value: Any, column: Column) -> Any:
         raise _wrong("value_too_long", f"A value has at most {LONGEST_VALUE} characters.", column)
     if kind == "text" or not (kind or value[0] in "-0123456789tTfF"):
         return value
-    if kind != "boolean" and _NUMBER.fullmatch(value):
+    if kind != "boolean" and (_is_plain_integer(value) or _NUMBER.fullmatch(value)):
         return float(value) if "." in value else int(value)
     folded = value.lower()
     if kind != "number" and folded in ("true", "false"):
@@ -234,6 +234,11 @@ def _value(value: Any, column: Column) -> Any:
     if kind:
         raise _wrong(f"invalid_{kind}", f"{_short(value)} is not a {kind}.", column)
     return value
+
+
+def _is_plain_integer(value: str) -> bool:
+    """Return whether a text is an integer that _NUMBER matches too: most numbers are, and this is faster."""
+    return value.isdecimal() and value.isascii() and value[0] != "0" and len(value) <= 15
 
 
 def _phone(value: Any, column: Column) -> str:

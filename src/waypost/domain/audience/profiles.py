@@ -37,7 +37,7 @@ RENEWAL = MINUTE
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Profile(msgspec.Struct):
+class Profile(msgspec.Struct, gc=False):
     """One person in one workspace."""
 
     id: int
@@ -50,7 +50,7 @@ class Profile(msgspec.Struct):
     changed: bool = False
 
 
-class IdentityClaim(msgspec.Struct):
+class IdentityClaim(msgspec.Struct, gc=False):
     """The profile that an identifier resolves to, and when the profile last used it, with the precision of RENEWAL.
 
     For a userId, which is never shared, `claimed_at` is its first use.
@@ -101,6 +101,8 @@ def profiles_to_load(entries: Iterable[Entry], claims: dict[IdentityKey, Identit
     An event without traits whose identifiers all resolve to one profile needs none.
     """
     needed: set[int] = set()
+    if not claims:
+        return needed
     for entry in entries:
         if entry.traits is None and len(entry.identifiers) == 1:
             continue
@@ -133,9 +135,10 @@ class Resolver:
             claim = self.claims.get((workspace_id, kind, value))
             if claim is not None:
                 return self._survivor(claim.profile_id)
-        claims = [self.claims.get((workspace_id, kind, value)) for kind, value in identifiers]
+        keys = [(workspace_id, kind, value) for kind, value in identifiers]
+        claims = [self.claims.get(key) for key in keys]
         if not any(claims):
-            return self._create_with(entry)
+            return self._create_with(entry, keys)
         owners = [None if claim is None else self._survivor(claim.profile_id) for claim in claims]
         first = owners[0]
         # A client clock that runs ahead must not override all later values.
@@ -152,9 +155,10 @@ class Resolver:
         person = self._person(entry, owners, found, anonymous)
         has_user = identifiers[0][0] == "user_id"
         person.known |= has_user
-        for (kind, value), claim, owner in zip(identifiers, claims, owners, strict=True):
+        for key, claim, owner in zip(keys, claims, owners, strict=True):
+            kind = key[1]
             if claim is None:
-                self.claims[(workspace_id, kind, value)] = IdentityClaim(person.id, at, changed=True)
+                self.claims[key] = IdentityClaim(person.id, at, changed=True)
                 continue
             if owner in unowned:
                 # Until now it was used anonymously, which does not establish an owner.
@@ -171,6 +175,8 @@ class Resolver:
 
     def changed_profiles(self) -> Iterator[Profile]:
         """Return the changed profiles that must be written, without the new ones."""
+        if len(self.profiles) == len(self.created):
+            return iter(())
         new = {profile.id for profile in self.created}
         return (profile for profile in self.profiles.values() if profile.changed and profile.id not in new)
 
@@ -210,25 +216,19 @@ class Resolver:
                 self.merged.append((merged, person.id))
         return person
 
-    def _create_with(self, entry: Entry) -> int:
+    def _create_with(self, entry: Entry, keys: list[IdentityKey]) -> int:
         """Create the profile of an entry none of whose identifiers is known; return its id."""
         person = self._create(entry)
-        at = min(entry.occurred_at, entry.received_at)
-        person.known = entry.identifiers[0][0] == "user_id"
+        id_, at = person.id, min(entry.occurred_at, entry.received_at)
+        person.known = keys[0][1] == "user_id"
         if entry.traits:
             person.traits = {name: (value, at) for name, value in entry.traits.items()}
-        for kind, value in entry.identifiers:
-            self.claims[(entry.workspace_id, kind, value)] = IdentityClaim(person.id, at, True)
-        return person.id
+        for key in keys:
+            self.claims[key] = IdentityClaim(id_, at, True)
+        return id_
 
     def _create(self, entry: Entry) -> Profile:
-        profile = Profile(
-            id=self._new_id(),
-            workspace_id=entry.workspace_id,
-            traits={},
-            created_at=entry.received_at,
-            changed=True,
-        )
+        profile = Profile(self._new_id(), entry.workspace_id, {}, entry.received_at, changed=True)
         self.profiles[profile.id] = profile
         self.created.append(profile)
         return profile

@@ -95,7 +95,7 @@ class EventContents(msgspec.Struct, omit_defaults=True):
     integrations: Raw | UnsetType = UNSET
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """A validated event, ready to be recorded."""
 
     workspace_id: int

@@ -10,14 +10,17 @@ class ProfileChanges(msgspec.Struct):
     """The profiles whose facts a unit of work changed without an event of its own about each of them.
 
     Events with a profile need no entry here: every area sees them. A change is named `traits`, `list:<id>`, `tag:<tag>`
-    or `subscription:<channel>`, with internal ids; also `created`, `identifiers` and `merged` (another profile was
-    merged into this one).
+    or `subscription:<channel>`, with internal ids; also `identifiers` and `merged` (another profile was merged into
+    this one).
     """
 
     #: The areas react to a unit that has these notes, even if it has no events.
     needs_reaction: ClassVar[bool] = True
 
     by_profile: dict[int, set[str]] = {}
+    #: Profiles that were created, with their workspaces. Whoever changes such a profile further before the areas react
+    #: need not note it.
+    created: dict[int, int] = {}
     #: Profiles that were merged into others.
     gone: set[int] = set()
     #: The workspaces of profiles, as far as they were known to who noted the changes.

@@ -1,6 +1,7 @@
 """Resolve a batch of entries to profiles: one query for all identifiers, one for the profiles that may change."""
 
-from typing import Any
+from collections.abc import Iterable
+from operator import itemgetter
 
 import msgspec
 
@@ -9,7 +10,7 @@ from waypost.domain.events.segment import Entry
 from waypost.engine.audience.changes import ProfileChanges
 from waypost.engine.runtime.unit import Unit
 from waypost.errors import Conflict
-from waypost.storage.database import Tx
+from waypost.storage.database import Row, Tx
 
 _encode = msgspec.json.Encoder().encode
 _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
@@ -23,7 +24,10 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
     for entry in entries:
         for kind, value in entry.identifiers:
             keys[(entry.workspace_id, kind, value)] = None
-    found = await tx.row("identities.find", wanted=_encode(list(keys)).decode()) or ("[]",)
+    listed = _encode(list(keys)).decode()
+    # Thousands of objects that nobody needs any more would slow the garbage collection down.
+    keys.clear()
+    found = await tx.row("identities.find", wanted=listed) or ("[]",)
     claims = {
         (workspace_id, kind, value): IdentityClaim(profile_id, claimed_at)
         for workspace_id, kind, value, profile_id, claimed_at in _claims.decode(found[0])
@@ -44,7 +48,7 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
                 merged_into=merged_into,
             )
         # Another process may have merged profiles or moved identifiers before the lock; it no longer can.
-        again = await tx.row("identities.moved", wanted=_encode(list(keys)).decode())
+        again = await tx.row("identities.moved", wanted=listed)
         if again is not None and again[0] != found[0]:
             raise Conflict("Another request for the same profiles is in progress. Retry.")
     resolver = Resolver(claims, profiles, lambda: ids.one(now))
@@ -55,34 +59,47 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
 
 
 async def _write(tx: Tx, resolver: Resolver, known: set[IdentityKey], now: int) -> None:
-    def rows(profiles: Any) -> list[tuple[Any, ...]]:
+    def rows(profiles: Iterable[Profile]) -> list[Row]:
         return [(p.id, p.workspace_id, p.merged_into, _encode(p.traits).decode(), p.created_at, now) for p in profiles]
 
     await tx.insert("profiles.insert", rows(resolver.created))
     changed = sorted(resolver.changed_profiles(), key=lambda profile: profile.id)
     await tx.insert("profiles.update", rows(changed))
-    claimed = sorted(
-        ((key, claim) for key, claim in resolver.claims.items() if claim.changed), key=lambda pair: pair[0]
-    )
-    await tx.insert("identities.insert", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k not in known])
-    await tx.insert("identities.reclaim", [(*k, c.profile_id, c.claimed_at) for k, c in claimed if k in known])
+    new: list[Row] = []
+    moved: list[Row] = []
+    for key, claim in resolver.claims.items():
+        if claim.changed:
+            (moved if key in known else new).append((*key, claim.profile_id, claim.claimed_at))
+    await tx.insert("identities.insert", _in_key_order(new))
+    await tx.insert("identities.reclaim", _in_key_order(moved))
     if resolver.merged:
         merged = sorted({profile_id for profile_id, _ in resolver.merged})
         await tx.run("profiles.follow", ids=merged)
         await tx.run("identities.move", ids=merged)
 
 
+def _in_key_order(rows: list[Row]) -> list[Row]:
+    """Sort identities by workspace, kind and value. One part at a time, because texts are compared faster than rows."""
+    for part in (2, 1, 0):
+        rows.sort(key=itemgetter(part))
+    return rows
+
+
 def _note(resolver: Resolver, unit: Unit) -> None:
     """Note the profiles that were created, merged or changed."""
     changed = list(resolver.changed_profiles())
-    claimed = {claim.profile_id: key[0] for key, claim in resolver.claims.items() if claim.changed}
-    if not (resolver.created or changed or claimed):
+    created = {profile.id: profile.workspace_id for profile in resolver.created}
+    claimed = {
+        claim.profile_id: key[0]
+        for key, claim in resolver.claims.items()
+        if claim.changed and claim.profile_id not in created
+    }
+    if not (created or changed or claimed):
         return
     notes = unit.notes(ProfileChanges)
+    notes.created |= created
+    notes.workspaces |= created
     notes.workspaces |= claimed
-    for profile in resolver.created:
-        notes.add(profile.id, "created")
-        notes.workspaces[profile.id] = profile.workspace_id
     for profile in changed:
         notes.add(profile.id, "traits")
         notes.workspaces[profile.id] = profile.workspace_id

@@ -229,6 +229,8 @@ def _read_part(run: ImportRun, reader: RowReader, chunks: list[Row], position: i
             people.append(found)
         elif isinstance(found, RejectedRow):
             rejected.append(found)
+    # The cells are not needed any more; most of the memory of a part is theirs.
+    stretch.rows = []
     return FilePart(stretch, people, rejected)
 
 
@@ -277,13 +279,13 @@ async def _record(tx: Tx, unit: Unit, run: ImportRun, part: FilePart, lists: dic
     await _record_memberships(tx, unit, run, people, profiles, fresh, lists)
     pairs = list(zip(people, profiles, strict=True))
     changes = unit.notes(ProfileChanges)
-    changes.add_all([id_ for person, id_ in pairs if person.entry.traits], "traits")
     if tags := [(id_, tag) for person, id_ in pairs if person.tags for tag in person.tags]:
         await add_tags(tx, unit, run.workspace_id, tags, fresh=fresh)
     said: list[SubscriptionChange] = []
     for person, id_ in pairs:
         for channel, address, state in person.subscriptions:
-            changes.add(id_, f"subscription:{channel}")
+            if id_ not in fresh:
+                changes.add(id_, f"subscription:{channel}")
             said.append(SubscriptionChange(run.workspace_id, channel, address, state, run.source, run.created_at))
     await set_subscriptions(tx, said, unit)
 

@@ -82,6 +82,15 @@ async def count_members(tx: Tx, ids: Iterable[int]) -> dict[int, dict[MemberStat
     return counts
 
 
+async def page_of_members(tx: Tx, list_id: int, state: MemberState | None, after: int, n: int) -> list[Row]:
+    """Return a page of the members of a list by profile, in one state or in every one: profile, state, source, time."""
+    if state is None:
+        return await tx.rows("list_members.page", list_id=list_id, after=after, n=n)
+    if state is MemberState.SUBSCRIBED:
+        return await tx.rows("list_members.subscribed", list_id=list_id, after=after, n=n)
+    return await tx.rows("list_members.in_state", list_id=list_id, state=state.value, after=after, n=n)
+
+
 async def move_members(
     tx: Tx,
     unit: Unit,
@@ -120,7 +129,8 @@ async def move_members(
             continue
         if before is MemberState.PENDING and state is MemberState.UNSUBSCRIBED:
             answered += group
-        written[before is None] += [(list_id, id_, state.value, source, unit.now) for id_ in group]
+        text, now = state.value, unit.now
+        written[before is None] += [(list_id, id_, text, source, now) for id_ in group]
         _count(unit, list_id, before, -len(group))
         _count(unit, list_id, state, len(group))
         if MemberState.SUBSCRIBED in (state, before):
@@ -132,6 +142,7 @@ async def move_members(
                 source,
                 joined=before is not MemberState.SUBSCRIBED,
                 events=events,
+                fresh=fresh,
             )
     await tx.insert("list_members.insert", written[True])
     await tx.insert("list_members.update", sorted(written[False]))
@@ -177,7 +188,7 @@ async def add_tags(
     new = [key for key in keys if key not in known]
     await tx.insert("tags.insert", [(*key, unit.now) for key in new])
     for _, tag, profile_id in new:
-        _note_tag(unit, workspace_id, profile_id, tag, 1, events=events)
+        _note_tag(unit, workspace_id, profile_id, tag, 1, events=events, noted=profile_id in fresh)
     return len(new)
 
 
@@ -210,8 +221,9 @@ def _note(
     *,
     joined: bool,
     events: bool,
+    fresh: frozenset[int] = frozenset(),
 ) -> None:
-    unit.notes(ProfileChanges).add_all(profiles, f"list:{contact_list.id}")
+    unit.notes(ProfileChanges).add_all([id_ for id_ in profiles if id_ not in fresh], f"list:{contact_list.id}")
     if events:
         about = {"id": public("lst", contact_list.id), "name": contact_list.name}
         name = "list.joined" if joined else "list.left"
@@ -220,9 +232,12 @@ def _note(
         unit.emit([Event(workspace_id, name, id_, unit.now, cause + public("pro", id_), data) for id_ in profiles])
 
 
-def _note_tag(unit: Unit, workspace_id: int, profile_id: int, tag: str, n: int, *, events: bool) -> None:
+def _note_tag(
+    unit: Unit, workspace_id: int, profile_id: int, tag: str, n: int, *, events: bool, noted: bool = False
+) -> None:
     unit.counters.add("tag_counts.add", (workspace_id, tag, unit.node % COUNT_ROWS), n)
-    unit.notes(ProfileChanges).add(profile_id, f"tag:{tag}")
+    if not noted:
+        unit.notes(ProfileChanges).add(profile_id, f"tag:{tag}")
     if events:
         name = "profile.tagged" if n > 0 else "profile.untagged"
         cause = f"{public('pro', profile_id)}:{name}:{unit.now:x}:{tag}"

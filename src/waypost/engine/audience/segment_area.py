@@ -23,6 +23,7 @@ class SegmentNotes(msgspec.Struct):
 
     tracked: dict[int, TrackedSegments] = {}
     done: set[tuple[int, str]] = set()
+    created: set[int] = set()
     gone: set[int] = set()
 
 
@@ -40,6 +41,8 @@ class SegmentArea:
     async def react(self, tx: Tx, events: list[Event], unit: Unit) -> None:
         """Evaluate the people of these events, and those whose changes were noted, for the segments concerned."""
         notes = unit.notes(SegmentNotes)
+        if not events and not await self._concerned(tx, unit, notes):
+            return
         changes, gone = _new_changes(unit, notes)
         workspaces = {event.workspace_id for event in events}
         owners = await _owners(tx, unit, {*changes, *gone})
@@ -67,6 +70,16 @@ class SegmentArea:
             if candidates or lost:
                 silence = await load_silence(tx, workspace_id, created)
                 await evaluate(tx, unit, workspace_id, tracked, candidates, silence, lost)
+
+    async def _concerned(self, tx: Tx, unit: Unit, notes: SegmentNotes) -> bool:
+        """Return whether noted changes can concern a segment: an import of thousands of people seldom does."""
+        noted = unit.noted(ProfileChanges)
+        if noted is None:
+            return False
+        if noted.gone or not noted.by_profile.keys() <= noted.workspaces.keys():
+            return True
+        found = [await self._load(tx, id_, notes) for id_ in sorted(set(noted.workspaces.values()))]
+        return any(tracked.by_id for tracked in found)
 
     async def _load(self, tx: Tx, workspace_id: int, notes: SegmentNotes) -> TrackedSegments:
         """Return the tracked segments of a workspace. No change of them commits before this transaction does."""
@@ -142,6 +155,9 @@ def _new_changes(unit: Unit, notes: SegmentNotes) -> tuple[dict[int, set[str]], 
             if (profile_id, change) not in notes.done:
                 notes.done.add((profile_id, change))
                 changes.setdefault(profile_id, set()).add(change)
+    for profile_id in noted.created.keys() - notes.created:
+        changes.setdefault(profile_id, set()).add("created")
+    notes.created |= noted.created.keys()
     gone = noted.gone - notes.gone
     notes.gone |= gone
     return changes, gone

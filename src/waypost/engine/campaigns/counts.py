@@ -43,3 +43,12 @@ async def count_statuses(
         counts = found.setdefault(occurrence_id, {})
         counts[name] = counts.get(name, 0) + n
     return found
+
+
+async def count_done(tx: Tx, audiences: dict[int, int]) -> dict[int, int]:
+    """Return how many recipients of occurrences are sent, failed or skipped, out of these audiences."""
+    statuses = await count_statuses(tx, audiences) if audiences else {}
+    return {
+        id_: audience - sum(statuses.get(id_, {}).get(name, 0) for name in ("waiting", "queued", "held"))
+        for id_, audience in audiences.items()
+    }

@@ -1,7 +1,7 @@
 """Gather what the checks of a launch need to know."""
 
 from waypost.domain.campaigns.campaign import PLACES
-from waypost.domain.campaigns.launch import FEWEST_PEOPLE, LaunchFacts
+from waypost.domain.campaigns.launch import FEWEST_PEOPLE, Lacking, LaunchFacts, find_lacking
 from waypost.domain.templates.template import has_unsubscribe_link
 from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns.audience import page_of_campaign
@@ -13,6 +13,14 @@ from waypost.storage.database import Database, Tx
 
 #: The queries that find which lists and segments exist.
 _EXISTING = {"lists": "audience.lists", "segments": "audience.segments"}
+
+
+async def find_missing(
+    database: Database, templates: Templates, connections: ConnectionRegistry, campaign: Campaign, now: int
+) -> list[Lacking]:
+    """Return everything that a campaign lacks for its launch."""
+    facts = await gather_facts(database, templates, connections, campaign, now)
+    return find_lacking(campaign.definition, campaign.channel, campaign.message_channel, facts, now)
 
 
 async def gather_facts(

@@ -42,6 +42,34 @@ async def people(client: httpx.AsyncClient) -> dict[str | None, Any]:
     return {one["email"]: one for one in (await ok(client.get("/v1/profiles?limit=1000")))["data"]}
 
 
+async def test_imported_people_enter_tracked_segments(client):
+    letters = await ok(client.post("/v1/lists", json={"name": "News"}), 201)
+    await ok(client.post("/v1/profiles", json={"email": "bob@example.com", "traits": {"plan": "free"}}))
+    segments = []
+    for condition in ({"trait": "plan", "is": "pro"}, {"list": letters["id"]}, {"tag": "vip"}):
+        body = {"name": "Some", "condition": condition, "tracked": True}
+        segments.append((await ok(client.post("/v1/segments", json=body), 201))["id"])
+
+    async def complete():
+        return all([(await ok(client.get(f"/v1/segments/{id_}")))["complete"] for id_ in segments])
+
+    await eventually(complete)
+    # Somebody who is known joins the list, and nothing else changes.
+    await send(client, "email\nbob@example.com\n", list=letters["id"])
+    assert await members(client, segments[1]) == ["bob@example.com"]
+    rows = "ada@example.com,pro,vip\nbob@example.com,pro,vip\neve@example.com,free,\n"
+    await send(client, "email,plan,tags\n" + rows, list=letters["id"])
+    entered = [one for one in (await ok(client.get("/v1/events")))["data"] if one["type"] == "segment.entered"]
+    people_of = {id_: sorted(await members(client, id_)) for id_ in segments}
+    some = ["ada@example.com", "bob@example.com"]
+    assert list(people_of.values()) == [some, [*some, "eve@example.com"], some]
+    assert len(entered) == 7
+
+
+async def members(client: httpx.AsyncClient, segment: str) -> list[str]:
+    return [one["email"] for one in (await ok(client.get(f"/v1/segments/{segment}/members")))["data"]]
+
+
 async def test_columns_are_found_by_their_names(client):
     letters = await ok(client.post("/v1/lists", json={"name": "News"}), 201)
     text = (

@@ -83,6 +83,26 @@ async def test_people_join_by_any_identifier_and_leave(client):
     assert events == ["list.left", "list.joined", "profile.identified"]
 
 
+async def test_members_are_listed_by_state(client):
+    made = await make_list(client)
+    place = f"/v1/lists/{made['id']}/members"
+    names = [f"p{n}" for n in range(9)]
+    for name in names:
+        await make_person(client, name)
+    await ok(client.post(place, json={"people": [{"user_id": name} for name in names[:6]]}))
+    left = [{"user_id": name} for name in names[1:6:2]]
+    await ok(client.post(f"{place}/remove", json={"people": left, "unsubscribe": True}))
+    await ok(client.patch(f"/v1/lists/{made['id']}", json={"double_opt_in": True}))
+    await ok(client.post(place, json={"people": [{"user_id": name} for name in names[6:]]}))
+    expected = {"subscribed": ["p0", "p2", "p4"], "unsubscribed": ["p1", "p3", "p5"], "pending": ["p6", "p7", "p8"]}
+    for state, people in expected.items():
+        first = await ok(client.get(f"{place}?state={state}&limit=2"))
+        rest = await ok(client.get(f"{place}?state={state}&limit=2&after={first['next']}"))
+        assert rest["next"] is None
+        assert [(one["user_id"], one["state"]) for one in first["data"] + rest["data"]] == [(p, state) for p in people]
+    await refused(client.get(f"{place}?state=away"), 400, "invalid_parameter")
+
+
 async def test_people_are_named_by_exactly_one_identifier(client):
     made = await make_list(client)
     both = {"people": [{"user_id": "ada", "email": "ada@example.com"}]}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.audience.profiles import find_profile, read_identifier
@@ -21,6 +21,7 @@ from waypost.engine.audience.lists import (
     create_list,
     find_list,
     move_members,
+    page_of_members,
     read_list,
     remove_members,
 )
@@ -36,6 +37,16 @@ _claims = msgspec.json.Decoder(list[tuple[int, str, str, int, int]])
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Source = Annotated[str, Meta(min_length=1, max_length=64, description="How it is known, such as `form` or `fair`.")]
+
+
+StateFilter = Annotated[
+    str | None,
+    QueryParameter(
+        name="state",
+        pattern="^(pending|subscribed|unsubscribed)$",
+        description="Return only members in this state.",
+    ),
+]
 
 
 class CreateList(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -222,14 +233,15 @@ async def delete_list(call: NamedDependency[Call], id: FromPath[str]) -> None:
 
 @get("/v1/lists/{id:str}/members", summary="List the members of a list")
 async def list_members(
-    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+    call: NamedDependency[Call], id: FromPath[str], state_: StateFilter = None, limit: Limit = 50, after: After = None
 ) -> Page[Member]:
-    """Returns the members in every state, the oldest profile first."""
+    """Returns the members, the oldest profile first."""
+    state = None if state_ is None else MemberState(state_)
     (start,) = position("list_members", after, 0)
 
     async def work(tx: Tx) -> Page[Member]:
         known = await find_list(tx, call.workspace_id, internal("lst", id))
-        rows = await tx.rows("list_members.page", list_id=known.id, after=start, n=limit + 1)
+        rows = await page_of_members(tx, known.id, state, int(start), limit + 1)
         found: dict[tuple[int, str], str] = {}
         for profile_id, kind, value in await tx.rows("identities.of_many", ids=[row[0] for row in rows]):
             found.setdefault((profile_id, kind), value)
@@ -239,11 +251,11 @@ async def list_members(
                 user_id=found.get((profile_id, "user_id")),
                 email=found.get((profile_id, "email")),
                 phone=found.get((profile_id, "phone")),
-                state=MemberState(state),
+                state=MemberState(is_now),
                 source=source,
                 changed_at=iso(changed_at),
             )
-            for profile_id, state, source, changed_at in rows[:limit]
+            for profile_id, is_now, source, changed_at in rows[:limit]
         ]
         return Page(members, cursor("list_members", rows[limit - 1][0]) if len(rows) > limit else None)
 

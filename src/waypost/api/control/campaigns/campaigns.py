@@ -24,13 +24,13 @@ from waypost.domain.campaigns.campaign import (
     VariantTest,
     check_definition,
 )
-from waypost.domain.campaigns.launch import Lacking, find_lacking, incomplete
+from waypost.domain.campaigns.launch import Lacking, incomplete
 from waypost.domain.campaigns.schedule import Schedule, SendNow
 from waypost.domain.messaging.request import LONGEST_VALIDITY_S, read_campaign
 from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns import campaigns
-from waypost.engine.campaigns.counts import count_statuses
-from waypost.engine.campaigns.launch import gather_facts
+from waypost.engine.campaigns.counts import count_done
+from waypost.engine.campaigns.launch import find_missing
 from waypost.storage.database import Tx
 
 #: The occurrences that the view of a campaign shows.
@@ -260,8 +260,7 @@ async def cancel_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Res
 
 async def _lacking(call: Call, campaign: campaigns.Campaign) -> list[Lacking]:
     engine = call.engine
-    facts = await gather_facts(engine.database, engine.templates, engine.connections, campaign, call.now)
-    return find_lacking(campaign.definition, campaign.channel, campaign.message_channel, facts, call.now)
+    return await find_missing(engine.database, engine.templates, engine.connections, campaign, call.now)
 
 
 async def _check_complete(call: Call, id_: int, changes: dict[str, Any]) -> None:
@@ -294,13 +293,13 @@ async def _act(call: Call, id_: int, action: CampaignAction) -> Response[Campaig
 async def campaign_view(tx: Tx, campaign: campaigns.Campaign) -> Campaign:
     """Return the API view of a campaign."""
     occurrences = await campaigns.list_occurrences(tx, campaign.id, SHOWN)
-    statuses = await count_statuses(tx, [one.id for one in occurrences]) if occurrences else {}
+    done = await count_done(tx, {one.id: one.audience for one in occurrences})
     shown = [
         Occurrence(
             id=public("occ", one.id),
             planned_at=iso(one.planned_at),
             state=one.state,
-            progress=_progress(one, statuses.get(one.id, {})),
+            progress=Progress(one.audience, done[one.id]),
             winner=one.winner,
             ended_at=_time(one.ended_at),
         )
@@ -323,11 +322,6 @@ async def campaign_view(tx: Tx, campaign: campaigns.Campaign) -> Campaign:
         updated_at=iso(campaign.updated_at),
         **msgspec.structs.asdict(campaign.definition),
     )
-
-
-def _progress(one: campaigns.Occurrence, statuses: dict[str, int]) -> Progress:
-    left = sum(statuses.get(name, 0) for name in ("waiting", "queued", "held"))
-    return Progress(one.audience, one.audience - left)
 
 
 def _time(at: int | None) -> str | None:

@@ -66,6 +66,16 @@ ON CONFLICT (list_id, profile_id) DO UPDATE SET state = excluded.state, source =
 SELECT profile_id, state, source, changed_at FROM list_members
 WHERE list_id = :list_id AND profile_id > :after ORDER BY profile_id LIMIT :n;
 
+-- name: list_members.subscribed
+-- Return a page of the subscribed members of a list: most members are.
+SELECT profile_id, state, source, changed_at FROM list_members
+WHERE list_id = :list_id AND profile_id > :after AND state = 'subscribed' ORDER BY profile_id LIMIT :n;
+
+-- name: list_members.in_state
+-- Return a page of the members of a list in another state than subscribed.
+SELECT profile_id, state, source, changed_at FROM list_members
+WHERE list_id = :list_id AND state = :state AND state <> 'subscribed' AND profile_id > :after ORDER BY profile_id LIMIT :n;
+
 -- name: list_members.of_profiles
 -- Return the memberships of profiles.
 SELECT m.profile_id, m.list_id, l.name, m.state, m.source, m.changed_at FROM list_members m JOIN lists l ON l.id = m.list_id
