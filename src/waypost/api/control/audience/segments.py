@@ -44,7 +44,7 @@ class CreateSegment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Name
     condition: ConditionTree
-    tracked: Tracked = False
+    tracked: Tracked = True
     announce_existing: Announces = False
 
 
