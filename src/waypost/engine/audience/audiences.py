@@ -6,6 +6,7 @@ import msgspec
 
 from waypost.domain.audience.comparisons import invalid
 from waypost.domain.audience.conditions import DEEPEST_SEGMENTS, Condition, expand, read_condition, segments_in
+from waypost.engine.audience.trait_indexes import usable_indexes
 from waypost.storage.conditions import PeopleSet, count_ids, select_ids
 from waypost.storage.database import Tx
 
@@ -40,7 +41,8 @@ async def page_of_audience(
     others are never among them. Pages of many thousands cost less than many small ones.
     """
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
-    select = select_ids(tx.dialect, workspace_id, people, excluded, now, after=after_id, n=n)
+    indexes = await usable_indexes(tx, workspace_id, [*people.conditions, *excluded.conditions])
+    select = select_ids(tx.dialect, workspace_id, people, excluded, now, after=after_id, n=n, indexes=indexes)
     return [row[0] for row in await tx.select(select, timeout_s=timeout_s)]
 
 
@@ -49,7 +51,8 @@ async def count_audience(
 ) -> int:
     """Return how many people belong to an audience; raise QueryTimeout if counting takes longer than `timeout_s`."""
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
-    rows = await tx.select(count_ids(tx.dialect, workspace_id, people, excluded, now), timeout_s=timeout_s)
+    indexes = await usable_indexes(tx, workspace_id, [*people.conditions, *excluded.conditions])
+    rows = await tx.select(count_ids(tx.dialect, workspace_id, people, excluded, now, indexes), timeout_s=timeout_s)
     return int(rows[0][0])
 
 

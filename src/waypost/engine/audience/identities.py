@@ -83,11 +83,14 @@ def _note(resolver: Resolver, unit: Unit) -> None:
     for profile in resolver.created:
         notes.add(profile.id, "created")
         notes.workspaces[profile.id] = profile.workspace_id
+        notes.traits[profile.id] = profile.traits
     for profile in changed:
         notes.add(profile.id, "traits")
         notes.workspaces[profile.id] = profile.workspace_id
+        notes.traits[profile.id] = profile.traits
     for profile_id in claimed:
         notes.add(profile_id, "identifiers")
     for gone, survivor in resolver.merged:
         notes.gone.add(gone)
+        notes.traits.pop(gone, None)
         notes.add(survivor, "merged")
