@@ -1,5 +1,6 @@
 """The SQL of comparisons of values, for both databases: the same rules as `domain/audience/comparisons.py`."""
 
+import math
 from typing import Any
 
 from waypost.domain.audience.comparisons import DATED, NUMERIC, Comparison, bound
@@ -115,7 +116,12 @@ def _compare(parameters: Parameters, comparison: Comparison, value: _Value, now:
         return f"coalesce(CASE WHEN {dated} THEN {at} {sign} {limit} ELSE FALSE END, FALSE)"
     sign = _SIGNS[operator]
     limit = parameters.add(operand, "double precision")
-    return f"coalesce({_number(parameters.dialect, kind, text, items)} {sign} {limit}, FALSE)"
+    test = f"coalesce({_number(parameters.dialect, kind, text, items)} {sign} {limit}, FALSE)"
+    if parameters.dialect == "sqlite" and operator in ("gt", "gte"):
+        # Most values fail one cheap comparison: a number that is large enough passes it, and so does every text.
+        below = operand if operator == "gt" else math.nextafter(operand, -math.inf)
+        return f"(coalesce({text} > {parameters.add(below, 'double precision')}, FALSE) AND {test})"
+    return test
 
 
 def _equal(parameters: Parameters, operand: Any, kind: str, text: str, items: str) -> str:
