@@ -1,6 +1,7 @@
 """A new segment is evaluated for everybody once, also over `kill -9`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,8 +31,7 @@ def test_killed_again_and_again_while_a_segment_is_evaluated_for_everybody(tmp_p
     place = f"/v1/segments/{segment['id']}"
     kills = 0
     while kills < 4 and not server.api().get(place)["complete"]:
-        before = members(server)
-        eventually(lambda before=before: members(server) > before or None, what="some members")
+        eventually(partial(more_members, server, members(server)), what="some members")
         server.kill()
         server.start()
         kills += 1
@@ -64,8 +64,14 @@ def test_killed_again_and_again_while_a_segment_is_evaluated_for_everybody(tmp_p
 
 
 def members(server: Server) -> int:
-    with apsw.Connection(str(server.data / "waypost.db"), flags=apsw.SQLITE_OPEN_READONLY) as database:
-        return int(rows(database, "SELECT count(*) FROM segment_members")[0][0])
+    database = apsw.Connection(str(server.data / "waypost.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    found = rows(database, "SELECT count(*) FROM segment_members")
+    database.close()
+    return int(found[0][0])
+
+
+def more_members(server: Server, before: int) -> bool:
+    return members(server) > before
 
 
 def rows(database: apsw.Connection, text: str) -> list[Any]:

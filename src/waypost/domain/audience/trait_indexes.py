@@ -62,7 +62,7 @@ def value_at(traits: Traits, path: Path) -> Any:
     return value
 
 
-def wanted_paths(conditions: Iterable[Condition], known: Iterable[Path]) -> list[Path]:
+def paths_to_index(conditions: Iterable[Condition], known: Iterable[Path]) -> list[Path]:
     """Return the paths for which there should be indexes: those that these conditions name, known ones first."""
     named: dict[Path, None] = {}
     for condition in conditions:

@@ -7,7 +7,7 @@ import msgspec
 from waypost.clock import Ids
 from waypost.domain.audience.conditions import Condition, TraitTest, nodes
 from waypost.domain.audience.profiles import Traits
-from waypost.domain.audience.trait_indexes import IndexState, Path, keys_of, value_at, wanted_paths
+from waypost.domain.audience.trait_indexes import IndexState, Path, keys_of, paths_to_index, value_at
 from waypost.engine.audience.changes import ProfileChanges
 from waypost.engine.runtime.unit import Unit
 from waypost.storage.database import Database, Tx
@@ -46,10 +46,10 @@ async def declare_indexes(tx: Tx, ids: Ids, workspace_id: int, conditions: Itera
     The caller has raised the configuration version of segments: no batch commits with an outdated list of indexes.
     """
     known = {index.path: index.id for index in await load_indexes(tx, workspace_id)}
-    wanted = wanted_paths(conditions, known)
-    for path in known.keys() - set(wanted):
+    needed = paths_to_index(conditions, known)
+    for path in known.keys() - set(needed):
         await _move(tx, known[path], IndexState.DROPPED, 0, now)
-    fresh = [path for path in wanted if path not in known]
+    fresh = [path for path in needed if path not in known]
     rows = [(ids.one(now), workspace_id, ".".join(path), IndexState.FILLING.value, 0, now) for path in fresh]
     await tx.insert("trait_indexes.insert", rows)
 
