@@ -21,7 +21,7 @@ from tests.storage.conditions_world import (
 from waypost.clock import Ids
 from waypost.domain.audience.conditions import Condition, read_condition
 from waypost.domain.audience.membership import is_member
-from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, page_of_audience
+from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, count_with_sample, page_of_audience
 from waypost.engine.audience.facts import load_facts, needed_facts
 from waypost.engine.audience.trait_indexes import advance_indexes, declare_indexes
 from waypost.storage.database import Database, Tx
@@ -75,6 +75,8 @@ async def test_sql_and_the_pure_function_find_the_same_people(
         assert one == other, tree
 
     async def counted_each(tx: Tx) -> list[int]:
+        for one, found in zip(parsed, pure, strict=True):
+            assert await count_with_sample(tx, workspace_id, one, 2, NOW) == (len(found), found[:2])
         return [await count_audience(tx, workspace_id, AudienceSet(conditions=(one,)), NOBODY, NOW) for one in parsed]
 
     assert await database.read(counted_each) == [len(found) for found in pure]

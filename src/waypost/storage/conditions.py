@@ -75,6 +75,22 @@ def count_ids(
     return query.select(f"SELECT count(*) FROM {query.people(people, excluded)}")
 
 
+def count_and_first(
+    dialect: str, workspace_id: int, people: PeopleSet, now: int, n: int, indexes: Indexes = _NONE
+) -> Select:
+    """Return the query for the number of these people with each of the first `n`; no row if there are none.
+
+    The sets that conditions about events need are built once.
+    """
+    query = _SelectCompiler(dialect, workspace_id, now, indexes)
+    source = query.people(people, PeopleSet())
+    most = query.parameters.add(n, "bigint")
+    return query.select(
+        f"SELECT (SELECT count(*) FROM found), f.id FROM found f ORDER BY f.id LIMIT {most}",
+        found=f"SELECT p.id FROM {source}",
+    )
+
+
 class _SelectCompiler:
     """Compiles one query."""
 
@@ -88,12 +104,15 @@ class _SelectCompiler:
         #: Whether a test reads the traits of profiles.
         self._reads_traits = False
 
-    def select(self, text: str) -> Select:
-        """Return the query with everything that its parts refer to."""
+    def select(self, text: str, *, found: str | None = None) -> Select:
+        """Return the query with everything that its parts refer to; `found` is a query for ids of that name."""
+        parts = []
         if self._merged:
             merged = "SELECT id, merged_into FROM profiles WHERE merged_into IS NOT NULL"
-            text = f"WITH merged (id, merged_into) AS MATERIALIZED ({merged}) {text}"
-        return Select(text, self.parameters.values)
+            parts.append(f"merged (id, merged_into) AS MATERIALIZED ({merged})")
+        if found is not None:
+            parts.append(f"found (id) AS MATERIALIZED ({found})")
+        return Select(f"WITH {', '.join(parts)} {text}" if parts else text, self.parameters.values)
 
     def people(self, people: PeopleSet, excluded: PeopleSet) -> str:
         """Return a source of profiles `p` with the test for the people of a set without the excluded ones."""

@@ -9,7 +9,7 @@ from waypost.domain.audience.comparisons import invalid
 from waypost.domain.audience.conditions import Condition, ListTest, expand, nodes, read_condition, segments_in
 from waypost.domain.audience.membership import is_member
 from waypost.domain.values.ids import public
-from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, expand_condition, page_of_audience
+from waypost.engine.audience.audiences import count_with_sample, expand_condition
 from waypost.engine.audience.facts import load_facts, needed_facts
 from waypost.engine.audience.trait_indexes import declare_indexes
 from waypost.errors import Conflict, NotFound
@@ -188,13 +188,10 @@ async def count_people(database: Database, workspace_id: int, condition: Conditi
 
     A count that takes too long is estimated from some people, of whom each is evaluated alone.
     """
-    audience = AudienceSet(conditions=(condition,))
 
     async def count(tx: Tx) -> SegmentCount:
-        found = await count_audience(tx, workspace_id, audience, NOBODY, now, timeout_s=COUNT_S)
-        return SegmentCount(
-            found, False, await page_of_audience(tx, workspace_id, audience, NOBODY, 0, SHOWN, now, timeout_s=COUNT_S)
-        )
+        found, sample = await count_with_sample(tx, workspace_id, condition, SHOWN, now, timeout_s=COUNT_S)
+        return SegmentCount(found, False, sample)
 
     try:
         return await database.read(count)
