@@ -18,11 +18,22 @@ from tests.storage.conditions_world import (
     trees,
     with_lists,
 )
-from waypost.domain.audience.conditions import read_condition
+from waypost.clock import Ids
+from waypost.domain.audience.conditions import Condition, read_condition
 from waypost.domain.audience.membership import is_member
-from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, page_of_audience
+from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, count_with_sample, page_of_audience
 from waypost.engine.audience.facts import load_facts, needed_facts
+from waypost.engine.audience.trait_indexes import advance_indexes, declare_indexes
 from waypost.storage.database import Database, Tx
+
+IDS = Ids(1)
+
+
+async def index(database: Database, workspace_id: int, conditions: list[Condition]) -> None:
+    """Index the traits that conditions name."""
+    await database.transact(declare_indexes, IDS, workspace_id, conditions, NOW)
+    while await advance_indexes(database, lambda: NOW):
+        pass
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -56,9 +67,19 @@ async def test_sql_and_the_pure_function_find_the_same_people(
         facts = await load_facts(tx, workspace_id, ids, needed_facts(parsed), NOW)
         return [[id_ for id_ in sorted(facts) if is_member(one, facts[id_], NOW)] for one in parsed]
 
-    sql, pure = await database.read(by_sql), await database.read(by_function)
-    for tree, one, other in zip(trees_here, sql, pure, strict=True):
+    pure = await database.read(by_function)
+    for tree, one, other in zip(trees_here, await database.read(by_sql), pure, strict=True):
         assert one == other, tree
+    await index(database, workspace_id, parsed)
+    for tree, one, other in zip(trees_here, await database.read(by_sql), pure, strict=True):
+        assert one == other, tree
+
+    async def counted_each(tx: Tx) -> list[int]:
+        for one, found in zip(parsed, pure, strict=True):
+            assert await count_with_sample(tx, workspace_id, one, 2, NOW) == (len(found), found[:2])
+        return [await count_audience(tx, workspace_id, AudienceSet(conditions=(one,)), NOBODY, NOW) for one in parsed]
+
+    assert await database.read(counted_each) == [len(found) for found in pure]
 
     async def counted(tx: Tx) -> int:
         everyone = AudienceSet(conditions=tuple(parsed))
@@ -101,4 +122,6 @@ async def test_every_value_compares_with_every_operand_as_in_the_pure_function(d
             found = await page_of_audience(tx, workspace_id, AudienceSet(conditions=(one,)), NOBODY, 0, 1000, NOW)
             assert found == [id_ for id_ in ids if is_member(one, facts[id_], NOW)], one
 
+    await database.read(compare)
+    await index(database, workspace_id, conditions)
     await database.read(compare)

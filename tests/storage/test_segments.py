@@ -64,7 +64,7 @@ class Keeper:
         was = self.segments[index]
 
         async def work(tx: Tx) -> SavedSegment:
-            return await change_segment(tx, self.workspace_id, was, "s", tree, True, False, self.now)
+            return await change_segment(tx, self.ids, self.workspace_id, was, "s", tree, True, False, self.now)
 
         self.segments[index] = await self.database.transact(work)
 
@@ -256,7 +256,7 @@ async def test_a_deleted_segment_loses_its_members(database: Database, monkeypat
     segment = await keeper.create({"not": {"tag": "vip"}})
     await keeper.send("ada", event="Order Shipped")
     assert len(await keeper.members(segment.id)) == 1
-    await database.transact(delete_segment, keeper.workspace_id, segment.id, keeper.now)
+    await database.transact(delete_segment, keeper.ids, keeper.workspace_id, segment.id, keeper.now)
     await keeper.follow()
     assert await keeper.members(segment.id) == []
     await keeper.send("bob", event="Order Shipped")

@@ -1,4 +1,4 @@
-"""`waypost check`: verify the settings, database, ledger, deliveries, connections, secrets, messages and campaigns."""
+"""`waypost check`: verify the settings, database, ledger, deliveries, connections, secrets, messages and audiences."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -90,7 +90,7 @@ class Sheet:
 @data_option
 @json_option
 async def check(data: str | None, as_json: bool) -> None:
-    """Check settings, files, database, ledger, deliveries, connections, secrets, messages and campaigns."""
+    """Check settings, files, database, ledger, deliveries, connections, secrets, messages, campaigns and segments."""
     sheet = Sheet(as_json)
     settings = load_settings(data=data)
     if not await sheet.step("settings", lambda: _settings(settings)):
@@ -116,6 +116,7 @@ async def check(data: str | None, as_json: bool) -> None:
             await sheet.step("secrets", lambda: _secrets(database, settings))
             await sheet.step("messages", lambda: _messages(database))
             await sheet.step("campaigns", lambda: _campaigns(database))
+            await sheet.step("segments", lambda: _segments(database))
     finally:
         await database.close()
     sheet.finish()
@@ -352,6 +353,39 @@ async def _recipients(tx: Tx, now: int) -> tuple[dict[int, dict[str, int]], dict
         found.setdefault(occurrence_id, {})[status] = n
     parts = await tx.row("checks.parts", before=now - OVERDUE) or (0, None)
     return found, await count_statuses(tx, sorted(found)), parts[0], parts[1]
+
+
+async def _segments(database: Database) -> Found:
+    """Check that evaluations of everybody, indexes of traits, and what time changes are not stuck."""
+    now = now_us()
+    (segments, filling, filled_at), (indexes, growing, grown_at), due_at, alive = await database.read(_following)
+    late = [
+        f"{what} for {(now - since) // SECOND // 60} minutes"
+        for what, since in (
+            (f"the evaluation of everybody for {filling} segments stands still", filled_at),
+            (f"{growing} indexes of traits stand still", grown_at),
+            ("people whose membership time may have changed wait", due_at),
+        )
+        if since is not None and since < now - OVERDUE
+    ]
+    if late and alive:
+        raise Error(f"{'; '.join(late)}. Look for job_failed in the logs of the live processes.")
+    text = (
+        f"{segments} tracked, {filling} being evaluated for everybody; {indexes} indexes of traits, {growing} changing"
+    )
+    return Found("; ".join([text, *late]) + (": the next start goes on" if late else ""))
+
+
+async def _following(tx: Tx) -> tuple[Row, Row, int | None, bool]:
+    """Return how segments and indexes of traits stand, when the next person is due, and whether a process is live."""
+    due = await tx.row("segment_rechecks.next")
+    live = await tx.row("nodes.live", within=DEAD_AFTER)
+    return (
+        await tx.row("checks.segments") or (0, 0, None),
+        await tx.row("checks.trait_indexes") or (0, 0, None),
+        due[0] if due else None,
+        bool(live and live[0]),
+    )
 
 
 def _few(texts: list[str]) -> str:

@@ -1,8 +1,12 @@
 """The SQL of comparisons of values, for both databases: the same rules as `domain/audience/comparisons.py`."""
 
+import math
 from typing import Any
 
 from waypost.domain.audience.comparisons import DATED, NUMERIC, Comparison, bound
+from waypost.domain.audience.trait_indexes import text_key
+
+_SIGNS = dict(zip(NUMERIC, (">", ">=", "<", "<="), strict=True))
 
 
 class Parameters:
@@ -32,6 +36,29 @@ def compare_json(
     # The value is read once, whatever the planner makes of it.
     tests = _every(parameters, comparisons, ("json_typeof(x.v)", "(x.v #>> '{}')", "x.v"), now)
     return f"(SELECT {tests} FROM (SELECT waypost_json({source}, {keys}) AS v OFFSET 0) x)"
+
+
+def compare_indexed(parameters: Parameters, comparison: Comparison) -> str:
+    """Return the SQL for a comparison of a value `v` of an index; of `is_not`, for the values that it excludes."""
+    operator, operand = comparison.operator, comparison.operand
+    if operator == "exists":
+        return "TRUE"
+    if operator in _SIGNS:
+        return f"v.number {_SIGNS[operator]} {parameters.add(operand, 'double precision')}"
+    tests = []
+    operands = operand if operator == "in" else (operand,)
+    texts = [key for one in operands if (key := text_key(one, folded=True)) is not None]
+    if texts:
+        tests.append(_among("v.value", [parameters.add(key, "text") for key in texts]))
+    numbers = [one for one in operands if isinstance(one, float)]
+    if numbers:
+        tests.append(_among("v.number", [parameters.add(one, "double precision") for one in numbers]))
+    return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")"
+
+
+def _among(column: str, values: list[str]) -> str:
+    # For one value an index has the profiles in their order.
+    return f"{column} = {values[0]}" if len(values) == 1 else f"{column} IN ({', '.join(values)})"
 
 
 def fold_sql(dialect: str, value: str) -> str:
@@ -87,9 +114,14 @@ def _compare(parameters: Parameters, comparison: Comparison, value: _Value, now:
         if parameters.dialect == "sqlite":
             dated += f" AND {text} GLOB '[0-9][0-9][0-9][0-9]-*'"
         return f"coalesce(CASE WHEN {dated} THEN {at} {sign} {limit} ELSE FALSE END, FALSE)"
-    sign = dict(zip(NUMERIC, (">", ">=", "<", "<="), strict=True))[operator]
+    sign = _SIGNS[operator]
     limit = parameters.add(operand, "double precision")
-    return f"coalesce({_number(parameters.dialect, kind, text, items)} {sign} {limit}, FALSE)"
+    test = f"coalesce({_number(parameters.dialect, kind, text, items)} {sign} {limit}, FALSE)"
+    if parameters.dialect == "sqlite" and operator in ("gt", "gte"):
+        # Most values fail one cheap comparison: a number that is large enough passes it, and so does every text.
+        below = operand if operator == "gt" else math.nextafter(operand, -math.inf)
+        return f"(coalesce({text} > {parameters.add(below, 'double precision')}, FALSE) AND {test})"
+    return test
 
 
 def _equal(parameters: Parameters, operand: Any, kind: str, text: str, items: str) -> str:

@@ -1,10 +1,11 @@
 """Compile conditions of segments to SQL, for both databases. No part of a condition stands in the text of a query.
 
 A condition becomes a test on a profile `p`. Facts that lie in other tables become sets of profile ids that the database
-builds once: `p.id IN (…)`, for those who have done something, and `NOT p.id IN (…)` for those who have not.
+builds once: `p.id IN (…)`, for those who have done something, and `NOT p.id IN (…)` for those who have not. So are the
+values of traits that have an index; people found by one of them need no look at their profiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -22,7 +23,15 @@ from waypost.domain.audience.conditions import (
     TagTest,
     TraitTest,
 )
-from waypost.storage.condition_values import Parameters, begins_with, compare_json, fold_sql, has_part
+from waypost.domain.audience.trait_indexes import answers, excludes
+from waypost.storage.condition_values import (
+    Parameters,
+    begins_with,
+    compare_indexed,
+    compare_json,
+    fold_sql,
+    has_part,
+)
 from waypost.storage.database import Select
 
 
@@ -35,44 +44,98 @@ class PeopleSet(msgspec.Struct):
     profiles: Sequence[int] = ()
 
 
+#: The complete indexes of traits: their ids by path.
+Indexes = Mapping[tuple[str, ...], int]
+_NONE: Indexes = {}
+
+
 def select_ids(
-    dialect: str, workspace_id: int, people: PeopleSet, excluded: PeopleSet, now: int, *, after: int = 0, n: int
+    dialect: str,
+    workspace_id: int,
+    people: PeopleSet,
+    excluded: PeopleSet,
+    now: int,
+    *,
+    after: int = 0,
+    n: int,
+    indexes: Indexes = _NONE,
 ) -> Select:
     """Return the query for a page of the ids of these people without the excluded ones, in ascending order."""
-    query = _SelectCompiler(dialect, workspace_id, now)
-    test = query.people(people, excluded)
+    query = _SelectCompiler(dialect, workspace_id, now, indexes)
+    found = query.people(people, excluded)
     first, most = query.parameters.add(after, "bigint"), query.parameters.add(n, "bigint")
-    return query.select(f"SELECT p.id FROM profiles p WHERE {test} AND p.id > {first} ORDER BY p.id LIMIT {most}")
+    return query.select(f"SELECT p.id FROM {found} AND p.id > {first} ORDER BY p.id LIMIT {most}")
 
 
-def count_ids(dialect: str, workspace_id: int, people: PeopleSet, excluded: PeopleSet, now: int) -> Select:
+def count_ids(
+    dialect: str, workspace_id: int, people: PeopleSet, excluded: PeopleSet, now: int, indexes: Indexes = _NONE
+) -> Select:
     """Return the query for the number of these people without the excluded ones."""
-    query = _SelectCompiler(dialect, workspace_id, now)
-    return query.select(f"SELECT count(*) FROM profiles p WHERE {query.people(people, excluded)}")
+    query = _SelectCompiler(dialect, workspace_id, now, indexes)
+    return query.select(f"SELECT count(*) FROM {query.people(people, excluded)}")
+
+
+def count_and_first(
+    dialect: str, workspace_id: int, people: PeopleSet, now: int, n: int, indexes: Indexes = _NONE
+) -> Select:
+    """Return the query for the number of these people with each of the first `n`; no row if there are none.
+
+    The sets that conditions about events need are built once.
+    """
+    query = _SelectCompiler(dialect, workspace_id, now, indexes)
+    source = query.people(people, PeopleSet())
+    most = query.parameters.add(n, "bigint")
+    return query.select(
+        f"SELECT (SELECT count(*) FROM found), f.id FROM found f ORDER BY f.id LIMIT {most}",
+        found=f"SELECT p.id FROM {source}",
+    )
 
 
 class _SelectCompiler:
     """Compiles one query."""
 
-    def __init__(self, dialect: str, workspace_id: int, now: int) -> None:
+    def __init__(self, dialect: str, workspace_id: int, now: int, indexes: Indexes) -> None:
         self.dialect = dialect
         self.parameters = Parameters(dialect)
         self._workspace = self.parameters.add(workspace_id, "bigint")
         self._now = now
+        self._indexes = indexes
         self._merged = False
+        #: Whether a test reads the traits of profiles.
+        self._reads_traits = False
 
-    def select(self, text: str) -> Select:
-        """Return the query with everything that its parts refer to."""
+    def select(self, text: str, *, found: str | None = None) -> Select:
+        """Return the query with everything that its parts refer to; `found` is a query for ids of that name."""
+        parts = []
         if self._merged:
             merged = "SELECT id, merged_into FROM profiles WHERE merged_into IS NOT NULL"
-            text = f"WITH merged (id, merged_into) AS MATERIALIZED ({merged}) {text}"
-        return Select(text, self.parameters.values)
+            parts.append(f"merged (id, merged_into) AS MATERIALIZED ({merged})")
+        if found is not None:
+            parts.append(f"found (id) AS MATERIALIZED ({found})")
+        return Select(f"WITH {', '.join(parts)} {text}" if parts else text, self.parameters.values)
 
     def people(self, people: PeopleSet, excluded: PeopleSet) -> str:
-        """Return the test for the people of a set without the excluded ones."""
-        test = f"p.workspace_id = {self._workspace} AND p.merged_into IS NULL AND {self._any(people)}"
+        """Return a source of profiles `p` with the test for the people of a set without the excluded ones."""
+        indexed, tests = None, []
+        if len(people.conditions) == 1 and not people.lists and not people.profiles:
+            for part in _factors(people.conditions[0]):
+                if indexed is None and isinstance(part, TraitTest) and part.path in self._indexes:
+                    indexed, rest = self._indexed(part)
+                    tests += rest
+                else:
+                    tests.append(self.test(part))
+        else:
+            tests.append(self._any(people))
         without = self._any(excluded)
-        return test if without == "FALSE" else f"{test} AND NOT {without}"
+        if without != "FALSE":
+            tests.append(f"NOT {without}")
+        if indexed is not None and not self._reads_traits:
+            # An index has only profiles of its workspace that were not merged into others: nothing else is read.
+            return f"({indexed}) p WHERE {' AND '.join(tests or ['TRUE'])}"
+        if indexed is not None:
+            tests.append(_among(indexed))
+        every = " AND ".join(tests)
+        return f"profiles p WHERE p.workspace_id = {self._workspace} AND p.merged_into IS NULL AND {every}"
 
     def _any(self, people: PeopleSet) -> str:
         tests = [self._list(list_id) for list_id in people.lists]
@@ -91,9 +154,7 @@ class _SelectCompiler:
         if isinstance(condition, Negation):
             return f"NOT {self.test(condition.part)}"
         if isinstance(condition, TraitTest):
-            # A trait is stored with the time at which it was set: [value, time].
-            path = (condition.path[0], "[0]", *condition.path[1:])
-            return compare_json(self.parameters, "p.traits", path, condition.comparisons, self._now)
+            return self._trait(condition)
         if isinstance(condition, IdentifierTest):
             tests = [self._identifier(condition.kind, comparison) for comparison in condition.comparisons]
             return "(" + " AND ".join(tests) + ")"
@@ -107,6 +168,36 @@ class _SelectCompiler:
         if isinstance(condition, EventTest):
             return self._counted(condition)
         raise TypeError(f"segments in a condition must be expanded first: {condition}")
+
+    def _trait(self, test: TraitTest) -> str:
+        if test.path in self._indexes:
+            indexed, tests = self._indexed(test)
+            tests += [] if indexed is None else [_among(indexed)]
+            return "(" + " AND ".join(tests) + ")"
+        return self._unindexed(test)
+
+    def _unindexed(self, test: TraitTest) -> str:
+        self._reads_traits = True
+        # A trait is stored with the time at which it was set: [value, time].
+        path = (test.path[0], "[0]", *test.path[1:])
+        return compare_json(self.parameters, "p.traits", path, test.comparisons, self._now)
+
+    def _indexed(self, test: TraitTest) -> tuple[str | None, list[str]]:
+        """Return the query for the people whom the index of a trait finds, if it can, and the tests that remain."""
+        index = self.parameters.add(self._indexes[test.path], "bigint")
+        query = f"SELECT v.profile_id AS id FROM trait_values v WHERE v.index_id = {index}"
+        found: list[str] = []
+        tests: list[str] = []
+        for comparison in test.comparisons:
+            if not answers(comparison):
+                tests.append(self._unindexed(TraitTest(test.path, (comparison,))))
+            elif not excludes(comparison):
+                found.append(compare_indexed(self.parameters, comparison))
+            elif comparison.operator == "exists":
+                tests.append(f"NOT {_among(query)}")
+            else:
+                tests.append(f"NOT {_among(f'{query} AND {compare_indexed(self.parameters, comparison)}')}")
+        return (f"{query} AND {' AND '.join(found)}" if found else None), tests
 
     def _list(self, list_id: int) -> str:
         id_ = self.parameters.add(list_id, "bigint")
@@ -190,3 +281,12 @@ class _SelectCompiler:
 
 def _among(query: str) -> str:
     return f"p.id IN ({query})"
+
+
+def _factors(condition: Condition) -> Iterator[Condition]:
+    """Return conditions that must all hold."""
+    if isinstance(condition, AllOf):
+        for part in condition.parts:
+            yield from _factors(part)
+    else:
+        yield condition

@@ -5,8 +5,17 @@ from collections.abc import Iterable
 import msgspec
 
 from waypost.domain.audience.comparisons import invalid
-from waypost.domain.audience.conditions import DEEPEST_SEGMENTS, Condition, expand, read_condition, segments_in
-from waypost.storage.conditions import PeopleSet, count_ids, select_ids
+from waypost.domain.audience.conditions import (
+    DEEPEST_SEGMENTS,
+    Condition,
+    EventTest,
+    expand,
+    nodes,
+    read_condition,
+    segments_in,
+)
+from waypost.engine.audience.trait_indexes import usable_indexes
+from waypost.storage.conditions import PeopleSet, count_and_first, count_ids, select_ids
 from waypost.storage.database import Tx
 
 _decode = msgspec.json.Decoder().decode
@@ -40,7 +49,8 @@ async def page_of_audience(
     others are never among them. Pages of many thousands cost less than many small ones.
     """
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
-    select = select_ids(tx.dialect, workspace_id, people, excluded, now, after=after_id, n=n)
+    indexes = await usable_indexes(tx, workspace_id, [*people.conditions, *excluded.conditions])
+    select = select_ids(tx.dialect, workspace_id, people, excluded, now, after=after_id, n=n, indexes=indexes)
     return [row[0] for row in await tx.select(select, timeout_s=timeout_s)]
 
 
@@ -49,8 +59,24 @@ async def count_audience(
 ) -> int:
     """Return how many people belong to an audience; raise QueryTimeout if counting takes longer than `timeout_s`."""
     people, excluded = await _load(tx, workspace_id, audience), await _load(tx, workspace_id, exclude)
-    rows = await tx.select(count_ids(tx.dialect, workspace_id, people, excluded, now), timeout_s=timeout_s)
+    indexes = await usable_indexes(tx, workspace_id, [*people.conditions, *excluded.conditions])
+    rows = await tx.select(count_ids(tx.dialect, workspace_id, people, excluded, now, indexes), timeout_s=timeout_s)
     return int(rows[0][0])
+
+
+async def count_with_sample(
+    tx: Tx, workspace_id: int, condition: Condition, n: int, now: int, *, timeout_s: float | None = None
+) -> tuple[int, list[int]]:
+    """Return for how many people a condition holds, with the first `n`; raise QueryTimeout as `count_audience`."""
+    audience = AudienceSet(conditions=(condition,))
+    people = await _load(tx, workspace_id, audience)
+    if not any(isinstance(node, EventTest) for one in people.conditions for node in nodes(one)):
+        count = await count_audience(tx, workspace_id, audience, NOBODY, now, timeout_s=timeout_s)
+        return count, await page_of_audience(tx, workspace_id, audience, NOBODY, 0, n, now, timeout_s=timeout_s)
+    indexes = await usable_indexes(tx, workspace_id, people.conditions)
+    select = count_and_first(tx.dialect, workspace_id, people, now, n, indexes)
+    rows = await tx.select(select, timeout_s=timeout_s)
+    return rows[0][0] if rows else 0, [row[1] for row in rows]
 
 
 async def _load(tx: Tx, workspace_id: int, audience: AudienceSet) -> PeopleSet:

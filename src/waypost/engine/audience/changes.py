@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import msgspec
 
+from waypost.domain.audience.profiles import Traits
+
 
 class ProfileChanges(msgspec.Struct):
     """The profiles whose facts a unit of work changed without an event of its own about each of them.
@@ -25,6 +27,9 @@ class ProfileChanges(msgspec.Struct):
     gone: set[int] = set()
     #: The workspaces of profiles, as far as they were known to who noted the changes.
     workspaces: dict[int, int] = {}
+
+    #: The traits of those profiles whose traits were written, as they are now.
+    traits: dict[int, Traits] = {}
 
     def add(self, profile_id: int, change: str) -> None:
         """Note one change of one profile."""

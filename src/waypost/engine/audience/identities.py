@@ -100,11 +100,20 @@ def _note(resolver: Resolver, unit: Unit) -> None:
     notes.created |= created
     notes.workspaces |= created
     notes.workspaces |= claimed
+<<<<<<< HEAD
+=======
+    for profile in resolver.created:
+        notes.add(profile.id, "created")
+        notes.workspaces[profile.id] = profile.workspace_id
+        notes.traits[profile.id] = profile.traits
+>>>>>>> segindex
     for profile in changed:
         notes.add(profile.id, "traits")
         notes.workspaces[profile.id] = profile.workspace_id
+        notes.traits[profile.id] = profile.traits
     for profile_id in claimed:
         notes.add(profile_id, "identifiers")
     for gone, survivor in resolver.merged:
         notes.gone.add(gone)
+        notes.traits.pop(gone, None)
         notes.add(survivor, "merged")

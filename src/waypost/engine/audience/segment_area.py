@@ -9,6 +9,7 @@ from waypost.domain.events.event import Event
 from waypost.engine.audience.changes import ProfileChanges
 from waypost.engine.audience.segments import AREA
 from waypost.engine.audience.tracked import TrackedSegments, evaluate, load_silence, load_tracked
+from waypost.engine.audience.trait_indexes import advance_indexes, write_changes
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.scheduler import POLL_S
 from waypost.engine.runtime.unit import Unit
@@ -49,7 +50,7 @@ class SegmentArea:
         workspaces |= set(owners.values())
         for workspace_id in sorted(workspaces):
             tracked = await self._load(tx, workspace_id, notes)
-            if not tracked.by_id:
+            if not tracked.by_id and not tracked.indexes:
                 continue
             candidates: dict[int, set[int]] = {}
             by_type = tracked.by_type
@@ -67,6 +68,8 @@ class SegmentArea:
                 if "created" in kinds:
                     created.add(profile_id)
             lost = [profile_id for profile_id in gone if owners.get(profile_id) == workspace_id]
+            if tracked.indexes and (changes or lost):
+                await write_changes(tx, unit, workspace_id, tracked.indexes, created, lost)
             if candidates or lost:
                 silence = await load_silence(tx, workspace_id, created)
                 await evaluate(tx, unit, workspace_id, tracked, candidates, silence, lost)
@@ -133,14 +136,14 @@ class SegmentArea:
             return False
         segment_id, workspace_id, is_tracked, filled_to = row
         if not is_tracked:
-            return await _clear(tx, segment_id)
+            return await _clear(tx, segment_id, unit.now)
         ids = [
             one[0] for one in await tx.rows("segments.next_people", workspace_id=workspace_id, after=filled_to, n=STEP)
         ]
         tracked = await self._load(tx, workspace_id, unit.notes(SegmentNotes))
         silence = await load_silence(tx, workspace_id)
         await evaluate(tx, unit, workspace_id, tracked, {id_: {segment_id} for id_ in ids}, silence)
-        await tx.run("segments.fill", id=segment_id, filled_to=ids[-1] if len(ids) == STEP else None)
+        await tx.run("segments.fill", id=segment_id, filled_to=ids[-1] if len(ids) == STEP else None, now=unit.now)
         return True
 
 
@@ -174,22 +177,23 @@ async def _owners(tx: Tx, unit: Unit, people: set[int]) -> dict[int, int]:
     return {id_: known[id_] for id_ in people & known.keys()} | {row[0]: row[1] for row in rows}
 
 
-async def _clear(tx: Tx, segment_id: int) -> bool:
+async def _clear(tx: Tx, segment_id: int, now: int) -> bool:
     """Delete some members of a segment that is not tracked any more."""
     deleted = await tx.run("segment_members.clear", id=segment_id, n=STEP)
     deleted += await tx.run("segment_rechecks.clear", id=segment_id, n=STEP)
     if not deleted:
-        await tx.run("segments.fill", id=segment_id, filled_to=None)
+        await tx.run("segments.fill", id=segment_id, filled_to=None, now=now)
     return True
 
 
 async def follow_segments(database: Database, recorder: Recorder, area: SegmentArea, now: Callable[[], int]) -> float:
-    """Do what is due for tracked segments; return the seconds until it is to be done again."""
+    """Do what is due for tracked segments and indexes of traits; return the seconds until it is to be done again."""
     while await database.read(_is_due, now()):
         if await recorder.perform(area.recheck) < STEP:
             break
     filled = await database.read(_is_unfilled) and await recorder.perform(area.fill)
-    return 0.0 if filled else POLL_S
+    indexed = await advance_indexes(database, now)
+    return 0.0 if filled or indexed else POLL_S
 
 
 async def _is_due(tx: Tx, now: int) -> bool:

@@ -9,8 +9,9 @@ from waypost.domain.audience.comparisons import invalid
 from waypost.domain.audience.conditions import Condition, ListTest, expand, nodes, read_condition, segments_in
 from waypost.domain.audience.membership import is_member
 from waypost.domain.values.ids import public
-from waypost.engine.audience.audiences import NOBODY, AudienceSet, count_audience, expand_condition, page_of_audience
+from waypost.engine.audience.audiences import count_with_sample, expand_condition
 from waypost.engine.audience.facts import load_facts, needed_facts
+from waypost.engine.audience.trait_indexes import declare_indexes
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Database, QueryTimeout, Tx
 
@@ -54,10 +55,13 @@ async def create_segment(
     tx: Tx, ids: Ids, workspace_id: int, name: str, tree: Any, tracked: bool, announces: bool, now: int
 ) -> SavedSegment:
     """Create a segment; raise Invalid if the condition is not valid, Conflict over the limit."""
+    # First: of two changes at once the second reads what the first wrote.
+    await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
     condition = await check_condition(tx, workspace_id, tree)
     rows = await tx.rows("segments.all", workspace_id=workspace_id)
     _check_limits(len(rows) + 1, sum(row[4] for row in rows) + tracked)
-    expand(condition, {row[0]: read_condition(_decode(row[2])) for row in rows})
+    known = {row[0]: read_condition(_decode(row[2])) for row in rows}
+    expand(condition, known)
     id_, text = ids.one(now), _encode(tree).decode()
     await tx.run(
         "segments.insert",
@@ -71,15 +75,23 @@ async def create_segment(
         now=now,
     )
     await tx.run("segments.add_version", id=id_, version=1, condition=text, now=now)
-    if tracked:
-        await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
+    await declare_indexes(tx, ids, workspace_id, [*known.values(), condition], now)
     return await find_segment(tx, workspace_id, id_)
 
 
 async def change_segment(
-    tx: Tx, workspace_id: int, was: SavedSegment, name: str, tree: Any, tracked: bool, announces: bool, now: int
+    tx: Tx,
+    ids: Ids,
+    workspace_id: int,
+    was: SavedSegment,
+    name: str,
+    tree: Any,
+    tracked: bool,
+    announces: bool,
+    now: int,
 ) -> SavedSegment:
     """Change a segment; another condition makes a new version. Raise Conflict if it was changed meanwhile."""
+    await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
     condition = await check_condition(tx, workspace_id, tree)
     rows = await tx.rows("segments.all", workspace_id=workspace_id)
     _check_limits(len(rows), sum(row[4] for row in rows if row[0] != was.id) + tracked)
@@ -104,27 +116,29 @@ async def change_segment(
         )
     if changed:
         await tx.run("segments.add_version", id=was.id, version=version, condition=text, now=now)
+        await declare_indexes(tx, ids, workspace_id, known.values(), now)
     if changed or tracked != was.tracked:
         tracked_ids = {row[0] for row in rows if row[4]}
         if tracked != was.tracked:
-            await tx.run("segments.refill", ids=[was.id], announces=int(announces))
+            await tx.run("segments.refill", ids=[was.id], announces=int(announces), now=now)
         elif tracked:
             # The events of the members before the change and after it must alternate.
-            await tx.run("segments.refill", ids=[was.id], announces=1)
+            await tx.run("segments.refill", ids=[was.id], announces=1, now=now)
         if changed and (others := sorted(users & tracked_ids)):
-            await tx.run("segments.refill", ids=others, announces=1)
-        await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
+            await tx.run("segments.refill", ids=others, announces=1, now=now)
     return await find_segment(tx, workspace_id, was.id)
 
 
-async def delete_segment(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
+async def delete_segment(tx: Tx, ids: Ids, workspace_id: int, id_: int, now: int) -> None:
     """Delete a segment; raise Conflict while another segment or a campaign that is not over names it."""
+    await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
     rows = await tx.rows("segments.all", workspace_id=workspace_id)
     names = {row[0]: row[1] for row in rows}
     if id_ not in names:
         raise NotFound("There is no such segment in this workspace; it may have been deleted.")
+    known = {row[0]: read_condition(_decode(row[2])) for row in rows}
     for row in rows:
-        if id_ in segments_in(read_condition(_decode(row[2]))):
+        if id_ in segments_in(known[row[0]]):
             raise Conflict(
                 f"The segment {row[1]!r} names this one. Change or delete that one first.", code="segment_in_use"
             )
@@ -134,7 +148,8 @@ async def delete_segment(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
             f"The campaign {campaign[0]!r} sends to this segment. Finish or cancel it first.", code="segment_in_use"
         )
     await tx.run("segments.delete", workspace_id=workspace_id, id=id_, now=now)
-    await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
+    del known[id_]
+    await declare_indexes(tx, ids, workspace_id, known.values(), now)
 
 
 async def find_segment(tx: Tx, workspace_id: int, id_: int) -> SavedSegment:
@@ -173,13 +188,10 @@ async def count_people(database: Database, workspace_id: int, condition: Conditi
 
     A count that takes too long is estimated from some people, of whom each is evaluated alone.
     """
-    audience = AudienceSet(conditions=(condition,))
 
     async def count(tx: Tx) -> SegmentCount:
-        found = await count_audience(tx, workspace_id, audience, NOBODY, now, timeout_s=COUNT_S)
-        return SegmentCount(
-            found, False, await page_of_audience(tx, workspace_id, audience, NOBODY, 0, SHOWN, now, timeout_s=COUNT_S)
-        )
+        found, sample = await count_with_sample(tx, workspace_id, condition, SHOWN, now, timeout_s=COUNT_S)
+        return SegmentCount(found, False, sample)
 
     try:
         return await database.read(count)

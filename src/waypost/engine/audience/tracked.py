@@ -20,6 +20,7 @@ from waypost.domain.audience.conditions import (
 from waypost.domain.audience.membership import is_member, next_check
 from waypost.domain.audience.segment_events import segment_event
 from waypost.engine.audience.facts import load_facts, needed_facts
+from waypost.engine.audience.trait_indexes import TraitIndex, load_indexes
 from waypost.engine.runtime.unit import Unit
 from waypost.storage.database import Row, Tx
 
@@ -51,6 +52,8 @@ class TrackedSegments(msgspec.Struct):
     #: The configuration version.
     version: int
     by_id: dict[int, TrackedSegment] = {}
+    #: The indexes of traits that are kept up.
+    indexes: list[TraitIndex] = []
     #: By event type, and by the kind of a change: the ids of the segments that it may concern.
     by_type: dict[str, frozenset[int]] = {}
     by_change: dict[str, frozenset[int]] = {}
@@ -67,7 +70,7 @@ async def load_tracked(tx: Tx, workspace_id: int, version: int) -> TrackedSegmen
     """Return the tracked segments of a workspace."""
     rows = await tx.rows("segments.all", workspace_id=workspace_id)
     known = {row[0]: read_condition(_decode(row[2])) for row in rows}
-    found = TrackedSegments(version)
+    found = TrackedSegments(version, indexes=await load_indexes(tx, workspace_id))
     types: dict[str, set[int]] = {}
     changes: dict[str, set[int]] = {}
     for id_, name, _, number, tracked, _, announces in rows:

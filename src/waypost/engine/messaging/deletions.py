@@ -34,6 +34,7 @@ AT_ONCE = (
     "deletions.delete_confirmations",
     "deletions.delete_segment_members",
     "deletions.delete_segment_rechecks",
+    "deletions.delete_trait_values",
     "deletions.delete_profiles",
 )
 #: Statements that take addresses (`keys`: workspace, channel, address) and run there too.

@@ -24,6 +24,16 @@ async def make(client: Api, condition: Any = PRO, **fields: Any) -> Any:
     return await ok(client.post("/v1/segments", json={"name": "Pro", "condition": condition} | fields), 201)
 
 
+async def complete(client: Api, id_: str) -> Any:
+    """Wait for the first evaluation; return the segment."""
+
+    async def look() -> Any:
+        found = await ok(client.get(f"/v1/segments/{id_}"))
+        return found if found["complete"] else None
+
+    return await eventually(look)
+
+
 async def preview(client: Api, condition: Any) -> Any:
     return await ok(client.post("/v1/segments/preview", json={"condition": condition}))
 
@@ -70,8 +80,9 @@ async def test_conditions_that_are_not_valid_are_refused_by_their_place(client: 
 
 async def test_versions_are_kept(client: Api) -> None:
     segment = await make(client)
-    assert (segment["version"], segment["tracked"], segment["complete"]) == (1, False, True)
+    assert (segment["version"], segment["tracked"], segment["complete"]) == (1, True, False)
     place = f"/v1/segments/{segment['id']}"
+    segment = await complete(client, segment["id"])
     assert await ok(client.get(place)) == segment
     renamed = await ok(client.patch(place, json={"name": "Professionals"}))
     assert (renamed["name"], renamed["version"]) == ("Professionals", 1)
@@ -115,15 +126,11 @@ async def test_a_segment_in_use_is_not_deleted(client: Api, engine: Engine, keys
     assert "Spring" in problem["detail"]
 
 
-async def test_a_tracked_segment_tells_who_enters_and_leaves(client: Api) -> None:
+async def test_a_saved_segment_tells_who_enters_and_leaves(client: Api) -> None:
     await identify(client, "old", plan="pro")
-    segment = await make(client, tracked=True)
-
-    async def complete() -> Any:
-        found = await ok(client.get(f"/v1/segments/{segment['id']}"))
-        return found if found["complete"] else None
-
-    await eventually(complete)
+    segment = await make(client)
+    await make(client, tracked=False)
+    await complete(client, segment["id"])
     await identify(client, "ada", plan="pro")
     await identify(client, "ada", plan="free")
     events = (await ok(client.get("/v1/events")))["data"]

@@ -44,7 +44,7 @@ class CreateSegment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Name
     condition: ConditionTree
-    tracked: Tracked = False
+    tracked: Tracked = True
     announce_existing: Announces = False
 
 
@@ -190,7 +190,15 @@ async def update_segment(call: NamedDependency[Call], id: FromPath[str]) -> Resp
         tracked = was.tracked if body.tracked is UNSET else body.tracked
         return _segment_view(
             await segments.change_segment(
-                tx, call.workspace_id, was, name, tree, tracked, body.announce_existing, call.now
+                tx,
+                call.engine.ids,
+                call.workspace_id,
+                was,
+                name,
+                tree,
+                tracked,
+                body.announce_existing,
+                call.now,
             )
         )
 
@@ -200,7 +208,7 @@ async def update_segment(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 @delete("/v1/segments/{id:str}", summary="Delete a segment")
 async def delete_segment(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a segment; refused while another segment or a campaign that is not over names it."""
-    await call.engine.database.transact(segments.delete_segment, call.workspace_id, _id(id), call.now)
+    await call.engine.database.transact(segments.delete_segment, call.engine.ids, call.workspace_id, _id(id), call.now)
 
 
 @post(

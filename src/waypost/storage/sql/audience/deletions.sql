@@ -54,6 +54,12 @@ DELETE FROM segment_members WHERE profile_id IN @list(ids bigint);
 -- Delete when profiles are to be evaluated again.
 DELETE FROM segment_rechecks WHERE profile_id IN @list(ids bigint);
 
+-- name: deletions.delete_trait_values
+-- Delete the values of profiles in the indexes of their workspaces; the profiles are still there.
+DELETE FROM trait_values WHERE profile_id IN @list(ids bigint) AND index_id IN (
+    SELECT t.id FROM profiles p JOIN trait_indexes t ON t.workspace_id = p.workspace_id WHERE p.id IN @list(ids bigint)
+);
+
 -- name: deletions.delete_sends
 -- Delete what profiles were sent lately.
 DELETE FROM recent_sends WHERE workspace_id = :workspace_id AND person IN @list(people text);

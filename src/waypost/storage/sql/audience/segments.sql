@@ -57,8 +57,9 @@ SELECT id, condition FROM segments WHERE workspace_id = :workspace_id AND id IN 
 
 -- name: segments.insert
 -- Create a segment in its first version.
-INSERT INTO segments (id, workspace_id, name, condition, version, created_at, updated_at, tracked, filled_to, announces)
-VALUES (:id, :workspace_id, :name, :condition, 1, :now, :now, :tracked, :filled_to, :announces);
+INSERT INTO segments (
+    id, workspace_id, name, condition, version, created_at, updated_at, tracked, filled_to, announces, advanced_at
+) VALUES (:id, :workspace_id, :name, :condition, 1, :now, :now, :tracked, :filled_to, :announces, :now);
 
 -- name: segments.add_version
 -- Store a version of a segment.
@@ -91,12 +92,12 @@ WHERE workspace_id = :workspace_id AND id = :id AND version = :was AND deleted_a
 
 -- name: segments.delete
 -- Delete a segment; its versions stay.
-UPDATE segments SET deleted_at = :now, updated_at = :now, tracked = 0, filled_to = 0
+UPDATE segments SET deleted_at = :now, updated_at = :now, tracked = 0, filled_to = 0, advanced_at = :now
 WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 
 -- name: segments.refill
 -- Have all profiles evaluated again for segments.
-UPDATE segments SET filled_to = 0, announces = :announces WHERE id IN @list(ids bigint);
+UPDATE segments SET filled_to = 0, announces = :announces, advanced_at = :now WHERE id IN @list(ids bigint);
 
 -- name: segments.campaigns
 -- Return campaigns that are not over and name a segment.
@@ -230,4 +231,4 @@ SELECT id FROM profiles WHERE workspace_id = :workspace_id AND id > :after AND m
 
 -- name: segments.fill
 -- Record how far the evaluation of a segment is.
-UPDATE segments SET filled_to = :filled_to WHERE id = :id;
+UPDATE segments SET filled_to = :filled_to, advanced_at = :now WHERE id = :id;

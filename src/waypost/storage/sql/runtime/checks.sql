@@ -29,6 +29,17 @@ WHERE o.state IN ('preparing', 'sending') OR o.ended_at > :since GROUP BY r.occu
 SELECT count(*), min(p.due_at) FROM occurrence_parts p JOIN occurrences o ON o.id = p.occurrence_id JOIN campaigns c ON c.id = o.campaign_id
 WHERE p.due_at < :before AND c.state = 'live';
 
+-- name: checks.segments
+-- Count the tracked segments and those whose evaluation of everybody goes on; and since when the slowest stands still.
+SELECT count(CASE WHEN tracked = 1 THEN 1 END), count(filled_to), min(CASE WHEN filled_to IS NOT NULL THEN advanced_at END)
+FROM segments WHERE tracked = 1 OR filled_to IS NOT NULL;
+
+-- name: checks.trait_indexes
+-- Count the indexes of traits and those that are being filled or emptied; and since when the slowest stands still.
+SELECT count(CASE WHEN state <> 'dropped' THEN 1 END), count(CASE WHEN state <> 'complete' THEN 1 END),
+    min(CASE WHEN state <> 'complete' THEN advanced_at END)
+FROM trait_indexes;
+
 -- name: secrets.any
 -- Return whether anything encrypted is stored: it is lost without its key.
 SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency) OR EXISTS (SELECT 1 FROM signing_keys)
