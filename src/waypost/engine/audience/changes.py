@@ -27,7 +27,6 @@ class ProfileChanges(msgspec.Struct):
     gone: set[int] = set()
     #: The workspaces of profiles, as far as they were known to who noted the changes.
     workspaces: dict[int, int] = {}
-
     #: The traits of those profiles whose traits were written, as they are now.
     traits: dict[int, Traits] = {}
 

@@ -100,13 +100,7 @@ def _note(resolver: Resolver, unit: Unit) -> None:
     notes.created |= created
     notes.workspaces |= created
     notes.workspaces |= claimed
-<<<<<<< HEAD
-=======
-    for profile in resolver.created:
-        notes.add(profile.id, "created")
-        notes.workspaces[profile.id] = profile.workspace_id
-        notes.traits[profile.id] = profile.traits
->>>>>>> segindex
+    notes.traits.update((profile.id, profile.traits) for profile in resolver.created)
     for profile in changed:
         notes.add(profile.id, "traits")
         notes.workspaces[profile.id] = profile.workspace_id
