@@ -163,6 +163,20 @@ async def test_profiles_that_are_merged_or_deleted_leave_the_index(database: Dat
     assert await town.values() == {}
 
 
+async def test_an_import_without_events_is_indexed_where_no_segment_is_tracked(database: Database) -> None:
+    town = Town(database)
+    await town.save(PRO)
+    await town.fill()
+
+    async def record(tx: Tx, unit: Unit) -> None:
+        await identify(tx, unit, town.workspace_id, [("user_id", "ada")], {"plan": "pro"})
+        # As the rows of an import, which make no events.
+        unit.events.clear()
+
+    await town.recorder.perform(record)
+    assert await town.count(PRO) == 1
+
+
 async def test_indexes_follow_changes_of_segments_and_are_limited(database: Database) -> None:
     town = Town(database)
     segment = await town.save(PRO)

@@ -75,14 +75,14 @@ class SegmentArea:
                 await evaluate(tx, unit, workspace_id, tracked, candidates, silence, lost)
 
     async def _concerned(self, tx: Tx, unit: Unit, notes: SegmentNotes) -> bool:
-        """Return whether noted changes can concern a segment: an import of thousands of people seldom does."""
+        """Return whether noted changes can concern a segment or an index: an import of thousands seldom does."""
         noted = unit.noted(ProfileChanges)
         if noted is None:
             return False
         if noted.gone or not noted.by_profile.keys() <= noted.workspaces.keys():
             return True
         found = [await self._load(tx, id_, notes) for id_ in sorted(set(noted.workspaces.values()))]
-        return any(tracked.by_id for tracked in found)
+        return any(tracked.by_id or tracked.indexes for tracked in found)
 
     async def _load(self, tx: Tx, workspace_id: int, notes: SegmentNotes) -> TrackedSegments:
         """Return the tracked segments of a workspace. No change of them commits before this transaction does."""
