@@ -51,6 +51,10 @@ MEANING = frozenset(
         "invalid_connector",
         "invalid_callback_data",
         "invalid_campaign",
+        "invalid_condition",
+        "invalid_format",
+        "invalid_sending_rules",
+        "unknown_format",
         "invalid_cursor",
         "invalid_duration",
         "invalid_event",
@@ -191,6 +195,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "webhooks": ("/v1/webhooks", {"url": "http://127.0.0.1:9/", "event_types": ["*"], "headers": {"X-Own": "value"}}),
     "campaigns": ("/v1/campaigns", {"name": "Spring", "channel": "sms"}),
+    "lists": ("/v1/lists", {"name": "News"}),
+    "segments": ("/v1/segments", {"name": "Pro", "condition": {"tag": "vip"}}),
+    "webhook-formats": ("/v1/webhook-formats", {"name": "Own", "body": {"kind": "{{ event.type }}"}}),
     "templates": ("/v1/templates", {"name": "Hi", "channel": "sms", "text": "Hi"}),
     "connections": (
         "/v1/connections",

@@ -48,8 +48,7 @@ def test_examples_fit_their_schemas(entry):
 
 
 def test_every_kind_of_message_but_a_tracked_one_has_a_type_of_its_own():
-    types = {entry.type for entry in SYSTEM_TYPES if not entry.type.startswith(("message.", "subscription.", "text."))}
-    assert types == set(TYPES.values())
+    assert [entry.type for entry in SYSTEM_TYPES][: len(TYPES)] == list(TYPES.values())
 
 
 def test_every_status_of_a_message_has_a_type():

@@ -107,7 +107,7 @@ def test_what_templates_give(source, expected):
         ("{% if a == None %}{% endif %}", 12, "nil"),
         ("{% if a == True %}{% endif %}", 12, "true"),
         ("{% today %}", 4, "'now' | date"),
-        ("{% unsubscribe 'here' %}", 4, "variable"),
+        ("{% unsubscribe 'here' %}", 4, "unsubscribe_url"),
         ("{% coupon_code 'x' %}", 4, "coupons"),
         ("{% catalog 'x' %}{% endcatalog %}", 4, "catalogs"),
         ("{% web_feed 'x' %}", 4, "fetch"),

@@ -49,7 +49,7 @@ Mapping = Annotated[
     str | None,
     QueryParameter(
         name="map",
-        max_length=100_000,
+        max_length=5_000,
         description=f"JSON object: the name of a column, and what it becomes: {', '.join(TARGETS)}, `traits.NAME`, "
         "`traits.NAME:KIND` (text, number, boolean), or null to ignore it. Other columns are found by their names.",
     ),
