@@ -8,6 +8,7 @@ import msgspec
 from waypost.domain.audience.profiles import IdentityClaim, IdentityKey, Profile, Resolver, Traits, profiles_to_load
 from waypost.domain.events.segment import Entry
 from waypost.engine.audience.changes import ProfileChanges
+from waypost.engine.audience.merges import inherit, survivors
 from waypost.engine.runtime.unit import Unit
 from waypost.errors import Conflict
 from waypost.storage.database import Row, Tx
@@ -55,6 +56,10 @@ async def resolve_identities(tx: Tx, entries: list[Entry], unit: Unit) -> list[i
     profile_ids = [resolver.resolve(entry) for entry in entries]
     await _write(tx, resolver, known, now)
     _note(resolver, unit)
+    if resolver.merged:
+        heirs = survivors(resolver.merged)
+        await inherit(tx, unit, heirs)
+        profile_ids = [heirs.get(id_, id_) for id_ in profile_ids]
     return profile_ids
 
 

@@ -81,6 +81,30 @@ WHERE list_id = :list_id AND state = :state AND state <> 'subscribed' AND profil
 SELECT m.profile_id, m.list_id, l.name, m.state, m.source, m.changed_at FROM list_members m JOIN lists l ON l.id = m.list_id
 WHERE m.profile_id IN @list(ids bigint) AND l.deleted_at IS NULL ORDER BY m.profile_id, m.list_id;
 
+-- name: list_members.of_merged
+-- Return the memberships of profiles that were merged, and of those that they were merged into.
+SELECT list_id, profile_id, state, source, changed_at FROM list_members WHERE profile_id IN @list(ids bigint) ORDER BY list_id, profile_id;
+
+-- name: list_members.delete_merged
+-- Delete the memberships of merged profiles.
+DELETE FROM list_members WHERE profile_id IN @list(ids bigint);
+
+-- name: lists.workspaces
+-- Return the workspaces of lists.
+SELECT id, workspace_id FROM lists WHERE id IN @list(ids bigint);
+
+-- name: tags.of_merged
+-- Return the tags of profiles that were merged, and of those that they were merged into.
+SELECT workspace_id, tag, profile_id, created_at FROM profile_tags WHERE profile_id IN @list(ids bigint) ORDER BY tag, profile_id;
+
+-- name: tags.delete_merged
+-- Delete the tags of merged profiles.
+DELETE FROM profile_tags WHERE profile_id IN @list(ids bigint);
+
+-- name: tags.inherit
+-- Give tags to the profiles that others were merged into.
+INSERT INTO profile_tags (workspace_id, tag, profile_id, created_at) VALUES :rows ON CONFLICT (workspace_id, tag, profile_id) DO NOTHING;
+
 -- name: list_members.oldest
 -- Return some members of a deleted list.
 SELECT profile_id FROM list_members WHERE list_id = :list_id ORDER BY profile_id LIMIT :n;
