@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from tests.nodes.conftest import Node, Pair, some_events, steps
 from tests.storage.test_texts import ANN, request
 from tests.waiting import eventually
 from waypost.clock import DAY, HOUR, SECOND, Ids, first_id, now_us
+from waypost.domain.audience.lists import MemberAction
 from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.texts.client import CheckLinks
+from waypost.engine.audience.lists import create_list, move_members
 from waypost.engine.messaging import matching
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.transitions import MessagingNotes
@@ -29,8 +32,19 @@ from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
 
+TESTS = Path(__file__).parents[1]
 Case = Callable[[Pair], Awaitable[None]]
 CASES: dict[str, Case] = {}
+#: Jobs that other files run on two processes, and those files.
+ELSEWHERE = {
+    "campaigns": "nodes/test_campaigns.py",
+    "hand-over": "nodes/test_campaigns.py",
+    "held": "nodes/test_sending_rules.py",
+    "imports": "storage/test_imports.py",
+    "deletions": "storage/test_imports.py",
+    "segments": "storage/test_segments.py",
+    "mailboxes": "storage/test_bounce_mailboxes.py",
+}
 
 
 def case(name: str) -> Callable[[Case], Case]:
@@ -44,12 +58,13 @@ def case(name: str) -> Callable[[Case], Case]:
 
 
 async def test_every_job_has_a_case(still: Pair):
-    assert {job.name for job in still.one.engine._jobs()} == CASES.keys()
+    assert {job.name for job in still.one.engine._jobs()} == CASES.keys() | ELSEWHERE.keys()
+    assert all((TESTS / file).exists() for file in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "refresh", "maintain", "clock", "prune", "react", "notices", "claim",
                                   "replay", "look-back", "order", "rematch", "link-checks", "messages",
-                                  "recover"])  # fmt: skip
+                                  "recover", "confirmations"])  # fmt: skip
 async def test_two_nodes_run_a_job_at_once(still: Pair, name: str):
     await CASES[name](still)
     await still.check()
@@ -395,3 +410,23 @@ async def recover(pair: Pair) -> None:
     # Messages in flight are unknown, once; waiting ones wait at another connection.
     assert sorted(found) == [("queued", second, "rerouted", 300), ("unknown", first, "interrupted", 600)]
     assert await history(pair) == {("queued", "unknown"): 600, ("queued",): 300}
+
+
+@case("confirmations")
+async def each_new_member_is_asked_once(pair: Pair) -> None:
+    quiet(pair)
+    config = {"host": "127.0.0.1", "port": pair.outside.smtp_port, "security": "none", "from_email": "a@example.com"}
+    await pair.connect("smtp", config=config)
+    ids = list(Ids(9).take(40, now_us()))
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        now = unit.now
+        await tx.insert("profiles.insert", [(id_, 1, None, "{}", now, now) for id_ in ids])
+        await tx.insert("identities.insert", [(1, "email", f"p{id_}@example.net", id_, now) for id_ in ids])
+        made = await create_list(tx, unit.ids, 1, "News", now, double_opt_in=True, template_id=None)
+        await move_members(tx, unit, 1, made, ids, MemberAction.ADD, "test")
+
+    await pair.one.engine.recorder.perform(work)
+    await pair.both("confirmations")
+    rows = await pair.one.sql("SELECT profile_id FROM messages")
+    assert Counter(row[0] for row in rows) == Counter(ids)

@@ -115,7 +115,7 @@ async def move(world: World, endpoint_id: int, url: str, **changes: Any) -> None
     """Change an endpoint's URL."""
     record = await world.record(endpoint_id)
     names = ["workspace_id", "id", "description", "event_types", "filter", "headers", "rate_limit", "concurrency"]
-    names += ["timeout_ms", "format", "owner_email", "connection_id"]
+    names += ["timeout_ms", "format", "owner_email", "connection_id", "user_id", "user_name"]
     values = {name: record[name] for name in names} | {"url": url, "now": now_us()} | changes
     await world.change("endpoints.change", **values)
 

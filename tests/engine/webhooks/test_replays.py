@@ -187,6 +187,9 @@ class PastIds(Ids):
     def take(self, count: int, now: int) -> range:
         return super().take(count, now - self._shift)
 
+    def one(self, now: int) -> int:
+        return super().one(now - self._shift)
+
 
 async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outside: Outside):
     ids = world.engine.ids
