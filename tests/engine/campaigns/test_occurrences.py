@@ -321,6 +321,9 @@ async def test_a_throttle_spreads_the_messages_and_bounds_what_waits(office: Off
     due = [row[0] for row in await office.sql("SELECT due_at FROM messages ORDER BY due_at")]
     steps = {round((later - earlier) / 500_000) for earlier, later in pairwise(due)}
     assert steps == {1}, "two a second"
+    # Five seconds of the throttle are handed over ahead, and the others wait.
+    assert 10 <= len(due) <= 20
+    assert await office.sql("SELECT max(recipients), sum(recipients) FROM occurrence_parts") == [(10, 60 - len(due))]
     assert due[0] >= began
 
 

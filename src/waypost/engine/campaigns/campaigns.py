@@ -1,5 +1,6 @@
 """Store campaigns and move them from state to state."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -115,6 +116,15 @@ async def list_occurrences(tx: Tx, campaign_id: int, n: int) -> list[Occurrence]
     names = Occurrence.__struct_fields__
     rows = await tx.records("occurrences.of_campaign", campaign_id=campaign_id, n=n)
     return [Occurrence(**{name: row[name] for name in names}) for row in rows]
+
+
+async def latest_occurrences(tx: Tx, campaigns: Iterable[int], n: int) -> dict[int, list[Occurrence]]:
+    """Return up to `n` occurrences of each of these campaigns, newest first, with one query."""
+    names = Occurrence.__struct_fields__
+    found: dict[int, list[Occurrence]] = {id_: [] for id_ in campaigns}
+    for row in await tx.records("occurrences.of_campaigns", ids=list(found), n=n) if found else ():
+        found[row["campaign_id"]].append(Occurrence(**{name: row[name] for name in names}))
+    return found
 
 
 async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Definition, now: int) -> Campaign:

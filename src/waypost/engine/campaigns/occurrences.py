@@ -33,6 +33,8 @@ READ = 100_000
 STEP = 2_500
 #: Recipients of a part: one process makes their messages at once.
 PART = 500
+#: Seconds of a throttle's rate that a part has at most.
+PART_S = 5
 #: Messages that one step of a pause or a cancellation changes.
 MOVED = 1_000
 #: The reason of messages that a paused campaign holds.
@@ -222,10 +224,13 @@ class Occurrences:
             counted[key] = counted.get(key, 0) + 1
             if status == "waiting":
                 turns.setdefault(due_at or begins_at, []).append(id_)
+        rate = definition.throttle.rate if definition.throttle else None
+        # With a throttle, a part is a few seconds of it: people are rendered shortly before their turn.
+        size = PART if rate is None else min(max(int(rate * PART_S), 1), PART)
         parts = [
             (one.id, due_at, chunk[0], chunk[-1], len(chunk), None)
             for due_at, members in sorted(turns.items())
-            for chunk in (members[start : start + PART] for start in range(0, len(members), PART))
+            for chunk in (members[start : start + size] for start in range(0, len(members), size))
         ]
         return rows, parts, counted
 

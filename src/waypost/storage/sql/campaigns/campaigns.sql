@@ -75,6 +75,13 @@ FROM occurrences o JOIN campaigns c ON c.id = o.campaign_id WHERE o.state IN ('p
 -- Return the occurrences of a campaign, newest first.
 SELECT * FROM occurrences WHERE campaign_id = :campaign_id ORDER BY id DESC LIMIT :n;
 
+-- name: occurrences.of_campaigns
+-- Return the latest occurrences of each of several campaigns, newest first.
+SELECT * FROM (
+    SELECT o.*, row_number() OVER (PARTITION BY o.campaign_id ORDER BY o.id DESC) AS place FROM occurrences o
+    WHERE o.campaign_id IN @list(ids bigint)
+) latest WHERE place <= :n ORDER BY id DESC;
+
 -- name: occurrences.advance
 -- Note up to which profile the audience is decided, unless another process did.
 UPDATE occurrences SET cursor_id = :cursor_id, audience = audience + :added, state = :state
