@@ -89,6 +89,10 @@ class ImapMailbox:
         """Close the connection at once, from any thread."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+        # The shutdown ends a call that blocks another thread. The file of the client would keep the socket open.
+        with contextlib.suppress(OSError, ValueError):
+            self._client.file.close()
+        self._connection.close()
 
     def _expect(self, answer: tuple[str, Any]) -> None:
         if answer[0] != "OK":
