@@ -136,6 +136,21 @@ async def test_the_part_of_a_dead_node_is_handed_over_by_the_other(still: Pair) 
 
 
 @pytest.mark.usefixtures("small")
+async def test_a_connection_that_the_other_node_has_just_made_is_used(still: Pair) -> None:
+    ids = await people(still, 10)
+    # Only the first node has read it.
+    still.connect = still.post.connect  # type: ignore[method-assign]
+    await launched(still)
+    assert still.other.engine.connections.preferred(1, "event") == []
+    await still.one.run("campaigns")
+    await still.one.run("campaigns")
+    for _ in range(3):
+        await still.other.run("hand-over")
+    assert await messages(still) == Counter(ids)
+    assert await still.one.sql("SELECT state, reason FROM campaigns") == [("live", None)]
+
+
+@pytest.mark.usefixtures("small")
 async def test_a_pause_between_claim_and_record_keeps_the_people(still: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = await people(still, 10)
     id_ = await launched(still)

@@ -126,6 +126,10 @@ class Handover:
             return False
         connection = self._connection(one)
         if connection is None:
+            # Another process may have just made it, and this one has not read it yet.
+            await self._connections.refresh([one.workspace_id])
+            connection = self._connection(one)
+        if connection is None:
             await self._stop(one, "no_connection")
             return False
         try:

@@ -28,6 +28,8 @@ async def gather_facts(
 ) -> LaunchFacts:
     """Return the facts about a campaign that is to be launched."""
     definition, workspace_id = campaign.definition, campaign.workspace_id
+    # A connection that another process has just made counts.
+    await connections.refresh([workspace_id])
     unknown, people = await database.read(_size_up, campaign, now)
     facts = LaunchFacts(
         template_channel=None, has_unsubscribe_link=False, people=people, unknown=unknown, connected=False
