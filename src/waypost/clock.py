@@ -46,6 +46,11 @@ def id_time(value: int) -> int:
     return (value >> NODE_BITS) + ID_EPOCH
 
 
+def iso_or_none(at: int | None) -> str | None:
+    """Return a time as `iso` does; None for none."""
+    return None if at is None else iso(at)
+
+
 class Ids:
     """Generates 63-bit ids that increase with time and are unique across processes.
 

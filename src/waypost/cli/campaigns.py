@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from waypost.cli.accounts import LAST, print_json
 from waypost.cli.options import data_option, json_option, open_secrets, opened
-from waypost.clock import iso, now_us
+from waypost.clock import iso, iso_or_none, now_us
 from waypost.domain.campaigns.campaign import CampaignAction, CampaignState
 from waypost.domain.campaigns.launch import incomplete
 from waypost.domain.values.ids import internal, public
@@ -204,13 +204,9 @@ async def _view(tx: Tx, campaign: Campaign) -> dict[str, Any]:
         "state": campaign.state,
         "reason": campaign.reason,
         "progress": {"audience": sum(one.audience for one in latest), "done": sum(done.values())},
-        "next_at": _time(campaign.next_at),
-        "launched_at": _time(campaign.launched_at),
-        "ended_at": _time(campaign.ended_at),
+        "next_at": iso_or_none(campaign.next_at),
+        "launched_at": iso_or_none(campaign.launched_at),
+        "ended_at": iso_or_none(campaign.ended_at),
         "created_at": iso(campaign.created_at),
         "updated_at": iso(campaign.updated_at),
     }
-
-
-def _time(at: int | None) -> str | None:
-    return None if at is None else iso(at)

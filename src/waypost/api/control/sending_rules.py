@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from msgspec import Meta
 
 from waypost.api.control.calls import Call
-from waypost.clock import DAY, HOUR, MINUTE, iso
+from waypost.clock import DAY, MINUTE, iso
 from waypost.domain.messaging.frequency_caps import Calendar
 from waypost.domain.messaging.quiet_hours import DAYS, MOST_JITTER, QuietWindow, free_minutes
 from waypost.domain.messaging.sending_rules import FrequencyCap, Purpose, QuietHours, RuleAction, SendingRules
+from waypost.domain.values.durations import UNITS, duration_of
 from waypost.domain.values.ids import public
 from waypost.domain.values.timezones import find_zone
 from waypost.engine.messaging.sending_rules import load_rules, save_rules
@@ -21,7 +22,6 @@ from waypost.errors import Conflict, Invalid
 MOST_QUIET_HOURS, MOST_CAPS, HIGHEST_LIMIT = 20, 10, 100
 #: The longest rolling period of a cap, and the longest time for which a message is held.
 LONGEST_WITHIN, LONGEST_HOLD = 31 * DAY, 14 * DAY
-_UNITS = {"m": MINUTE, "h": HOUR, "d": DAY}
 
 Duration = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,4})[mhd]$")]
 LocalTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -176,7 +176,7 @@ def _cap(rule: FrequencyCapRule, field: str) -> FrequencyCap:
 
 
 def _duration(text: str, field: str, least: int, most: int) -> int:
-    value = int(text[:-1]) * _UNITS[text[-1]]
+    value = duration_of(text) or 0
     if not least <= value <= most:
         raise _invalid(f"`{field}` must be from {_text(least)} to {_text(most)}.", field)
     return value
@@ -184,8 +184,8 @@ def _duration(text: str, field: str, least: int, most: int) -> int:
 
 def _text(value: int) -> str:
     """Return a duration in the largest unit that divides it."""
-    unit = next(unit for unit in ("d", "h", "m") if value % _UNITS[unit] == 0 and (value or unit == "m"))
-    return f"{value // _UNITS[unit]}{unit}"
+    unit = next(unit for unit in ("d", "h", "m") if value % UNITS[unit] == 0 and (value or unit == "m"))
+    return f"{value // UNITS[unit]}{unit}"
 
 
 def _invalid(detail: str, field: str) -> Invalid:

@@ -20,7 +20,8 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import DAY, HOUR, MINUTE, SECOND
+from waypost.clock import HOUR, MINUTE, SECOND
+from waypost.domain.values.durations import LONGEST, duration_of
 from waypost.errors import Invalid
 
 #: The letters whose case does not matter: blocks in which every version of Unicode agrees.
@@ -41,13 +42,11 @@ _INSTANT = re.compile(
     r"(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,6}))?)?"
     r"(?:(Z)|([+-])(0[0-9]|1[0-4]):([0-5][0-9]))?)?"
 )
-_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
 _RELATIVE = re.compile(r"([0-9]{1,6}[smhdw])(?: (ago|ahead))?")
-_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: The longest duration.
-LONGEST_DURATION = 3660 * DAY
+#: The most characters of a duration: six digits and a unit.
+MOST_DURATION = 7
 #: The most characters of a text in a condition, and the most values of `in`.
 LONGEST_TEXT, MOST_VALUES = 1024, 500
 
@@ -120,11 +119,8 @@ def instant(value: Any) -> int | None:
 
 def read_duration(value: Any) -> int | None:
     """Return the microseconds of a duration such as `30d`, or None if it is not one."""
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    micros = int(found[1]) * _UNITS[found[2]]
-    return micros if 0 < micros <= LONGEST_DURATION else None
+    micros = duration_of(value) if isinstance(value, str) and len(value) <= MOST_DURATION else None
+    return micros if micros is not None and 0 < micros <= LONGEST else None
 
 
 def invalid(path: str, problem: str, *, code: str | None = None) -> Invalid:

@@ -149,6 +149,11 @@ class Definition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     test: VariantTest | None = None
     utm: CampaignUtm | None = None
 
+    @property
+    def rate(self) -> float | None:
+        """The most messages per second; None for no limit."""
+        return None if self.throttle is None else self.throttle.rate
+
 
 def move(state: CampaignState, action: CampaignAction, *, begun: bool = False) -> CampaignState:
     """Return the state after an action; raise Conflict (code `campaign_state`) if the state does not allow it.

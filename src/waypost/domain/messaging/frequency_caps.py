@@ -1,13 +1,14 @@
 """Frequency caps: how many messages a person may be sent in a time."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from waypost.clock import CLOCKS_DIFFER, DAY
-from waypost.domain.values.timezones import first_instant, local_time
+from waypost.domain.values.local_time import instant_of
+from waypost.domain.values.timezones import local_time
 
 #: A calendar period is at most this long, in any zone and whatever the clocks do.
 LONGEST_PERIOD = {"day": 2 * DAY, "week": 8 * DAY}
@@ -44,11 +45,7 @@ def allowed_again(
     begin = today if per is Calendar.DAY else today - timedelta(days=today.weekday())
     if sum(local_time(zone, at).date() >= begin for at in times) < limit:
         return None
-    return _midnight(zone, begin + timedelta(days=1 if per is Calendar.DAY else 7))
-
-
-def _midnight(zone: ZoneInfo, day: date) -> int:
-    return first_instant(zone, datetime(day.year, day.month, day.day))  # noqa: DTZ001 a local time has no zone
+    return instant_of(begin + timedelta(days=1 if per is Calendar.DAY else 7), time.min, zone)
 
 
 def not_ahead(sends: Sequence[RecentSend], now: int) -> list[RecentSend]:

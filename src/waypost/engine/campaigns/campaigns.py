@@ -155,7 +155,7 @@ async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Def
 
 async def _throttle_anew(tx: Tx, campaign: Campaign, definition: Definition, now: int) -> None:
     """Give the open occurrences of a campaign the rate that it has now."""
-    rate = definition.throttle.rate if definition.throttle else None
+    rate = definition.rate
     for one in await list_occurrences(tx, campaign.id, 10):
         if one.ended_at is not None:
             continue

@@ -120,7 +120,7 @@ class Handover:
 
     async def _hand_over(self, one: OpenOccurrence) -> bool:
         """Hand over one part of an occurrence; return whether there was one, and room for it."""
-        rate = one.definition.throttle.rate if one.definition.throttle else None
+        rate = one.definition.rate
         waiting = (await self._database.read(count_statuses, [one.id])).get(one.id, {}).get("queued", 0)
         if waiting > (AHEAD if rate is None else min(rate * AHEAD_S, AHEAD)):
             return False
@@ -165,7 +165,7 @@ class Handover:
         if self._decides(one, part) and winner is None:
             winner = await self._database.transact(choose_winner, one)
         now = now_us()
-        rate = one.definition.throttle.rate if one.definition.throttle else None
+        rate = one.definition.rate
         start = spread(now, waiting, rate)
         renderer = PartRenderer(one, template, connection, people, self._tracker, self._tracking, now)
         handed: list[Handed] = []
@@ -274,7 +274,7 @@ async def _next(tx: Tx, now: int) -> int | None:
 
 
 async def _claim(tx: Tx, one: OpenOccurrence, node: int, now: int) -> list[Row]:
-    rate = one.definition.throttle.rate if one.definition.throttle else None
+    rate = one.definition.rate
     if one.throttle_id is not None and rate is not None:
         # Retention deletes buckets that nothing has used for days: the campaign may have been paused.
         await add_throttle(tx, one.workspace_id, one.throttle_id, rate, now)

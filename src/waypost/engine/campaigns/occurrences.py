@@ -18,7 +18,7 @@ from waypost.domain.values.timezones import person_zone
 from waypost.engine.audience.recipients import Recipient, load_recipients
 from waypost.engine.campaigns.audience import among_campaign, page_of_campaign
 from waypost.engine.campaigns.campaigns import act, add_throttle, read_campaign, read_definition
-from waypost.engine.campaigns.counts import StatusCount, count_statuses
+from waypost.engine.campaigns.counts import StatusCount, count_statuses, status_key
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.scheduler import POLL_S, Alarm
@@ -39,6 +39,7 @@ PART_S = 5
 MOVED = 1_000
 #: The reason of messages that a paused campaign holds.
 PAUSED = "campaign_paused"
+_HELD_BY_PAUSE = status_key(Status.HELD, PAUSED)
 
 
 class OpenOccurrence(msgspec.Struct, kw_only=True):
@@ -103,17 +104,21 @@ class Occurrences:
         busy = False
         for (campaign_id,) in await self._database.read(_due, now):
             busy = await self._begin(campaign_id) or busy
-        for one in await self._database.read(load_open):
+        occurrences, counts = await self._database.read(_load_open_and_counts)
+        for one in occurrences:
+            statuses = counts.get(one.id, {})
             if one.campaign_state is CampaignState.CANCELLED:
                 busy = await self._cancel(one) or busy
             elif one.campaign_state is CampaignState.PAUSED:
-                if await self._database.read(_any_open, one.id):
+                if _any_waits(statuses):
                     busy = await self._hold(one) or busy
             elif one.campaign_state is CampaignState.LIVE:
-                if await self._database.read(_any_paused, one.id):
+                if statuses.get(_HELD_BY_PAUSE, 0) > 0:
                     busy = await self._move_messages(one, Status.HELD, _queued, reason=PAUSED) or busy
-                step = self._prepare if one.state == "preparing" else self._end
-                busy = await step(one) or busy
+                if one.state == "preparing":
+                    busy = await self._prepare(one) or busy
+                elif _is_over(statuses):
+                    busy = await self._end(one) or busy
         if busy:
             return 0.0
         following = await self._database.read(_next_due)
@@ -133,7 +138,7 @@ class Occurrences:
                 return False
             id_ = self._ids.one(now)
             definition = campaign.definition
-            rate = definition.throttle.rate if definition.throttle else None
+            rate = definition.rate
             lists = definition.audience.numbers("lists")
             only = len(lists) == 1 and not definition.audience.segments and not definition.audience.profiles
             if rate is not None:
@@ -224,7 +229,7 @@ class Occurrences:
             counted[key] = counted.get(key, 0) + 1
             if status == "waiting":
                 turns.setdefault(due_at or begins_at, []).append(id_)
-        rate = definition.throttle.rate if definition.throttle else None
+        rate = definition.rate
         # With a throttle, a part is a few seconds of it: people are rendered shortly before their turn.
         size = PART if rate is None else min(max(int(rate * PART_S), 1), PART)
         parts = [
@@ -236,9 +241,6 @@ class Occurrences:
 
     async def _end(self, one: OpenOccurrence) -> bool:
         """End an occurrence whose recipients are all done, and its campaign if nothing follows."""
-        statuses = (await self._database.read(count_statuses, [one.id])).get(one.id, {})
-        if any(statuses.get(name, 0) for name in ("waiting", "queued", "held")):
-            return False
 
         async def work(tx: Tx) -> bool:
             records = await tx.records("campaigns.lock", id=one.campaign_id)
@@ -331,17 +333,24 @@ async def _next_due(tx: Tx) -> int | None:
     return row[0] if row else None
 
 
-async def _any_open(tx: Tx, occurrence_id: int) -> bool:
-    """Return whether an occurrence has messages that wait, for another reason than that the campaign is paused."""
-    counts = (await count_statuses(tx, [occurrence_id], with_reasons=True)).get(occurrence_id, {})
-    paused = f"held:{PAUSED}"
-    return any(n > 0 for key, n in counts.items() if key == "queued" or (key.startswith("held:") and key != paused))
+async def _load_open_and_counts(tx: Tx) -> tuple[list[OpenOccurrence], dict[int, dict[str, int]]]:
+    """Return the occurrences that are not over, and how many recipients of each have which status and reason."""
+    occurrences = await load_open(tx)
+    ids = [one.id for one in occurrences]
+    return occurrences, await count_statuses(tx, ids, with_reasons=True) if ids else {}
 
 
-async def _any_paused(tx: Tx, occurrence_id: int) -> bool:
-    """Return whether an occurrence has messages that a pause held."""
-    counts = (await count_statuses(tx, [occurrence_id], with_reasons=True)).get(occurrence_id, {})
-    return counts.get(f"held:{PAUSED}", 0) > 0
+def _any_waits(statuses: dict[str, int]) -> bool:
+    """Return whether messages of an occurrence wait, for another reason than that the campaign is paused."""
+    return any(
+        n > 0 and (key == "queued" or (key.startswith("held:") and key != _HELD_BY_PAUSE))
+        for key, n in statuses.items()
+    )
+
+
+def _is_over(statuses: dict[str, int]) -> bool:
+    """Return whether all recipients of an occurrence are done."""
+    return not any(n for key, n in statuses.items() if key.partition(":")[0] in ("waiting", "queued", "held"))
 
 
 async def _write_step(

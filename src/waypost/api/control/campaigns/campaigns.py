@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.calls import NAMES, Call
 from waypost.api.paging import After, Limit, Page, before, page
-from waypost.clock import iso
+from waypost.clock import iso, iso_or_none
 from waypost.domain.campaigns.campaign import (
     LONGEST_NAME,
     PAUSED_FIELDS,
@@ -310,7 +310,7 @@ def _view(campaign: campaigns.Campaign, occurrences: list[campaigns.Occurrence],
             state=one.state,
             progress=Progress(one.audience, done[one.id]),
             winner=one.winner,
-            ended_at=_time(one.ended_at),
+            ended_at=iso_or_none(one.ended_at),
         )
         for one in occurrences
     ]
@@ -323,18 +323,14 @@ def _view(campaign: campaigns.Campaign, occurrences: list[campaigns.Occurrence],
         version=campaign.version,
         # That of the latest occurrence: one before it is over.
         progress=shown[0].progress if shown else Progress(0, 0),
-        next_at=_time(campaign.next_at),
+        next_at=iso_or_none(campaign.next_at),
         occurrences=shown,
-        launched_at=_time(campaign.launched_at),
-        ended_at=_time(campaign.ended_at),
+        launched_at=iso_or_none(campaign.launched_at),
+        ended_at=iso_or_none(campaign.ended_at),
         created_at=iso(campaign.created_at),
         updated_at=iso(campaign.updated_at),
         **msgspec.structs.asdict(campaign.definition),
     )
-
-
-def _time(at: int | None) -> str | None:
-    return None if at is None else iso(at)
 
 
 ROUTES = [

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call
 from waypost.api.paging import After, Limit, Page, cursor, position
-from waypost.clock import iso
+from waypost.clock import iso_or_none
 from waypost.domain.campaigns.campaign import Audience
 from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.messaging.message import Content
@@ -339,14 +339,10 @@ def _recipient_view(row: Row) -> CampaignRecipient:
         variant=variant,
         message_id=None if message_id is None else public("msg", message_id),
         to=address,
-        opened_at=_time(opened_at),
-        clicked_at=_time(clicked_at),
-        converted_at=_time(converted_at),
+        opened_at=iso_or_none(opened_at),
+        clicked_at=iso_or_none(clicked_at),
+        converted_at=iso_or_none(converted_at),
     )
-
-
-def _time(at: int | None) -> str | None:
-    return None if at is None else iso(at)
 
 
 ROUTES = [
