@@ -566,6 +566,23 @@ async def test_who_gets_no_turn_is_told_so(site, outbound):
     assert not checker._slots._hosts
 
 
+async def test_a_link_that_waited_for_others_is_not_called_dead(site, outbound):
+    """It gives up its turn before the page in front of it runs out of time, and is not asked with what is left."""
+    gauge = Gauge()
+    site.pages |= {"/slow": gauge, "/fast": respond()}
+    checker = LinkChecker(outbound, ALLOW, per_host=1, timeout_s=1.0)
+    slow = asyncio.create_task(checker.check(site.url("/slow"), "page"))
+    await eventually(lambda: gauge.waiting == 1)
+    with pytest.raises(Unavailable) as refused:
+        await checker.check(site.url("/fast"), "page")
+    assert refused.value.code == "link_checks_busy"
+    assert not slow.done()
+    assert not any(request.startswith("/fast") for request in map(str, site.requests))
+    gauge.opened.set()
+    assert (await slow).ok
+    assert (await checker.check(site.url("/fast"), "page")).ok
+
+
 async def test_a_server_that_stops_says_so(site):
     client = Outbound(ALLOW)
     checker = LinkChecker(client, ALLOW)

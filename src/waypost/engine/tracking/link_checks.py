@@ -152,7 +152,10 @@ class LinkChecker:
             headers.append("accept-encoding: identity")
             if ranged:
                 headers.append(f"range: bytes=0-{START - 1}")
-        async with self._slots.take(urlsplit(url).netloc, deadline):
+        # At most half of the time left goes into waiting for a place: a link that was asked with the last few
+        # milliseconds would be called dead because others were slow.
+        began = asyncio.get_running_loop().time()
+        async with self._slots.take(urlsplit(url).netloc, began + (deadline - began) / 2):
             left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
             if left_ms <= 0:
                 return Response(None, [], b"", "timeout: ", 0)
