@@ -24,6 +24,9 @@ export interface Field<Value> {
   onBlur: () => void;
 }
 
+/** A field with an error; boxes around fields are marked as well. */
+const WRONG = ":is(input, textarea, select, button):is([aria-invalid=true], [data-error])";
+
 export function useForm<Values extends object, Result>(options: Options<Values, Result>) {
   const { initial, checks = {} as Checks<Values>, names = {} } = options;
   type Key = keyof Values & string;
@@ -48,7 +51,7 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
 
   // After the errors are shown: the first wrong field, in the order of the page.
   useEffect(() => {
-    if (focusWanted > 0) form.current?.querySelector<HTMLElement>("[aria-invalid=true], [data-error]")?.focus();
+    if (focusWanted > 0) form.current?.querySelector<HTMLElement>(WRONG)?.focus();
   }, [focusWanted]);
 
   function check(name: Key): string | undefined {
