@@ -91,7 +91,8 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
   }
 
   const problem = sending.error;
-  const shown = problem instanceof Problem && problem.fields.length > 0 && Object.values(errors).some(Boolean);
+  const keys = Object.keys(initial) as Key[];
+  const shown = problem instanceof Problem && Object.keys(assign(problem.fields, keys, names)).length > 0;
   return {
     values,
     set,
