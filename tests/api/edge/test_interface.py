@@ -27,6 +27,8 @@ def built(tmp_path: Path) -> Path:
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_bytes(PAGE)
     (folder / "theme.js").write_bytes(b"1")
+    (folder / "mail-frame.html").write_bytes(b"<!doctype html>")
+    (folder / "mail-frame-images.html").write_bytes(b"<!doctype html>")
     (folder / "manifest.json").write_bytes(b"{}")
     (folder / ".built").write_bytes(b"1")
     (folder / "assets" / "a-1b2c.js").write_bytes(SCRIPT)
@@ -108,6 +110,17 @@ async def test_files_come_in_the_smallest_encoding_that_is_accepted(built: Path,
     sizes = {"br": 6, "gzip": (built / "assets" / "a-1b2c.js.gz").stat().st_size, None: len(SCRIPT)}
     assert int(response.headers["content-length"]) == sizes[encoding]
     assert response.content == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "images"), [("/mail-frame.html", "data:"), ("/mail-frame-images.html", "data: https: http:")]
+)
+async def test_a_mail_is_shown_in_a_frame_that_runs_nothing_of_it(client: httpx.AsyncClient, path: str, images: str):
+    response = await client.get(path, headers=HTML)
+    policy = response.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "sandbox allow-scripts", "frame-ancestors 'self'"} <= set(policy)
+    assert [part.strip() for part in policy if part.startswith("img-src")] == [f"img-src {images}"]
+    assert response.headers["x-frame-options"] == "SAMEORIGIN"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ _SECURITY: Headers = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+#: The frame that shows a mail has no origin (sandbox) and runs only its own script; in one, images of other hosts load.
+_MAIL_FRAME = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data: {}; form-action 'none'; "
+    "base-uri 'none'; sandbox allow-scripts; frame-ancestors 'self'"
+)
+_MAIL_FRAMES = {"/mail-frame.html": "", "/mail-frame-images.html": "https: http:"}
+#: The script of that frame, which for a page without an origin comes from elsewhere.
+_MAIL_SCRIPT = "/mail-frame.js"
 _NOT_BUILT = page(
     "The web interface is not built",
     words("The API works. To build the interface, run this where Waypost's source is, then start the server again:")
@@ -115,14 +123,27 @@ def _load(name: str, path: Path) -> StaticFile:
         (b"cache-control", cached),
         (b"etag", etag),
         (b"vary", b"accept-encoding"),
-        # A drawing that is opened by itself is a document, too.
-        (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-        *_SECURITY,
+        *_policies(name),
     ]
     encoded = {
         encoding: other.read_bytes() for encoding, ending in _ENCODINGS if (other := Path(f"{path}{ending}")).exists()
     }
     return StaticFile(headers, etag, body, encoded)
+
+
+def _policies(name: str) -> Headers:
+    """Return the headers that say what a file may do, and who may use it."""
+    if name in _MAIL_FRAMES:
+        policy = _MAIL_FRAME.format(_MAIL_FRAMES[name])
+        own = [(header, value) for header, value in _SECURITY if header != b"x-frame-options"]
+        return [*own, (b"x-frame-options", b"SAMEORIGIN"), (b"content-security-policy", policy.encode())]
+    # A drawing that is opened by itself is a document, too.
+    document = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+    shared = b"cross-origin" if name == _MAIL_SCRIPT else b"same-origin"
+    return [
+        document,
+        *[(header, shared if header == b"cross-origin-resource-policy" else value) for header, value in _SECURITY],
+    ]
 
 
 def _respond(file: StaticFile, sent: dict[bytes, bytes], method: str) -> tuple[int, Headers, bytes]:
