@@ -127,7 +127,9 @@ def make_types(target: Path) -> None:
         program = Path(sys.executable).parent / "waypost"
         with document.open("wb") as file:
             subprocess.run([program, "openapi"], stdout=file, check=True)
-        tools.run("openapi-typescript", "openapi-typescript", str(document), "--output", str(target))
+        # A field with a default may be left out of a request; by default the tool makes it required.
+        options = ("--default-non-nullable", "false", "--output", str(target))
+        tools.run("openapi-typescript", "openapi-typescript", str(document), *options)
 
 
 def check() -> None:

@@ -2,7 +2,7 @@
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { ask, client } from "./client";
 
-export type { Me, Role } from "./account-schema";
+export type { Me } from "./account-schema";
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
@@ -34,7 +34,7 @@ export interface Credentials {
 
 export const signIn = (body: Credentials) => ask(client.POST("/v1/sessions", { body }));
 
-export const signOut = () => ask(client.DELETE("/v1/sessions/current"));
+export const signOut = () => ask(client.DELETE("/v1/sessions/{id}", { params: { path: { id: "current" } } }));
 
 export const makeOwner = (body: { code: string; email: string; password: string; name?: string; workspace?: string }) =>
   ask(client.POST("/v1/setup", { body }));

@@ -2417,7 +2417,7 @@ export interface components {
         ActivityPage: {
             data: components["schemas"]["Activity"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * ActivityPerson
@@ -2441,12 +2441,12 @@ export interface components {
              * @description How it is known, such as `form` or `fair`.
              * @default api
              */
-            source: string;
+            source?: string;
             /**
              * @description They have confirmed already: nobody is asked, also on a list with double opt-in.
              * @default false
              */
-            confirmed: boolean;
+            confirmed?: boolean;
         };
         /**
          * ApiKey
@@ -2478,7 +2478,7 @@ export interface components {
         ApiKeyPage: {
             data: components["schemas"]["ApiKey"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Attempt
@@ -2506,7 +2506,7 @@ export interface components {
         AttemptPage: {
             data: components["schemas"]["Attempt"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Audience
@@ -2514,11 +2514,11 @@ export interface components {
          */
         Audience: {
             /** @default [] */
-            lists: string[];
+            lists?: string[];
             /** @default [] */
-            segments: string[];
+            segments?: string[];
             /** @default [] */
-            profiles: string[];
+            profiles?: string[];
         };
         /**
          * BatchLine
@@ -2526,15 +2526,15 @@ export interface components {
          */
         BatchLine: {
             /** @default null */
-            id: string | null;
+            id?: string | null;
             /** @default null */
-            status: string | null;
+            status?: string | null;
             /** @default null */
-            reason: string | null;
+            reason?: string | null;
             /** @default null */
-            code: number | null;
+            code?: number | null;
             /** @default null */
-            error: components["schemas"]["Refusal"] | null;
+            error?: components["schemas"]["Refusal"] | null;
         };
         /**
          * BodyWarning
@@ -2599,7 +2599,7 @@ export interface components {
         CampaignPage: {
             data: components["schemas"]["Campaign"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * CampaignPreview
@@ -2617,9 +2617,9 @@ export interface components {
          */
         CampaignPreviewRequest: {
             /** @default null */
-            profile_id: string | null;
+            profile_id?: string | null;
             /** @default null */
-            variant: string | null;
+            variant?: string | null;
         };
         /**
          * CampaignRecipient
@@ -2645,7 +2645,7 @@ export interface components {
         CampaignRecipientPage: {
             data: components["schemas"]["CampaignRecipient"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * CampaignState
@@ -2659,17 +2659,17 @@ export interface components {
          */
         CampaignTest: {
             /** @default [] */
-            to: string[];
+            to?: string[];
             /** @default [] */
-            profile_ids: string[];
+            profile_ids?: string[];
             /** @default null */
-            segment_id: string | null;
+            segment_id?: string | null;
             /** @default null */
-            list_id: string | null;
+            list_id?: string | null;
             /** @default null */
-            profile_id: string | null;
+            profile_id?: string | null;
             /** @default null */
-            variant: string | null;
+            variant?: string | null;
         };
         /**
          * CampaignTestSent
@@ -2686,11 +2686,11 @@ export interface components {
          */
         CampaignUtm: {
             /** @default  */
-            source: string;
+            source?: string;
             /** @default  */
-            medium: string;
+            medium?: string;
             /** @default  */
-            campaign: string;
+            campaign?: string;
         };
         /**
          * ChangeCampaign
@@ -2720,16 +2720,16 @@ export interface components {
          */
         ChangeProfile: {
             /** @default null */
-            user_id: string | null;
+            user_id?: string | null;
             /** @default null */
-            email: string | null;
+            email?: string | null;
             /** @default null */
-            phone: string | null;
+            phone?: string | null;
             /**
              * @description Values to set by name; null removes a trait.
              * @default {}
              */
-            traits: Record<string, never>;
+            traits?: Record<string, never>;
         };
         /**
          * ChangeTextClient
@@ -2860,7 +2860,7 @@ export interface components {
         ConnectionPage: {
             data: components["schemas"]["Connection"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * ConnectionSetup
@@ -2941,7 +2941,7 @@ export interface components {
         ConnectorPage: {
             data: components["schemas"]["Connector"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Consent
@@ -2960,31 +2960,31 @@ export interface components {
          */
         Content: {
             /** @default  */
-            text: string;
+            text?: string;
             /** @default [] */
-            media_urls: string[];
+            media_urls?: string[];
             /** @default  */
-            click_url: string;
+            click_url?: string;
             /** @default  */
-            subject: string;
+            subject?: string;
             /** @default  */
-            preheader: string;
+            preheader?: string;
             /** @default  */
-            html: string;
+            html?: string;
             /** @default  */
-            sender: string;
+            sender?: string;
             /** @default  */
-            reply_to: string;
+            reply_to?: string;
             /** @default {} */
-            headers: {
+            headers?: {
                 [key: string]: string;
             };
             /** @default  */
-            metric: string;
+            metric?: string;
             /** @default {} */
-            properties: Record<string, never>;
+            properties?: Record<string, never>;
             /** @default {} */
-            recipient: {
+            recipient?: {
                 [key: string]: string;
             };
         };
@@ -2999,7 +2999,7 @@ export interface components {
              * @description A number and a unit: s, m, h, d or w.
              * @default 7d
              */
-            within: string;
+            within?: string;
         };
         /**
          * ConversionCount
@@ -3034,34 +3034,34 @@ export interface components {
              */
             channel: "email" | "sms" | "webhook";
             /** @default null */
-            template_id: string | null;
+            template_id?: string | null;
             audience?: components["schemas"]["Audience"];
             exclude?: components["schemas"]["Audience"];
             schedule?: components["schemas"]["SendNow"] | components["schemas"]["SendAt"] | components["schemas"]["SendLocal"] | components["schemas"]["SendAgain"];
             /** @default null */
-            throttle: components["schemas"]["Throttle"] | null;
+            throttle?: components["schemas"]["Throttle"] | null;
             /**
              * @default promotional
              * @enum {unknown}
              */
-            purpose: "promotional" | "transactional";
+            purpose?: "promotional" | "transactional";
             /** @default null */
-            connection_id: string | null;
+            connection_id?: string | null;
             /** @default {} */
-            variables: Record<string, never>;
+            variables?: Record<string, never>;
             /** @default null */
-            validity: number | null;
+            validity?: number | null;
             /** @default null */
-            conversion: components["schemas"]["Conversion"] | null;
+            conversion?: components["schemas"]["Conversion"] | null;
             /**
              * @description The share of the audience that gets nothing, to measure the difference.
              * @default 0
              */
-            holdout: number;
+            holdout?: number;
             /** @default null */
-            test: components["schemas"]["VariantTest"] | null;
+            test?: components["schemas"]["VariantTest"] | null;
             /** @default null */
-            utm: components["schemas"]["CampaignUtm"] | null;
+            utm?: components["schemas"]["CampaignUtm"] | null;
         };
         /**
          * CreateConnection
@@ -3075,22 +3075,22 @@ export interface components {
              * @description The values of the connector's fields; GET /v1/connectors/{name} lists the fields.
              * @default {}
              */
-            config: Record<string, never>;
+            config?: Record<string, never>;
             /** @default null */
-            position: number | null;
+            position?: number | null;
             /** @default null */
-            per_second: number | null;
+            per_second?: number | null;
             /** @default null */
-            concurrency: number | null;
+            concurrency?: number | null;
             /** @default null */
-            validity: number | null;
+            validity?: number | null;
             /** @default null */
-            data_center: string | null;
+            data_center?: string | null;
             /**
              * @description Store the connection even if the set-up check fails. The result is stored with the connection.
              * @default false
              */
-            skip_check: boolean;
+            skip_check?: boolean;
         };
         /**
          * CreateConnector
@@ -3110,9 +3110,9 @@ export interface components {
              * @description People must confirm by mail before they are on the list.
              * @default false
              */
-            double_opt_in: boolean;
+            double_opt_in?: boolean;
             /** @default null */
-            template_id: string | null;
+            template_id?: string | null;
         };
         /**
          * CreateSegment
@@ -3141,12 +3141,12 @@ export interface components {
              * @description Whether the members are kept up all the time, with the events `segment.entered` and `left`.
              * @default true
              */
-            tracked: boolean;
+            tracked?: boolean;
             /**
              * @description Whether those who are members already enter with an event when tracking begins.
              * @default false
              */
-            announce_existing: boolean;
+            announce_existing?: boolean;
         };
         /**
          * CreateSuppression
@@ -3156,9 +3156,9 @@ export interface components {
             channel: string;
             address: string;
             /** @default manual */
-            reason: string;
+            reason?: string;
             /** @default null */
-            detail: string | null;
+            detail?: string | null;
         };
         /**
          * CreateTemplate
@@ -3184,7 +3184,7 @@ export interface components {
             /** @description `sms`, `email` or `event`. */
             channel: string;
             /** @default null */
-            variants: components["schemas"]["TemplateVariantInput"][] | null;
+            variants?: components["schemas"]["TemplateVariantInput"][] | null;
         };
         /**
          * CreateTextClient
@@ -3193,33 +3193,33 @@ export interface components {
         CreateTextClient: {
             name: string;
             /** @default null */
-            callback: (components["schemas"]["WebhookCallback"] | components["schemas"]["KlaviyoCallback"]) | null;
+            callback?: (components["schemas"]["WebhookCallback"] | components["schemas"]["KlaviyoCallback"]) | null;
             /**
              * @description Texts per second; more are answered with 429.
              * @default 100
              */
-            rate_limit: number;
+            rate_limit?: number;
             /**
              * @description `now` refuses a text with a link that does not work, `later` fails it, `never` sends it.
              * @default now
              */
-            check_links: components["schemas"]["CheckLinks"];
+            check_links?: components["schemas"]["CheckLinks"];
             /** @default null */
-            utm: {
+            utm?: {
                 [key: string]: string;
             } | null;
             /** @default null */
-            connection_id: string | null;
+            connection_id?: string | null;
             /**
              * @description The metric of texts without a `metricName`.
              * @default Text Message Status
              */
-            default_metric: string;
+            default_metric?: string;
             /**
              * @description How many numbers one email may lead to.
              * @default 1
              */
-            max_matches: number;
+            max_matches?: number;
         };
         /**
          * CreateWebhook
@@ -3231,44 +3231,44 @@ export interface components {
             /** @description Exact types or globs, such as `event.order_shipped`, `event.*` or `*`. */
             event_types: string[];
             /** @default  */
-            description: string;
+            description?: string;
             /**
              * @description Custom headers. Their values are treated as secrets and returned masked.
              * @default {}
              */
-            headers: {
+            headers?: {
                 [key: string]: string;
             };
             /** @default null */
-            filter: Record<string, never> | null;
+            filter?: Record<string, never> | null;
             /** @default null */
-            rate_limit: number | null;
+            rate_limit?: number | null;
             /**
              * @description Maximum number of concurrent requests.
              * @default 64
              */
-            concurrency: number;
+            concurrency?: number;
             /**
              * @description Seconds for a whole attempt, from the DNS lookup to the end of the response.
              * @default 5
              */
-            timeout: number;
+            timeout?: number;
             /**
              * @description `standard` (Standard Webhooks), a shipped format such as `pinpointe`, or the id of one of yours.
              * @default standard
              */
-            format: string;
+            format?: string;
             /** @default null */
-            owner_email: string | null;
+            owner_email?: string | null;
             /** @default null */
-            user_id: string | null;
+            user_id?: string | null;
             /** @default null */
-            user_name: string | null;
+            user_name?: string | null;
             /**
              * @description `v1` (HMAC-SHA256, shared secret), `v1a` (ed25519) or `none`.
              * @default v1
              */
-            signature: string;
+            signature?: string;
         };
         /**
          * CreateWebhookFormat
@@ -3342,7 +3342,7 @@ export interface components {
         DeliveryPage: {
             data: components["schemas"]["Delivery"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * EnableWebhook
@@ -3350,7 +3350,7 @@ export interface components {
          */
         EnableWebhook: {
             /** @default false */
-            replay: boolean;
+            replay?: boolean;
         };
         /**
          * EndpointLedger
@@ -3393,7 +3393,7 @@ export interface components {
         EventPage: {
             data: components["schemas"]["Event"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * EventType
@@ -3413,7 +3413,7 @@ export interface components {
         EventTypePage: {
             data: components["schemas"]["EventType"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * EventsAccepted
@@ -3422,9 +3422,9 @@ export interface components {
         EventsAccepted: {
             success: boolean;
             /** @default 0 */
-            accepted: number;
+            accepted?: number;
             /** @default [] */
-            rejected: Record<string, never>[];
+            rejected?: Record<string, never>[];
         };
         /**
          * ExcludedCount
@@ -3453,27 +3453,27 @@ export interface components {
              * @description If null, the messages of all channels together.
              * @default null
              */
-            channel: ("email" | "event" | "sms") | null;
+            channel?: ("email" | "event" | "sms") | null;
             limit: number;
             /** @default null */
-            within: string | null;
+            within?: string | null;
             /**
              * @description A calendar day, or a week from Monday, in the person's time zone.
              * @default null
              */
-            per: components["schemas"]["Calendar"] | null;
+            per?: components["schemas"]["Calendar"] | null;
             /**
              * @description With `any`, it applies to transactional messages too, and counts them.
              * @default promotional
              */
-            purpose: components["schemas"]["Purpose"];
+            purpose?: components["schemas"]["Purpose"];
             /** @default skip */
-            action: components["schemas"]["RuleAction"];
+            action?: components["schemas"]["RuleAction"];
             /**
              * @description For `hold`: the longest time from when a message is first held; then it fails with the code 2016.
              * @default 24h
              */
-            max_hold: string;
+            max_hold?: string;
         };
         /**
          * Health
@@ -3481,7 +3481,7 @@ export interface components {
          */
         Health: {
             /** @default ok */
-            status: string;
+            status?: string;
         };
         /**
          * HourCount
@@ -3542,7 +3542,7 @@ export interface components {
         ImportPage: {
             data: components["schemas"]["Import"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * KlaviyoCallback
@@ -3595,7 +3595,7 @@ export interface components {
         ListPage: {
             data: components["schemas"]["List"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Member
@@ -3625,11 +3625,11 @@ export interface components {
          */
         MemberLine: {
             /** @default null */
-            profile_id: string | null;
+            profile_id?: string | null;
             /** @default null */
-            state: components["schemas"]["MemberState"] | null;
+            state?: components["schemas"]["MemberState"] | null;
             /** @default null */
-            error: string | null;
+            error?: string | null;
         };
         /**
          * Page[Member]
@@ -3638,7 +3638,7 @@ export interface components {
         MemberPage: {
             data: components["schemas"]["Member"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * MemberState
@@ -3697,9 +3697,9 @@ export interface components {
             id: string;
             status: string;
             /** @default null */
-            reason: string | null;
+            reason?: string | null;
             /** @default null */
-            code: number | null;
+            code?: number | null;
         };
         /**
          * MessageBatch
@@ -3708,14 +3708,14 @@ export interface components {
         MessageBatch: {
             messages: components["schemas"]["MessageRequest"][];
             /** @default null */
-            defaults: components["schemas"]["MessageRequest"] | null;
+            defaults?: components["schemas"]["MessageRequest"] | null;
             /** @default null */
-            throttle: number | null;
+            throttle?: number | null;
             /**
              * @description Send the same content to the same address only once, and skip the duplicates.
              * @default true
              */
-            skip_duplicates: boolean;
+            skip_duplicates?: boolean;
         };
         /**
          * MessageBatchAccepted
@@ -3726,7 +3726,7 @@ export interface components {
             accepted: number;
             rejected: number;
             /** @default null */
-            throttle_id: string | null;
+            throttle_id?: string | null;
         };
         /**
          * MessageCount
@@ -3748,7 +3748,7 @@ export interface components {
         MessageCountPage: {
             data: components["schemas"]["MessageCount"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * MessageDetail
@@ -3797,17 +3797,17 @@ export interface components {
             status: string | null;
             at: string;
             /** @default null */
-            code: number | null;
+            code?: number | null;
             /** @default null */
-            reason: string | null;
+            reason?: string | null;
             /** @default null */
-            provider_code: string | null;
+            provider_code?: string | null;
             /** @default null */
-            detail: string | null;
+            detail?: string | null;
             /** @default null */
-            connection_id: string | null;
+            connection_id?: string | null;
             /** @default false */
-            noted: boolean;
+            noted?: boolean;
         };
         /**
          * Page[Message]
@@ -3816,7 +3816,7 @@ export interface components {
         MessagePage: {
             data: components["schemas"]["Message"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * MessageRequest
@@ -3826,65 +3826,65 @@ export interface components {
          */
         MessageRequest: {
             /** @default null */
-            channel: string | null;
+            channel?: string | null;
             /** @default null */
-            to: string | null;
+            to?: string | null;
             /** @default null */
-            profile_id: string | null;
+            profile_id?: string | null;
             /** @default null */
-            template_id: string | null;
+            template_id?: string | null;
             /** @default null */
-            variant: string | null;
+            variant?: string | null;
             /** @default null */
-            variables: Record<string, never> | null;
+            variables?: Record<string, never> | null;
             /** @default null */
-            event: Record<string, never> | null;
+            event?: Record<string, never> | null;
             /** @default null */
-            text: string | null;
+            text?: string | null;
             /** @default null */
-            media_urls: string[] | null;
+            media_urls?: string[] | null;
             /** @default null */
-            click_url: string | null;
+            click_url?: string | null;
             /** @default null */
-            subject: string | null;
+            subject?: string | null;
             /** @default null */
-            preheader: string | null;
+            preheader?: string | null;
             /** @default null */
-            html: string | null;
+            html?: string | null;
             /** @default null */
-            mjml: string | null;
+            mjml?: string | null;
             /** @default null */
-            sender: string | null;
+            sender?: string | null;
             /** @default null */
-            reply_to: string | null;
+            reply_to?: string | null;
             /** @default null */
-            headers: {
+            headers?: {
                 [key: string]: string;
             } | null;
             /** @default null */
-            metric: string | null;
+            metric?: string | null;
             /** @default null */
-            properties: Record<string, never> | null;
+            properties?: Record<string, never> | null;
             /** @default null */
-            connection_id: string | null;
+            connection_id?: string | null;
             /** @default null */
-            purpose: string | null;
+            purpose?: string | null;
             /** @default null */
-            campaign: string | null;
+            campaign?: string | null;
             /** @default null */
-            metadata: Record<string, never> | null;
+            metadata?: Record<string, never> | null;
             /** @default null */
-            send_at: string | null;
+            send_at?: string | null;
             /** @default null */
-            validity: number | null;
+            validity?: number | null;
             /** @default null */
-            test: boolean | null;
+            test?: boolean | null;
             /** @default null */
-            track_opens: boolean | null;
+            track_opens?: boolean | null;
             /** @default null */
-            track_clicks: boolean | null;
+            track_clicks?: boolean | null;
             /** @default null */
-            strict: boolean | null;
+            strict?: boolean | null;
         };
         /**
          * Metric
@@ -3911,7 +3911,7 @@ export interface components {
         MetricPage: {
             data: components["schemas"]["Metric"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Notice
@@ -3936,7 +3936,7 @@ export interface components {
         NoticePage: {
             data: components["schemas"]["Notice"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Occurrence
@@ -3990,13 +3990,13 @@ export interface components {
          */
         PersonName: {
             /** @default null */
-            profile_id: string | null;
+            profile_id?: string | null;
             /** @default null */
-            user_id: string | null;
+            user_id?: string | null;
             /** @default null */
-            email: string | null;
+            email?: string | null;
             /** @default null */
-            phone: string | null;
+            phone?: string | null;
         };
         /**
          * PredictedResponse
@@ -4016,43 +4016,43 @@ export interface components {
              * @description The id of the profile to render for.
              * @default null
              */
-            profile_id: string | null;
+            profile_id?: string | null;
             /**
              * @description The value of `person`, instead of a profile.
              * @default null
              */
-            person: Record<string, never> | null;
+            person?: Record<string, never> | null;
             /**
              * @description The id of the event to render with.
              * @default null
              */
-            event_id: string | null;
+            event_id?: string | null;
             /**
              * @description The value of `event`, instead of an event id.
              * @default null
              */
-            event: Record<string, never> | null;
+            event?: Record<string, never> | null;
             /**
              * @description The variables of the message.
              * @default {}
              */
-            variables: Record<string, never>;
+            variables?: Record<string, never>;
             /**
              * @description The variant to render; by default the one that this person would get.
              * @default null
              */
-            variant: string | null;
+            variant?: string | null;
             /**
              * @description Return an error if the template outputs an undefined variable.
              * @default false
              */
-            strict: boolean;
+            strict?: boolean;
             /** @description `sms`, `email` or `event`. */
             channel: string;
             /** @default null */
-            content: components["schemas"]["TemplateContent"] | null;
+            content?: components["schemas"]["TemplateContent"] | null;
             /** @default null */
-            variants: components["schemas"]["TemplateVariantInput"][] | null;
+            variants?: components["schemas"]["TemplateVariantInput"][] | null;
         };
         /**
          * PreviewSegment
@@ -4085,37 +4085,37 @@ export interface components {
              * @description The id of the profile to render for.
              * @default null
              */
-            profile_id: string | null;
+            profile_id?: string | null;
             /**
              * @description The value of `person`, instead of a profile.
              * @default null
              */
-            person: Record<string, never> | null;
+            person?: Record<string, never> | null;
             /**
              * @description The id of the event to render with.
              * @default null
              */
-            event_id: string | null;
+            event_id?: string | null;
             /**
              * @description The value of `event`, instead of an event id.
              * @default null
              */
-            event: Record<string, never> | null;
+            event?: Record<string, never> | null;
             /**
              * @description The variables of the message.
              * @default {}
              */
-            variables: Record<string, never>;
+            variables?: Record<string, never>;
             /**
              * @description The variant to render; by default the one that this person would get.
              * @default null
              */
-            variant: string | null;
+            variant?: string | null;
             /**
              * @description Return an error if the template outputs an undefined variable.
              * @default false
              */
-            strict: boolean;
+            strict?: boolean;
         };
         /**
          * PreviewText
@@ -4130,22 +4130,22 @@ export interface components {
              * @description The id of the profile to render for.
              * @default null
              */
-            profile_id: string | null;
+            profile_id?: string | null;
             /**
              * @description The value of `person`, instead of a profile.
              * @default null
              */
-            person: Record<string, never> | null;
+            person?: Record<string, never> | null;
             /**
              * @description The id of the event to render with.
              * @default null
              */
-            event_id: string | null;
+            event_id?: string | null;
             /**
              * @description The value of `event`, instead of an event id.
              * @default null
              */
-            event: Record<string, never> | null;
+            event?: Record<string, never> | null;
         };
         /**
          * PreviewWebhookFormat
@@ -4168,14 +4168,14 @@ export interface components {
              * @description The format: its id, or the name of a shipped one.
              * @default null
              */
-            format: string | null;
+            format?: string | null;
             /** @description The id of a recorded event. */
             event_id: string;
             /**
              * @description The endpoint that the request would go to, for its headers and its user.
              * @default null
              */
-            webhook_id: string | null;
+            webhook_id?: string | null;
         };
         /**
          * PreviewedRequest
@@ -4245,7 +4245,7 @@ export interface components {
         ProfilePage: {
             data: components["schemas"]["Profile"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * ProfileSubscription
@@ -4266,7 +4266,7 @@ export interface components {
         ProfileSubscriptionPage: {
             data: components["schemas"]["ProfileSubscription"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Progress
@@ -4308,7 +4308,7 @@ export interface components {
         QuarantinedReceiptPage: {
             data: components["schemas"]["QuarantinedReceipt"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * QuietHoursRule
@@ -4319,30 +4319,30 @@ export interface components {
              * @description If null, all channels.
              * @default null
              */
-            channel: ("email" | "event" | "sms") | null;
+            channel?: ("email" | "event" | "sms") | null;
             /** @description The local time at which the window begins. */
             from: string;
             /** @description The local time at which it ends: on the next day if it is not after `from`. */
             to: string;
             /** @default null */
-            days: ("friday" | "monday" | "saturday" | "sunday" | "thursday" | "tuesday" | "wednesday")[] | null;
+            days?: ("friday" | "monday" | "saturday" | "sunday" | "thursday" | "tuesday" | "wednesday")[] | null;
             /**
              * @description With `any`, it applies to transactional messages too.
              * @default promotional
              */
-            purpose: components["schemas"]["Purpose"];
+            purpose?: components["schemas"]["Purpose"];
             /** @default hold */
-            action: components["schemas"]["RuleAction"];
+            action?: components["schemas"]["RuleAction"];
             /**
              * @description For `hold`: the longest time from when a message is first held; then it fails with the code 2016.
              * @default 24h
              */
-            max_hold: string;
+            max_hold?: string;
             /**
              * @description For `hold`: messages are sent spread over this time after the window, at most 15m.
              * @default 15m
              */
-            jitter: string;
+            jitter?: string;
         };
         /**
          * ReasonCount
@@ -4370,12 +4370,12 @@ export interface components {
              * @description How it is known, such as `form` or `fair`.
              * @default api
              */
-            source: string;
+            source?: string;
             /**
              * @description They left by themselves: they stay in the list as unsubscribed, and no import adds them.
              * @default false
              */
-            unsubscribe: boolean;
+            unsubscribe?: boolean;
         };
         /**
          * Replay
@@ -4402,7 +4402,7 @@ export interface components {
         ReplayPage: {
             data: components["schemas"]["Replay"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * RotateSecret
@@ -4413,9 +4413,9 @@ export interface components {
              * @description Seconds for which the old secret also signs.
              * @default 86400
              */
-            overlap: number;
+            overlap?: number;
             /** @default null */
-            secret: string | null;
+            secret?: string | null;
         };
         /**
          * RotateTextClient
@@ -4426,7 +4426,7 @@ export interface components {
              * @description In seconds.
              * @default 86400
              */
-            overlap_s: number;
+            overlap_s?: number;
         };
         /**
          * RuleAction
@@ -4469,9 +4469,9 @@ export interface components {
         SegmentBatch: {
             batch: unknown[];
             /** @default null */
-            sentAt: string | number | null;
+            sentAt?: string | number | null;
             /** @default null */
-            writeKey: string | null;
+            writeKey?: string | null;
         };
         /**
          * SegmentMessage
@@ -4479,35 +4479,35 @@ export interface components {
          */
         SegmentMessage: {
             /** @default null */
-            type: string | null;
+            type?: string | null;
             /** @default null */
-            messageId: string | null;
+            messageId?: string | null;
             /** @default null */
-            userId: string | number | null;
+            userId?: string | number | null;
             /** @default null */
-            anonymousId: string | number | null;
+            anonymousId?: string | number | null;
             /** @default null */
-            event: string | null;
+            event?: string | null;
             /** @default null */
-            name: string | null;
+            name?: string | null;
             /** @default null */
-            category: string | null;
+            category?: string | null;
             /** @default null */
-            previousId: string | number | null;
+            previousId?: string | number | null;
             /** @default null */
-            groupId: string | number | null;
+            groupId?: string | number | null;
             properties?: unknown;
             traits?: unknown;
             context?: unknown;
             integrations?: unknown;
             /** @default null */
-            timestamp: string | number | null;
+            timestamp?: string | number | null;
             /** @default null */
-            originalTimestamp: string | number | null;
+            originalTimestamp?: string | number | null;
             /** @default null */
-            sentAt: string | number | null;
+            sentAt?: string | number | null;
             /** @default null */
-            writeKey: string | null;
+            writeKey?: string | null;
         };
         /**
          * Page[Segment]
@@ -4516,7 +4516,7 @@ export interface components {
         SegmentPage: {
             data: components["schemas"]["Segment"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * SegmentPerson
@@ -4536,7 +4536,7 @@ export interface components {
         SegmentPersonPage: {
             data: components["schemas"]["SegmentPerson"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * SegmentPreview
@@ -4563,7 +4563,7 @@ export interface components {
         SegmentVersionPage: {
             data: components["schemas"]["SegmentVersion"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * SendAgain
@@ -4575,19 +4575,19 @@ export interface components {
             /** @enum {unknown} */
             every: "day" | "month" | "week";
             /** @default 1 */
-            interval: number;
+            interval?: number;
             /** @description The time of day, such as `09:00`. */
             at: string;
             /** @default UTC */
-            timezone: string;
+            timezone?: string;
             /** @default [] */
-            weekdays: ("fri" | "mon" | "sat" | "sun" | "thu" | "tue" | "wed")[];
+            weekdays?: ("fri" | "mon" | "sat" | "sun" | "thu" | "tue" | "wed")[];
             /** @default null */
-            day: number | null;
+            day?: number | null;
             /** @default null */
-            starts_on: string | null;
+            starts_on?: string | null;
             /** @default null */
-            ends_on: string | null;
+            ends_on?: string | null;
         };
         /**
          * SendAt
@@ -4610,7 +4610,7 @@ export interface components {
              * @default skip
              * @enum {unknown}
              */
-            late: "next_day" | "now" | "skip";
+            late?: "next_day" | "now" | "skip";
         };
         /**
          * SendNow
@@ -4626,7 +4626,7 @@ export interface components {
          */
         SendTestEvent: {
             /** @default null */
-            event_type: string | null;
+            event_type?: string | null;
         };
         /**
          * SendTestMessage
@@ -4636,25 +4636,25 @@ export interface components {
             /** @description Your own phone number or email address, or for events a profile identifier. */
             to: string;
             /** @default  */
-            text: string;
+            text?: string;
             /** @default [] */
-            media_urls: string[];
+            media_urls?: string[];
             /** @default  */
-            subject: string;
+            subject?: string;
             /** @default  */
-            preheader: string;
+            preheader?: string;
             /** @default  */
-            html: string;
+            html?: string;
             /** @default  */
-            sender: string;
+            sender?: string;
             /** @default  */
-            reply_to: string;
+            reply_to?: string;
             /** @default  */
-            metric: string;
+            metric?: string;
             /** @default {} */
-            properties: Record<string, never>;
+            properties?: Record<string, never>;
             /** @default transactional */
-            purpose: string;
+            purpose?: string;
         };
         /**
          * SendText
@@ -4665,12 +4665,12 @@ export interface components {
              * @description The number in international format. It takes precedence over `email`.
              * @default null
              */
-            phone: string | number | null;
+            phone?: string | number | null;
             /**
              * @description The email of the person, for a text without `phone`.
              * @default null
              */
-            email: string | null;
+            email?: string | null;
             /**
              * @description The message, up to 1600 characters.
              * @default null
@@ -4680,12 +4680,12 @@ export interface components {
              * @description The page that the text leads to: a working URL.
              * @default null
              */
-            clickUrl: string | null;
+            clickUrl?: string | null;
             /**
              * @description A picture: the working URL of an image.
              * @default null
              */
-            mediaUrl: string | null;
+            mediaUrl?: string | null;
             /**
              * @description A JSON object as a string, with a `profileID`. Every status is reported with it.
              * @default null
@@ -4727,7 +4727,7 @@ export interface components {
             address: string;
             state: string;
             /** @default api */
-            source: string;
+            source?: string;
         };
         /**
          * SetProfile
@@ -4735,18 +4735,18 @@ export interface components {
          */
         SetProfile: {
             /** @default null */
-            user_id: string | null;
+            user_id?: string | null;
             /** @default null */
-            anonymous_id: string | null;
+            anonymous_id?: string | null;
             /** @default null */
-            email: string | null;
+            email?: string | null;
             /** @default null */
-            phone: string | null;
+            phone?: string | null;
             /**
              * @description Values to set by name; null removes a trait.
              * @default {}
              */
-            traits: Record<string, never>;
+            traits?: Record<string, never>;
         };
         /**
          * SetProfileSubscription
@@ -4758,18 +4758,18 @@ export interface components {
              * @description How it is known, such as `web_form`, `import` or `hotline`.
              * @default api
              */
-            source: string;
+            source?: string;
             /**
              * @description What proves it, such as `ip`, `form`, `keyword` and `user_agent`.
              * @default {}
              */
-            proof: {
+            proof?: {
                 [key: string]: string | number | boolean | null;
             };
             /** @default null */
-            changed_at: string | null;
+            changed_at?: string | null;
             /** @default null */
-            address: string | null;
+            address?: string | null;
         };
         /**
          * SetSendingRules
@@ -4780,13 +4780,13 @@ export interface components {
              * @description The time zone of people of whom none is known (IANA).
              * @default UTC
              */
-            timezone: string;
+            timezone?: string;
             /** @default [] */
-            quiet_hours: components["schemas"]["QuietHoursRule"][];
+            quiet_hours?: components["schemas"]["QuietHoursRule"][];
             /** @default [] */
-            frequency_caps: components["schemas"]["FrequencyCapRule"][];
+            frequency_caps?: components["schemas"]["FrequencyCapRule"][];
             /** @default null */
-            version: number | null;
+            version?: number | null;
         };
         /**
          * SetSubscription
@@ -4800,16 +4800,16 @@ export interface components {
              * @description How it is known, such as `web_form`, `import` or `hotline`.
              * @default api
              */
-            source: string;
+            source?: string;
             /**
              * @description What proves it, such as `ip`, `form`, `keyword` and `user_agent`.
              * @default {}
              */
-            proof: {
+            proof?: {
                 [key: string]: string | number | boolean | null;
             };
             /** @default null */
-            changed_at: string | null;
+            changed_at?: string | null;
         };
         /**
          * SetTracking
@@ -4817,41 +4817,41 @@ export interface components {
          */
         SetTracking: {
             /** @default null */
-            base_url: string | null;
+            base_url?: string | null;
             /**
              * @description The data center whose public URL is the tracking domain if there is no `base_url`.
              * @default global
              */
-            data_center: string;
+            data_center?: string;
             /** @default null */
-            link_days: number | null;
+            link_days?: number | null;
             /** @default null */
-            utm: components["schemas"]["Utm"] | null;
+            utm?: components["schemas"]["Utm"] | null;
             /**
              * @description Whether promotional emails have a pixel that shows opens.
              * @default true
              */
-            opens: boolean;
+            opens?: boolean;
             /**
              * @description Whether clicks on the links of promotional emails are counted.
              * @default true
              */
-            clicks: boolean;
+            clicks?: boolean;
             /**
              * @description Whether the same holds for transactional emails. They are not tracked otherwise.
              * @default false
              */
-            transactional: boolean;
+            transactional?: boolean;
             /**
              * @description Whether promotional emails have a link that no person sees, to find out machines.
              * @default false
              */
-            bait: boolean;
+            bait?: boolean;
             /**
              * @description What ends promotional texts that do not say how to opt out, such as Reply STOP to opt out.
              * @default
              */
-            opt_out_text: string;
+            opt_out_text?: string;
         };
         /**
          * SetupCheck
@@ -4862,19 +4862,19 @@ export interface components {
             result: string;
             checked_at: string | null;
             /** @default null */
-            setup_code: number | null;
+            setup_code?: number | null;
             /** @default null */
-            meaning: string | null;
+            meaning?: string | null;
             /** @default [] */
-            resolution: string[];
+            resolution?: string[];
             /** @default null */
-            call: string | null;
+            call?: string | null;
             /** @default null */
-            account_id: string | null;
+            account_id?: string | null;
             /** @default null */
-            stream: string | null;
+            stream?: string | null;
             /** @default [] */
-            checks: components["schemas"]["CheckStep"][];
+            checks?: components["schemas"]["CheckStep"][];
         };
         /**
          * SetupStep
@@ -4884,7 +4884,7 @@ export interface components {
             title: string;
             text: string;
             /** @default  */
-            url: string;
+            url?: string;
         };
         /**
          * SigningSecret
@@ -4916,22 +4916,22 @@ export interface components {
              * @description ISO 8601. By default the time of the oldest dead delivery, or when the endpoint was disabled.
              * @default null
              */
-            since: string | null;
+            since?: string | null;
             /**
              * @description ISO 8601; by default now.
              * @default null
              */
-            until: string | null;
+            until?: string | null;
             /**
              * @description `missed` events have no delivery yet; `undelivered` is `dead` and `missed`, `all` every state.
              * @default undelivered
              */
-            state: ("all" | "dead" | "delivered" | "missed" | "undelivered") | ("all" | "dead" | "delivered" | "missed" | "undelivered")[];
+            state?: ("all" | "dead" | "delivered" | "missed" | "undelivered") | ("all" | "dead" | "delivered" | "missed" | "undelivered")[];
             /**
              * @description Replay only events of these types or globs.
              * @default []
              */
-            types: string[];
+            types?: string[];
         };
         /**
          * Subscription
@@ -4958,11 +4958,11 @@ export interface components {
          */
         SubscriptionBatchLine: {
             /** @default null */
-            state: components["schemas"]["SubscriptionState"] | null;
+            state?: components["schemas"]["SubscriptionState"] | null;
             /** @default null */
-            effective: boolean | null;
+            effective?: boolean | null;
             /** @default null */
-            error: components["schemas"]["SubscriptionRejection"] | null;
+            error?: components["schemas"]["SubscriptionRejection"] | null;
         };
         /**
          * SubscriptionBatchResult
@@ -4995,7 +4995,7 @@ export interface components {
         SubscriptionHistoryEntryPage: {
             data: components["schemas"]["SubscriptionHistoryEntry"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * SubscriptionRejection
@@ -5005,7 +5005,7 @@ export interface components {
             code: string;
             detail: string;
             /** @default null */
-            field: string | null;
+            field?: string | null;
         };
         /**
          * SubscriptionSet
@@ -5053,7 +5053,7 @@ export interface components {
         SuppressionPage: {
             data: components["schemas"]["Suppression"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Tag
@@ -5070,7 +5070,7 @@ export interface components {
         TagPage: {
             data: components["schemas"]["Tag"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * Template
@@ -5113,7 +5113,7 @@ export interface components {
         TemplatePage: {
             data: components["schemas"]["Template"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * TemplatePreview
@@ -5145,7 +5145,7 @@ export interface components {
              * @description How often the variant is chosen, relative to the other weights.
              * @default 1
              */
-            weight: number;
+            weight?: number;
             content: components["schemas"]["TemplateContent"];
         };
         /**
@@ -5299,7 +5299,7 @@ export interface components {
         TextClientPage: {
             data: components["schemas"]["TextClient"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * TextPreview
@@ -5330,9 +5330,9 @@ export interface components {
          */
         Throttle: {
             /** @default null */
-            per_minute: number | null;
+            per_minute?: number | null;
             /** @default null */
-            per_second: number | null;
+            per_second?: number | null;
         };
         /**
          * Timeline
@@ -5376,22 +5376,22 @@ export interface components {
              * @description The id of the profile to render for.
              * @default null
              */
-            profile_id: string | null;
+            profile_id?: string | null;
             /**
              * @description The value of `person`, instead of a profile.
              * @default null
              */
-            person: Record<string, never> | null;
+            person?: Record<string, never> | null;
             /**
              * @description The id of the event to render with.
              * @default null
              */
-            event_id: string | null;
+            event_id?: string | null;
             /**
              * @description The value of `event`, instead of an event id.
              * @default null
              */
-            event: Record<string, never> | null;
+            event?: Record<string, never> | null;
             /** @description The number that gets the text instead of the `phone` and `email` of the body. */
             to: string;
         };
@@ -5434,7 +5434,7 @@ export interface components {
              * @description Store the connection even if the set-up check fails. The result is stored with the connection.
              * @default false
              */
-            skip_check: boolean;
+            skip_check?: boolean;
         };
         /**
          * UpdateList
@@ -5474,7 +5474,7 @@ export interface components {
              * @description Whether those who are members already enter with an event when tracking begins.
              * @default false
              */
-            announce_existing: boolean;
+            announce_existing?: boolean;
         };
         /**
          * UpdateTemplate
@@ -5554,14 +5554,14 @@ export interface components {
          */
         Utm: {
             /** @default  */
-            source: string;
+            source?: string;
             /** @default  */
-            medium: string;
+            medium?: string;
             /**
              * @description If empty, the purpose of the message.
              * @default
              */
-            campaign: string;
+            campaign?: string;
         };
         /**
          * VariantCount
@@ -5587,12 +5587,12 @@ export interface components {
              * @default clicks
              * @enum {unknown}
              */
-            winner_by: "clicks" | "conversions" | "opens";
+            winner_by?: "clicks" | "conversions" | "opens";
             /**
              * @description A number and a unit: s, m, h, d or w.
              * @default 4h
              */
-            after: string;
+            after?: string;
         };
         /**
          * Webhook
@@ -5731,7 +5731,7 @@ export interface components {
         WebhookFormatPage: {
             data: components["schemas"]["WebhookFormat"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
         /**
          * WebhookFormatPreview
@@ -5771,7 +5771,7 @@ export interface components {
         WebhookPage: {
             data: components["schemas"]["Webhook"][];
             /** @default null */
-            next: string | null;
+            next?: string | null;
         };
     };
     responses: never;

@@ -6,10 +6,16 @@ import { t } from "./texts";
 
 export function FilterBar({ children, end }: { children: ReactNode; end?: ReactNode }) {
   return (
-    <search aria-label={t("filter")} className={classes.bar} data-filters>
+    <form
+      role="search"
+      aria-label={t("filter")}
+      className={classes.bar}
+      data-filters
+      onSubmit={(event) => event.preventDefault()}
+    >
       {children}
       {end && <div className={classes.end}>{end}</div>}
-    </search>
+    </form>
   );
 }
 

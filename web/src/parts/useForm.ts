@@ -101,6 +101,8 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
     form: { ref: form, onSubmit: submit, noValidate: true },
     submit,
     pending: sending.isPending,
+    /** What sending returned, until it is reset. */
+    result: sending.data,
     /** The error that belongs to no field. */
     problem: shown ? null : problem,
     errors,

@@ -28,13 +28,13 @@ export const PERMISSIONS = [
 ];
 
 export const PERSON: Me = {
-  user: { id: "usr_1", email: "ada@example.com", name: "Ada", totp: false, recovery_codes: 0, passkeys: 0 },
+  user: { id: "usr_1", email: "ada@example.com", name: "Ada", totp: false, recovery_codes: 0 },
   key: null,
-  workspace: { id: "ws_1", name: "Shop", mfa: "optional" },
+  workspace: { id: "ws_1", name: "Shop", role: "owner", mfa: "optional" },
   role: "owner",
-  workspaces: [{ id: "ws_1", name: "Shop", role: "owner" }],
+  workspaces: [{ id: "ws_1", name: "Shop", role: "owner", mfa: "optional" }],
   permissions: PERMISSIONS,
-  session: { id: "ses_1", expires_at: "2027-01-01T00:00:00Z", mfa: false, confirmed_until: null },
+  session: { id: "ses_1", expires_at: "2027-01-01T00:00:00Z", mfa: false, confirmed_until: "2026-01-01T00:00:00Z" },
 };
 
 /** The same person in another role. */
