@@ -6,6 +6,7 @@ import { t } from "./texts";
 
 export function FilterBar({ children, end }: { children: ReactNode; end?: ReactNode }) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a form has the Enter key and the role; <search> has only the role.
     <form
       role="search"
       aria-label={t("filter")}
