@@ -10,19 +10,29 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev run test cover mutate check bench lock upgrade clean
+.PHONY: help setup setup-dev web types wheel run test cover mutate check bench lock upgrade clean
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(RUN_STAMP) ## Install what running needs into .venv (skipped when the lock did not change)
+setup: $(RUN_STAMP) web ## Install what running needs into .venv, and build the web interface (skipped when nothing changed)
 
 setup-dev: $(DEV_STAMP) ## Install what testing needs as well
+
+web: $(RUN_STAMP) ## Build the web interface, with the machine's Node.js or one in .venv (skipped when nothing changed)
+	@$(BIN)/python web/make.py build
+
+types: $(RUN_STAMP) ## Write the types of the API that the web interface uses
+	@$(BIN)/python web/make.py types
+
+wheel: web ## Build a wheel into dist/, with the web interface in it
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 run: setup ## Start the demo: server, sink, a workspace and some traffic
 	@$(BIN)/waypost demo
 
 test: setup-dev ## Run every test: the fast rings, then real processes, both in parallel
+	@$(BIN)/python web/make.py test
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not acceptance"
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -m acceptance
 
@@ -32,11 +42,12 @@ cover: setup-dev ## Run the fast rings and show which branches no test takes
 mutate: setup-dev ## Change the program in small ways and list what no test notices (about an hour)
 	@$(BIN)/python -m tests.mutate
 
-check: setup-dev ## Lint, format and type checks, and the rules for lock files and module length
+check: setup-dev ## Lint, format and type checks, the rules for lock files and module length, the budgets of the interface
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_packaging.py tests/test_waiting.py
+	@$(BIN)/python web/make.py check
 
 bench: setup-dev ## Measure: what a user gets, then beside the bare program (about ten minutes)
 	@$(BIN)/python -m bench
@@ -44,13 +55,15 @@ bench: setup-dev ## Measure: what a user gets, then beside the bare program (abo
 lock: setup-dev ## Pin again after requirements*.in changed, moving nothing else
 	@$(COMPILE) requirements.in --output-file requirements.lock
 	@$(COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+	@$(COMPILE) requirements-web.in --constraints requirements.lock --output-file requirements-web.lock
 
 upgrade: setup-dev ## Pin the newest versions of everything
 	@$(COMPILE) --upgrade requirements.in --output-file requirements.lock
 	@$(COMPILE) --upgrade requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+	@$(COMPILE) --upgrade requirements-web.in --constraints requirements.lock --output-file requirements-web.lock
 
 clean: ## Remove what make and the tests made (not your data)
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) build dist src/*.egg-info src/waypost/web web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first interpreter that runs and is new enough; a version manager's stub may be on the PATH and not run.

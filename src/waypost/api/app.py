@@ -39,6 +39,7 @@ from waypost.api.control.campaigns import campaigns, reports
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.confirmations import ConfirmationRoute
 from waypost.api.edge.ingest import Edge, RawRoute
+from waypost.api.edge.interface import InterfaceRoute
 from waypost.api.edge.pixels import PixelRoute
 from waypost.api.edge.preferences import PreferenceRoute
 from waypost.api.edge.receipts import ReceiptRoutes
@@ -106,6 +107,8 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
         PreferenceRoute(engine),
         ConfirmationRoute(engine.confirmations),
         TextRoute(engine.texts, engine.text_clients),
+        # The last one: it takes every path that a browser asks for and the API does not know.
+        InterfaceRoute(),
     ]
     return Edge(Guarded(control, raw), keyring, engine.journal, others, [clicks, pixels])
 

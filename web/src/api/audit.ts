@@ -1,0 +1,19 @@
+/** Who changed what. */
+import { keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { ask, client } from "./client";
+
+export type { AuditEntry } from "./account-schema";
+
+export interface AuditFilters {
+  after?: string;
+  actor?: string;
+  action?: string;
+  q?: string;
+}
+
+export const auditQuery = (filters: AuditFilters) =>
+  queryOptions({
+    queryKey: ["audit", filters],
+    queryFn: ({ signal }) => ask(client.GET("/v1/audit", { params: { query: filters }, signal })),
+    placeholderData: keepPreviousData,
+  });

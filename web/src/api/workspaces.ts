@@ -1,0 +1,17 @@
+/** The workspace, its settings, and other workspaces. */
+import { queryOptions } from "@tanstack/react-query";
+import type { MfaRule } from "./account-schema";
+import { ask, client } from "./client";
+
+export type { MfaRule } from "./account-schema";
+
+export const workspaceQuery = queryOptions({
+  queryKey: ["workspace"],
+  queryFn: ({ signal }) => ask(client.GET("/v1/workspace", { signal })),
+});
+
+export const changeWorkspace = (body: { name?: string; mfa?: MfaRule }) => ask(client.PATCH("/v1/workspace", { body }));
+
+export const createWorkspace = (body: { name: string }) => ask(client.POST("/v1/workspaces", { body }));
+
+export const deleteWorkspace = (body: { name: string }) => ask(client.DELETE("/v1/workspace", { body }));

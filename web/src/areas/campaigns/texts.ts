@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import campaigns from "@/locales/en/campaigns";
+
+export const { t, rich } = catalogue("campaigns", campaigns);

@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import connections from "@/locales/en/connections";
+
+export const { t, rich } = catalogue("connections", connections);

@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import events from "@/locales/en/events";
+
+export const { t, rich } = catalogue("events", events);

@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import messages from "@/locales/en/messages";
+
+export const { t, rich } = catalogue("messages", messages);

@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import people from "@/locales/en/people";
+
+export const { t, rich } = catalogue("people", people);

@@ -1,0 +1,138 @@
+/** The workspace: its name and rules, a new one, and its end. */
+import { Alert, Button, Stack, TextInput } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMay, useMe } from "@/api/me";
+import { chooseWorkspace } from "@/api/workspace";
+import { changeWorkspace, createWorkspace, deleteWorkspace, type MfaRule, workspaceQuery } from "@/api/workspaces";
+import { Section } from "@/parts/Details";
+import { confirm } from "@/parts/dialogs";
+import { FormProblem } from "@/parts/FormProblem";
+import { SecretOnce } from "@/parts/SecretOnce";
+import { States } from "@/parts/States";
+import { toast, toastError } from "@/parts/toasts";
+import { useForm } from "@/parts/useForm";
+import { useGuard } from "@/parts/useGuard";
+import { useCommandKey } from "@/parts/useKeys";
+import { MfaChoice } from "./MfaChoice";
+import { SettingsFrame } from "./SettingsFrame";
+import { t } from "./texts";
+
+export function WorkspacePage() {
+  const query = useQuery(workspaceQuery);
+  const may = useMay();
+  const me = useMe();
+  return (
+    <SettingsFrame>
+      <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
+      {me?.user && <NewWorkspace />}
+      {may("workspace.delete") && me?.workspace && <Danger name={me.workspace.name} />}
+    </SettingsFrame>
+  );
+}
+
+function Rules({ name, mfa }: { name: string; mfa: MfaRule }) {
+  const may = useMay()("settings.write");
+  const queries = useQueryClient();
+  const form = useForm({
+    initial: { name, mfa },
+    send: changeWorkspace,
+    done: () => {
+      toast(t("saved"));
+      void queries.invalidateQueries({ queryKey: ["workspace"] });
+      void queries.invalidateQueries({ queryKey: ["me"] });
+    },
+  });
+  useGuard(form.changed);
+  useCommandKey("s", () => form.submit(), may);
+  return (
+    <Section title={t("workspace")}>
+      <form {...form.form}>
+        <Stack maw={480}>
+          <TextInput {...form.field("name")} label={t("workspaceName")} readOnly={!may} />
+          <MfaChoice field={form.field("mfa")} disabled={!may} />
+          <FormProblem problem={form.problem} />
+          {may && (
+            <div>
+              <Button type="submit" loading={form.pending} disabled={!form.changed}>
+                {t("save")}
+              </Button>
+            </div>
+          )}
+        </Stack>
+      </form>
+    </Section>
+  );
+}
+
+function NewWorkspace() {
+  const queries = useQueryClient();
+  const form = useForm({
+    initial: { name: "" },
+    send: createWorkspace,
+    done: () => void queries.invalidateQueries({ queryKey: ["me"] }),
+  });
+  const made = form.result;
+  return (
+    <Section title={t("newWorkspace")} lead={t("newWorkspaceLead")}>
+      {made ? (
+        <Stack>
+          <Alert color="green">{t("workspaceCreated", { name: made.name })}</Alert>
+          <SecretOnce
+            label={t("workspaceKeys", { name: made.name })}
+            text={`WAYPOST_API_KEY=${made.api_key}\nWAYPOST_WRITE_KEY=${made.write_key}`}
+          />
+          <div>
+            <Button
+              onClick={() => {
+                chooseWorkspace(made.id);
+                void queries.resetQueries();
+              }}
+            >
+              {t("switchTo", { name: made.name })}
+            </Button>
+          </div>
+        </Stack>
+      ) : (
+        <form {...form.form}>
+          <Stack maw={480}>
+            <TextInput {...form.field("name")} label={t("name")} required withAsterisk={false} />
+            <FormProblem problem={form.problem} />
+            <div>
+              <Button type="submit" variant="default" loading={form.pending}>
+                {t("createWorkspace")}
+              </Button>
+            </div>
+          </Stack>
+        </form>
+      )}
+    </Section>
+  );
+}
+
+function Danger({ name }: { name: string }) {
+  const queries = useQueryClient();
+  const remove = useMutation({
+    mutationFn: () => deleteWorkspace({ name }),
+    onSuccess: () => {
+      toast(t("workspaceDeleted"));
+      chooseWorkspace(null);
+      void queries.resetQueries();
+    },
+    onError: toastError,
+  });
+
+  async function ask() {
+    const question = { title: t("deleteQuestion", { name }), body: t("dangerLead"), action: t("delete"), danger: true };
+    if (await confirm({ ...question, typed: name })) remove.mutate();
+  }
+
+  return (
+    <Section title={t("danger")} lead={t("dangerLead")}>
+      <div>
+        <Button color="red" onClick={() => void ask()} loading={remove.isPending}>
+          {t("deleteWorkspace")}
+        </Button>
+      </div>
+    </Section>
+  );
+}

@@ -1,0 +1,35 @@
+/** The routes of /settings. */
+import { createRoute, lazyRouteComponent } from "@tanstack/react-router";
+import { searchTexts } from "@/parts/useFilters";
+import { appRoute } from "@/shell/appRoute";
+
+export const settingsRoutes = [
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings",
+    component: lazyRouteComponent(() => import("./AccountPage"), "AccountPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings/workspace",
+    component: lazyRouteComponent(() => import("./WorkspacePage"), "WorkspacePage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings/people",
+    validateSearch: searchTexts(),
+    component: lazyRouteComponent(() => import("./UsersPage"), "UsersPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings/keys",
+    validateSearch: searchTexts(),
+    component: lazyRouteComponent(() => import("./KeysPage"), "KeysPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings/audit",
+    validateSearch: searchTexts("actor", "action", "q"),
+    component: lazyRouteComponent(() => import("./AuditPage"), "AuditPage"),
+  }),
+] as const;

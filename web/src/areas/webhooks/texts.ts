@@ -1,0 +1,5 @@
+/** The texts of this area. */
+import { catalogue } from "@/locales/catalogue";
+import webhooks from "@/locales/en/webhooks";
+
+export const { t, rich } = catalogue("webhooks", webhooks);

@@ -1,0 +1,42 @@
+/** The frame: its pages, what a role sees, and where the focus goes. */
+import { screen, within } from "@testing-library/react";
+import { expect, test } from "vitest";
+import { open } from "@/testing/open";
+import { withPermissions } from "@/testing/person";
+
+const NAMES = [
+  "Home",
+  "People",
+  "Segments",
+  "Templates",
+  "Campaigns",
+  "Messages",
+  "Connections",
+  "Webhooks",
+  "Events",
+  "Settings",
+];
+
+const links = async () =>
+  within(await screen.findByRole("navigation", { name: "Main" })).getAllByRole("link", { hidden: true });
+
+test("the navigation has all pages, and the title of the tab says where one is", async () => {
+  const { user, address } = open("/segments");
+  expect((await links()).map((link) => link.textContent)).toEqual(NAMES);
+  await user.click(screen.getByRole("link", { name: "Events", hidden: true }));
+  expect(await screen.findByRole("heading", { level: 1, name: "Events" })).toHaveFocus();
+  expect(address()).toBe("/events");
+  expect(document.title).toBe("Events · Shop · Waypost");
+});
+
+test("a role sees only the pages that it may open", async () => {
+  open("/webhooks", { "GET /v1/me": withPermissions("people.read") });
+  expect((await links()).map((link) => link.textContent)).toEqual(["Home", "People", "Segments", "Settings"]);
+  expect(screen.getByRole("heading", { level: 1 })).toHaveTextContent("You cannot open this page");
+  expect(screen.getByText(/webhooks\.read/)).toBeVisible();
+});
+
+test("an address without a page says so", async () => {
+  open("/nothing");
+  expect(await screen.findByRole("heading", { level: 1, name: "This page does not exist" })).toBeVisible();
+});

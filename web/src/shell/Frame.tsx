@@ -1,0 +1,70 @@
+/** The frame of the pages: header, navigation, content. */
+import { ActionIcon } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { IconMenu2, IconX } from "@tabler/icons-react";
+import { Outlet, useRouterState } from "@tanstack/react-router";
+import { Suspense, useEffect } from "react";
+import { useMay } from "@/api/me";
+import { Dialogs } from "@/parts/dialogs";
+import { Toasts } from "@/parts/toasts";
+import { NotAllowedPage } from "./ErrorPage";
+import classes from "./Frame.module.css";
+import { Navigation } from "./Navigation";
+import { Palette } from "./Palette";
+import { PersonMenu } from "./PersonMenu";
+import { PAGES } from "./pages";
+import { Recovery } from "./Recovery";
+import { Shortcuts } from "./Shortcuts";
+import { t } from "./texts";
+import { WorkspaceSwitch } from "./WorkspaceSwitch";
+
+export function Frame() {
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const [open, { toggle, close }] = useDisclosure(false);
+  const may = useMay();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a page that was chosen closes the navigation.
+  useEffect(close, [path]);
+  const page = PAGES.find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
+  const missing = page?.permission && !may(page.permission) ? page.permission : undefined;
+  return (
+    <>
+      <a href="#content" className={classes.skip}>
+        {t("skip")}
+      </a>
+      <header className={classes.header}>
+        <ActionIcon
+          className={classes.burger}
+          variant="subtle"
+          color="gray"
+          size="lg"
+          aria-label={t(open ? "closeNavigation" : "openNavigation")}
+          aria-expanded={open}
+          aria-controls="navigation"
+          onClick={toggle}
+        >
+          {open ? <IconX size={20} aria-hidden /> : <IconMenu2 size={20} aria-hidden />}
+        </ActionIcon>
+        <WorkspaceSwitch />
+        <div className={classes.space} />
+        <Palette />
+        <PersonMenu />
+      </header>
+      <nav
+        id="navigation"
+        aria-label={t("navigation")}
+        className={classes.navigation}
+        data-open={open || undefined}
+        onKeyDown={(event) => event.key === "Escape" && close()}
+      >
+        <Navigation />
+      </nav>
+      <main id="content" className={classes.main} tabIndex={-1}>
+        <Suspense>{missing ? <NotAllowedPage permission={missing} /> : <Outlet />}</Suspense>
+      </main>
+      <Toasts />
+      <Dialogs />
+      <Recovery />
+      <Shortcuts />
+    </>
+  );
+}

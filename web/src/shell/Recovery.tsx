@@ -1,0 +1,102 @@
+/** Asks for a new session or a fresh proof when a request needs one; the page behind stays as it is. */
+import { Button, Modal, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { confirmSession, meQuery, useMe } from "@/api/me";
+import { type Need, onNeed } from "@/api/recovery";
+import { FormProblem } from "@/parts/FormProblem";
+import { SignInForm } from "@/parts/SignInForm";
+import { useForm } from "@/parts/useForm";
+import { t } from "./texts";
+
+interface Open {
+  need: Need;
+  answer: (done: boolean) => void;
+}
+
+export function Recovery() {
+  const [open, setOpen] = useState<Open>();
+  const queries = useQueryClient();
+  const me = useMe();
+  useEffect(
+    () =>
+      onNeed(
+        (need) =>
+          new Promise((resolve) => {
+            setOpen({
+              need,
+              answer: (done) => {
+                setOpen(undefined);
+                resolve(done);
+              },
+            });
+          }),
+      ),
+    [],
+  );
+  const title = open?.need === "session" ? t("sessionOver") : t("confirmTitle");
+  return (
+    <Modal
+      opened={open !== undefined}
+      onClose={() => open?.answer(false)}
+      title={title}
+      closeButtonProps={{ "aria-label": t("close") }}
+      centered
+    >
+      <Stack>
+        <Text size="sm">{open?.need === "session" ? t("sessionOverHint") : t("confirmHint")}</Text>
+        {open?.need === "session" ? (
+          <SignInForm
+            email={me?.user?.email}
+            done={(next) => {
+              queries.setQueryData(meQuery.queryKey, next);
+              open.answer(true);
+            }}
+          />
+        ) : (
+          open && <ConfirmForm totp={me?.user?.totp ?? false} done={() => open.answer(true)} />
+        )}
+      </Stack>
+    </Modal>
+  );
+}
+
+/** A second factor proves more than a password, so people who have one are asked for that. */
+function ConfirmForm({ totp, done }: { totp: boolean; done: () => void }) {
+  const form = useForm({
+    initial: { proof: "" },
+    send: ({ proof }) => confirmSession(totp ? { totp: proof.replaceAll(" ", "") } : { password: proof }),
+    done,
+    names: { password: "proof", totp: "proof" },
+  });
+  return (
+    <form {...form.form}>
+      <Stack>
+        {totp ? (
+          <TextInput
+            {...form.field("proof")}
+            label={t("codeOrPassword")}
+            autoComplete="one-time-code"
+            autoCapitalize="none"
+            spellCheck={false}
+            data-autofocus
+          />
+        ) : (
+          <PasswordInput
+            {...form.field("proof")}
+            label={t("password")}
+            autoComplete="current-password"
+            data-autofocus
+          />
+        )}
+        <FormProblem
+          problem={form.problem}
+          words={({ status }) => (status === 401 || status === 403 ? t("notConfirmed") : undefined)}
+        />
+        <Button type="submit" loading={form.pending}>
+          {t("confirm")}
+        </Button>
+      </Stack>
+    </form>
+  );
+}

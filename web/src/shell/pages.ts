@@ -1,0 +1,46 @@
+/** The pages of the navigation, in order, with the permission that each needs and its key in `g` shortcuts. */
+import {
+  IconAddressBook,
+  IconBolt,
+  IconChartPie,
+  IconHome,
+  IconMessages,
+  IconPlugConnected,
+  IconSettings,
+  IconSpeakerphone,
+  IconTemplate,
+  IconWebhook,
+  type TablerIcon,
+} from "@tabler/icons-react";
+
+export interface NavigationPage {
+  to: string;
+  name:
+    | "home"
+    | "people"
+    | "segments"
+    | "templates"
+    | "campaigns"
+    | "messages"
+    | "connections"
+    | "webhooks"
+    | "events"
+    | "settings";
+  icon: TablerIcon;
+  /** Pages without one are for everybody who is signed in. */
+  permission?: string;
+  key: string;
+}
+
+export const PAGES: readonly NavigationPage[] = [
+  { to: "/", name: "home", icon: IconHome, key: "h" },
+  { to: "/people", name: "people", icon: IconAddressBook, permission: "people.read", key: "p" },
+  { to: "/segments", name: "segments", icon: IconChartPie, permission: "people.read", key: "a" },
+  { to: "/templates", name: "templates", icon: IconTemplate, permission: "templates.read", key: "t" },
+  { to: "/campaigns", name: "campaigns", icon: IconSpeakerphone, permission: "campaigns.read", key: "c" },
+  { to: "/messages", name: "messages", icon: IconMessages, permission: "messages.read", key: "m" },
+  { to: "/connections", name: "connections", icon: IconPlugConnected, permission: "connections.read", key: "n" },
+  { to: "/webhooks", name: "webhooks", icon: IconWebhook, permission: "webhooks.read", key: "w" },
+  { to: "/events", name: "events", icon: IconBolt, permission: "events.read", key: "e" },
+  { to: "/settings", name: "settings", icon: IconSettings, key: "s" },
+];

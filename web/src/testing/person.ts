@@ -1,0 +1,41 @@
+/** The person of the tests: an owner who may do everything. */
+import type { Me } from "@/api/me";
+
+export const PERMISSIONS = [
+  "events.read",
+  "events.send",
+  "people.read",
+  "people.write",
+  "templates.read",
+  "templates.write",
+  "campaigns.read",
+  "campaigns.write",
+  "messages.read",
+  "messages.send",
+  "connections.read",
+  "connections.write",
+  "webhooks.read",
+  "webhooks.write",
+  "webhooks.secrets",
+  "settings.read",
+  "settings.write",
+  "keys.read",
+  "keys.write",
+  "users.read",
+  "users.write",
+  "audit.read",
+  "workspace.delete",
+];
+
+export const PERSON: Me = {
+  user: { id: "usr_1", email: "ada@example.com", name: "Ada", totp: false, recovery_codes: 0 },
+  key: null,
+  workspace: { id: "ws_1", name: "Shop", role: "owner", mfa: "optional" },
+  role: "owner",
+  workspaces: [{ id: "ws_1", name: "Shop", role: "owner", mfa: "optional" }],
+  permissions: PERMISSIONS,
+  session: { id: "ses_1", expires_at: "2027-01-01T00:00:00Z", mfa: false, confirmed_until: "2026-01-01T00:00:00Z" },
+};
+
+/** The same person in another role. */
+export const withPermissions = (...permissions: string[]): Me => ({ ...PERSON, role: "viewer", permissions });

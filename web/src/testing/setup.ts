@@ -1,0 +1,34 @@
+/** What the browser has and jsdom lacks, and a clean page for every test. */
+import "@testing-library/jest-dom/vitest";
+import { cleanup } from "@testing-library/react";
+import { afterEach, vi } from "vitest";
+
+class NoObserver {
+  observe() {}
+  unobserve() {}
+  disconnect() {}
+}
+
+vi.stubGlobal("ResizeObserver", NoObserver);
+vi.stubGlobal("IntersectionObserver", NoObserver);
+vi.stubGlobal("scrollTo", () => undefined);
+window.HTMLElement.prototype.scrollIntoView = () => undefined;
+Object.defineProperty(window, "matchMedia", {
+  value: (query: string) => ({
+    matches: false,
+    media: query,
+    onchange: null,
+    addListener() {},
+    removeListener() {},
+    addEventListener() {},
+    removeEventListener() {},
+    dispatchEvent: () => false,
+  }),
+});
+Object.defineProperty(document, "fonts", { value: { addEventListener() {}, removeEventListener() {} } });
+
+afterEach(() => {
+  cleanup();
+  localStorage.clear();
+  document.title = "";
+});
