@@ -191,12 +191,12 @@ async def confirm_session(call: NamedDependency[Call]) -> Me:
     mfa = user["totp_confirmed_at"] is not None
     if mfa:
         if not body.totp:
-            raise Invalid("Send a code of the authenticator app as `totp`.", code="mfa_required", field="totp")
+            raise Invalid("Send a code of the authenticator app as `totp`.", code="code_missing", field="totp")
         await engine.use_code(user, body.totp)
     else:
         await engine.count_try(sign_in.sign_in_limits(user["email"], call.admitted.ip))
         if not body.password or not await engine.passwords.verify(user["password"], body.password):
-            raise Invalid("The password is not right.", code="wrong_credentials", field="password")
+            raise Invalid("The password is not right.", code="wrong_password", field="password")
     await call.transact(sessions.confirm_session, call.caller.session_id, mfa=mfa, now=call.now)
     call.forget_callers()
     return await call.read(_me, call, call.now)

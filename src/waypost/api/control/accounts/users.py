@@ -118,7 +118,7 @@ async def change_password(call: NamedDependency[Call]) -> None:
     await registry.count_try(sign_in.sign_in_limits(session.email, call.admitted.ip))
     user = await call.read(users.get_user, session.user_id)
     if not await registry.passwords.verify(user["password"], body.password):
-        raise Invalid("The password is not right.", code="wrong_credentials", field="password")
+        raise Invalid("The password is not right.", code="wrong_password", field="password")
     hashed = await registry.passwords.hash(sign_in.check_password(body.new_password, session.email))
     await call.transact(_set_password, session.user_id, session.id, hashed, call.now)
     call.forget_callers()
