@@ -10,7 +10,7 @@ export default {
   ofSent: "{share} of those sent",
   failed: "Failed",
   ofFinal: "{share} of those that ended",
-  webhooks: "Webhooks delivered",
+  webhooks: "Webhooks delivered in all",
   waiting: "{pending} waiting, {dead} given up",
   balanced: "Accepted = delivered + waiting + given up",
   unbalanced: "The ledger does not balance",
