@@ -6,12 +6,19 @@ from typing import Any
 
 import httpx
 import msgspec
+from argon2 import PasswordHasher
 from litestar import Litestar
 
 from tests.waiting import eventually as eventually
 from waypost.api.app import build_app, build_control
 from waypost.api.edge.asgi import App
+from waypost.clock import now_us
+from waypost.domain.accounts.permissions import Role
+from waypost.domain.accounts.sign_in import COOKIE
+from waypost.engine.accounts import users
+from waypost.engine.accounts.passwords import Passwords
 from waypost.engine.process import Engine
+from waypost.storage.database import Tx
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -53,6 +60,31 @@ async def refused(answer: Awaitable[httpx.Response], status: int, code: str) -> 
     assert (response.status_code, problem["status"], problem["code"]) == (status, status, code), response.text
     assert problem["detail"]
     return problem
+
+
+#: The password of users in tests.
+PASSWORD = "correct horse battery"
+
+
+async def add_user(engine: Engine, workspace_id: int, role: Role | None) -> int:
+    """Make a user with a role in a workspace, or in none; the address is the role's."""
+    engine.sessions.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64))
+    hashed = await engine.sessions.passwords.hash(PASSWORD)
+
+    async def work(tx: Tx) -> int:
+        email = f"{role}-{engine.ids.one(now_us())}@example.com"
+        user_id = await users.add_user(tx, engine.ids, email, "", hashed, now_us())
+        if role is not None:
+            await users.add_member(tx, user_id, workspace_id, role, now_us())
+        return user_id
+
+    return await engine.database.transact(work)
+
+
+async def session_of(engine: Engine, user_id: int) -> dict[str, str]:
+    """Return the headers of a request in a new session of a user."""
+    cookie, _ = await engine.sessions.start(user_id, mfa=False, ip="192.0.2.1", user_agent="test")
+    return {"cookie": f"{COOKIE}={cookie}"}
 
 
 async def track(client: httpx.AsyncClient, count: int = 1, **fields: Any) -> None:

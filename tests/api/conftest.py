@@ -48,6 +48,14 @@ async def client(engine: Engine, keys: Keys) -> AsyncIterator[httpx.AsyncClient]
         yield found
 
 
+@pytest.fixture
+async def browser(engine: Engine) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the app without a key, and keeps its cookies, also those of https alone."""
+    transport = httpx.ASGITransport(app=serve(engine), client=("192.0.2.7", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="https://waypost") as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 def sink() -> Iterator[Running]:
     with running() as found:

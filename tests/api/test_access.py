@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.api.calling import bearer, eventually, make_webhook, ok, refused, settled, track
+from tests.api.calling import add_user, bearer, eventually, make_webhook, ok, refused, session_of, settled, track
 from waypost.api.app import describe_api
 from waypost.api.control.webhooks import mask
+from waypost.domain.accounts.permissions import NAMES as PERMISSIONS
+from waypost.domain.accounts.permissions import Role, role_permissions
+from waypost.domain.values.ids import public
 
 DOCUMENT = describe_api()
 OPERATIONS = [
     (method, path, operation)
     for path, item in DOCUMENT["paths"].items()
     for method, operation in item.items()
-    if operation.get("security") is None
+    if "x-permission" in operation
 ]
 NAMES = [f"{method.upper()} {path}" for method, path, _ in OPERATIONS]
 DEFINITION = """\
@@ -47,6 +50,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "config": {"host": "127.0.0.1", "from_email": "shop@example.com"},
     },
     "create_key": {"name": "another", "scopes": ["read"]},
+    "create_invitation": {"email": "grace@example.com", "role": "marketer"},
+    "update_user": {"role": "marketer"},
     "create_connector": {"definition": DEFINITION.replace("own-gateway", "another-gateway")},
     "create_suppression": {"channel": "sms", "address": "+12025550199"},
     "set_subscription": {"channel": "sms", "address": "+12025550199", "state": "subscribed"},
@@ -85,7 +90,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def world(client, hook, sink):
+async def world(client, hook, sink, engine, keys):
     """Create one resource of each kind; return their paths."""
     await ok(client.post("/v1/identify", json={"userId": "ada", "traits": {"phone": "+12025550197"}}))
     webhook = await make_webhook(client, hook, signature="v1a")
@@ -133,6 +138,9 @@ async def world(client, hook, sink):
     content, kind = FILES["start_import"]
     imported = await ok(client.post("/v1/imports", content=content, headers={"content-type": kind}), 202)
 
+    invitation = await ok(client.post("/v1/invitations", json={"email": "alan@example.com"}), 201)
+    user = await add_user(engine, keys.workspace_id, Role.VIEWER)
+
     async def over():
         return (await ok(client.get(f"/v1/imports/{imported['id']}")))["state"] != "running"
 
@@ -157,6 +165,8 @@ async def world(client, hook, sink):
         "metrics": (await ok(client.get("/v1/metrics")))["data"][0]["id"],
         "replays": replay["id"],
         "keys": key["id"],
+        "users": public("usr", user),
+        "invitations": invitation["id"],
         "text-clients": text_client["id"],
     }
 
@@ -226,6 +236,31 @@ async def test_another_workspace_sees_and_changes_nothing(method, path, operatio
         assert answer.json()["code"] == "not_found" or answer.json()["code"].startswith("unknown_")
     elif method == "get":
         assert not any(id_ in answer.text for id_ in world.values())
+
+
+def test_every_route_is_public_one_of_users_or_names_a_permission():
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if operation.get("security") is None:
+                assert operation["x-permission"] in PERMISSIONS, (method, path)
+
+
+async def test_each_role_may_do_what_the_table_says(browser, engine, keys):
+    """Every route with a session of each role, of a member of another workspace, and of somebody in none."""
+    wrong = []
+    for role in [*Role, None]:
+        user_id = await add_user(engine, keys.workspace_id, role)
+        headers = await session_of(engine, user_id)
+        for method, path, operation in OPERATIONS:
+            place_ = re.sub(r"\{(\w+)\}", lambda found: "sms" if found[1] == "channel" else "nothing", path)
+            answer = await browser.request(method, place_, headers=headers, json={})
+            allowed = role is not None and operation["x-permission"] in role_permissions(role)
+            refused_ = answer.status_code == 403 and answer.json()["code"] in ("forbidden", "no_workspace")
+            if answer.status_code == 401 or refused_ == allowed or answer.status_code >= 500:
+                wrong.append((role, method, path, answer.status_code, answer.text))
+        elsewhere = headers | {"waypost-workspace": public("ws", keys.workspace_id + 1)}
+        await refused(browser.get("/v1/lists", headers=elsewhere), 404, "no_such_workspace")
+    assert not wrong
 
 
 async def test_a_deleted_key_is_refused_at_once(client, keys):

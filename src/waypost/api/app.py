@@ -12,7 +12,6 @@ from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 
 from waypost.api.control import (
-    accounts,
     connection_setup,
     connections,
     connectors,
@@ -32,7 +31,9 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
+from waypost.api.control.accounts import invitations, keys, sessions, users, workspaces
 from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
+from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.control.campaigns import campaigns, reports
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
@@ -53,7 +54,11 @@ from waypost.errors import Error, Invalid, NotFound
 log = structlog.get_logger()
 
 ROUTES = [
-    *accounts.ROUTES,
+    *sessions.ROUTES,
+    *users.ROUTES,
+    *invitations.ROUTES,
+    *keys.ROUTES,
+    *workspaces.ROUTES,
     *webhooks.ROUTES,
     *webhook_secrets.ROUTES,
     *webhook_formats.ROUTES,
@@ -151,9 +156,9 @@ def build_control() -> Litestar:
     """Return the control API without an engine."""
 
     async def provide_call(request: Request[Any, Any, Any]) -> Call:
-        return Call(request.app.state.engine, request.app.state.keyring, request.state.caller, request)
+        return Call(request.app.state.engine, request.app.state.keyring, request.state.admitted, request)
 
-    return Litestar(
+    control = Litestar(
         route_handlers=ROUTES,
         guards=[authorize],
         dependencies={"call": Provide(provide_call)},
@@ -164,6 +169,8 @@ def build_control() -> Litestar:
         logging_config=None,
         debug=False,
     )
+    control.state.readers = find_readers(control)
+    return control
 
 
 def describe_api() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from litestar.routes import HTTPRoute
 from waypost import __version__
 from waypost.api.control.calls import LONGEST_KEY, PUBLIC
 from waypost.api.problems import MEDIA_TYPE
+from waypost.domain.accounts.sign_in import COOKIE
 from waypost.domain.events.segment import KINDS, SegmentBatch, SegmentMessage
 from waypost.domain.texts.request import SendText
 from waypost.engine.texts.area import TextAccepted
@@ -52,6 +53,13 @@ CONFIG = OpenAPIConfig(
     components=Components(
         security_schemes={
             "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key of the workspace."),
+            "session": SecurityScheme(
+                type="apiKey",
+                security_scheme_in="cookie",
+                name=COOKIE,
+                description="The session of a user, which POST /v1/sessions makes. Header Waypost-Workspace: ws_… "
+                "chooses one of several workspaces.",
+            ),
             "write_key": SecurityScheme(
                 type="http", scheme="basic", description="A write key as the user name, as Segment libraries send it."
             ),
@@ -63,7 +71,7 @@ CONFIG = OpenAPIConfig(
             ),
         }
     ),
-    security=[{"bearer": []}],
+    security=[{"bearer": []}, {"session": []}],
     use_handler_docstrings=True,
     operation_id_creator=lambda handler, _method, _parts: handler.handler_name,
     path="/schema",
@@ -156,9 +164,14 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
     statuses = {"503"}
     if handler.opt.get("public"):
         operation["security"] = []
+        statuses |= {"400"} if handler.opt.get("body") else set()
     else:
         statuses |= {"400", "401", "403"} | ({"404"} if "{" in path or handler.opt.get("names") else set())
-        statuses |= handler.opt.get("statuses", set())
+        if handler.opt.get("own"):
+            operation["security"] = [{"session": []}, *([{"bearer": []}] if handler.opt.get("keys") else [])]
+        else:
+            operation["x-permission"] = handler.opt["permission"]
+    statuses |= handler.opt.get("statuses", set())
     if "POST" in handler.http_methods and not handler.opt.get("keyless"):
         parameters.append(_IDEMPOTENCY_KEY)
         statuses |= {"422"}

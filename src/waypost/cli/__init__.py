@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "demo:demo",
     "import": "imports:import_",
     "init": "accounts:init",
+    "users": "users:users",
     "keys": "accounts:keys",
     "ledger": "ledger:ledger",
     "migrate": "ledger:migrate",

@@ -8,9 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from waypost.cli.options import data_option, json_option, open_secrets, opened
-from waypost.clock import Ids, iso, now_us
+from waypost.clock import Ids, iso, iso_or_none, now_us
 from waypost.domain.accounts.api_keys import Scope
+from waypost.domain.accounts.permissions import NAMES, Role
+from waypost.domain.accounts.sign_in import check_password, check_user_email
 from waypost.domain.values.ids import internal, public
+from waypost.engine.accounts.passwords import Passwords
+from waypost.engine.accounts.users import add_member, add_user
 from waypost.engine.accounts.workspaces import create_key, create_workspace, delete_key, list_keys, require_workspace
 from waypost.engine.runtime.key_rotation import reencrypt_all
 from waypost.engine.runtime.nodes import COMMAND_LINE
@@ -28,12 +32,25 @@ def print_json(value: object) -> None:
 @click.command()
 @data_option
 @click.option("--name", default="My workspace", show_default=True, help="The name of the workspace.")
+@click.option("--email", help="The address of the owner, who signs in with it in the browser.")
+@click.option("--password", help="The password of the owner; asked for if --email is given without it.")
 @json_option
-async def init(data: str | None, name: str, as_json: bool) -> None:
-    """Create the first workspace with an API key and a write key. The keys are shown only once."""
+async def init(data: str | None, name: str, email: str | None, password: str | None, as_json: bool) -> None:
+    """Create the first workspace with an API key, a write key, and an owner. The keys are shown only once.
+
+    Without --email, the first visitor of the web interface becomes the owner, with a code that `waypost serve` prints.
+    """
+    owner = None
+    if email is None and password is not None:
+        raise Invalid("--password needs --email.", code="invalid_email")
+    if email is not None:
+        email = check_user_email(email)
+        if password is None:
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        owner = (email, await Passwords().hash(check_password(password, email)))
     async with opened(data) as (database, settings):
         await open_secrets(database, settings)
-        made = await database.transact(_first_workspace, name, now_us())
+        made = await database.transact(_first_workspace, name, now_us(), owner)
     _print_workspace(made, name, as_json, "Next: [bold]waypost serve[/bold]")
 
 
@@ -50,6 +67,8 @@ def _print_workspace(made: dict[str, str], name: str, as_json: bool, then: str) 
     console.print(
         f"[bold]Write key[/bold]  {made['write_key']}   for Segment clients; can only send events", highlight=False
     )
+    if "user" in made:
+        console.print(f"[bold]Owner[/bold]      {made['user']}   signs in at / with the email address", highlight=False)
     console.print(f"\nStore these keys now: they are not shown again. {then}")
 
 
@@ -102,7 +121,16 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
     """List the API keys of a workspace, without the keys themselves."""
     async with opened(data) as (database, _):
         rows = await database.read(_keys_of, internal("ws", workspace))
-    views = [row | {"id": public("key", row["id"]), "created_at": iso(row["created_at"])} for row in rows]
+    views = [
+        row
+        | {
+            "id": public("key", row["id"]),
+            "created_at": iso(row["created_at"]),
+            "expires_at": iso_or_none(row["expires_at"]),
+            "last_used_at": iso_or_none(row["last_used_at"]),
+        }
+        for row in rows
+    ]
     if as_json:
         print_json({"data": views, "next": None})
         return
@@ -118,9 +146,10 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice([s.value for s in Scope]),
+    type=click.Choice([*(s.value for s in Scope), *sorted(NAMES - {"workspace.delete"})]),
+    metavar="SCOPE",
     required=True,
-    help="What the key can do; repeatable.",
+    help="What the key can do: ingest, read, manage, or a permission such as people.read; repeatable.",
 )
 @json_option
 async def add(data: str | None, workspace: str, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
@@ -175,10 +204,16 @@ async def _another_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
     return await create_workspace(tx, Ids(COMMAND_LINE), name, now)
 
 
-async def _first_workspace(tx: Tx, name: str, now: int) -> dict[str, str]:
+async def _first_workspace(tx: Tx, name: str, now: int, owner: tuple[str, str] | None) -> dict[str, str]:
     if await tx.rows("workspaces.list"):
         raise Conflict(
             "A workspace already exists. Run `waypost keys add --scope manage` to create a key for it.",
             code="already_initialised",
         )
-    return await create_workspace(tx, Ids(COMMAND_LINE), name, now)
+    ids = Ids(COMMAND_LINE)
+    made = await create_workspace(tx, ids, name, now)
+    if owner is not None:
+        user_id = await add_user(tx, ids, owner[0], "", owner[1], now)
+        await add_member(tx, user_id, internal("ws", made["workspace"]), Role.OWNER, now)
+        made["user"] = public("usr", user_id)
+    return made

@@ -19,6 +19,8 @@ import uvicorn
 from waypost.api.app import build_app
 from waypost.api.edge.http_protocol import Limits, limited
 from waypost.cli.options import data_option, set_up_logs
+from waypost.clock import now_us
+from waypost.engine.accounts.account_tokens import offer_setup
 from waypost.engine.net.outbound import KEPT_CONNECTIONS
 from waypost.engine.process import Engine
 from waypost.engine.runtime.encryption import require_secret_key
@@ -91,6 +93,12 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
     with bound(settings.host, settings.port) as sockets:
         async with running(settings, sends=role == "all") as engine:
             server = make_server(engine, settings)
+            code = await engine.database.transact(offer_setup, engine.ids, now_us())
+            if code is not None:
+                # Not in the log, which others may read and keep.
+                click.echo(
+                    f"\nNo user exists. Open {settings.base_url}/ and become the owner with the code {code}\n", err=True
+                )
             on_stop(lambda: setattr(server, "should_exit", True))
             await server.serve(sockets)
 

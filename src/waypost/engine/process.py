@@ -12,6 +12,7 @@ from waypost.domain.tracking.mail_tokens import KEY_BYTES
 from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.notices import send_notices
+from waypost.engine.accounts.sessions import SessionRegistry, prune_accounts
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
 from waypost.engine.audience.retention import prune_audience
@@ -97,6 +98,7 @@ class Engine:
         # Runtime and network.
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
         self.ids = Ids(nodes.COMMAND_LINE)
+        self.sessions = SessionRegistry(database, self.ids, self.encryption)
         self.networks = parse_networks(settings.allow_private)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)
@@ -318,6 +320,7 @@ class Engine:
         deleted += await prune_audience(database, self.ids.node, now, event_days)
         deleted += await prune_texts(database, now)
         deleted += await prune_campaigns(database, now)
+        deleted += await prune_accounts(database, now)
         if deleted:
             log.info("deleted rows past their retention", action="pruned", rows=deleted)
         return PRUNE_S

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from copy import copy
 from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
@@ -10,18 +11,19 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import QueryParameter
 
+from waypost.api.control.admission import Admitted, admit
+from waypost.api.control.auditing import is_logged, record
 from waypost.clock import now_us
-from waypost.domain.accounts.api_keys import Caller, Scope
 from waypost.domain.values.json_numbers import check_numbers
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.process import Engine
 from waypost.engine.runtime import idempotency
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
-from waypost.errors import Invalid
+from waypost.errors import Forbidden, Invalid, NotFound
 from waypost.storage.database import Tx
 
 T = TypeVar("T")
@@ -38,8 +40,12 @@ NAMES = {"names": True}
 KEYLESS = {"keyless": True}
 #: GET routes that can also respond with a file in CSV have this in their `opt`.
 CSV = {"also": ("text/csv",)}
-#: GET routes that return secrets have this in their `opt`.
-SECRET = {"scope": Scope.MANAGE}
+#: GET routes that return secrets of webhooks have this in their `opt`.
+SECRET = {"permission": "webhooks.secrets"}
+#: Routes of a user's own account have this in their `opt`: they need a session, and no permission in a workspace.
+OWN = {"own": True}
+#: Routes that ignore an Idempotency-Key and whose changes are in the audit log all the same have this in their `opt`.
+LOGGED = {"keyless": True, "logged": True}
 
 #: Up to this limit a double represents every integer exactly.
 _EXACT = 2**53
@@ -51,13 +57,21 @@ _encode = msgspec.json.Encoder().encode
 class Call:
     """One authorized request."""
 
-    def __init__(self, engine: Engine, keyring: Keyring, caller: Caller, request: Request[Any, Any, Any]) -> None:
+    def __init__(self, engine: Engine, keyring: Keyring, admitted: Admitted, request: Request[Any, Any, Any]) -> None:
         self.engine = engine
-        self.caller = caller
-        self.workspace_id = caller.workspace_id
+        self.admitted = admitted
+        self.caller = admitted.caller
+        self.workspace_id = admitted.caller.workspace_id
         self.now = now_us()
         self._keyring = keyring
         self._request = request
+        #: The transaction in which a GET route is read again for the audit log.
+        self._tx: Tx | None = None
+
+    @property
+    def user_agent(self) -> str:
+        """Return what the client says that it is."""
+        return str(self._request.headers.get("user-agent", ""))
 
     async def body(self, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
         """Decode the JSON body; raise Invalid with the wrong field. An empty body counts as `{}`.
@@ -68,13 +82,30 @@ class Call:
 
     async def read(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of `work(tx, …)` in a read transaction."""
+        if self._tx is not None:
+            return await work(self._tx, *args, **kwargs)
         return await self.engine.database.read(work, *args, **kwargs)
+
+    async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of `work(tx, …)` in one transaction, which also records the change in the audit log."""
+
+        sent = b"" if self._request.method == "DELETE" else await self._request.body()
+
+        async def logged(tx: Tx) -> T:
+            before = await self._view(tx)
+            result = await work(tx, *args, **kwargs)
+            # The route responds with nothing or with what it reads afterwards.
+            after = None if self._request.method == "DELETE" else await self._view(tx)
+            await self._log(tx, before, sent if after == before else _encode(after))
+            return result
+
+        return await self.engine.database.transact(logged)
 
     async def perform(self, status: int, work: Callable[[Tx], Awaitable[Any]]) -> Response[Any]:
         """Run `work` in one transaction and respond with its result; a repeated key gets the first response."""
 
         async def answer(tx: Tx) -> Answer:
-            return Answer(status, _encode(await work(tx)))
+            return await self._answer(tx, status, work)
 
         engine, key = self.engine, await self.idempotency_key()
         done = await idempotency.perform(engine.database, engine.encryption, self.workspace_id, key, self.now, answer)
@@ -86,7 +117,7 @@ class Call:
 
         async def answer(tx: Tx, unit: Unit) -> Answer:
             async def act(tx: Tx) -> Answer:
-                return Answer(status, _encode(await work(tx, unit)))
+                return await self._answer(tx, status, lambda tx: work(tx, unit))
 
             return await idempotency.once(tx, engine.encryption, self.workspace_id, key, unit.now, act)
 
@@ -96,7 +127,10 @@ class Call:
         """Like `perform`, for work outside of a transaction."""
 
         async def answer() -> Answer:
-            return Answer(status, _encode(await work()))
+            body = _encode(await work())
+            if self._logged:
+                await self.engine.database.transact(self._log, None, body)
+            return Answer(status, body)
 
         engine, key = self.engine, await self.idempotency_key()
         done = await idempotency.perform_outside(
@@ -104,20 +138,49 @@ class Call:
         )
         return self.respond(done)
 
+    async def _answer(self, tx: Tx, status: int, work: Callable[[Tx], Awaitable[Any]]) -> Answer:
+        before = await self._view(tx)
+        body = _encode(await work(tx))
+        await self._log(tx, before, body)
+        return Answer(status, body)
+
+    @property
+    def _logged(self) -> bool:
+        return is_logged(self.admitted, self._request.route_handler)
+
+    async def _view(self, tx: Tx) -> Any:
+        """Return the resource as its GET route shows it now; None if there is none or the change is not logged."""
+        reader = self._request.app.state.readers.get(self._request.route_handler.handler_name)
+        if reader is None or not self._logged:
+            return None
+        again = copy(self)
+        again._tx = tx
+        try:
+            return msgspec.to_builtins(await reader(call=again, **self._request.path_params))
+        except NotFound:
+            return None
+
+    async def _log(self, tx: Tx, before: Any, body: bytes) -> None:
+        if self._logged:
+            await record(tx, self.engine.ids, self.admitted, self._request, before, body)
+
     def respond(self, answer: Answer) -> Response[Any]:
         """Return a response whose body is already JSON."""
         return Response(answer.body, status_code=answer.status, media_type="application/json")
 
     async def refresh(self) -> None:
         """Load changed endpoints, connections and settings into this process now; others poll every second."""
+        if self._tx is not None:
+            return
         await self.engine.endpoints.refresh([self.workspace_id])
         await self.engine.connections.refresh([self.workspace_id])
         await self.engine.tracking_settings.refresh([self.workspace_id])
         await self.engine.sending_rules.refresh([self.workspace_id])
 
-    def forget_keys(self) -> None:
-        """Drop the cached API keys, because one was deleted."""
+    def forget_callers(self) -> None:
+        """Drop the cached keys and sessions, because one of them, a role or a workspace has changed."""
         self._keyring.forget()
+        self.engine.sessions.forget()
 
     async def idempotency_key(self) -> IdempotencyKey | None:
         """Return the Idempotency-Key of a POST with a digest of the request; None without one."""
@@ -197,16 +260,31 @@ def read_key(given: str, path: str, query: bytes, body: bytes) -> IdempotencyKey
 
 
 async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Authenticate the caller of a route that is not public, and check the scope of the key."""
+    """Authenticate the caller of a route that is not public, and check the permission that it names."""
     method = connection.scope.get("method")
     if handler.opt.get("public") or method == "OPTIONS":
         return
-    keyring: Keyring = connection.app.state.keyring
-    header = connection.headers.get("authorization")
-    caller = (keyring.remember(header) if header else None) or await keyring.find(header)
-    caller.require(handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE))
-    connection.state.caller = caller
+    state = connection.app.state
+    admitted = await admit(state.engine, state.keyring, connection.scope)
+    if handler.opt.get("own"):
+        if admitted.session is None and not handler.opt.get("keys"):
+            raise Forbidden("This route is for users who are signed in, not for API keys.", code="users_only")
+    else:
+        admitted.require(handler.opt["permission"], now_us())
+    connection.state.admitted = admitted
     check_query(connection.scope["query_string"], _query_names(handler))
+
+
+def permit(area: str, routes: list[HTTPRouteHandler], *, write: str = "") -> list[HTTPRouteHandler]:
+    """Let routes need the permission to read an area (GET) or to write it, unless they name another one.
+
+    `write` is the permission to write if it is called otherwise.
+    """
+    for route in routes:
+        if not route.opt.get("public") and not route.opt.get("own"):
+            permission = f"{area}.read" if route.http_methods == {"GET"} else write or f"{area}.write"
+            route.opt.setdefault("permission", permission)
+    return routes
 
 
 def check_query(query: bytes, known: frozenset[str]) -> None:

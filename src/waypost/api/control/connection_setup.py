@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.connection_view import SetupCheck, check_view, connection_id, uses_firehose
 from waypost.clock import SECOND
 from waypost.domain.messaging.failure_codes import describe
@@ -261,4 +261,4 @@ async def get_connection_setup(call: NamedDependency[Call], id: FromPath[str]) -
     )
 
 
-ROUTES = [check_connection, test_connection, get_connection_iam_policy, get_connection_setup]
+ROUTES = permit("connections", [check_connection, test_connection, get_connection_iam_policy, get_connection_setup])

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import NAMES, Call
+from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.control.connection_view import (
     Connection,
     ConnectionCreated,
@@ -237,9 +237,7 @@ async def update_connection(call: NamedDependency[Call], id: FromPath[str]) -> R
 @delete("/v1/connections/{id:str}", summary="Delete a connection")
 async def delete_connection(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a connection and its secrets. Its queued messages move to other connections of the channel, or fail."""
-    await call.engine.database.transact(
-        connection_records.delete_connection, call.workspace_id, connection_id(id), call.now
-    )
+    await call.transact(connection_records.delete_connection, call.workspace_id, connection_id(id), call.now)
     await call.refresh()
 
 
@@ -313,14 +311,17 @@ async def rotate_receipts_key(call: NamedDependency[Call], id: FromPath[str]) ->
     return response
 
 
-ROUTES = [
-    create_connection,
-    list_connections,
-    order_connections,
-    get_connection,
-    update_connection,
-    delete_connection,
-    enable_connection,
-    disable_connection,
-    rotate_receipts_key,
-]
+ROUTES = permit(
+    "connections",
+    [
+        create_connection,
+        list_connections,
+        order_connections,
+        get_connection,
+        update_connection,
+        delete_connection,
+        enable_connection,
+        disable_connection,
+        rotate_receipts_key,
+    ],
+)

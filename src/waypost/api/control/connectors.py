@@ -9,7 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.connections import CreateConnection, create_checked
 from waypost.api.paging import Page
 from waypost.clock import iso
@@ -145,7 +145,7 @@ async def create_connector(call: NamedDependency[Call]) -> Response[Any]:
 async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> None:
     """Deletes one of the workspace's own connectors. A connector that has connections cannot be deleted."""
     engine = call.engine
-    await engine.database.transact(
+    await call.transact(
         own_connectors.delete_definition, engine.ids, engine.encryption, call.workspace_id, name, call.now
     )
     await call.refresh()
@@ -189,4 +189,4 @@ def _field(field: Field) -> ConnectorField:
     )
 
 
-ROUTES = [create_connector, list_connectors, get_connector, delete_connector]
+ROUTES = permit("connections", [create_connector, list_connectors, get_connector, delete_connector])

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.webhooks import mask, webhook_id, when
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position, scan
 from waypost.clock import iso
@@ -286,4 +286,6 @@ async def test_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Respon
     return await call.perform_outside(200, work)
 
 
-ROUTES = [list_webhook_attempts, list_webhook_deliveries, get_delivery, retry_delivery, test_webhook]
+ROUTES = permit(
+    "webhooks", [list_webhook_attempts, list_webhook_deliveries, get_delivery, retry_delivery, test_webhook]
+)

@@ -7,7 +7,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position
 from waypost.clock import id_time, iso
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, tracked_type
@@ -117,4 +117,4 @@ async def _types(tx: Tx, workspace_id: int, after: str, n: int) -> list[Row]:
     return await tx.rows("event_types.list", workspace_id=workspace_id, after=after, n=n) if n > 0 else []
 
 
-ROUTES = [list_events, get_event, list_event_types]
+ROUTES = permit("events", [list_events, get_event, list_event_types])

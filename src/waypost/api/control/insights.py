@@ -6,7 +6,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.values.ids import public
@@ -99,4 +99,4 @@ async def _notices(tx: Tx, workspace_id: int, before_id: int, n: int) -> list[di
     return await tx.records("notices.list", workspace_id=workspace_id, before=before_id, n=n)
 
 
-ROUTES = [get_ledger, list_notices]
+ROUTES = permit("settings", [get_ledger, list_notices])

@@ -11,13 +11,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
-from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, read_json, read_key
+from waypost.api.control.admission import admit
+from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, permit, read_json, read_key
 from waypost.api.control.message_view import Message, MessageDetail, message_detail_view, message_view
 from waypost.api.edge.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
 from waypost.api.paging import After, Limit, Page, before, page, scan
 from waypost.api.problems import unexpected_error
 from waypost.clock import now_us
-from waypost.domain.accounts.api_keys import Scope
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.values.ids import internal
@@ -177,8 +177,10 @@ class MessageRoute:
                 length = value
         caller = self._keyring.remember(authorization) if authorization else None
         if caller is None:
-            caller = await self._keyring.find(authorization)
-        caller.require(Scope.MANAGE)
+            admitted = await admit(self._engine, self._keyring, scope)
+            admitted.require("messages.send", now_us())
+            caller = admitted.caller
+        caller.require("messages.send")
         query = scope["query_string"]
         check_query(query, frozenset())
         now = now_us()
@@ -303,4 +305,8 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
     return message_detail_view(records[0], (clicks[0], clicks[1]), (opens[0], opens[1]))
 
 
-ROUTES = [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message]
+ROUTES = permit(
+    "messages",
+    [send_message, send_message_batch, list_messages, get_message, resend_message, cancel_message],
+    write="messages.send",
+)

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from waypost.api.control.audience.profiles import find_profile
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import DAY, id_time, iso
 from waypost.domain.audience.profiles import Traits, current
@@ -225,7 +225,7 @@ async def list_metric_activity(
     return page("metric_activity", rows, limit, lambda row: _activity_view(row, people), lambda row: int(row[0]))
 
 
-@get("/v1/profiles/{id:str}/activity", summary="List the activity of a profile")
+@get("/v1/profiles/{id:str}/activity", opt={"permission": "people.read"}, summary="List the activity of a profile")
 async def list_profile_activity(
     call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
 ) -> Page[Activity]:
@@ -350,4 +350,4 @@ def _zone(name: str) -> tzinfo:
         ) from error
 
 
-ROUTES = [list_metrics, get_metric, get_timeline, list_metric_activity, list_profile_activity]
+ROUTES = permit("events", [list_metrics, get_metric, get_timeline, list_metric_activity, list_profile_activity])

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.webhooks import webhook_id
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
@@ -144,4 +144,4 @@ async def cancel_replay(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     return await call.perform(200, work)
 
 
-ROUTES = [start_replay, list_webhook_replays, get_replay, cancel_replay]
+ROUTES = permit("webhooks", [start_replay, list_webhook_replays, get_replay, cancel_replay])

@@ -7,13 +7,12 @@ from litestar import get, put
 from litestar.di import NamedDependency
 from msgspec import Meta
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.clock import DAY, MINUTE, iso
 from waypost.domain.messaging.frequency_caps import Calendar
 from waypost.domain.messaging.quiet_hours import DAYS, MOST_JITTER, QuietWindow, free_minutes
 from waypost.domain.messaging.sending_rules import FrequencyCap, Purpose, QuietHours, RuleAction, SendingRules
 from waypost.domain.values.durations import UNITS, duration_of
-from waypost.domain.values.ids import public
 from waypost.domain.values.timezones import find_zone
 from waypost.engine.messaging.sending_rules import load_rules, save_rules
 from waypost.errors import Conflict, Invalid
@@ -100,7 +99,7 @@ class SendingRulesDetail(msgspec.Struct, kw_only=True):
     #: 0 as long as they were never set.
     version: int
     updated_at: str | None
-    #: The API key that changed them last.
+    #: The API key or the user that changed them last.
     updated_by: str | None
 
 
@@ -115,9 +114,7 @@ async def set_sending_rules(call: NamedDependency[Call]) -> SendingRulesDetail:
     """Sets the quiet hours and frequency caps. Messages that are held are checked again when they are due."""
     given = await call.body(SetSendingRules)
     rules = _read(given)
-    saved = await call.engine.database.transact(
-        save_rules, call.workspace_id, rules, call.caller.key_id, call.now, given.version
-    )
+    saved = await call.transact(save_rules, call.workspace_id, rules, call.caller.id, call.now, given.version)
     if not saved:
         raise Conflict(
             "The sending rules were changed since this version. Get them, and set them with their new version.",
@@ -192,7 +189,7 @@ def _invalid(detail: str, field: str) -> Invalid:
     return Invalid(detail, code="invalid_sending_rules", field=field)
 
 
-def _view(rules: SendingRules, version: int, updated_at: int | None, updated_by: int | None) -> SendingRulesDetail:
+def _view(rules: SendingRules, version: int, updated_at: int | None, updated_by: str | None) -> SendingRulesDetail:
     return SendingRulesDetail(
         timezone=rules.timezone,
         quiet_hours=[
@@ -222,7 +219,7 @@ def _view(rules: SendingRules, version: int, updated_at: int | None, updated_by:
         ],
         version=version,
         updated_at=None if updated_at is None else iso(updated_at),
-        updated_by=None if updated_by is None else public("key", updated_by),
+        updated_by=updated_by,
     )
 
 
@@ -230,4 +227,4 @@ def _wall(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
-ROUTES = [get_sending_rules, set_sending_rules]
+ROUTES = permit("settings", [get_sending_rules, set_sending_rules])

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import KEYLESS, NAMES, Call
+from waypost.api.control.calls import KEYLESS, NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.messaging.message import Content
@@ -280,7 +280,7 @@ async def update_template(call: NamedDependency[Call], id: FromPath[str]) -> Res
 @delete("/v1/templates/{id:str}", summary="Delete a template")
 async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a template. Messages that were created from it are still sent, unchanged."""
-    await call.engine.database.transact(templates.delete_template, call.workspace_id, template_id(id), call.now)
+    await call.transact(templates.delete_template, call.workspace_id, template_id(id), call.now)
 
 
 @post(
@@ -334,12 +334,15 @@ async def _preview(call: Call, body: PreviewTemplate, channel: str, variants: li
     return TemplatePreview(variant=made.variant, content=made.content, undefined=made.undefined, sms=made.sms)
 
 
-ROUTES = [
-    create_template,
-    list_templates,
-    get_template,
-    update_template,
-    delete_template,
-    preview_template,
-    preview_content,
-]
+ROUTES = permit(
+    "templates",
+    [
+        create_template,
+        list_templates,
+        get_template,
+        update_template,
+        delete_template,
+        preview_template,
+        preview_content,
+    ],
+)

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import NAMES, Call
+from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.texts.client import (
@@ -169,7 +169,7 @@ async def change_text_client(call: NamedDependency[Call], id: FromPath[str]) -> 
         draft = owner.check(call.workspace_id, TextClientDraft(**before | changes))
         return await owner.change(tx, record, draft, call.now)
 
-    record = await call.engine.database.transact(work)
+    record = await call.transact(work)
     await _refresh(call)
     return TextClient(**_fields(record, call.now))
 
@@ -197,7 +197,7 @@ async def rotate_text_client(call: NamedDependency[Call], id: FromPath[str]) -> 
 @delete("/v1/text-clients/{id:str}", summary="Delete a text client")
 async def delete_text_client(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a text client and the endpoint of its callback. Texts that wait to be sent are still sent."""
-    await call.engine.database.transact(clients.delete_client, call.workspace_id, internal("tcl", id), call.now)
+    await call.transact(clients.delete_client, call.workspace_id, internal("tcl", id), call.now)
     await _refresh(call)
 
 
@@ -211,11 +211,14 @@ def _connection(text: str | None) -> int | None:
     return None if text is None else internal("con", text)
 
 
-ROUTES = [
-    create_text_client,
-    list_text_clients,
-    get_text_client,
-    change_text_client,
-    rotate_text_client,
-    delete_text_client,
-]
+ROUTES = permit(
+    "settings",
+    [
+        create_text_client,
+        list_text_clients,
+        get_text_client,
+        change_text_client,
+        rotate_text_client,
+        delete_text_client,
+    ],
+)

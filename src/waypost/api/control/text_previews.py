@@ -7,7 +7,7 @@ from litestar import Response, post
 from litestar.di import NamedDependency
 from msgspec import Meta
 
-from waypost.api.control.calls import KEYLESS, NAMES, Call
+from waypost.api.control.calls import KEYLESS, NAMES, Call, permit
 from waypost.api.edge.texts import PATH
 from waypost.api.problems import problem
 from waypost.domain.messaging.sms import SmsMeasure
@@ -208,4 +208,4 @@ def _refused(error: Error) -> PredictedResponse:
     return PredictedResponse(status=status, body=msgspec.json.decode(document), explanation=error.detail)
 
 
-ROUTES = [preview_text, send_trial_text]
+ROUTES = permit("messages", [preview_text, send_trial_text], write="messages.send")

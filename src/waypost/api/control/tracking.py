@@ -7,7 +7,7 @@ from litestar import get, put
 from litestar.di import NamedDependency
 from msgspec import Meta
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.domain.tracking.utm import location
 from waypost.engine.providers.registry import GLOBAL
 from waypost.engine.tracking.settings import MailTracking, UtmParameters, save_settings
@@ -107,7 +107,7 @@ async def set_tracking(call: NamedDependency[Call]) -> Tracking:
         bait=given.bait,
         opt_out_text=given.opt_out_text,
     )
-    await engine.database.transact(
+    await call.transact(
         save_settings,
         call.workspace_id,
         call.now,
@@ -136,4 +136,4 @@ def _tracking_view(call: Call) -> Tracking:
     return Tracking(base_url=found.base_url, link_days=found.link_days, utm=utm, **msgspec.structs.asdict(found.mail))
 
 
-ROUTES = [get_tracking, set_tracking]
+ROUTES = permit("settings", [get_tracking, set_tracking])

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import KEYLESS, NAMES, Call
+from waypost.api.control.calls import KEYLESS, NAMES, Call, permit
 from waypost.api.control.webhooks import mask, webhook_id
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
@@ -184,7 +184,7 @@ def _endpoint(call: Call, webhook: endpoints.WebhookRecord | None = None) -> End
         format="",
         secrets=(),
         version=0,
-        user_id=webhook.user_id if webhook else str(call.caller.key_id),
+        user_id=webhook.user_id if webhook else str(call.caller.id),
         user_name=webhook.user_name if webhook else "",
     )
 
@@ -252,7 +252,7 @@ async def update_webhook_format(call: NamedDependency[Call], id: FromPath[str]) 
 @delete("/v1/webhook-formats/{id:str}", summary="Delete a webhook format", opt={"statuses": {"409"}})
 async def delete_webhook_format(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a payload format that no endpoint uses."""
-    await call.engine.database.transact(payload_formats.delete_format, call.workspace_id, _number(id), call.now)
+    await call.transact(payload_formats.delete_format, call.workspace_id, _number(id), call.now)
 
 
 @post(
@@ -312,11 +312,14 @@ def _name(given: str) -> str:
     return name
 
 
-ROUTES = [
-    create_webhook_format,
-    list_webhook_formats,
-    get_webhook_format,
-    update_webhook_format,
-    delete_webhook_format,
-    preview_webhook_format,
-]
+ROUTES = permit(
+    "webhooks",
+    [
+        create_webhook_format,
+        list_webhook_formats,
+        get_webhook_format,
+        update_webhook_format,
+        delete_webhook_format,
+        preview_webhook_format,
+    ],
+)

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.calls import SECRET, Call
+from waypost.api.control.calls import SECRET, Call, permit
 from waypost.api.control.webhooks import webhook_id, when
 from waypost.domain.webhooks.signing import public_key
 from waypost.engine.webhooks import endpoints
@@ -105,4 +105,4 @@ async def get_webhook_public_key(call: NamedDependency[Call], id: FromPath[str])
     return PublicKey(public_key(webhook.secrets[0].text))
 
 
-ROUTES = [get_webhook_secret, rotate_webhook_secret, get_webhook_public_key]
+ROUTES = permit("webhooks", [get_webhook_secret, rotate_webhook_secret, get_webhook_public_key])

@@ -8,13 +8,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.masking import shown_part
 from waypost.domain.webhooks.ledger import Balance
-from waypost.engine.accounts.workspaces import key_name
 from waypost.engine.texts.clients import check_unowned, owners_of
 from waypost.engine.webhooks import deliveries, endpoints
 from waypost.engine.webhooks.endpoints import Draft, WebhookRecord
@@ -254,8 +253,8 @@ async def create_webhook(call: NamedDependency[Call]) -> Response[WebhookCreated
     async def work(tx: Tx) -> WebhookCreated:
         named = msgspec.structs.replace(
             await endpoints.check_format(tx, call.workspace_id, draft),
-            user_id=str(call.caller.key_id) if body.user_id is None else body.user_id,
-            user_name=await key_name(tx, call.caller) if body.user_name is None else body.user_name,
+            user_id=str(call.caller.id) if body.user_id is None else body.user_id,
+            user_name=call.caller.name if body.user_name is None else body.user_name,
         )
         webhook = await endpoints.create_webhook(
             tx, engine.ids, engine.encryption, call.workspace_id, named, body.signature, secret, call.now
@@ -355,7 +354,7 @@ async def delete_webhook(call: NamedDependency[Call], id: FromPath[str]) -> None
         await check_unowned(tx, call.workspace_id, webhook_id(id))
         await endpoints.delete_webhook(tx, call.workspace_id, webhook_id(id), call.now)
 
-    await call.engine.database.transact(work)
+    await call.transact(work)
     await call.refresh()
 
 
@@ -403,13 +402,16 @@ async def disable_webhook(call: NamedDependency[Call], id: FromPath[str]) -> Res
     return response
 
 
-ROUTES = [
-    create_webhook,
-    list_webhooks,
-    get_webhook,
-    update_webhook,
-    put_webhook,
-    delete_webhook,
-    enable_webhook,
-    disable_webhook,
-]
+ROUTES = permit(
+    "webhooks",
+    [
+        create_webhook,
+        list_webhooks,
+        get_webhook,
+        update_webhook,
+        put_webhook,
+        delete_webhook,
+        enable_webhook,
+        disable_webhook,
+    ],
+)

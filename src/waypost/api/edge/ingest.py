@@ -11,7 +11,7 @@ from waypost.api.edge.asgi import App, Headers, HttpScope, Receive, Send, answer
 from waypost.api.edge.direct import DirectCycle, DirectResponse, DirectRoute, DirectRoutes, FixedResponse
 from waypost.api.problems import SECURITY_HEADERS
 from waypost.clock import now_us
-from waypost.domain.accounts.api_keys import Caller, Scope
+from waypost.domain.accounts.callers import Caller
 from waypost.domain.events.segment import (
     BATCH_BYTES,
     EVENT_BYTES,
@@ -72,7 +72,7 @@ class DirectEvents:
         caller = self._keyring.remember(authorization.decode("latin-1")) if authorization else None
         if caller is None:
             return None
-        caller.require(Scope.INGEST)
+        caller.require("events.send")
         message = read_message(request.body)
         message_id = message.message_id or _fallback_id()
         entry = read_entry(message, self.paths[request.url], caller.workspace_id, now_us(), message_id)
@@ -137,7 +137,7 @@ class Edge:
         if caller is None and authorization:
             caller = await self._keyring.find(authorization)
         if caller is not None:
-            caller.require(Scope.INGEST)
+            caller.require("events.send")
         body = await read_body(receive, encoding, BATCH_BYTES)
         received_at = now_us()
         if kind == "batch":
@@ -191,7 +191,7 @@ class Edge:
     async def _find(self, write_key: str | None) -> Caller:
         """Return the caller for a write key from the body; raise Unauthorized if the key is missing or unknown."""
         caller = await self._keyring.find(None, write_key)
-        caller.require(Scope.INGEST)
+        caller.require("events.send")
         return caller
 
     async def _keep(self, entries: list[Entry]) -> None:

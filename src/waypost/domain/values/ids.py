@@ -27,6 +27,10 @@ KINDS = {
     "cmp": "campaign",
     "occ": "occurrence",
     "fmt": "webhook format",
+    "usr": "user",
+    "ses": "session",
+    "inv": "invitation",
+    "aud": "entry of the audit log",
 }
 
 

@@ -90,6 +90,11 @@ def paused_notice(id_: int, connection: dict[str, Any], error: str, now: int, *,
     return (*row, "shown", 0, None, reason, now)
 
 
+def account_notice(id_: int, workspace_id: int, kind: str, recipient: str, subject: str, body: str, now: int) -> Row:
+    """Return the row of a mail to a user: an invitation or a password reset. It holds a secret, and is not listed."""
+    return (id_, workspace_id, kind, 0, recipient, subject, body, "pending", 0, now, None, now)
+
+
 #: Why a campaign was paused by itself, and what to do.
 _STOPS = {
     "no_connection": "no connection can send its messages.\n"

@@ -1,16 +1,20 @@
 """Create workspaces; create, find, list and delete API keys."""
 
 import base64
+import contextlib
 import os
 import time
 from typing import Any
 
 import msgspec
 
-from waypost.clock import Ids
-from waypost.domain.accounts.api_keys import KEY_BYTES, Caller, Scope, check_scopes, key_hash, key_hint, make_key
-from waypost.domain.values.ids import public
-from waypost.errors import Conflict, NotFound, Unauthorized
+from waypost.clock import SECOND, Ids, now_us
+from waypost.domain.accounts.api_keys import KEY_BYTES, Scope, key_hash, key_hint, make_key
+from waypost.domain.accounts.callers import Caller
+from waypost.domain.accounts.permissions import Role, check_scopes, scope_permissions
+from waypost.domain.accounts.sign_in import NOTED_EVERY
+from waypost.domain.values.ids import internal, public
+from waypost.errors import Conflict, NotFound, Unauthorized, Unavailable
 from waypost.storage.database import Database, Tx
 
 #: Seconds for which a key that was found is cached.
@@ -36,30 +40,43 @@ class Keyring:
         found = self._by_header.get(header)
         return found[1] if found is not None and found[0] > time.monotonic() else None
 
-    async def find(self, header: str | None, fallback: str | None = None) -> Caller:
-        """Return the caller of an Authorization header, or of the key `fallback`; else raise Unauthorized."""
+    async def find(self, header: str | None, fallback: str | None = None, ip: str = "") -> Caller:
+        """Return the caller of an Authorization header, or of the key `fallback`; else raise Unauthorized.
+
+        The time and the IP address of the use are noted every few minutes.
+        """
         key = read_authorization(header) if header else fallback
         if not key:
             raise Unauthorized
         row = await self._database.read(_find, key_hash(key))
         if row is None:
             raise Unauthorized("This API key does not exist; it may have been deleted.")
-        caller = Caller(row[0], row[1], frozenset(_scopes.decode(row[2])))
+        key_id, workspace_id, scopes, name, expires_at, last_used_at = row
+        now = now_us()
+        if expires_at is not None and expires_at <= now:
+            raise Unauthorized("This API key has expired. Use the one that replaced it, or create another one.")
+        granted = _scopes.decode(scopes)
+        caller = Caller(
+            workspace_id=workspace_id,
+            permissions=scope_permissions(granted),
+            grants=", ".join(granted),
+            key_id=key_id,
+            name=name,
+        )
+        if (last_used_at or 0) < now - NOTED_EVERY:
+            # A database that cannot write must not refuse the reader of an event log.
+            with contextlib.suppress(Unavailable):
+                await self._database.transact(_note_use, key_id, ip, now)
         if header:
             if len(self._by_header) >= _KEPT:
                 self._by_header.clear()
-            self._by_header[header] = (time.monotonic() + TRUST_S, caller)
+            left_s = TRUST_S if expires_at is None else min(TRUST_S, (expires_at - now) / SECOND)
+            self._by_header[header] = (time.monotonic() + left_s, caller)
         return caller
 
     def forget(self) -> None:
         """Clear the cache, because a key was deleted."""
         self._by_header.clear()
-
-
-async def key_name(tx: Tx, caller: Caller) -> str:
-    """Return the name of the API key of a caller."""
-    row = await tx.row("keys.name", id=caller.key_id)
-    return row[0] if row else ""
 
 
 def read_authorization(header: str) -> str | None:
@@ -96,7 +113,9 @@ async def require_workspace(tx: Tx, workspace_id: int) -> None:
         )
 
 
-async def create_key(tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: list[str], now: int) -> dict[str, Any]:
+async def create_key(
+    tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: list[str], now: int, expires_at: int | None = None
+) -> dict[str, Any]:
     """Create a key; its text is returned only here, and stored only as a digest.
 
     Raises NotFound when the workspace does not exist: the data sent with such a key could never be read.
@@ -114,8 +133,37 @@ async def create_key(tx: Tx, ids: Ids, workspace_id: int, name: str, scopes: lis
         hash=key_hash(key),
         hint=key_hint(key),
         now=now,
+        expires_at=expires_at,
     )
-    return {"id": key_id, "name": name, "scopes": scopes, "key": key, "hint": key_hint(key), "created_at": now}
+    return {
+        "id": key_id,
+        "name": name,
+        "scopes": scopes,
+        "key": key,
+        "hint": key_hint(key),
+        "created_at": now,
+        "expires_at": expires_at,
+        "last_used_at": None,
+        "last_used_ip": None,
+    }
+
+
+async def get_key(tx: Tx, workspace_id: int, key_id: int) -> dict[str, Any]:
+    """Return a key, without its text. Raise NotFound if it does not exist."""
+    found = await tx.records("keys.get", workspace_id=workspace_id, id=key_id)
+    if not found:
+        raise NotFound("The key does not exist in this workspace.")
+    return found[0] | {"scopes": _scopes.decode(found[0]["scopes"])}
+
+
+async def rotate_key(tx: Tx, ids: Ids, workspace_id: int, key_id: int, overlap: int, now: int) -> dict[str, Any]:
+    """Create a key with the name and scopes of another one, which ends after `overlap` microseconds; return the new."""
+    old = await get_key(tx, workspace_id, key_id)
+    if old["expires_at"] is not None and old["expires_at"] <= now:
+        raise Conflict("The key has expired. Create another one.", code="key_expired")
+    made = await create_key(tx, ids, workspace_id, old["name"], old["scopes"], now)
+    await tx.run("keys.expire", workspace_id=workspace_id, id=key_id, expires_at=now + overlap)
+    return made
 
 
 async def list_keys(tx: Tx, workspace_id: int, before: int, n: int) -> list[dict[str, Any]]:
@@ -125,12 +173,46 @@ async def list_keys(tx: Tx, workspace_id: int, before: int, n: int) -> list[dict
 
 
 async def delete_key(tx: Tx, workspace_id: int, key_id: int) -> None:
-    """Delete a key; raise Conflict for the last one that may manage the workspace."""
-    left = await tx.row("keys.count_managers", workspace_id=workspace_id, id=key_id)
-    if left is not None and left[0] == 0:
+    """Delete a key; raise Conflict for the last way to manage the workspace: another key, or an owner."""
+    left = await tx.row("keys.count_managers", workspace_id=workspace_id, id=key_id, now=now_us())
+    owners = await tx.rows("memberships.owners", workspace_id=workspace_id)
+    if left is not None and left[0] == 0 and not owners:
         raise Conflict("This is the last key that may manage the workspace; create another one first.", code="last_key")
     if not await tx.run("keys.delete", workspace_id=workspace_id, id=key_id):
         raise NotFound("The key does not exist in this workspace.")
+
+
+async def read_workspace(tx: Tx, workspace_id: int) -> dict[str, Any]:
+    """Return the name and the settings of a workspace. Raise NotFound if it does not exist."""
+    found = await tx.records("workspaces.get", id=workspace_id)
+    if not found:
+        await require_workspace(tx, workspace_id)
+    return found[0]
+
+
+async def change_workspace(tx: Tx, workspace_id: int, name: str | None, mfa: str | None) -> dict[str, Any]:
+    """Change the name or the rule about second factors; None leaves it. Return the workspace."""
+    workspace = await read_workspace(tx, workspace_id)
+    changed = workspace | {field: value for field, value in (("name", name), ("mfa", mfa)) if value is not None}
+    await tx.run("workspaces.change", id=workspace_id, name=changed["name"], mfa=changed["mfa"])
+    return changed
+
+
+async def add_workspace(tx: Tx, ids: Ids, name: str, user_id: int, now: int) -> dict[str, str]:
+    """Create a workspace that a user owns; return it with its keys as `create_workspace` does."""
+    made = await create_workspace(tx, ids, name, now)
+    await tx.run(
+        "memberships.set",
+        user_id=user_id,
+        workspace_id=internal("ws", made["workspace"]),
+        role=Role.OWNER.value,
+        now=now,
+    )
+    return made
+
+
+async def _note_use(tx: Tx, key_id: int, ip: str, now: int) -> None:
+    await tx.run("keys.used", id=key_id, ip=ip, at=now)
 
 
 async def _find(tx: Tx, digest: str) -> tuple[Any, ...] | None:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from waypost.domain.messaging.sending_rules import SendingRules
+from waypost.domain.values.ids import public
 from waypost.domain.values.timezones import UTC_ZONE, find_zone
 from waypost.engine.runtime.configurations import changed_versions
 from waypost.storage.database import Database, Row, Tx
@@ -56,9 +57,9 @@ class SendingRulesRegistry:
 
 
 async def save_rules(
-    tx: Tx, workspace_id: int, rules: SendingRules, key_id: int, now: int, version: int | None = None
+    tx: Tx, workspace_id: int, rules: SendingRules, caller_id: int, now: int, version: int | None = None
 ) -> bool:
-    """Store the rules of a workspace, and which API key changed them; processes learn of them by their version.
+    """Store the rules of a workspace, and which key or user changed them; processes learn of them by their version.
 
     Return False, and store nothing, if a version is given and the rules have another one.
     """
@@ -67,14 +68,14 @@ async def save_rules(
     if version is not None and (await load_rules(tx, workspace_id))[1] != version:
         return False
     await tx.run(
-        "sending_rules.set", workspace_id=workspace_id, rules=_encode(rules).decode(), updated_by=key_id, now=now
+        "sending_rules.set", workspace_id=workspace_id, rules=_encode(rules).decode(), updated_by=caller_id, now=now
     )
     return True
 
 
-async def load_rules(tx: Tx, workspace_id: int) -> tuple[SendingRules, int, int | None, int | None]:
-    """Return the rules of a workspace, their version, and when and by which API key they were last changed."""
+async def load_rules(tx: Tx, workspace_id: int) -> tuple[SendingRules, int, int | None, str | None]:
+    """Return the rules of a workspace, their version, and when and by whom they were last changed."""
     row = await tx.row("sending_rules.get", workspace_id=workspace_id)
     if row is None:
         return SendingRules(), 0, None, None
-    return _rules.decode(row[0]), row[1], row[2], row[3]
+    return _rules.decode(row[0]), row[1], row[2], public("usr" if row[4] else "key", row[3])

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
-from waypost.api.control.calls import NAMES, Call, read_key_of
+from waypost.api.control.calls import NAMES, Call, permit, read_key_of
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, now_us
 from waypost.domain.audience.import_columns import TARGETS, read_target
@@ -317,4 +317,4 @@ def _view(row: Row) -> Import:
     )
 
 
-ROUTES: list[Any] = [start_import, list_imports, get_import, get_import_errors, cancel_import]
+ROUTES = permit("people", [start_import, list_imports, get_import, get_import_errors, cancel_import])

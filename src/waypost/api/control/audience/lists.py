@@ -1,7 +1,7 @@
 """Lists: named databases of contacts, and their members."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import Response, delete, get, patch, post
@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.audience.profiles import find_profile, read_identifier
-from waypost.api.control.calls import NAMES, Call
+from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import iso
 from waypost.domain.audience.lists import MemberAction, MemberState
@@ -379,13 +379,16 @@ async def _views(tx: Tx, lists: Sequence[ContactList]) -> list[List]:
     ]
 
 
-ROUTES: list[Any] = [
-    make_list,
-    list_lists,
-    get_list,
-    update_list,
-    delete_list,
-    list_members,
-    add_members,
-    remove_people,
-]
+ROUTES = permit(
+    "people",
+    [
+        make_list,
+        list_lists,
+        get_list,
+        update_list,
+        delete_list,
+        list_members,
+        add_members,
+        remove_people,
+    ],
+)

@@ -11,7 +11,7 @@ from litestar.response import Stream
 from msgspec import Meta
 
 from waypost.api.control.audience.profiles import Profile, find_profile, profile_views, read_identifier
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.events import event_view
 from waypost.api.control.message_view import message_view
 from waypost.api.paging import NEWEST, After, Limit, Page, cursor, position
@@ -266,12 +266,15 @@ async def _view(tx: Tx, workspace_id: int, profile_id: int) -> Profile:
     return (await profile_views(tx, [await find_profile(tx, workspace_id, profile_id)]))[0]
 
 
-ROUTES: list[Any] = [
-    set_profile,
-    change_profile,
-    remove_profile,
-    tag_profile,
-    untag_profile,
-    list_tags,
-    export_profile,
-]
+ROUTES = permit(
+    "people",
+    [
+        set_profile,
+        change_profile,
+        remove_profile,
+        tag_profile,
+        untag_profile,
+        list_tags,
+        export_profile,
+    ],
+)

@@ -9,7 +9,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from waypost.api.control.calls import Call
+from waypost.api.control.calls import Call, permit
 from waypost.api.control.events import Event, event_view
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position, scan
 from waypost.clock import iso
@@ -265,4 +265,4 @@ async def profile_views(tx: Tx, records: list[dict[str, Any]]) -> list[Profile]:
     return found
 
 
-ROUTES = [list_profiles, get_profile, list_profile_events]
+ROUTES = permit("people", [list_profiles, get_profile, list_profile_events])

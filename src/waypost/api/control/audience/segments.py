@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import KEYLESS, NAMES, Call
+from waypost.api.control.calls import KEYLESS, NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import iso
 from waypost.domain.audience.profiles import Traits, current
@@ -208,7 +208,7 @@ async def update_segment(call: NamedDependency[Call], id: FromPath[str]) -> Resp
 @delete("/v1/segments/{id:str}", summary="Delete a segment")
 async def delete_segment(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a segment; refused while another segment or a campaign that is not over names it."""
-    await call.engine.database.transact(segments.delete_segment, call.engine.ids, call.workspace_id, _id(id), call.now)
+    await call.transact(segments.delete_segment, call.engine.ids, call.workspace_id, _id(id), call.now)
 
 
 @post(
@@ -276,14 +276,17 @@ async def _people(tx: Tx, ids: list[int]) -> list[SegmentPerson]:
     ]
 
 
-ROUTES = [
-    create_segment,
-    list_segments,
-    get_segment,
-    list_segment_versions,
-    update_segment,
-    delete_segment,
-    preview_segment,
-    count_segment,
-    list_segment_members,
-]
+ROUTES = permit(
+    "people",
+    [
+        create_segment,
+        list_segments,
+        get_segment,
+        list_segment_versions,
+        update_segment,
+        delete_segment,
+        preview_segment,
+        count_segment,
+        list_segment_members,
+    ],
+)

@@ -19,7 +19,7 @@ from waypost.api.control.audience.suppressions import (
     check_text,
     read_address,
 )
-from waypost.api.control.calls import NAMES, Call, read_json
+from waypost.api.control.calls import NAMES, Call, permit, read_json
 from waypost.api.control.messages import BATCH_BYTES
 from waypost.api.paging import NEWEST, After, Limit, Page, cursor, position
 from waypost.clock import CLOCKS_DIFFER, iso
@@ -472,13 +472,16 @@ def _consent_view(found: Subscription) -> Consent:
     )
 
 
-ROUTES = [
-    get_subscription,
-    set_subscription,
-    list_subscription_history,
-    set_subscription_batch,
-    list_profile_subscriptions,
-    set_profile_subscription,
-    get_consent,
-    set_consent,
-]
+ROUTES = permit(
+    "people",
+    [
+        get_subscription,
+        set_subscription,
+        list_subscription_history,
+        set_subscription_batch,
+        list_profile_subscriptions,
+        set_profile_subscription,
+        get_consent,
+        set_consent,
+    ],
+)

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta
 
-from waypost.api.control.calls import NAMES, Call
+from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
 from waypost.domain.values.contacts import normal_email, normal_phone
@@ -115,7 +115,7 @@ async def delete_suppression(call: NamedDependency[Call], channel: ChannelQuery,
             address=read_address(channel, address),
         )
 
-    if not await call.engine.database.transact(work):
+    if not await call.transact(work):
         raise NotFound("This address is not suppressed. GET /v1/suppressions lists suppressed addresses.")
 
 
@@ -235,10 +235,13 @@ def _quarantined_view(row: dict[str, Any]) -> QuarantinedReceipt:
     )
 
 
-ROUTES = [
-    list_suppressions,
-    create_suppression,
-    delete_suppression,
-    count_messages,
-    list_quarantine,
-]
+ROUTES = permit(
+    "people",
+    [
+        list_suppressions,
+        create_suppression,
+        delete_suppression,
+        count_messages,
+        list_quarantine,
+    ],
+)

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.api.control.calls import NAMES, Call
+from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, iso_or_none
 from waypost.domain.campaigns.campaign import (
@@ -211,7 +211,7 @@ async def change_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Cam
         new_name = campaign.name if name is None else read_campaign(name)
         return await campaign_view(tx, await campaigns.change_campaign(tx, campaign, new_name, definition, call.now))
 
-    changed = await call.engine.database.transact(work)
+    changed = await call.transact(work)
     call.engine.wake_campaigns()
     return changed
 
@@ -219,7 +219,7 @@ async def change_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Cam
 @delete("/v1/campaigns/{id:str}", summary="Delete a campaign")
 async def delete_campaign(call: NamedDependency[Call], id: FromPath[str]) -> None:
     """Deletes a campaign that is a draft or over. Its messages stay."""
-    await call.engine.database.transact(campaigns.delete_campaign, call.workspace_id, internal("cmp", id), call.now)
+    await call.transact(campaigns.delete_campaign, call.workspace_id, internal("cmp", id), call.now)
 
 
 @post("/v1/campaigns/{id:str}/launch", summary="Launch a campaign", status_code=200)
@@ -333,15 +333,18 @@ def _view(campaign: campaigns.Campaign, occurrences: list[campaigns.Occurrence],
     )
 
 
-ROUTES = [
-    create_campaign,
-    list_campaigns,
-    get_campaign,
-    change_campaign,
-    delete_campaign,
-    launch_campaign,
-    unschedule_campaign,
-    pause_campaign,
-    resume_campaign,
-    cancel_campaign,
-]
+ROUTES = permit(
+    "campaigns",
+    [
+        create_campaign,
+        list_campaigns,
+        get_campaign,
+        change_campaign,
+        delete_campaign,
+        launch_campaign,
+        unschedule_campaign,
+        pause_campaign,
+        resume_campaign,
+        cancel_campaign,
+    ],
+)

@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from msgspec import Meta
 
-from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call
+from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, cursor, position
 from waypost.clock import iso_or_none
 from waypost.domain.campaigns.campaign import Audience
@@ -345,10 +345,13 @@ def _recipient_view(row: Row) -> CampaignRecipient:
     )
 
 
-ROUTES = [
-    test_campaign,
-    preview_campaign,
-    estimate_campaign,
-    get_campaign_overview,
-    list_campaign_recipients,
-]
+ROUTES = permit(
+    "campaigns",
+    [
+        test_campaign,
+        preview_campaign,
+        estimate_campaign,
+        get_campaign_overview,
+        list_campaign_recipients,
+    ],
+)

@@ -2,7 +2,8 @@
 
 -- name: sending_rules.get
 -- Return the sending rules of a workspace.
-SELECT rules, version, updated_at, updated_by FROM sending_rules WHERE workspace_id = :workspace_id;
+SELECT rules, version, updated_at, updated_by, EXISTS (SELECT 1 FROM users u WHERE u.id = updated_by)
+FROM sending_rules WHERE workspace_id = :workspace_id;
 
 -- name: sending_rules.of_workspaces
 -- Return the sending rules of workspaces.

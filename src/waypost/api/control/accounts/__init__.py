@@ -1,0 +1,1 @@
+"""Users, sessions, second factors, invitations, API keys, workspaces and the audit log."""
