@@ -1,6 +1,6 @@
 /** What the browser has and jsdom lacks, and a clean page for every test. */
 import "@testing-library/jest-dom/vitest";
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
 class NoObserver {
@@ -25,7 +25,15 @@ Object.defineProperty(window, "matchMedia", {
     dispatchEvent: () => false,
   }),
 });
+HTMLCanvasElement.prototype.getContext = () => null;
 Object.defineProperty(document, "fonts", { value: { addEventListener() {}, removeEventListener() {} } });
+
+// The whole page in every message hides what is missing.
+configure({
+  // The first test of a file loads the page that it opens.
+  asyncUtilTimeout: 5000,
+  getElementError: (message) => new Error((message ?? "").split("\n\nIgnored nodes")[0]),
+});
 
 afterEach(() => {
   cleanup();
