@@ -1,8 +1,8 @@
 /** Who is signed in, and what they may do. */
 import { queryOptions, useQuery } from "@tanstack/react-query";
-import { ask, client } from "./client";
+import { ask, client, type Schemas } from "./client";
 
-export type { Me } from "./account-schema";
+export type Me = Schemas["Me"];
 
 export const meQuery = queryOptions({
   queryKey: ["me"],

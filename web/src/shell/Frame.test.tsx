@@ -2,7 +2,7 @@
 import { screen, within } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { open } from "@/testing/open";
-import { withPermissions } from "@/testing/person";
+import { PERSON, withPermissions } from "@/testing/person";
 
 const NAMES = [
   "Home",
@@ -39,4 +39,14 @@ test("a role sees only the pages that it may open", async () => {
 test("an address without a page says so", async () => {
   open("/nothing");
   expect(await screen.findByRole("heading", { level: 1, name: "This page does not exist" })).toBeVisible();
+});
+
+test("who lacks a second factor that the workspace requires is led to it", async () => {
+  const workspace = PERSON.workspace && { ...PERSON.workspace, mfa: "required" };
+  const { user, address } = open("/segments", {
+    "GET /v1/me": { ...PERSON, workspace },
+    "GET /v1/sessions": { data: [] },
+  });
+  await user.click(await screen.findByRole("link", { name: "Set it up" }));
+  expect(address()).toBe("/settings");
 });

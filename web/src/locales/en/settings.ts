@@ -74,12 +74,7 @@ export default {
   workspaceCreated: "The workspace {name} is created",
   workspaceKeys: "Keys of {name}",
   switchTo: "Switch to {name}",
-  danger: "Delete the workspace",
-  dangerLead: "Everything in it is deleted: people, events, messages, campaigns, keys. This cannot be taken back.",
-  deleteWorkspace: "Delete the workspace",
-  deleteQuestion: "Delete the workspace {name}?",
   delete: "Delete",
-  workspaceDeleted: "The workspace is deleted.",
 
   peopleLead: "Who has access to this workspace, and what they may do.",
   invite: "Invite",
