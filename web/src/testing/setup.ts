@@ -1,7 +1,10 @@
 /** What the browser has and jsdom lacks, and a clean page for every test. */
 import "@testing-library/jest-dom/vitest";
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
+
+// A page that is loaded for the first time takes seconds on a busy machine.
+configure({ asyncUtilTimeout: 10_000 });
 
 class NoObserver {
   observe() {}
