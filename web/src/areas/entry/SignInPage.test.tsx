@@ -13,7 +13,7 @@ const SIGNED_OUT = {
 
 async function signIn(user: ReturnType<typeof open>["user"]) {
   await user.type(await screen.findByLabelText("Email"), "ada@example.com");
-  await user.type(screen.getByLabelText("Password"), "a long password");
+  await user.type(screen.getByLabelText(/password/i), "a long password");
   await user.click(screen.getByRole("button", { name: "Sign in" }));
 }
 
