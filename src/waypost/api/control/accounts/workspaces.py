@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import require_session
-from waypost.api.control.calls import LOGGED, OWN, Call, permit
+from waypost.api.control.calls import LOGGED, NAMES, OWN, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import id_time, iso
 from waypost.domain.accounts import sign_in
@@ -126,7 +126,7 @@ async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
 
-@get("/v1/audit", summary="List who changed what", opt={"permission": "audit.read"})
+@get("/v1/audit", summary="List who changed what", opt=NAMES | {"permission": "audit.read"})
 async def list_audit(
     call: NamedDependency[Call],
     limit: Limit = 50,
