@@ -50,7 +50,7 @@ export const signOut = () => ask(client.DELETE("/v1/sessions/{id}", { params: { 
 export const makeOwner = (body: { code: string; email: string; password: string; name?: string; workspace?: string }) =>
   ask(client.POST("/v1/setup", { body }));
 
-export const acceptInvitation = (body: { token: string; name: string; password: string }) =>
+export const acceptInvitation = (body: { token: string; name?: string; password?: string }) =>
   ask(client.POST("/v1/invitations/accept", { body }));
 
 export const askForReset = (body: { email: string }) => ask(client.POST("/v1/password-resets", { body }));
