@@ -57,7 +57,7 @@ export function Listing<Row>({ label, query, columns, rowKey, empty, clearFilter
     <States query={query} empty={empty} clearFilters={clearFilters}>
       {({ data, next }) => (
         <>
-          <Table.ScrollContainer minWidth={0} type="native">
+          <Table.ScrollContainer minWidth={0} type="native" role="group" aria-label={label} tabIndex={0}>
             <Table aria-label={label} highlightOnHover verticalSpacing="xs" className={classes.table}>
               <Table.Thead>
                 <Table.Tr>

@@ -3,6 +3,9 @@ import "@testing-library/jest-dom/vitest";
 import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
+// A page that is loaded for the first time takes seconds on a busy machine.
+configure({ asyncUtilTimeout: 10_000 });
+
 class NoObserver {
   observe() {}
   unobserve() {}

@@ -1,5 +1,6 @@
 /** The routes of /connections. */
 import { createRoute, lazyRouteComponent } from "@tanstack/react-router";
+import { searchTexts } from "@/parts/useFilters";
 import { appRoute } from "@/shell/appRoute";
 
 export const connectionRoutes = [
@@ -7,5 +8,16 @@ export const connectionRoutes = [
     getParentRoute: () => appRoute,
     path: "/connections",
     component: lazyRouteComponent(() => import("./ConnectionsPage"), "ConnectionsPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/connections/new",
+    validateSearch: searchTexts("connector"),
+    component: lazyRouteComponent(() => import("./NewConnectionPage"), "NewConnectionPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/connections/$id",
+    component: lazyRouteComponent(() => import("./ConnectionPage"), "ConnectionPage"),
   }),
 ] as const;

@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import connections from "@/locales/en/connections";
 
-export const { t, rich } = catalogue("connections", connections);
+export const { t, rich, has } = catalogue("connections", connections);

@@ -23,7 +23,7 @@ export function Invitations() {
   if (rows.length === 0) return null;
   return (
     <Section title={t("invitations")}>
-      <Table.ScrollContainer minWidth={0} type="native">
+      <Table.ScrollContainer minWidth={0} type="native" role="group" aria-label={t("invitations")} tabIndex={0}>
         <Table aria-label={t("invitations")}>
           <Table.Thead>
             <Table.Tr>

@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import webhooks from "@/locales/en/webhooks";
 
-export const { t, rich } = catalogue("webhooks", webhooks);
+export const { t, rich, has } = catalogue("webhooks", webhooks);

@@ -5,7 +5,7 @@ export default {
   email: "Email",
   password: "Password",
   newPassword: "New password",
-  passwordHint: "At least 12 characters.",
+  passwordHint: "At least 8 characters.",
   name: "Your name",
   code: "Code",
   codeTitle: "Enter your code",

@@ -17,7 +17,7 @@ export default {
   passwordLead: "Changing it ends all your other sessions.",
   currentPassword: "Current password",
   newPassword: "New password",
-  passwordHint: "At least 12 characters.",
+  passwordHint: "At least 8 characters.",
   changePassword: "Change the password",
   passwordChanged: "The password is changed. Your other sessions have ended.",
 
