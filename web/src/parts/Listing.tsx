@@ -61,11 +61,15 @@ export function Listing<Row>({ label, query, columns, rowKey, empty, clearFilter
             <Table aria-label={label} highlightOnHover verticalSpacing="xs" className={classes.table}>
               <Table.Thead>
                 <Table.Tr>
-                  {columns.map(({ id, title, numeric, wide }) => (
-                    <Table.Th key={id} scope="col" className={cell(numeric, wide)}>
-                      {title}
-                    </Table.Th>
-                  ))}
+                  {columns.map(({ id, title, numeric, wide }) =>
+                    title ? (
+                      <Table.Th key={id} scope="col" className={cell(numeric, wide)}>
+                        {title}
+                      </Table.Th>
+                    ) : (
+                      <Table.Td key={id} className={cell(numeric, wide)} />
+                    ),
+                  )}
                 </Table.Tr>
               </Table.Thead>
               <Table.Tbody ref={body}>

@@ -1,6 +1,8 @@
 /** The frame: its pages, what a role sees, and where the focus goes. */
 import { screen, within } from "@testing-library/react";
 import { expect, test } from "vitest";
+import { chooseWorkspace } from "@/api/workspace";
+import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
 import { PERSON, withPermissions } from "@/testing/person";
 
@@ -49,4 +51,13 @@ test("who lacks a second factor that the workspace requires is led to it", async
   });
   await user.click(await screen.findByRole("link", { name: "Set it up" }));
   expect(address()).toBe("/settings");
+});
+
+test("a browser that looked at a workspace that is gone opens another one", async () => {
+  chooseWorkspace("ws_gone");
+  const { asked } = open("/segments", {
+    "GET /v1/me": ({ headers }) => (headers.get("waypost-workspace") ? refusal(404, "no_such_workspace") : PERSON),
+  });
+  expect(await screen.findByRole("heading", { level: 1, name: "Segments" })).toBeVisible();
+  expect(asked.map(({ headers }) => headers.get("waypost-workspace"))).toEqual(["ws_gone", null]);
 });

@@ -2,7 +2,7 @@
 import { Alert, Button, Stack, TextInput } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMay, useMe } from "@/api/me";
-import { chooseWorkspace } from "@/api/workspace";
+import { openWorkspace } from "@/api/workspace";
 import { changeWorkspace, createWorkspace, type MfaRule, workspaceQuery } from "@/api/workspaces";
 import { Section } from "@/parts/Details";
 import { FormProblem } from "@/parts/FormProblem";
@@ -79,14 +79,7 @@ function NewWorkspace() {
             text={`WAYPOST_API_KEY=${made.api_key}\nWAYPOST_WRITE_KEY=${made.write_key}`}
           />
           <div>
-            <Button
-              onClick={() => {
-                chooseWorkspace(made.id);
-                void queries.resetQueries();
-              }}
-            >
-              {t("switchTo", { name: made.name })}
-            </Button>
+            <Button onClick={() => openWorkspace(made.id)}>{t("switchTo", { name: made.name })}</Button>
           </div>
         </Stack>
       ) : (

@@ -32,6 +32,8 @@ export default {
   createOwner: "Create the owner",
   invitationTitle: "Join the workspace",
   accept: "Join",
+  joinAs: "You are signed in as {email}, and join with this account.",
+  haveAccount: "I have an account: sign in",
   wrongCredentials: "The email address or the password is wrong.",
   wrongMfaCode: "This code is wrong or was used already. Wait for the next one.",
   wrongCode: "This is not the code that the server printed.",

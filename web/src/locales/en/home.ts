@@ -62,7 +62,7 @@ export default {
   step: "Step {n}",
   connect: "Connect a provider",
   connectHint:
-    "Waypost sends through accounts of yours: Pinpoint, Twilio, SendGrid, Klaviyo, SMTP or any HTTP API. `make run` has one that only pretends.",
+    "Waypost sends through accounts of yours: Pinpoint, Twilio, SendGrid, Klaviyo, SMTP or any HTTP API. The demo has one that only pretends.",
   connectOpen: "Go to the connections",
   text: "Send a text",
   textHint: "To your own phone, through the connection.",

@@ -68,6 +68,7 @@ export default {
   close: "Close",
   mfaNeeded: "This workspace requires a second factor, and you have none yet.",
   mfaSetUp: "Set it up",
+  showTyped: "Show what is typed",
   sessionOver: "Sign in again",
   sessionOverHint: "Your session has ended. The page stays as it is, with what you typed.",
 } as const;
