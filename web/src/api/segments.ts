@@ -41,9 +41,7 @@ export const previewQuery = (condition: Condition) =>
   queryOptions({
     queryKey: ["segments", "preview", condition],
     queryFn: ({ signal }) =>
-      ask(
-        client.POST("/v1/segments/preview", { body: { condition } as unknown as Schemas["PreviewSegment"], signal }),
-      ),
+      ask(client.POST("/v1/segments/preview", { body: { condition } as unknown as Schemas["PreviewSegment"], signal })),
     placeholderData: keepPreviousData,
     retry: false,
   });

@@ -122,7 +122,15 @@ interface ToolProps {
 
 function Tool({ name, run, disabled, children }: ToolProps) {
   return (
-    <ActionIcon variant="subtle" size="md" color="gray" aria-label={name} title={name} onClick={run} disabled={disabled}>
+    <ActionIcon
+      variant="subtle"
+      size="md"
+      color="gray"
+      aria-label={name}
+      title={name}
+      onClick={run}
+      disabled={disabled}
+    >
       {children}
     </ActionIcon>
   );

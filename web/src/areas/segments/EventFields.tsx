@@ -57,7 +57,9 @@ export function EventFields({ leaf, change }: { leaf: Event; change: (next: Leaf
         size="xs"
         aria-label={t("period")}
         value={leaf.within ? "within" : "ever"}
-        onChange={(event) => change({ ...leaf, within: event.currentTarget.value === "ever" ? "" : `${length}${unit}` })}
+        onChange={(event) =>
+          change({ ...leaf, within: event.currentTarget.value === "ever" ? "" : `${length}${unit}` })
+        }
         data={[
           { value: "ever", label: t("period_ever") },
           { value: "within", label: t("period_within") },

@@ -37,16 +37,18 @@ const KNOWN = [
 export function LeafFields({ leaf, change, at }: Props) {
   const kinds = leaf.kind === "raw" ? [...KINDS, "raw" as const] : KINDS;
   return (
-    <div role="group" aria-label={t("conditionOf", { at })} className={classes.sentence}>
-      <NativeSelect
-        size="xs"
-        aria-label={t("kind")}
-        value={leaf.kind}
-        onChange={(event) => change(newLeaf(event.currentTarget.value as Kind))}
-        data={kinds.map((kind) => ({ value: kind, label: t(`kind_${kind}`) }))}
-      />
-      <Words leaf={leaf} change={change} at={at} />
-    </div>
+    <fieldset aria-label={t("conditionOf", { at })} className={classes.row}>
+      <div className={classes.sentence}>
+        <NativeSelect
+          size="xs"
+          aria-label={t("kind")}
+          value={leaf.kind}
+          onChange={(event) => change(newLeaf(event.currentTarget.value as Kind))}
+          data={kinds.map((kind) => ({ value: kind, label: t(`kind_${kind}`) }))}
+        />
+        <Words leaf={leaf} change={change} at={at} />
+      </div>
+    </fieldset>
   );
 }
 

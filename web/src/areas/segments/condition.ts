@@ -114,7 +114,10 @@ function writeLeaf(leaf: Leaf): Condition {
         exactly: { at_least: times, at_most: times },
         never: { at_most: 0 },
       }[leaf.often];
-      const where = leaf.where.map((one) => [one.name.trim(), one.operator === "is" ? readValue(one.value) : writeTest(one)]);
+      const where = leaf.where.map((one) => [
+        one.name.trim(),
+        one.operator === "is" ? readValue(one.value) : writeTest(one),
+      ]);
       return {
         event: leaf.name.trim(),
         ...bounds,
@@ -131,7 +134,8 @@ function writeLeaf(leaf: Leaf): Condition {
 
 function readEvent(found: Condition): Leaf | undefined {
   const { event, at_least: least, at_most: most, within = "", where = {}, ...more } = found;
-  if (typeof event !== "string" || Object.keys(more).length > 0 || !/^(\d+[hdw])?$/.test(String(within))) return undefined;
+  if (typeof event !== "string" || Object.keys(more).length > 0 || !/^(\d+[hdw])?$/.test(String(within)))
+    return undefined;
   const tests: Where[] = [];
   for (const [name, test] of Object.entries(where as Condition)) {
     const read = readTest(typeof test === "object" && test !== null ? (test as Condition) : { is: test });
@@ -142,7 +146,14 @@ function readEvent(found: Condition): Leaf | undefined {
     most === 0 && !least ? "never" : most === undefined ? "at_least" : least === undefined ? "at_most" : "exactly";
   if (often === "exactly" && least !== most) return undefined;
   const times = String((often === "at_least" ? (least ?? 1) : most) ?? 1);
-  return { kind: "event", name: event, often, times: often === "never" ? "1" : times, within: String(within), where: tests };
+  return {
+    kind: "event",
+    name: event,
+    often,
+    times: often === "never" ? "1" : times,
+    within: String(within),
+    where: tests,
+  };
 }
 
 function readLeaf(found: Condition): Leaf {
@@ -168,7 +179,11 @@ function readNode(found: Condition): Node {
   }
   for (const mode of ["all", "any"] as const) {
     const parts = found[mode];
-    if (Array.isArray(parts)) return newGroup(mode, parts.map((part) => readNode(part as Condition)));
+    if (Array.isArray(parts))
+      return newGroup(
+        mode,
+        parts.map((part) => readNode(part as Condition)),
+      );
   }
   return { key: newKey(), not: false, leaf: readLeaf(found) };
 }

@@ -15,7 +15,8 @@ export default {
   changed: "Changed",
   newSegment: "New segment",
   noSegments: "No segments yet",
-  noSegmentsHint: "A segment is a condition on people, such as “ordered twice in the last 30 days”. Campaigns can be sent to it.",
+  noSegmentsHint:
+    "A segment is a condition on people, such as “ordered twice in the last 30 days”. Campaigns can be sent to it.",
   save: "Save",
   create: "Create the segment",
   saved: "The segment is saved.",
