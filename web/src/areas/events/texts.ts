@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import events from "@/locales/en/events";
 
-export const { t, rich } = catalogue("events", events);
+export const { t, rich, has } = catalogue("events", events);

@@ -1,11 +1,112 @@
-/** The page /messages. */
+/** The page /messages: the log, narrowed by address, status and connection. */
+import { Anchor, Badge, Group, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { connectionsQuery } from "@/api/connections";
+import { useMay } from "@/api/me";
+import { type Message, messagesQuery } from "@/api/messages";
+import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { FilterBar, SelectFilter, TextFilter } from "@/parts/FilterBar";
+import { type Column, Listing } from "@/parts/Listing";
 import { Page } from "@/parts/Page";
-import { t } from "./texts";
+import { Reason } from "@/parts/Reason";
+import { Time } from "@/parts/Time";
+import { useFilters } from "@/parts/useFilters";
+import { useLive } from "@/parts/useLive";
+import { MessageState, reasonWords, STATUSES } from "./MessageState";
+import { has, t } from "./texts";
 
 export function MessagesPage() {
+  const filters = useFilters("to", "status", "connection_id", "profile_id");
+  const asked = { ...filters.query, after: filters.after };
+  const query = useQuery(messagesQuery(asked));
+  const may = useMay()("connections.read");
+  const connections = useQuery({ ...connectionsQuery, enabled: may }).data?.data ?? [];
+  useLive(["messages"]);
+  const named = (id: string) => connections.find((connection) => connection.id === id)?.name ?? id;
+  const columns: Column<Message>[] = [
+    {
+      id: "to",
+      title: t("address"),
+      cell: ({ id, to, test }) => (
+        <Group gap={6}>
+          <Anchor
+            component={Link}
+            to="/messages/$id"
+            params={{ id } as never}
+            size="sm"
+            fw={500}
+            style={{ overflowWrap: "anywhere" }}
+          >
+            {to || id}
+          </Anchor>
+          {test && (
+            <Badge size="xs" variant="light" color="gray" tt="none">
+              {t("test")}
+            </Badge>
+          )}
+        </Group>
+      ),
+    },
+    { id: "status", title: t("status"), cell: ({ status }) => <MessageState status={status} /> },
+    {
+      id: "reason",
+      title: t("reason"),
+      cell: ({ code, failure, reason }) => <Reason code={code} text={failure ?? reasonWords(reason)} />,
+      wide: true,
+    },
+    {
+      id: "channel",
+      title: t("channel"),
+      cell: ({ channel }) => (
+        <Text size="sm">{has(`channel_${channel}`) ? t(`channel_${channel}` as never) : channel}</Text>
+      ),
+      wide: true,
+    },
+    { id: "connection", title: t("connection"), cell: ({ connection_id }) => named(connection_id), wide: true },
+    { id: "created", title: t("accepted"), cell: ({ created_at }) => <Time at={created_at} /> },
+  ];
   return (
-    <Page title={t("title")} lead={t("lead")}>
-      {null}
+    <Page title={t("title")} lead={t("lead")} actions={<CopyAsCurl path="/v1/messages" query={asked} />}>
+      <FilterBar>
+        <TextFilter
+          label={t("address")}
+          placeholder={t("addressHint")}
+          value={filters.values.to}
+          onChange={(value) => filters.set("to", value.trim())}
+        />
+        <SelectFilter
+          label={t("status")}
+          value={filters.values.status}
+          onChange={(value) => filters.set("status", value)}
+          options={STATUSES.map((value) => ({ value, label: t(`status_${value}`) }))}
+        />
+        <SelectFilter
+          label={t("connection")}
+          value={filters.values.connection_id}
+          onChange={(value) => filters.set("connection_id", value)}
+          options={connections.map(({ id, name }) => ({ value: id, label: name }))}
+        />
+        {filters.values.profile_id && (
+          <TextFilter
+            label={t("person")}
+            value={filters.values.profile_id}
+            onChange={(value) => filters.set("profile_id", value.trim())}
+          />
+        )}
+      </FilterBar>
+      <Listing
+        label={t("title")}
+        query={query}
+        columns={columns}
+        rowKey={({ id }) => id}
+        empty={{
+          title: t("none"),
+          hint: t("noneHint"),
+          example: `curl -H "Authorization: Bearer $KEY" ${window.location.origin}/v1/messages -d '{"channel": "sms", "to": "+12025550101", "text": "Hello"}'`,
+        }}
+        clearFilters={filters.clear}
+      />
     </Page>
   );
 }

@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import messages from "@/locales/en/messages";
 
-export const { t, rich } = catalogue("messages", messages);
+export const { t, rich, has } = catalogue("messages", messages);
