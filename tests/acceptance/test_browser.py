@@ -172,3 +172,27 @@ def test_the_page_survives_a_kill_of_the_server(owned, browser):
         owned.start()
         page.goto("/settings/keys")
         expect(page.get_by_role("heading", level=1)).to_have_text("API keys")
+
+
+def test_a_webhook_is_made_and_an_event_appears_by_itself(owned, browser, sink):
+    with new_page(browser, url(owned)) as page:
+        sign_in(page, EMAIL, PASSWORD)
+        at_home(page)
+        page.get_by_role("link", name="Webhooks").click()
+        page.get_by_role("link", name="New webhook").first.click()
+        page.get_by_label("URL").fill(f"{sink.url}/hook/browser")
+        page.get_by_label("All events (*)").check()
+        page.get_by_role("button", name="Create the webhook").click()
+        expect(page.get_by_text(re.compile(r"whsec_\S+"))).to_be_visible()
+        page.get_by_role("link", name="Events", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Events")
+        owned.tracker().post("/v1/track", {"userId": "ada", "event": "Order Shipped", "properties": {"total": 99.5}})
+        # Nobody loads the page again.
+        expect(page.get_by_text("event.order_shipped").first).to_be_visible()
+        owned.settled()
+        page.get_by_role("link", name="Webhooks").click()
+        expect(page.get_by_role("row").filter(has_text="hook/browser")).to_contain_text("1")
+        page.get_by_role("link", name="Settings").click()
+        page.get_by_role("link", name="Audit log").click()
+        expect(page.get_by_role("button", name="create webhook")).to_be_visible()
+        assert "whsec_" not in page.inner_text("body")

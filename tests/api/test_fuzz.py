@@ -54,6 +54,7 @@ MEANING = frozenset(
         "invalid_role",
         "wrong_password",
         "code_missing",
+        "code_wrong",
         "invalid_scopes",
         "invalid_connector",
         "invalid_callback_data",

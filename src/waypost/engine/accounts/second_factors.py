@@ -8,7 +8,7 @@ import msgspec
 from waypost.domain.accounts import second_factor
 from waypost.engine.accounts.users import get_user
 from waypost.engine.runtime.encryption import Encryption
-from waypost.errors import Conflict, Unauthorized
+from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -36,9 +36,9 @@ async def confirm_totp(tx: Tx, encryption: Encryption, user_id: int, code: str, 
         raise Conflict("There is no second factor to confirm. Begin with POST /v1/users/me/totp.", code="no_totp_offer")
     step = second_factor.find_step(encryption.decrypt(user["totp_secret"]), code, now)
     if step is None:
-        raise Unauthorized(
+        raise Invalid(
             "The code is not right. Check that the clock of the phone is, and use the newest code.",
-            code="wrong_code",
+            code="code_wrong",
             field="code",
         )
     await tx.run("users.use_totp_step", id=user_id, secret=user["totp_secret"], step=step)

@@ -237,7 +237,7 @@ async def test_a_recovery_code_is_good_once(browser, owner):
 async def test_an_unconfirmed_second_factor_does_not_lock_out(browser, owner):
     await ok(enter(browser))
     await ok(browser.post("/v1/users/me/totp"))
-    await refused(browser.post("/v1/users/me/totp/confirm", json={"code": "000000"}), 401, "wrong_code")
+    await refused(browser.post("/v1/users/me/totp/confirm", json={"code": "000000"}), 400, "code_wrong")
     await ok(enter(browser))
 
 
@@ -297,6 +297,10 @@ async def test_sensitive_actions_ask_again(browser, owner, engine, hook):
     await refused(browser.get(f"/v1/webhooks/{made['id']}/secret"), 403, "confirmation_required")
     await refused(browser.post("/v1/sessions/current/confirm", json={"password": "no"}), 400, "wrong_password")
     await ok(browser.post("/v1/sessions/current/confirm", json={"password": PASSWORD}))
+    app, _ = await turn_on(browser)
+    await refused(browser.post("/v1/sessions/current/confirm", json={"password": PASSWORD}), 400, "code_missing")
+    await refused(browser.post("/v1/sessions/current/confirm", json={"totp": "000000"}), 400, "code_wrong")
+    await ok(browser.post("/v1/sessions/current/confirm", json={"totp": at_step(app, 1)}))
     await ok(browser.post("/v1/keys", json=key), 201)
     await ok(browser.get(f"/v1/webhooks/{made['id']}/secret"))
 

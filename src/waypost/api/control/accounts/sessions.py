@@ -192,7 +192,11 @@ async def confirm_session(call: NamedDependency[Call]) -> Me:
     if mfa:
         if not body.totp:
             raise Invalid("Send a code of the authenticator app as `totp`.", code="code_missing", field="totp")
-        await engine.use_code(user, body.totp)
+        try:
+            await engine.use_code(user, body.totp)
+        except Unauthorized as error:
+            # The session is still good; 401 would say that it is not.
+            raise Invalid(error.detail, code="code_wrong", field="totp") from error
     else:
         await engine.count_try(sign_in.sign_in_limits(user["email"], call.admitted.ip))
         if not body.password or not await engine.passwords.verify(user["password"], body.password):
