@@ -54,8 +54,11 @@ export interface RecipientFilters {
 export const recipientsQuery = (id: string, filters: RecipientFilters) =>
   queryOptions({
     queryKey: ["campaigns", id, "recipients", filters],
-    queryFn: ({ signal }) =>
-      ask(client.GET("/v1/campaigns/{id}/recipients", { params: { path: { id }, query: filters }, signal })),
+    // Without `format` it is never the text of a file.
+    queryFn: async ({ signal }) =>
+      (await ask(
+        client.GET("/v1/campaigns/{id}/recipients", { params: { path: { id }, query: filters }, signal }),
+      )) as Schemas["CampaignRecipientPage"],
     placeholderData: keepPreviousData,
   });
 
@@ -115,3 +118,14 @@ export const cancelCampaign = (id: string) => ask(client.POST("/v1/campaigns/{id
 
 export const testCampaign = (id: string, body: Schemas["CampaignTest"]) =>
   ask(client.POST("/v1/campaigns/{id}/test", { params: once(id), body }));
+
+/** Names to choose from: of the connections that may send it, and of the templates. */
+export const connectionNamesQuery = queryOptions({
+  queryKey: ["connections", "names"],
+  queryFn: ({ signal }) => ask(client.GET("/v1/connections", { params: { query: { limit: 500 } }, signal })),
+});
+
+export const templateNamesQuery = queryOptions({
+  queryKey: ["templates", "names"],
+  queryFn: ({ signal }) => ask(client.GET("/v1/templates", { params: { query: { limit: 500 } }, signal })),
+});

@@ -3,9 +3,6 @@ import "@testing-library/jest-dom/vitest";
 import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
-// A page that is loaded for the first time takes seconds on a busy machine.
-configure({ asyncUtilTimeout: 10_000 });
-
 class NoObserver {
   observe() {}
   unobserve() {}
@@ -33,8 +30,8 @@ Object.defineProperty(document, "fonts", { value: { addEventListener() {}, remov
 
 // The whole page in every message hides what is missing.
 configure({
-  // The first test of a file loads the page that it opens.
-  asyncUtilTimeout: 5000,
+  // The first test of a file loads the page that it opens, which takes seconds on a busy machine.
+  asyncUtilTimeout: 10_000,
   getElementError: (message) => new Error((message ?? "").split("\n\nIgnored nodes")[0]),
 });
 

@@ -1,0 +1,76 @@
+/** Who gets a campaign, and who does not. */
+import { Checkbox, Stack, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import type { Audience } from "@/api/campaigns";
+import { someListsQuery } from "@/api/lists";
+import { allSegmentsQuery } from "@/api/segments";
+import { Section } from "@/parts/Details";
+import { StepForm, type StepProps, useStep } from "./StepForm";
+import { t } from "./texts";
+
+export function AudienceStep(props: StepProps) {
+  const { audience, exclude } = props.campaign;
+  const form = useStep(props, { initial: { audience, exclude }, write: (values) => values });
+  return (
+    <StepForm label={t("step_audience")} form={form as never}>
+      <Chooser
+        title={t("include")}
+        lead={t("includeLead")}
+        value={form.values.audience}
+        error={form.errors.audience}
+        change={(next) => form.set("audience", next)}
+      />
+      <Chooser
+        title={t("exclude")}
+        lead={t("excludeLead")}
+        value={form.values.exclude}
+        error={form.errors.exclude}
+        change={(next) => form.set("exclude", next)}
+      />
+    </StepForm>
+  );
+}
+
+interface Props {
+  title: string;
+  lead: string;
+  value: Audience;
+  error?: string;
+  change: (next: Audience) => void;
+}
+
+function Chooser({ title, lead, value, error, change }: Props) {
+  const lists = useQuery(someListsQuery).data?.data ?? [];
+  const segments = useQuery(allSegmentsQuery).data?.data ?? [];
+  return (
+    <Section title={title} lead={lead}>
+      <Stack>
+        <Checkbox.Group
+          label={t("lists")}
+          value={value.lists ?? []}
+          onChange={(chosen) => change({ ...value, lists: chosen })}
+        >
+          <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
+            {lists.length === 0 && <Text size="sm">{t("noLists")}</Text>}
+            {lists.map(({ id, name, members }) => (
+              <Checkbox key={id} value={id} label={name} description={t("subscribers", { n: members.subscribed })} />
+            ))}
+          </Stack>
+        </Checkbox.Group>
+        <Checkbox.Group
+          label={t("segments")}
+          value={value.segments ?? []}
+          onChange={(chosen) => change({ ...value, segments: chosen })}
+          error={error}
+        >
+          <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
+            {segments.length === 0 && <Text size="sm">{t("noSegments")}</Text>}
+            {segments.map(({ id, name }) => (
+              <Checkbox key={id} value={id} label={name} />
+            ))}
+          </Stack>
+        </Checkbox.Group>
+      </Stack>
+    </Section>
+  );
+}

@@ -1,0 +1,123 @@
+/** What the pages of one campaign have in common: title, state, tabs, and what can be done in its state. */
+import { Button } from "@mantine/core";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import {
+  type Campaign,
+  cancelCampaign,
+  deleteCampaign,
+  pauseCampaign,
+  resumeCampaign,
+  unscheduleCampaign,
+} from "@/api/campaigns";
+import { useMay } from "@/api/me";
+import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { confirm } from "@/parts/dialogs";
+import { LinkTabs } from "@/parts/LinkTabs";
+import { Page } from "@/parts/Page";
+import { Status } from "@/parts/Status";
+import { toast, toastError } from "@/parts/toasts";
+import { t } from "./texts";
+
+interface Props {
+  id: string;
+  campaign: Campaign | undefined;
+  children: ReactNode;
+}
+
+export function CampaignFrame({ id, campaign, children }: Props) {
+  const may = useMay()("campaigns.write");
+  return (
+    <Page
+      title={campaign?.name ?? id}
+      area={t("title")}
+      lead={campaign && <Status value={campaign.state} />}
+      actions={
+        <>
+          <CopyAsCurl path={`/v1/campaigns/${id}/overview`} />
+          {may && campaign && <Actions campaign={campaign} />}
+        </>
+      }
+    >
+      <LinkTabs
+        label={t("tabs")}
+        tabs={[
+          { to: "/campaigns/$id", params: { id }, label: t("overview"), exact: true },
+          { to: "/campaigns/$id/recipients", params: { id }, label: t("recipients") },
+        ]}
+      />
+      {children}
+    </Page>
+  );
+}
+
+function Actions({ campaign: { id, name, state } }: { campaign: Campaign }) {
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const act = useMutation({
+    mutationFn: (run: (id: string) => Promise<unknown>) => run(id),
+    onSettled: () => queries.invalidateQueries({ queryKey: ["campaigns"] }),
+    onError: toastError,
+  });
+  const remove = useMutation({
+    mutationFn: () => deleteCampaign(id),
+    onSuccess: async () => {
+      toast(t("deleted", { name }));
+      await navigate({ to: "/campaigns" });
+      queries.removeQueries({ queryKey: ["campaigns", id] });
+    },
+    onError: toastError,
+  });
+  const is = (...states: Campaign["state"][]) => states.includes(state);
+
+  async function stop() {
+    const question = { title: t("stopQuestion", { name }), body: t("stopBody"), action: t("stop") };
+    if (await confirm({ ...question, danger: true })) act.mutate(cancelCampaign);
+  }
+
+  async function askDelete() {
+    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
+    if (await confirm({ ...question, danger: true })) remove.mutate();
+  }
+
+  return (
+    <>
+      {is("draft", "scheduled", "paused", "live") && (
+        <Button variant="default" renderRoot={(props) => <Link to="/campaigns/$id/edit" params={{ id }} {...props} />}>
+          {t("edit")}
+        </Button>
+      )}
+      {is("scheduled", "live") && (
+        <Button
+          variant="default"
+          onClick={() => act.mutate(pauseCampaign)}
+          loading={act.isPending}
+          title={t("pauseHint")}
+        >
+          {t("pause")}
+        </Button>
+      )}
+      {is("paused") && (
+        <Button onClick={() => act.mutate(resumeCampaign)} loading={act.isPending}>
+          {t("resume")}
+        </Button>
+      )}
+      {is("scheduled") && (
+        <Button variant="default" onClick={() => act.mutate(unscheduleCampaign)} loading={act.isPending}>
+          {t("unschedule")}
+        </Button>
+      )}
+      {is("scheduled", "live", "paused") && (
+        <Button variant="default" c="red" onClick={() => void stop()}>
+          {t("stop")}
+        </Button>
+      )}
+      {is("draft", "finished", "cancelled") && (
+        <Button variant="default" c="red" onClick={() => void askDelete()} loading={remove.isPending}>
+          {t("delete")}
+        </Button>
+      )}
+    </>
+  );
+}
