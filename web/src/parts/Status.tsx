@@ -38,7 +38,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 
 export function Status({ value, label }: { value: string; label?: string }) {
   return (
-    <Badge color={COLOURS[value.toLowerCase()] ?? "gray"} variant="light" tt="none">
+    <Badge color={COLOURS[value.toLowerCase()] ?? "gray"} variant="light" tt="none" miw="max-content">
       {label ?? value.replaceAll("_", " ")}
     </Badge>
   );
