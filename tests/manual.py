@@ -14,13 +14,12 @@ from typing import Any
 
 import click
 import msgspec
-from litestar.routes import HTTPRoute
 
-from waypost.api.app import build_control, describe_api
+from waypost.api.app import describe_api
 from waypost.api.control.operations import Gauges
-from waypost.api.openapi import build_document
 from waypost.cli import main
 from waypost.domain.accounts.api_keys import Scope
+from waypost.domain.accounts.permissions import ROLES, TABLE, Role, role_permissions, scope_permissions
 from waypost.domain.events.event_types import SYSTEM_TYPES
 from waypost.domain.values.egress_guard import FORBIDDEN_IPV4, FORBIDDEN_IPV6
 from waypost.domain.webhooks.custom_headers import RESERVED_HEADERS
@@ -57,26 +56,39 @@ def renewed(text: str) -> str:
 
 @functools.cache
 def routes() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Return method, path, scope and OpenAPI operation of every route."""
-    app = build_control()
-    scopes: dict[tuple[str, str], str] = {}
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                for method in handler.http_methods:
-                    needed = handler.opt.get("scope") or (Scope.READ if method == "GET" else Scope.MANAGE)
-                    scopes[method, route.path_format] = "none" if handler.opt.get("public") else needed.value
+    """Return method, path, permission and OpenAPI operation of every route."""
     return [
-        (method.upper(), path, scopes.get((method.upper(), path), _raw_scope(operation)), operation)
-        for path, operations in sorted(build_document(app)["paths"].items())
+        (method.upper(), path, _needed(operation), operation)
+        for path, operations in sorted(describe_api()["paths"].items())
         for method, operation in operations.items()
     ]
 
 
-def _raw_scope(operation: dict[str, Any]) -> str:
-    """What a raw route asks of its caller."""
-    by_client = any("client_secret" in needed for needed in operation.get("security", ()))
-    return "text client" if by_client else Scope.INGEST.value
+def _needed(operation: dict[str, Any]) -> str:
+    """What a route asks of its caller."""
+    if "x-permission" in operation:
+        return str(operation["x-permission"])
+    schemes = {name for needed in operation["security"] for name in needed}
+    if "client_secret" in schemes:
+        return "text client"
+    if "write_key" in schemes:
+        return "events.send"
+    return "nothing" if not schemes else "a session" if schemes == {"session"} else "a session or key"
+
+
+def make_permissions() -> str:
+    """Return what each permission is for, and which roles and scopes have it."""
+    rows = []
+    for row in TABLE:
+        roles = [role.value for role in Role if row.name in role_permissions(role)]
+        scopes = [scope.value for scope in Scope if row.name in scope_permissions([scope.value])]
+        rows.append([f"`{row.name}`", row.description, ", ".join(roles), ", ".join(scopes)])
+    return table(["permission", "what", "roles", "scopes of keys"], rows)
+
+
+def make_roles() -> str:
+    """Return the roles."""
+    return table(["role", "what"], [[f"`{role.value}`", text] for role, text in ROLES.items()])
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -88,14 +100,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def make_routes(tag: str) -> str:
     """Return the routes of one tag."""
     rows = []
-    for method, path, scope, operation in routes():
+    for method, path, needed, operation in routes():
         if operation["tags"] == [tag]:
             parameters = [f"`{p['name']}`" for p in operation.get("parameters", []) if p["in"] == "query"]
             schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
             body = schema.get("$ref", "").rpartition("/")[2]
             given = ", ".join(parameters) or (f"body: {body}" if body else "")
-            rows.append([f"`{method} {path}`", scope, given, operation["summary"]])
-    return table(["route", "scope", "takes", "what"], rows)
+            rows.append([f"`{method} {path}`", needed, given, operation["summary"]])
+    return table(["route", "permission", "takes", "what"], rows)
 
 
 @functools.cache
@@ -279,6 +291,8 @@ MAKERS: dict[str, Callable[..., str]] = {
     "reserved-headers": make_reserved_headers,
     "format": make_format,
     "addresses": make_addresses,
+    "permissions": make_permissions,
+    "roles": make_roles,
     "example": make_example,
 }
 

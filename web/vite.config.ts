@@ -2,7 +2,6 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
-import { keySession } from "./build/keySession.ts";
 import { precompress } from "./build/precompress.ts";
 
 /** The server that a development server passes requests of the API to, and an API key for them. */
@@ -11,7 +10,7 @@ const key = process.env.API_KEY;
 const api = { target: server, changeOrigin: false, headers: key ? { authorization: `Bearer ${key}` } : undefined };
 
 export default defineConfig({
-  plugins: [react(), precompress(), keySession(server, key)],
+  plugins: [react(), precompress()],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   html: {
     // The server puts a new number in its place into every answer: its policy allows only styles that know it.

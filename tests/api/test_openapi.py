@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.api.calling import make_webhook, ok, settled, track
+from tests.api.calling import add_user, make_webhook, ok, session_of, settled, track
 from waypost.api.app import describe_api
+from waypost.domain.accounts.permissions import Role
 from waypost.domain.events.segment import KINDS
+from waypost.domain.values.ids import public
 
 DOCUMENT = describe_api()
 OPERATIONS = [(path, method, op) for path, item in DOCUMENT["paths"].items() for method, op in item.items()]
@@ -77,7 +79,7 @@ async def test_it_is_served_to_anybody(client):
     assert (await client.get("/openapi.json")).content == answer.content
 
 
-async def test_answers_are_as_described(client, hook):
+async def test_answers_are_as_described(client, browser, hook, engine, keys):
     made = await make_webhook(client, hook)
     await track(client, 2)
     await settled(client, made, delivered=2)
@@ -113,6 +115,8 @@ async def test_answers_are_as_described(client, hook):
     campaign["audience"] = {"profiles": [event["profile_id"]]}
     ids["campaigns"] = (await ok(client.post("/v1/campaigns", json=campaign), 201))["id"]
     ids["text-clients"] = (await ok(client.post("/v1/text-clients", json=text_client), 201))["id"]
+    user = await add_user(engine, keys.workspace_id, Role.OWNER)
+    ids["users"], session = public("usr", user), await session_of(engine, user)
     checked = 0
     for path, method, operation in OPERATIONS:
         if method != "get" or operation["operationId"] in (
@@ -129,6 +133,8 @@ async def test_answers_are_as_described(client, hook):
         whole = schema | {"components": DOCUMENT["components"]}
         of_address = ("get_consent", "get_subscription", "list_subscription_history")
         query = address if operation["operationId"] in of_address else {}
-        Draft202012Validator(whole).validate(await ok(client.get(real, params=query)))
+        with_session = operation.get("security") == [{"session": []}]
+        asked = browser.get(real, headers=session) if with_session else client.get(real, params=query)
+        Draft202012Validator(whole).validate(await ok(asked))
         checked += 1
     assert checked > 30

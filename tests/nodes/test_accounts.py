@@ -31,7 +31,8 @@ async def owner(pair: Pair) -> int:
         await users.add_member(tx, user_id, 1, Role.OWNER, now_us())
         return user_id
 
-    return await pair.one.database.transact(work)
+    user_id: int = await pair.one.database.transact(work)
+    return user_id
 
 
 async def enter(node, password=PASSWORD, code=None):

@@ -43,6 +43,7 @@ from waypost.api.edge.interface import InterfaceRoute
 from waypost.api.edge.pixels import PixelRoute
 from waypost.api.edge.preferences import PreferenceRoute
 from waypost.api.edge.receipts import ReceiptRoutes
+from waypost.api.edge.stream import StreamRoute
 from waypost.api.edge.texts import TextRoute
 from waypost.api.edge.tracking import ClickRoute
 from waypost.api.openapi import CONFIG, build_document, serve_document
@@ -101,6 +102,7 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     control.state.engine, control.state.keyring = engine, keyring
     clicks, pixels = ClickRoute(engine), PixelRoute(engine)
     others: list[RawRoute] = [
+        StreamRoute(engine, keyring),
         ReceiptRoutes(engine),
         clicks,
         pixels,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,21 @@ from waypost.cli.demo_client import Client
 from waypost.cli.demo_scene import ACCOUNT, Scene, set_scene
 from waypost.cli.demo_traffic import send_traffic
 from waypost.cli.options import set_up_logs
-from waypost.cli.serve import bound, make_server, on_stop, running
+from waypost.cli.serve import bound, make_server, on_stop, running, stop_serving
 from waypost.clock import Ids, now_us
+from waypost.domain.accounts.permissions import Role
+from waypost.domain.values.ids import internal
+from waypost.engine.accounts.passwords import Passwords
+from waypost.engine.accounts.users import add_member, add_user
 from waypost.engine.accounts.workspaces import create_workspace
 from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import Unavailable
 from waypost.settings import Settings, load_settings
 from waypost.sink.server import serve as serve_sink
+from waypost.storage.database import Tx
+
+#: Who signs in to the demo in the browser.
+OWNER = "demo@example.com"
 
 
 @click.command()
@@ -56,7 +65,7 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
         async with running(settings) as engine:
             server = make_server(engine, settings)
             serving = asyncio.create_task(server.serve(sockets))
-            on_stop(lambda: setattr(server, "should_exit", True))
+            on_stop(lambda: stop_serving(server, engine))
             while not server.started:
                 if serving.done():
                     serving.result()
@@ -81,12 +90,24 @@ async def demo(data: str, port: int | None, sink_port: int, rate: float) -> None
 
 
 async def _keys(data: Path, database: Any) -> dict[str, str]:
-    """Return the keys of the demo workspace, created at the first start and stored next to its data."""
+    """Return the keys and the owner of the demo workspace, created at the first start and stored next to its data."""
     file = data / "demo-keys.json"
+    stored: dict[str, str] = {}
     if file.exists():
-        stored: dict[str, str] = msgspec.json.decode(file.read_bytes())
-        return stored
-    made: dict[str, str] = await database.transact(create_workspace, Ids(COMMAND_LINE), "Demo", now_us())
+        stored = msgspec.json.decode(file.read_bytes())
+        if "password" in stored:
+            return stored
+    password = secrets.token_urlsafe(12)
+    hashed = await Passwords().hash(password)
+
+    async def work(tx: Tx) -> dict[str, str]:
+        ids = Ids(COMMAND_LINE)
+        made = stored or await create_workspace(tx, ids, "Demo", now_us())
+        user_id = await add_user(tx, ids, OWNER, "Demo", hashed, now_us())
+        await add_member(tx, user_id, internal("ws", made["workspace"]), Role.OWNER, now_us())
+        return made
+
+    made: dict[str, str] = await database.transact(work) | {"email": OWNER, "password": password}
     file.touch(mode=0o600)
     file.write_bytes(msgspec.json.encode(made))
     return made
@@ -107,6 +128,7 @@ def _explain(settings: Settings, keys: dict[str, str], sink: str, scene: Scene, 
     }
     text_example = msgspec.json.encode(birthday).decode().replace(',"callbackData"', ',\n    "callbackData"')
     text = f"""[bold]Waypost[/bold]    {url}        API description: {url}/openapi.json
+[bold]Sign in[/bold]    {url}/        as {keys["email"]} with the password {keys["password"]}
 [bold]Sink[/bold]       {sink}        simulates webhook receivers, AWS Pinpoint, Klaviyo and a mail server
 
 [bold]In another terminal: the API key, and the write key for Segment clients[/bold]

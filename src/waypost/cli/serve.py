@@ -99,7 +99,7 @@ async def serve(data: str | None, host: str | None, port: int | None, role: str)
                 click.echo(
                     f"\nNo user exists. Open {settings.base_url}/ and become the owner with the code {code}\n", err=True
                 )
-            on_stop(lambda: setattr(server, "should_exit", True))
+            on_stop(lambda: stop_serving(server, engine))
             await server.serve(sockets)
 
 
@@ -119,6 +119,12 @@ async def worker(data: str | None) -> None:
         stop = asyncio.Event()
         on_stop(stop.set)
         await stop.wait()
+
+
+def stop_serving(server: Server, engine: Engine) -> None:
+    """Let a server stop; open live feeds would keep it for as long as they may."""
+    server.should_exit = True
+    engine.live_feeds.close()
 
 
 @contextlib.contextmanager

@@ -59,7 +59,11 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
 @click.option("--email", required=True, help="The address that the user signs in with.")
 @click.option("--name", default="", help="The name of the user.")
 @click.option(
-    "--role", type=click.Choice(list(Role)), default="viewer", show_default=True, help="What the user may do there."
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default="viewer",
+    show_default=True,
+    help="What the user may do there.",
 )
 @click.password_option(help="The password; asked for if it is not given.")
 @json_option

@@ -25,6 +25,7 @@ from waypost.engine.campaigns.retention import prune_campaigns
 from waypost.engine.events.area import EventArea
 from waypost.engine.events.metrics import MetricArea
 from waypost.engine.events.retention import prune_events
+from waypost.engine.insights.live_feeds import LiveFeeds
 from waypost.engine.messaging.acceptance import Messages
 from waypost.engine.messaging.area import MessagingArea, rematch
 from waypost.engine.messaging.bounce_mailboxes import BounceMailboxes
@@ -98,6 +99,7 @@ class Engine:
         # Runtime and network.
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
         self.ids = Ids(nodes.COMMAND_LINE)
+        self.live_feeds = LiveFeeds(database)
         self.sessions = SessionRegistry(database, self.ids, self.encryption)
         self.networks = parse_networks(settings.allow_private)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
@@ -260,6 +262,7 @@ class Engine:
             Job("link-checks", self._check_held, self.links_due),
             Job("held", self._release_held, self.held_due),
             Job("segments", self._follow_segments),
+            Job("live", self.live_feeds.poll),
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
@@ -395,6 +398,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Finish requests in flight, release all other work, and stop. Durability does not depend on it."""
+        self.live_feeds.close()
         await self.scheduler.stop()
         self.dispatcher.drain()
         end = time.monotonic() + DRAIN_S

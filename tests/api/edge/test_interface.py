@@ -45,7 +45,7 @@ def browser(folder: Path) -> httpx.AsyncClient:
         if not await route(scope, receive, send):
             await answer(send, 404, [(b"content-type", b"application/problem+json")], b"{}")
 
-    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=app)
     return httpx.AsyncClient(transport=transport, base_url="http://waypost")
 
 

@@ -1,8 +1,8 @@
 /** Who changed what. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client } from "./client";
+import { ask, client, type Schemas } from "./client";
 
-export type { AuditEntry } from "./account-schema";
+export type AuditEntry = Schemas["Change"];
 
 export interface AuditFilters {
   after?: string;

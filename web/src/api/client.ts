@@ -1,12 +1,11 @@
 /** The client of the API, typed by its OpenAPI document. The session cookie says who asks. */
 import createClient, { type Middleware } from "openapi-fetch";
-import type { paths as AccountPaths } from "./account-schema";
 import { Problem, readProblem } from "./problem";
 import { recovery } from "./recovery";
-import type { components, paths as ServerPaths } from "./schema";
+import type { components, paths } from "./schema";
 import { currentWorkspace } from "./workspace";
 
-export type Paths = ServerPaths & Omit<AccountPaths, keyof ServerPaths>;
+export type Paths = paths;
 
 export type Schemas = components["schemas"];
 

@@ -1,12 +1,23 @@
 /** Who is signed in, and what they may do. */
 import { queryOptions, useQuery } from "@tanstack/react-query";
-import { ask, client } from "./client";
+import { ask, client, type Schemas } from "./client";
+import { Problem } from "./problem";
+import { chooseWorkspace, currentWorkspace } from "./workspace";
 
-export type { Me } from "./account-schema";
+export type Me = Schemas["Me"];
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
-  queryFn: ({ signal }) => ask(client.GET("/v1/me", { signal })),
+  queryFn: async ({ signal }) => {
+    try {
+      return await ask(client.GET("/v1/me", { signal }));
+    } catch (error) {
+      // The workspace that this browser looked at is gone, or the person has no access to it any more.
+      if (!(error instanceof Problem && error.status === 404 && currentWorkspace())) throw error;
+      chooseWorkspace(null);
+      return await ask(client.GET("/v1/me", { signal }));
+    }
+  },
   staleTime: 60_000,
 });
 
@@ -39,7 +50,7 @@ export const signOut = () => ask(client.DELETE("/v1/sessions/{id}", { params: { 
 export const makeOwner = (body: { code: string; email: string; password: string; name?: string; workspace?: string }) =>
   ask(client.POST("/v1/setup", { body }));
 
-export const acceptInvitation = (body: { token: string; name: string; password: string }) =>
+export const acceptInvitation = (body: { token: string; name?: string; password?: string }) =>
   ask(client.POST("/v1/invitations/accept", { body }));
 
 export const askForReset = (body: { email: string }) => ask(client.POST("/v1/password-resets", { body }));

@@ -1,8 +1,9 @@
 /** The people of the workspace, their roles, and invitations. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client } from "./client";
+import { ask, client, type Schemas } from "./client";
 
-export type { Invitation, Person } from "./account-schema";
+export type Invitation = Schemas["Invitation"];
+export type Person = Schemas["WorkspaceUser"];
 
 export const usersQuery = (after?: string) =>
   queryOptions({

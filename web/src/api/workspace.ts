@@ -25,3 +25,9 @@ export function chooseWorkspace(id: string | null): void {
     // Without storage the choice lasts until the page is left.
   }
 }
+
+/** Opens another workspace in a new document: nothing of the one before stays in memory. */
+export function openWorkspace(id: string): void {
+  chooseWorkspace(id);
+  window.location.assign("/");
+}

@@ -1,9 +1,8 @@
 /** The workspace, its settings, and other workspaces. */
 import { queryOptions } from "@tanstack/react-query";
-import type { MfaRule } from "./account-schema";
-import { ask, client } from "./client";
+import { ask, client, type Schemas } from "./client";
 
-export type { MfaRule } from "./account-schema";
+export type MfaRule = Schemas["MfaRule"];
 
 export const workspaceQuery = queryOptions({
   queryKey: ["workspace"],
@@ -13,5 +12,3 @@ export const workspaceQuery = queryOptions({
 export const changeWorkspace = (body: { name?: string; mfa?: MfaRule }) => ask(client.PATCH("/v1/workspace", { body }));
 
 export const createWorkspace = (body: { name: string }) => ask(client.POST("/v1/workspaces", { body }));
-
-export const deleteWorkspace = (body: { name: string }) => ask(client.DELETE("/v1/workspace", { body }));

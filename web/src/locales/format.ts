@@ -27,6 +27,9 @@ export const formatDateTime = (at: Date, timeZone?: string): string =>
 
 export const formatDate = (at: Date): string => new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(at);
 
+export const formatTimeOfDay = (at: Date): string =>
+  new Intl.DateTimeFormat(locale(), { timeStyle: "short" }).format(at);
+
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],
   ["hour", 3_600],

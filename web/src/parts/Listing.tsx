@@ -57,15 +57,19 @@ export function Listing<Row>({ label, query, columns, rowKey, empty, clearFilter
     <States query={query} empty={empty} clearFilters={clearFilters}>
       {({ data, next }) => (
         <>
-          <Table.ScrollContainer minWidth={0} type="native">
+          <Table.ScrollContainer minWidth={0} type="native" role="group" aria-label={label} tabIndex={0}>
             <Table aria-label={label} highlightOnHover verticalSpacing="xs" className={classes.table}>
               <Table.Thead>
                 <Table.Tr>
-                  {columns.map(({ id, title, numeric, wide }) => (
-                    <Table.Th key={id} scope="col" className={cell(numeric, wide)}>
-                      {title}
-                    </Table.Th>
-                  ))}
+                  {columns.map(({ id, title, numeric, wide }) =>
+                    title ? (
+                      <Table.Th key={id} scope="col" className={cell(numeric, wide)}>
+                        {title}
+                      </Table.Th>
+                    ) : (
+                      <Table.Td key={id} className={cell(numeric, wide)} />
+                    ),
+                  )}
                 </Table.Tr>
               </Table.Thead>
               <Table.Tbody ref={body}>

@@ -1,7 +1,8 @@
 /** The content of a page: its title in the tab, its only h1, which gets the focus when the route changes. */
 import { Title } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef } from "react";
-import { useMe } from "@/api/me";
+import { meQuery } from "@/api/me";
 import classes from "./Page.module.css";
 
 interface Props {
@@ -20,7 +21,8 @@ let firstPage = true;
 
 export function Page({ title, area, lead, actions, children }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
-  const workspace = useMe()?.workspace?.name;
+  // Pages before a session have nobody to ask about.
+  const workspace = useQuery({ ...meQuery, enabled: false }).data?.workspace?.name;
   useEffect(() => {
     document.title = [title, area, workspace, "Waypost"].filter(Boolean).join(" · ");
   }, [title, area, workspace]);

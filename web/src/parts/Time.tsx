@@ -16,9 +16,11 @@ interface Props {
 const DAY_MS = 86_400_000;
 
 export function Time({ at, exact = false, otherwise = t("never") }: Props) {
-  const now = useNow();
+  const step = useNow();
   if (!at) return <span>{otherwise}</span>;
   const time = new Date(at);
+  // What has happened since the last step of the clock is not in the future.
+  const now = time.getTime() > step && time.getTime() <= Date.now() ? time.getTime() : step;
   const near = Math.abs(time.getTime() - now) < DAY_MS;
   const local = formatDateTime(time);
   const shown = exact ? local : near ? formatRelative(time, Math.max(now, 0)) : formatDate(time);

@@ -5,6 +5,7 @@ import userEvent from "@testing-library/user-event";
 import type { ReactElement } from "react";
 import { expect, test, vi } from "vitest";
 import { Problem } from "@/api/problem";
+import { Chart } from "./Chart";
 import { curl } from "./CopyAsCurl";
 import { Count } from "./Count";
 import { confirm, Dialogs } from "./dialogs";
@@ -127,4 +128,17 @@ test("times are near or exact, and numbers short where asked", () => {
   expect(screen.getByText("Never")).toBeVisible();
   expect(screen.getByText("12.4K")).toBeVisible();
   expect(screen.getByText("about 12,403")).toBeVisible();
+});
+
+test("a chart is walked by the arrow keys, and is a table as well", async () => {
+  const props = { times: [0, 3600], series: [{ name: "Opened", values: [1200, null] }] };
+  const user = show(<Chart label="Opens in each hour" formatTime={(at) => `at ${at.getTime()}`} {...props} />);
+  const chart = await screen.findByRole("slider", { name: "Opens in each hour" });
+  chart.focus();
+  await user.keyboard("{ArrowRight}");
+  expect(chart).toHaveAttribute("aria-valuetext", "at 0 · Opened 1,200");
+  await user.keyboard("{ArrowRight}{ArrowRight}");
+  expect(chart).toHaveAttribute("aria-valuetext", "at 3600000 · Opened –");
+  await user.click(screen.getByRole("button", { name: "As a table" }));
+  expect(screen.getByRole("row", { name: "at 0 1,200" })).toBeVisible();
 });

@@ -1,7 +1,9 @@
-/** Keeps queries fresh while somebody looks. One hook, so that a stream of the server can take the place of polling. */
+/** Keeps queries fresh while somebody looks: at once when the server says that something has changed, and now and then. */
 import { type QueryKey, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
+import { onChange } from "@/api/live";
 
+/** What says nothing of itself, such as the progress of an import, is asked for this often. */
 const EVERY_MS = 10_000;
 
 /** Loads the queries again whose keys begin with one of these: `useLive(["webhooks"], ["ledger"])`. */
@@ -16,9 +18,11 @@ export function useLive(...keys: QueryKey[]): void {
       }
     };
     const timer = setInterval(refresh, EVERY_MS);
+    const leave = onChange(refresh);
     document.addEventListener("visibilitychange", refresh);
     return () => {
       clearInterval(timer);
+      leave();
       document.removeEventListener("visibilitychange", refresh);
     };
   }, [queries, named]);

@@ -4,6 +4,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createRouter, type RouterHistory, RouterProvider } from "@tanstack/react-router";
 import { Problem } from "@/api/problem";
 import { routeTree } from "@/routes";
+import { t } from "./texts";
 import { styleNonce, themeManager } from "./theme";
 
 const theme = createTheme({
@@ -12,7 +13,12 @@ const theme = createTheme({
   focusRing: "never",
   primaryShade: { light: 8, dark: 8 },
   components: {
-    Menu: { defaultProps: { shadow: "md" } },
+    // Its default name has "password" in it: the field would not be the only one that is labelled so.
+    PasswordInput: { defaultProps: { visibilityToggleButtonProps: { "aria-label": t("showTyped") } } },
+    // Its titles in the colour of the box would not reach 4.5 : 1.
+    Alert: { styles: { title: { color: "var(--mantine-color-text)" } } },
+    // The element that would get the focus first has no place in a menu: the first item gets it.
+    Menu: { defaultProps: { shadow: "md", withInitialFocusPlaceholder: false } },
     Tooltip: { defaultProps: { withArrow: true, openDelay: 300, events: { hover: true, focus: true, touch: false } } },
   },
 });

@@ -1,8 +1,10 @@
 /** The frame: its pages, what a role sees, and where the focus goes. */
 import { screen, within } from "@testing-library/react";
 import { expect, test } from "vitest";
+import { chooseWorkspace } from "@/api/workspace";
+import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
-import { withPermissions } from "@/testing/person";
+import { PERSON, withPermissions } from "@/testing/person";
 
 const NAMES = [
   "Home",
@@ -39,4 +41,23 @@ test("a role sees only the pages that it may open", async () => {
 test("an address without a page says so", async () => {
   open("/nothing");
   expect(await screen.findByRole("heading", { level: 1, name: "This page does not exist" })).toBeVisible();
+});
+
+test("who lacks a second factor that the workspace requires is led to it", async () => {
+  const workspace = PERSON.workspace && { ...PERSON.workspace, mfa: "required" };
+  const { user, address } = open("/segments", {
+    "GET /v1/me": { ...PERSON, workspace },
+    "GET /v1/sessions": { data: [] },
+  });
+  await user.click(await screen.findByRole("link", { name: "Set it up" }));
+  expect(address()).toBe("/settings");
+});
+
+test("a browser that looked at a workspace that is gone opens another one", async () => {
+  chooseWorkspace("ws_gone");
+  const { asked } = open("/segments", {
+    "GET /v1/me": ({ headers }) => (headers.get("waypost-workspace") ? refusal(404, "no_such_workspace") : PERSON),
+  });
+  expect(await screen.findByRole("heading", { level: 1, name: "Segments" })).toBeVisible();
+  expect(asked.map(({ headers }) => headers.get("waypost-workspace"))).toEqual(["ws_gone", null]);
 });

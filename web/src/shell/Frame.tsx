@@ -1,10 +1,10 @@
 /** The frame of the pages: header, navigation, content. */
-import { ActionIcon } from "@mantine/core";
+import { ActionIcon, Alert, Anchor } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconMenu2, IconX } from "@tabler/icons-react";
-import { Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { Suspense, useEffect } from "react";
-import { useMay } from "@/api/me";
+import { useMay, useMe } from "@/api/me";
 import { Dialogs } from "@/parts/dialogs";
 import { Toasts } from "@/parts/toasts";
 import { NotAllowedPage } from "./ErrorPage";
@@ -24,6 +24,8 @@ export function Frame() {
   const may = useMay();
   // biome-ignore lint/correctness/useExhaustiveDependencies: a page that was chosen closes the navigation.
   useEffect(close, [path]);
+  const me = useMe();
+  const needsFactor = me?.workspace?.mfa === "required" && me.user?.totp === false;
   const page = PAGES.find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
   const missing = page?.permission && !may(page.permission) ? page.permission : undefined;
   return (
@@ -59,6 +61,14 @@ export function Frame() {
         <Navigation />
       </nav>
       <main id="content" className={classes.main} tabIndex={-1}>
+        {needsFactor && (
+          <Alert color="orange" mb="md">
+            {t("mfaNeeded")}{" "}
+            <Anchor component={Link} to="/settings">
+              {t("mfaSetUp")}
+            </Anchor>
+          </Alert>
+        )}
         <Suspense>{missing ? <NotAllowedPage permission={missing} /> : <Outlet />}</Suspense>
       </main>
       <Toasts />

@@ -1,17 +1,13 @@
 /** Shows the workspace, and changes it where the person has several. */
 import { Button, Menu, Text } from "@mantine/core";
 import { IconCheck, IconSelector } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
 import { useMe } from "@/api/me";
-import { chooseWorkspace } from "@/api/workspace";
+import { openWorkspace } from "@/api/workspace";
 import { t } from "./texts";
 import classes from "./WorkspaceSwitch.module.css";
 
 export function WorkspaceSwitch() {
   const me = useMe();
-  const queries = useQueryClient();
-  const navigate = useNavigate();
   const name = me?.workspace?.name ?? t("product");
   const workspaces = me?.workspaces ?? [];
   if (workspaces.length < 2) {
@@ -20,13 +16,6 @@ export function WorkspaceSwitch() {
         {name}
       </Text>
     );
-  }
-
-  async function choose(id: string) {
-    chooseWorkspace(id);
-    // Nothing of one workspace may be shown in another one.
-    await navigate({ to: "/" });
-    await queries.resetQueries();
   }
 
   return (
@@ -46,7 +35,7 @@ export function WorkspaceSwitch() {
         {workspaces.map((workspace) => (
           <Menu.Item
             key={workspace.id}
-            onClick={() => void choose(workspace.id)}
+            onClick={() => openWorkspace(workspace.id)}
             aria-current={workspace.id === me?.workspace?.id || undefined}
             rightSection={workspace.id === me?.workspace?.id && <IconCheck size={16} aria-hidden />}
           >

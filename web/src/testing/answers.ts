@@ -78,7 +78,7 @@ export function answerWith(answers: Answers): Asked[] {
         params: { ...match.groups },
         query: Object.fromEntries(searchParams),
         headers: request.headers,
-        body: text ? JSON.parse(text) : undefined,
+        body: !text ? undefined : request.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text,
       };
       asked.push(one);
       const given = all[route];

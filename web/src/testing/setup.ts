@@ -28,7 +28,15 @@ Object.defineProperty(window, "matchMedia", {
     dispatchEvent: () => false,
   }),
 });
+HTMLCanvasElement.prototype.getContext = () => null;
 Object.defineProperty(document, "fonts", { value: { addEventListener() {}, removeEventListener() {} } });
+
+// The whole page in every message hides what is missing.
+configure({
+  // The first test of a file loads the page that it opens.
+  asyncUtilTimeout: 5000,
+  getElementError: (message) => new Error((message ?? "").split("\n\nIgnored nodes")[0]),
+});
 
 afterEach(() => {
   cleanup();

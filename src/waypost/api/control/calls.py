@@ -44,6 +44,8 @@ CSV = {"also": ("text/csv",)}
 SECRET = {"permission": "webhooks.secrets"}
 #: Routes of a user's own account have this in their `opt`: they need a session, and no permission in a workspace.
 OWN = {"own": True}
+#: The same for those that take a password or a code, of which there are only so many tries.
+PROVING = OWN | {"statuses": {"429"}}
 #: Routes that ignore an Idempotency-Key and whose changes are in the audit log all the same have this in their `opt`.
 LOGGED = {"keyless": True, "logged": True}
 

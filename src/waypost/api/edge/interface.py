@@ -19,6 +19,10 @@ STATIC = Path(__file__).parents[2] / "web" / "static"
 API_PATHS = frozenset(
     ("v1", "text", "tracking", "receipts", "c", "o", "u", "l", "healthz", "readyz", "metrics", "openapi.json", "schema")
 )
+#: The first part of the address of every area of the interface.
+PAGES = frozenset(
+    ("", "people", "segments", "templates", "campaigns", "messages", "connections", "webhooks", "events", "settings")
+)
 _PAGE = "index.html"
 #: Not served: what the build writes for itself.
 _OWN = {"manifest.json"}
@@ -80,8 +84,10 @@ class InterfaceRoute:
         if (file := self._files.get(path)) is not None:
             await answer(send, *_respond(file, sent, scope["method"]))
             return True
-        wants_page = b"text/html" in sent.get(b"accept", b"")
-        if not wants_page or path.startswith(_HASHED) or path.split("/", 2)[1] in API_PATHS:
+        accept, first = sent.get(b"accept", b"*/*"), path.split("/", 2)[1]
+        # Tools that take anything get the pages that there are, and the API's answer everywhere else.
+        wants_page = b"text/html" in accept or (first in PAGES and b"*/*" in accept)
+        if not wants_page or path.startswith(_HASHED) or first in API_PATHS:
             return False
         if self._page is None:
             headers, body = _NOT_BUILT

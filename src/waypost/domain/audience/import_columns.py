@@ -137,6 +137,7 @@ def read_columns(names: list[str], mapping: dict[str, str | None] | None) -> lis
                 f"Two columns, {used[place]!r} and {column.name!r}, set {column.trait or column.target}. "
                 "Say with `map` which one counts, and map the other one to null.",
                 code="ambiguous_columns",
+                columns=[one.name for one in columns],
             )
         used[place] = column.name
     return columns
@@ -149,4 +150,5 @@ def require_identifier(columns: list[Column]) -> None:
             "No column has email addresses, phone numbers or user ids. Name one `email`, `phone` or `user_id`, or "
             "say with `map` which column it is.",
             code="no_identifier_column",
+            columns=[column.name for column in columns],
         )

@@ -295,7 +295,7 @@ async def test_sensitive_actions_ask_again(browser, owner, engine, hook):
     key = {"name": "x", "scopes": ["read"]}
     await refused(browser.post("/v1/keys", json=key), 403, "confirmation_required")
     await refused(browser.get(f"/v1/webhooks/{made['id']}/secret"), 403, "confirmation_required")
-    await refused(browser.post("/v1/sessions/current/confirm", json={"password": "no"}), 400, "wrong_credentials")
+    await refused(browser.post("/v1/sessions/current/confirm", json={"password": "no"}), 400, "wrong_password")
     await ok(browser.post("/v1/sessions/current/confirm", json={"password": PASSWORD}))
     await ok(browser.post("/v1/keys", json=key), 201)
     await ok(browser.get(f"/v1/webhooks/{made['id']}/secret"))
@@ -303,7 +303,7 @@ async def test_sensitive_actions_ask_again(browser, owner, engine, hook):
 
 async def test_a_workspace_requires_the_second_factor(browser, owner):
     await ok(enter(browser))
-    await refused(browser.patch("/v1/workspace", json={"mfa": "required"}), 400, "mfa_enrolment_required")
+    await refused(browser.patch("/v1/workspace", json={"mfa": "required"}), 409, "no_totp")
     await turn_on(browser)
     await ok(browser.patch("/v1/workspace", json={"mfa": "required"}))
     assert (await browser.delete("/v1/users/me/totp")).status_code == 204
@@ -329,7 +329,7 @@ async def test_the_password_is_changed_and_ends_other_sessions(browser, owner, e
     await ok(enter(browser))
     other, _ = await engine.sessions.start(owner, mfa=False, ip="", user_agent="")
     change = {"password": PASSWORD, "new_password": "another battery horse"}
-    await refused(browser.post("/v1/users/me/password", json=change | {"password": "no"}), 400, "wrong_credentials")
+    await refused(browser.post("/v1/users/me/password", json=change | {"password": "no"}), 400, "wrong_password")
     for weak in ("short", EMAIL, "a" * 20):
         await refused(
             browser.post("/v1/users/me/password", json=change | {"new_password": weak}), 400, "invalid_password"

@@ -103,6 +103,23 @@ async def test_members_are_listed_by_state(client):
     await refused(client.get(f"{place}?state=away"), 400, "invalid_parameter")
 
 
+async def test_the_lists_of_a_person_are_listed(client):
+    person = await make_person(client, "ada")
+    news, offers = await make_list(client), await make_list(client, name="Offers")
+    await ok(client.post(f"/v1/lists/{news['id']}/members", json={"people": [{"user_id": "ada"}], "source": "form"}))
+    await ok(client.post(f"/v1/lists/{offers['id']}/members", json={"people": [{"user_id": "ada"}]}))
+    await ok(
+        client.post(
+            f"/v1/lists/{offers['id']}/members/remove", json={"people": [{"user_id": "ada"}], "unsubscribe": True}
+        )
+    )
+    first = await ok(client.get(f"/v1/profiles/{person['id']}/lists?limit=1"))
+    assert [(one["name"], one["state"], one["source"]) for one in first["data"]] == [("News", "subscribed", "form")]
+    second = await ok(client.get(f"/v1/profiles/{person['id']}/lists?after={first['next']}"))
+    assert [(one["id"], one["state"]) for one in second["data"]] == [(offers["id"], "unsubscribed")]
+    assert second["next"] is None
+
+
 async def test_people_are_named_by_exactly_one_identifier(client):
     made = await make_list(client)
     both = {"people": [{"user_id": "ada", "email": "ada@example.com"}]}

@@ -1,5 +1,5 @@
 /** Signing in, as a person does it. */
-import { screen } from "@testing-library/react";
+import { cleanup, screen } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
@@ -13,7 +13,7 @@ const SIGNED_OUT = {
 
 async function signIn(user: ReturnType<typeof open>["user"]) {
   await user.type(await screen.findByLabelText("Email"), "ada@example.com");
-  await user.type(screen.getByLabelText("Password"), "a long password");
+  await user.type(screen.getByLabelText(/password/i), "a long password");
   await user.click(screen.getByRole("button", { name: "Sign in" }));
 }
 
@@ -55,6 +55,21 @@ test("a second factor is asked for, and a code with a space is one without", asy
   expect(asked.at(-1)?.body ?? asked.filter(({ method }) => method === "POST").at(-1)?.body).toMatchObject({
     totp: "123456",
   });
+});
+
+test("an invitation is accepted by a new person, and by one who is signed in", async () => {
+  window.location.hash = "#invited";
+  const { user, asked } = open("/invitation", { ...SIGNED_OUT, "POST /v1/invitations/accept": PERSON });
+  await user.type(await screen.findByLabelText("Password"), "a long password");
+  await user.click(screen.getByRole("button", { name: "Join" }));
+  await expect
+    .poll(() => asked.find(({ method }) => method === "POST")?.body)
+    .toEqual({ token: "invited", name: "", password: "a long password" });
+  cleanup();
+  const second = open("/invitation", { "POST /v1/invitations/accept": PERSON });
+  expect(await screen.findByText(/signed in as ada@example\.com/)).toBeVisible();
+  await second.user.click(screen.getByRole("button", { name: "Join" }));
+  await expect.poll(() => second.asked.find(({ method }) => method === "POST")?.body).toEqual({ token: "invited" });
 });
 
 test("a new server asks for its first owner", async () => {

@@ -25,7 +25,11 @@ export function useArrive(to?: string): (me: Me) => void {
   };
 }
 
+/** Of the link that was opened last: signing in comes back to its page without it. */
+let token = "";
+
 /** Returns the token of a link, which stands behind the # so that no server log has it. */
 export function readToken(): string {
-  return window.location.hash.replace(/^#/, "");
+  token = window.location.hash.replace(/^#/, "") || token;
+  return token;
 }

@@ -1,5 +1,5 @@
 /** The API keys of the workspace. */
-import { Badge, Button, Group, Text } from "@mantine/core";
+import { Button, Group, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { type ApiKey, deleteKey, keysQuery } from "@/api/keys";
@@ -40,15 +40,7 @@ export function KeysPage() {
     {
       id: "scopes",
       title: t("scopes"),
-      cell: ({ scopes }) => (
-        <Group gap={4}>
-          {scopes.map((scope) => (
-            <Badge key={scope} variant="light" color="gray" tt="none">
-              {scope}
-            </Badge>
-          ))}
-        </Group>
-      ),
+      cell: ({ scopes }) => scopes.join(", "),
     },
     { id: "created", title: t("created"), cell: (key) => <Time at={key.created_at} />, wide: true },
     {

@@ -13,7 +13,7 @@ export function RoleTable() {
     <Section title={t("roles")}>
       <States query={query}>
         {({ data, permissions }) => (
-          <Table.ScrollContainer minWidth={560} type="native">
+          <Table.ScrollContainer minWidth={560} type="native" role="group" aria-label={t("roles")} tabIndex={0}>
             <Table aria-label={t("roles")}>
               <Table.Thead>
                 <Table.Tr>

@@ -21,7 +21,7 @@ export function Sessions() {
     <Section title={t("sessions")} lead={t("sessionsLead")}>
       <States query={query}>
         {({ data }) => (
-          <Table.ScrollContainer minWidth={0} type="native">
+          <Table.ScrollContainer minWidth={0} type="native" role="group" aria-label={t("sessions")} tabIndex={0}>
             <Table aria-label={t("sessions")}>
               <Table.Thead>
                 <Table.Tr>

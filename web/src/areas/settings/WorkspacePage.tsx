@@ -1,15 +1,14 @@
-/** The workspace: its name and rules, a new one, and its end. */
+/** The workspace: its name and rules, and a new one. */
 import { Alert, Button, Stack, TextInput } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMay, useMe } from "@/api/me";
-import { chooseWorkspace } from "@/api/workspace";
-import { changeWorkspace, createWorkspace, deleteWorkspace, type MfaRule, workspaceQuery } from "@/api/workspaces";
+import { openWorkspace } from "@/api/workspace";
+import { changeWorkspace, createWorkspace, type MfaRule, workspaceQuery } from "@/api/workspaces";
 import { Section } from "@/parts/Details";
-import { confirm } from "@/parts/dialogs";
 import { FormProblem } from "@/parts/FormProblem";
 import { SecretOnce } from "@/parts/SecretOnce";
 import { States } from "@/parts/States";
-import { toast, toastError } from "@/parts/toasts";
+import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
@@ -19,13 +18,11 @@ import { t } from "./texts";
 
 export function WorkspacePage() {
   const query = useQuery(workspaceQuery);
-  const may = useMay();
   const me = useMe();
   return (
     <SettingsFrame>
       <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
       {me?.user && <NewWorkspace />}
-      {may("workspace.delete") && me?.workspace && <Danger name={me.workspace.name} />}
     </SettingsFrame>
   );
 }
@@ -82,14 +79,7 @@ function NewWorkspace() {
             text={`WAYPOST_API_KEY=${made.api_key}\nWAYPOST_WRITE_KEY=${made.write_key}`}
           />
           <div>
-            <Button
-              onClick={() => {
-                chooseWorkspace(made.id);
-                void queries.resetQueries();
-              }}
-            >
-              {t("switchTo", { name: made.name })}
-            </Button>
+            <Button onClick={() => openWorkspace(made.id)}>{t("switchTo", { name: made.name })}</Button>
           </div>
         </Stack>
       ) : (
@@ -105,34 +95,6 @@ function NewWorkspace() {
           </Stack>
         </form>
       )}
-    </Section>
-  );
-}
-
-function Danger({ name }: { name: string }) {
-  const queries = useQueryClient();
-  const remove = useMutation({
-    mutationFn: () => deleteWorkspace({ name }),
-    onSuccess: () => {
-      toast(t("workspaceDeleted"));
-      chooseWorkspace(null);
-      void queries.resetQueries();
-    },
-    onError: toastError,
-  });
-
-  async function ask() {
-    const question = { title: t("deleteQuestion", { name }), body: t("dangerLead"), action: t("delete"), danger: true };
-    if (await confirm({ ...question, typed: name })) remove.mutate();
-  }
-
-  return (
-    <Section title={t("danger")} lead={t("dangerLead")}>
-      <div>
-        <Button color="red" onClick={() => void ask()} loading={remove.isPending}>
-          {t("deleteWorkspace")}
-        </Button>
-      </div>
     </Section>
   );
 }

@@ -256,18 +256,18 @@ test("the audit log shows both sides of a change, and its filters stand in the a
   );
 });
 
-test("a workspace is deleted only by typing its name", async () => {
+test("who is required to have a second factor is chosen, with who lacks one", async () => {
   const { user, asked } = open("/settings/workspace", {
     ...PEOPLE,
     "GET /v1/workspace": { id: "ws_1", name: "Shop", mfa: "optional", created_at: AT },
-    "DELETE /v1/workspace": undefined,
+    "PATCH /v1/workspace": ({ body }) => ({ id: "ws_1", created_at: AT, ...body }),
   });
-  await user.click(await screen.findByRole("button", { name: "Delete the workspace" }));
-  const dialog = await screen.findByRole("dialog", { name: "Delete the workspace Shop?" });
-  expect(within(dialog).getByRole("button", { name: "Delete" })).toBeDisabled();
-  await user.type(within(dialog).getByLabelText("Type Shop to confirm"), "Shop");
-  await user.click(within(dialog).getByRole("button", { name: "Delete" }));
-  await expect.poll(() => asked.find(({ method }) => method === "DELETE")?.body).toEqual({ name: "Shop" });
+  await user.click(await screen.findByRole("radio", { name: "Everybody" }));
+  expect(await screen.findByText("1 person does not have it yet: Bo")).toBeVisible();
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  await expect
+    .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
+    .toEqual({ name: "Shop", mfa: "required" });
 });
 
 test.each([

@@ -47,6 +47,8 @@ export default {
   unsaved: "There are changes that are not saved. Leave the page?",
   leave: "Leave without saving",
   stay: "Stay",
+  asTable: "As a table",
+  time: "Time",
   filter: "Filter",
   all: "All",
   yes: "Yes",

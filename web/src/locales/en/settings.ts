@@ -17,7 +17,7 @@ export default {
   passwordLead: "Changing it ends all your other sessions.",
   currentPassword: "Current password",
   newPassword: "New password",
-  passwordHint: "At least 12 characters.",
+  passwordHint: "At least 8 characters.",
   changePassword: "Change the password",
   passwordChanged: "The password is changed. Your other sessions have ended.",
 
@@ -74,12 +74,7 @@ export default {
   workspaceCreated: "The workspace {name} is created",
   workspaceKeys: "Keys of {name}",
   switchTo: "Switch to {name}",
-  danger: "Delete the workspace",
-  dangerLead: "Everything in it is deleted: people, events, messages, campaigns, keys. This cannot be taken back.",
-  deleteWorkspace: "Delete the workspace",
-  deleteQuestion: "Delete the workspace {name}?",
   delete: "Delete",
-  workspaceDeleted: "The workspace is deleted.",
 
   peopleLead: "Who has access to this workspace, and what they may do.",
   invite: "Invite",

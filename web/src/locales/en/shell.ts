@@ -66,6 +66,9 @@ export default {
   webhook: "Webhook {url}",
   campaign: "Campaign {name}",
   close: "Close",
+  mfaNeeded: "This workspace requires a second factor, and you have none yet.",
+  mfaSetUp: "Set it up",
+  showTyped: "Show what is typed",
   sessionOver: "Sign in again",
   sessionOverHint: "Your session has ended. The page stays as it is, with what you typed.",
 } as const;

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from waypost import __version__
 from waypost.api.control.admission import check_origin, client_ip, read_headers
-from waypost.api.control.calls import OWN, PUBLIC, Call, read_json
+from waypost.api.control.calls import OWN, PROVING, PUBLIC, Call, read_json
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import MINUTE, SECOND, iso, now_us
 from waypost.domain.accounts import sign_in
@@ -181,7 +181,7 @@ async def delete_session(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     "/v1/sessions/current/confirm",
     status_code=200,
     summary="Confirm that it is you",
-    opt=OWN | {"body": Confirmation, "keyless": True},
+    opt=PROVING | {"body": Confirmation, "keyless": True},
 )
 async def confirm_session(call: NamedDependency[Call]) -> Me:
     """Proves who you are again, before something sensitive: by the second factor, or by the password without one."""
@@ -191,12 +191,12 @@ async def confirm_session(call: NamedDependency[Call]) -> Me:
     mfa = user["totp_confirmed_at"] is not None
     if mfa:
         if not body.totp:
-            raise Invalid("Send a code of the authenticator app as `totp`.", code="mfa_required", field="totp")
+            raise Invalid("Send a code of the authenticator app as `totp`.", code="code_missing", field="totp")
         await engine.use_code(user, body.totp)
     else:
         await engine.count_try(sign_in.sign_in_limits(user["email"], call.admitted.ip))
         if not body.password or not await engine.passwords.verify(user["password"], body.password):
-            raise Invalid("The password is not right.", code="wrong_credentials", field="password")
+            raise Invalid("The password is not right.", code="wrong_password", field="password")
     await call.transact(sessions.confirm_session, call.caller.session_id, mfa=mfa, now=call.now)
     call.forget_callers()
     return await call.read(_me, call, call.now)

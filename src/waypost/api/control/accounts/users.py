@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import Password, require_session
-from waypost.api.control.calls import KEYLESS, LOGGED, OWN, Call, permit
+from waypost.api.control.calls import KEYLESS, LOGGED, OWN, PROVING, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, iso_or_none
 from waypost.domain.accounts import permissions, sign_in
@@ -109,7 +109,7 @@ async def update_me(call: NamedDependency[Call]) -> None:
     "/v1/users/me/password",
     status_code=204,
     summary="Change your password",
-    opt=OWN | LOGGED | {"body": ChangePassword},
+    opt=PROVING | LOGGED | {"body": ChangePassword},
 )
 async def change_password(call: NamedDependency[Call]) -> None:
     """Changes your password, and ends all your other sessions."""
@@ -118,7 +118,7 @@ async def change_password(call: NamedDependency[Call]) -> None:
     await registry.count_try(sign_in.sign_in_limits(session.email, call.admitted.ip))
     user = await call.read(users.get_user, session.user_id)
     if not await registry.passwords.verify(user["password"], body.password):
-        raise Invalid("The password is not right.", code="wrong_credentials", field="password")
+        raise Invalid("The password is not right.", code="wrong_password", field="password")
     hashed = await registry.passwords.hash(sign_in.check_password(body.new_password, session.email))
     await call.transact(_set_password, session.user_id, session.id, hashed, call.now)
     call.forget_callers()
@@ -136,7 +136,7 @@ async def offer_totp(call: NamedDependency[Call]) -> TotpOffer:
     "/v1/users/me/totp/confirm",
     status_code=200,
     summary="Turn the second factor on",
-    opt=OWN | LOGGED | {"body": TotpCode},
+    opt=PROVING | LOGGED | {"body": TotpCode},
 )
 async def confirm_totp(call: NamedDependency[Call]) -> RecoveryCodes:
     """Turns the second factor on with its first code, and returns the recovery codes. Ends your other sessions."""

@@ -10,13 +10,13 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import require_session
-from waypost.api.control.calls import LOGGED, OWN, Call, permit
+from waypost.api.control.calls import LOGGED, NAMES, OWN, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import id_time, iso
 from waypost.domain.accounts import sign_in
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import audit, workspaces
-from waypost.errors import Invalid
+from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
 
@@ -106,9 +106,7 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
     mfa = None if body.mfa is None else body.mfa.value
     session = call.admitted.session
     if mfa not in (None, "optional") and session is not None and not session.has_totp:
-        raise Invalid(
-            "Set up your own second factor first: this would lock you out.", code="mfa_enrolment_required", field="mfa"
-        )
+        raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:
         return _view(call, await workspaces.change_workspace(tx, call.workspace_id, name, mfa))
@@ -128,7 +126,7 @@ async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
 
-@get("/v1/audit", summary="List who changed what", opt={"permission": "audit.read"})
+@get("/v1/audit", summary="List who changed what", opt=NAMES | {"permission": "audit.read"})
 async def list_audit(
     call: NamedDependency[Call],
     limit: Limit = 50,

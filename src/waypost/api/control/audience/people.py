@@ -14,16 +14,16 @@ from waypost.api.control.audience.profiles import Profile, find_profile, profile
 from waypost.api.control.calls import Call, permit
 from waypost.api.control.events import event_view
 from waypost.api.control.message_view import message_view
-from waypost.api.paging import NEWEST, After, Limit, Page, cursor, position
+from waypost.api.paging import NEWEST, After, Limit, Page, cursor, page, position
 from waypost.clock import iso
-from waypost.domain.audience.lists import check_tag
+from waypost.domain.audience.lists import MemberState, check_tag
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.lists import add_tags, remove_tag
 from waypost.engine.audience.profiles import identify
 from waypost.engine.messaging.deletions import delete_profile, message_of_event
 from waypost.engine.runtime.unit import Unit
 from waypost.errors import Invalid
-from waypost.storage.database import Tx
+from waypost.storage.database import Row, Tx
 
 #: The most traits of one request, and the most bytes of all of them as JSON.
 MOST_TRAITS, TRAIT_BYTES = 500, 32_000
@@ -37,6 +37,16 @@ SetTraits = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=200)], Any],
     Meta(max_length=MOST_TRAITS, description="Values to set by name; null removes a trait."),
 ]
+
+
+class Membership(msgspec.Struct, kw_only=True):
+    """A list that a person is or was on."""
+
+    id: str
+    name: str
+    state: MemberState
+    source: str
+    changed_at: str
 
 
 class SetProfile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -120,6 +130,21 @@ async def remove_profile(call: NamedDependency[Call], id: FromPath[str]) -> None
 
     await call.record(204, work)
     call.engine.deletions_due.wake_at(call.now)
+
+
+@get("/v1/profiles/{id:str}/lists", summary="List the lists of a profile")
+async def list_profile_lists(
+    call: NamedDependency[Call], id: FromPath[str], limit: Limit = 50, after: After = None
+) -> Page[Membership]:
+    """Returns the lists that the person is or was on, the oldest list first."""
+    (start,) = position("profile_lists", after, 0)
+
+    async def work(tx: Tx) -> Page[Membership]:
+        record = await find_profile(tx, call.workspace_id, internal("pro", id))
+        rows = [row for row in await tx.rows("list_members.of_profiles", ids=[record["id"]]) if row[1] > int(start)]
+        return page("profile_lists", rows[: limit + 1], limit, _membership, lambda row: int(row[1]))
+
+    return await call.read(work)
 
 
 @put("/v1/profiles/{id:str}/tags/{tag:str}", summary="Tag a profile")
@@ -206,17 +231,15 @@ _STRENGTH = ("user_id", "anonymous_id", "email", "phone")
 _CHANNELS = {"email": "email", "phone": "sms"}
 
 
+def _membership(row: Row) -> Membership:
+    _, list_id, name, state, source, changed_at = row
+    return Membership(
+        id=public("lst", list_id), name=name, state=MemberState(state), source=source, changed_at=iso(changed_at)
+    )
+
+
 async def _about_addresses(tx: Tx, workspace_id: int, profile_id: int, profile: Profile) -> dict[str, Any]:
-    lists = [
-        {
-            "id": public("lst", list_id),
-            "name": name,
-            "state": state,
-            "source": source,
-            "changed_at": iso(changed_at),
-        }
-        for _, list_id, name, state, source, changed_at in await tx.rows("list_members.of_profiles", ids=[profile_id])
-    ]
+    lists = [_membership(row) for row in await tx.rows("list_members.of_profiles", ids=[profile_id])]
     subscriptions: list[dict[str, Any]] = []
     suppressions: list[dict[str, Any]] = []
     for kind, addresses in (("email", profile.emails), ("phone", profile.phones)):
@@ -274,6 +297,7 @@ ROUTES = permit(
         remove_profile,
         tag_profile,
         untag_profile,
+        list_profile_lists,
         list_tags,
         export_profile,
     ],
