@@ -21,6 +21,9 @@ const TRACKER = "/tracking/amazon-pinpoint-events";
 export function NewConnection({ connector }: { connector: Connector }) {
   const { fields, regions } = connector;
   const queries = useQueryClient();
+  const aws = connector.name.startsWith("aws-");
+  const known = useQuery({ ...connectionsQuery, enabled: aws }).data?.data;
+  const tracker = known?.find((one) => one.data_center === "global" && one.tracker_url)?.tracker_url;
   const form = useForm({
     initial: { name: "", data_center: "", skip_check: false, ...configValues(fields) } as ConfigValues,
     checks: {
@@ -64,9 +67,6 @@ export function NewConnection({ connector }: { connector: Connector }) {
   const { value, onChange, ...name } = form.field("name");
   const center = form.field("data_center");
   const skip = form.field("skip_check");
-  const aws = connector.name.startsWith("aws-");
-  const known = useQuery({ ...connectionsQuery, enabled: aws }).data?.data;
-  const tracker = known?.find((one) => one.data_center === "global" && one.tracker_url)?.tracker_url;
   return (
     <form {...form.form}>
       <Stack maw={560}>
