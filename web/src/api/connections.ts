@@ -27,15 +27,16 @@ export const connectorsQuery = queryOptions({
   staleTime: 60_000,
 });
 
-export const setupQuery = (id: string) =>
+/** The guide and the policy change with the connection, and with nothing else. */
+export const setupQuery = ({ id, updated_at }: Connection) =>
   queryOptions({
-    queryKey: ["connections", id, "setup"],
+    queryKey: ["connection-setup", id, updated_at],
     queryFn: ({ signal }) => ask(client.GET("/v1/connections/{id}/setup", { params: at(id), signal })),
   });
 
-export const policyQuery = (id: string) =>
+export const policyQuery = ({ id, updated_at }: Connection) =>
   queryOptions({
-    queryKey: ["connections", id, "iam-policy"],
+    queryKey: ["connection-policy", id, updated_at],
     queryFn: ({ signal }) => ask(client.GET("/v1/connections/{id}/iam-policy", { params: at(id), signal })),
   });
 

@@ -30,7 +30,7 @@ export const timelineQuery = (id: string, days: number, byStatus: boolean, timez
         interval: days > 3 ? "day" : "hour",
         since,
         timezone,
-        ...(byStatus && { by: "Status" }),
+        by: byStatus ? ("Status" as const) : undefined,
       } as const;
       return ask(client.GET("/v1/metrics/{id}/timeline", { params: { path: { id }, query }, signal }));
     },

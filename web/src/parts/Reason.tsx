@@ -16,7 +16,7 @@ export function Reason({ code, text, fix }: Props) {
     <div>
       <Group gap="xs" wrap="nowrap" align="baseline">
         {code !== null && code !== undefined && (
-          <Badge color="red" variant="light" tt="none">
+          <Badge color="red" variant="light" tt="none" miw="max-content">
             {code}
           </Badge>
         )}

@@ -12,7 +12,8 @@ interface Props {
   old?: Connection;
 }
 
-const LONG = /template|headers|public_key/;
+/** Fields whose values have several lines. */
+const LONG = /^(body_template|headers|.*public_key)$/;
 
 export function ConfigFields({ fields, regions = [], field, old }: Props) {
   return fields.map((one) => {

@@ -12,9 +12,10 @@ import { States } from "@/parts/States";
 import { toastError } from "@/parts/toasts";
 import { t } from "./texts";
 
-export function Guide({ connection: { id, tracker_url } }: { connection: Connection }) {
-  const query = useQuery(setupQuery(id));
-  const policy = useQuery({ ...policyQuery(id), enabled: tracker_url !== null });
+export function Guide({ connection }: { connection: Connection }) {
+  const { id, tracker_url } = connection;
+  const query = useQuery(setupQuery(connection));
+  const policy = useQuery({ ...policyQuery(connection), enabled: tracker_url !== null });
   return (
     <Section title={t("guide")} lead={t("guideLead")}>
       <States query={query}>

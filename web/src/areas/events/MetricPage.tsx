@@ -2,8 +2,9 @@
 import { Skeleton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
-import { lazy, Suspense } from "react";
 import { metricQuery, type Timeline, timelineQuery } from "@/api/metrics";
+import { formatDate, formatDateTime } from "@/locales/format";
+import { Chart } from "@/parts/Chart";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
 import { Details, Section } from "@/parts/Details";
@@ -16,10 +17,7 @@ import { useLive } from "@/parts/useLive";
 import { DaysFilter, daysOf } from "./DaysFilter";
 import { EventTabs } from "./EventTabs";
 import { MetricActivity } from "./MetricActivity";
-import { TimelineTable } from "./TimelineTable";
 import { t } from "./texts";
-
-const TimelineChart = lazy(() => import("./TimelineChart").then(({ TimelineChart }) => ({ default: TimelineChart })));
 
 /** The height of the chart in CSS pixels: what takes its place while it loads is as high. */
 const HEIGHT = 260;
@@ -68,19 +66,24 @@ export function MetricPage() {
       {metric && (
         <Section title={t("overTime")} lead={timeline.data && words(timeline.data)}>
           <States query={timeline} skeleton={<Skeleton height={HEIGHT} />}>
-            {(found) => (
-              <>
-                <Suspense fallback={<Skeleton height={HEIGHT} />}>
-                  <TimelineChart timeline={narrowed(found, filters.values.status)} height={HEIGHT} />
-                </Suspense>
-                <TimelineTable timeline={narrowed(found, filters.values.status)} />
-              </>
-            )}
+            {(found) => <Counts timeline={narrowed(found, filters.values.status)} />}
           </States>
         </Section>
       )}
       <MetricActivity id={id} status={filters.values.status} after={filters.after} clear={filters.clear} />
     </Page>
+  );
+}
+
+function Counts({ timeline: { name, interval, starts, series } }: { timeline: Timeline }) {
+  return (
+    <Chart
+      label={t("chartOf", { name })}
+      times={starts.map((start) => Date.parse(start) / 1000)}
+      series={series.map(({ status, counts }) => ({ name: status ?? t("events"), values: counts }))}
+      formatTime={interval === "day" ? formatDate : formatDateTime}
+      height={HEIGHT}
+    />
   );
 }
 

@@ -28,6 +28,11 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/api",
+    component: lazyRouteComponent(() => import("./ApiPage"), "ApiPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/audit",
     validateSearch: searchTexts("actor", "action", "q"),
     component: lazyRouteComponent(() => import("./AuditPage"), "AuditPage"),

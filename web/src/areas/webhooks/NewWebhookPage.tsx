@@ -8,12 +8,14 @@ import { createWebhook } from "@/api/webhooks";
 import { Page } from "@/parts/Page";
 import { SecretOnce } from "@/parts/SecretOnce";
 import { toast } from "@/parts/toasts";
+import { useFilters } from "@/parts/useFilters";
 import { t } from "./texts";
 import { WebhookForm } from "./WebhookForm";
 
 export function NewWebhookPage() {
   const queries = useQueryClient();
   const [made, setMade] = useState<Schemas["WebhookCreated"]>();
+  const { format, types } = useFilters("format", "types").query;
   const go = made && (
     <Button component={Link} to="/webhooks/$id" params={{ id: made.id } as never}>
       {t("toWebhook")}
@@ -23,6 +25,7 @@ export function NewWebhookPage() {
     <Page title={t("newEndpoint")} area={t("title")}>
       {!made ? (
         <WebhookForm
+          chosen={{ ...(format && { format }), ...(types && { event_types: types.split(",") }) }}
           send={createWebhook}
           done={(result) => {
             setMade(result);

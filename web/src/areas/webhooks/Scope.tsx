@@ -12,7 +12,7 @@ export function Scope({ webhook: { event_types: types, filter, format, text_clie
   return (
     <>
       {types.includes("*") && format === "standard" ? (
-        <Badge color="orange" variant="light" tt="none">
+        <Badge color="orange" variant="light" tt="none" miw="max-content">
           {t("allEvents")}
         </Badge>
       ) : types.includes("*") ? (

@@ -9,20 +9,23 @@ import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
 import { EventTypes } from "./EventTypes";
 import { t } from "./texts";
-import { bodyOf, CHECKS, EMPTY, valuesOf } from "./webhookValues";
+import { bodyOf, CHECKS, EMPTY, valuesOf, type WebhookValues } from "./webhookValues";
 
 interface Props<Result> {
   webhook?: Webhook;
+  /** What a link to the form has chosen already. */
+  chosen?: Partial<WebhookValues>;
   send: (body: ReturnType<typeof bodyOf>) => Promise<Result>;
   done: (result: Result) => void;
 }
 
+const URL_EXAMPLE = "https://example.com/hooks";
 const EXAMPLE = '{"properties.total": {"$gte": 100}}';
 
-export function WebhookForm<Result>({ webhook, send, done }: Props<Result>) {
+export function WebhookForm<Result>({ webhook, chosen, send, done }: Props<Result>) {
   const formats = useQuery(formatsQuery).data?.data ?? [];
   const form = useForm({
-    initial: webhook ? valuesOf(webhook) : EMPTY,
+    initial: webhook ? valuesOf(webhook) : { ...EMPTY, ...chosen },
     checks: CHECKS,
     send: (values) => send(bodyOf(values, webhook)),
     done,
@@ -44,7 +47,7 @@ export function WebhookForm<Result>({ webhook, send, done }: Props<Result>) {
           type="url"
           label={t("url")}
           description={t("urlHint")}
-          placeholder="https://example.com/hooks"
+          placeholder={URL_EXAMPLE}
           required
         />
         <TextInput {...form.field("description")} label={t("description")} />
@@ -69,7 +72,7 @@ export function WebhookForm<Result>({ webhook, send, done }: Props<Result>) {
           autosize
           minRows={2}
           maxRows={12}
-          ff="monospace"
+          styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
           spellCheck={false}
         />
         <Textarea

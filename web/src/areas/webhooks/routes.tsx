@@ -13,6 +13,7 @@ export const webhookRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/webhooks/new",
+    validateSearch: searchTexts("format", "types"),
     component: lazyRouteComponent(() => import("./NewWebhookPage"), "NewWebhookPage"),
   }),
   createRoute({

@@ -188,8 +188,7 @@ describe("one endpoint", () => {
         replay_id: "rpl_1",
       },
     });
-    const banner = await screen.findByText("This webhook is disabled");
-    expect(banner).toBeVisible();
+    expect(await screen.findByText("This webhook is disabled")).toBeVisible();
     expect(screen.getByText(/whole schedule of retries/)).toBeVisible();
     expect(screen.getByText(/2 deliveries were given up, 1 waits/)).toBeVisible();
     await user.click(screen.getByRole("button", { name: "Enable and replay" }));
@@ -281,10 +280,7 @@ test("a replay is started with a range, shows its progress, and is cancelled", a
         },
       ],
     },
-    "POST /v1/webhooks/{id}/replay": ({ body }) => ({
-      ...body,
-      id: "rpl_2",
-    }),
+    "POST /v1/webhooks/{id}/replay": ({ body }) => ({ ...body, id: "rpl_2" }),
     "POST /v1/replays/{id}/cancel": ({ params }) => ({ id: params.id }) as never,
   });
   expect(await screen.findByText("50% · 20 events seen")).toBeVisible();

@@ -21,7 +21,6 @@ export default {
   messageId: "messageId",
   raw: "Raw event",
   eventTitle: "Event {type}",
-  example: "Example of this type as a webhook",
 
   metricsLead: "How often each thing happened. Every metric is here by itself, from its first event on.",
   noMetrics: "No metric yet",
@@ -39,12 +38,8 @@ export default {
   overTime: "Over time",
   overTimeLead:
     "{n, plural, one {# event} other {# events}} in the period, by {interval, select, hour {hours} other {days}} of {zone}.",
-  chartOf: "Chart of {name}; the table below has the same figures",
-  table: "The figures as a table",
-  tableOf: "Figures of {name}",
-  from: "From",
+  chartOf: "{name} over time",
   events: "Events",
-  sum: "Sum",
   activity: "Activity",
   activityLead: "The events one by one, the newest first.",
   noActivity: "No event in what is stored.",
