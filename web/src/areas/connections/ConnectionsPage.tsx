@@ -16,6 +16,8 @@ import { useLive } from "@/parts/useLive";
 import { Health, Result, State } from "./State";
 import { t } from "./texts";
 
+/** Left out where there is no room. */
+const WIDE = new Set(["connector", "health"]);
 const CHANNELS = ["sms", "email", "event"] as const;
 
 export function ConnectionsPage() {
@@ -88,7 +90,7 @@ function Channel({ channel, connections, may }: ChannelProps) {
           <Table.Thead>
             <Table.Tr>
               {(["name", "connector", "status", "health", "check"] as const).map((column) => (
-                <Table.Th key={column} scope="col">
+                <Table.Th key={column} scope="col" visibleFrom={WIDE.has(column) ? "sm" : undefined}>
                   {t(column)}
                 </Table.Th>
               ))}
@@ -109,7 +111,7 @@ function Channel({ channel, connections, may }: ChannelProps) {
                     {connection.name}
                   </Anchor>
                 </Table.Td>
-                <Table.Td>
+                <Table.Td visibleFrom="sm">
                   {connectors.find(({ name }) => name === connection.connector)?.label ?? connection.connector}
                 </Table.Td>
                 <Table.Td>
@@ -120,7 +122,7 @@ function Channel({ channel, connections, may }: ChannelProps) {
                     </Text>
                   )}
                 </Table.Td>
-                <Table.Td>
+                <Table.Td visibleFrom="sm">
                   <Health health={connection.health} />
                 </Table.Td>
                 <Table.Td>

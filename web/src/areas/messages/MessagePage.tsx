@@ -89,7 +89,7 @@ function Facts({ message }: { message: MessageDetail }) {
           [
             t("person"),
             message.profile_id ? (
-              <Anchor key="person" component={Link} to={`/people/${message.profile_id}` as never}>
+              <Anchor key="person" inherit component={Link} to={`/people/${message.profile_id}` as never}>
                 {message.profile_id}
               </Anchor>
             ) : undefined,

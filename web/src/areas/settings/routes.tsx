@@ -33,6 +33,12 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/texts",
+    validateSearch: searchTexts(),
+    component: lazyRouteComponent(() => import("./TextClientsPage"), "TextClientsPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/audit",
     validateSearch: searchTexts("actor", "action", "q"),
     component: lazyRouteComponent(() => import("./AuditPage"), "AuditPage"),

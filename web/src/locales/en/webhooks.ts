@@ -102,7 +102,7 @@ export default {
   disabled_gone: "It answered 410 Gone.",
   disabled_by_owner: "Somebody disabled it.",
   disabledSince: "Disabled {when}.",
-  disabledSteps: "Mend the receiver, send a test event below, then enable it.",
+  disabledSteps: "Mend the receiver, send a test event, then enable it.",
   undelivered:
     "{dead, plural, =0 {No delivery was given up} one {# delivery was given up} other {# deliveries were given up}}, {pending, plural, =0 {none waits} one {# waits} other {# wait}}. Events that came while it was disabled are replayed too.",
   enableReplay: "Enable and replay",
