@@ -102,13 +102,13 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
     control.state.engine, control.state.keyring = engine, keyring
     clicks, pixels = ClickRoute(engine), PixelRoute(engine)
     others: list[RawRoute] = [
-        StreamRoute(engine, keyring),
         ReceiptRoutes(engine),
         clicks,
         pixels,
         PreferenceRoute(engine),
         ConfirmationRoute(engine.confirmations),
         TextRoute(engine.texts, engine.text_clients),
+        StreamRoute(engine, keyring),
         # The last one: it takes every path that a browser asks for and the API does not know.
         InterfaceRoute(),
     ]
