@@ -1,5 +1,6 @@
 /** The fields of a content, by its channel. */
 import { Button, Group, Menu, SegmentedControl, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import "@mantine/core/styles/FloatingIndicator.css";
 import "@mantine/core/styles/SegmentedControl.css";
 import { useMemo, useRef } from "react";
 import { BLOCKS, type BlockName } from "./blocks";

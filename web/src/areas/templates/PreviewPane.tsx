@@ -1,5 +1,6 @@
 /** How the server renders what is being written, for a person: as a mail, a text message, or data. */
 import { Alert, Checkbox, Group, Paper, SegmentedControl, Stack, Text } from "@mantine/core";
+import "@mantine/core/styles/FloatingIndicator.css";
 import "@mantine/core/styles/SegmentedControl.css";
 import { useState } from "react";
 import type { TemplatePreview } from "@/api/templates";
@@ -37,7 +38,11 @@ function Shown({ preview: { content, undefined: missing, sms } }: { preview: Tem
     // The text part is made from the HTML, and lacks the same.
     ...missing
       .filter(({ name }, index) => missing.findIndex((one) => one.name === name) === index)
-      .map(({ name, field, line, column }) => `${t("undefined", { name })} (${t("at", { field, line, column })})`),
+      .map(({ name, field, line, column }) =>
+        field === "mjml"
+          ? t("undefined", { name })
+          : `${t("undefined", { name })} (${t("at", { field, line, column })})`,
+      ),
     ...(content.html ? lintMail(content.html) : []),
   ];
   return (

@@ -32,7 +32,8 @@ export function usePreview(channel: string, content: TemplateContent | undefined
       if (problem && at === field && typeof line === "number") {
         return [{ line, column: typeof column === "number" ? column : 1, text: problem.detail, severity: "error" }];
       }
-      if (query.error) return [];
+      // Of MJML the place is one in the HTML that it became.
+      if (query.error || field === "mjml") return [];
       return (query.data?.undefined ?? [])
         .filter((one) => one.field === field)
         .map(({ name, line: row, column: place }) => ({
