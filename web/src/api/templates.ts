@@ -37,17 +37,13 @@ export const contentPreviewQuery = (channel: string, content: TemplateContent, c
     retry: false,
   });
 
-export const createTemplate = (name: string, channel: string, content: TemplateContent) =>
-  ask(client.POST("/v1/templates", { body: { name, channel, ...content } }));
+type Variants = Schemas["TemplateVariantInput"][];
 
-/** Fields that are not named are no longer in the content. */
-export const changeTemplate = (id: string, name: string, content: TemplateContent) =>
-  ask(client.PATCH("/v1/templates/{id}", { params: { path: { id } }, body: { name, ...content } }));
+export const createTemplate = (name: string, channel: string, variants: Variants) =>
+  ask(client.POST("/v1/templates", { body: { name, channel, variants } }));
 
-export const renameTemplate = (id: string, name: string) =>
-  ask(client.PATCH("/v1/templates/{id}", { params: { path: { id } }, body: { name } }));
-
-export const changeVariants = (id: string, name: string, variants: Schemas["TemplateVariantInput"][]) =>
+/** All variants with their whole contents: what is not named is no longer there. */
+export const changeTemplate = (id: string, name: string, variants: Variants) =>
   ask(client.PATCH("/v1/templates/{id}", { params: { path: { id } }, body: { name, variants } }));
 
 export const deleteTemplate = (id: string) => ask(client.DELETE("/v1/templates/{id}", { params: { path: { id } } }));

@@ -31,7 +31,7 @@ export function MessagePreview({ campaign }: { campaign: Campaign }) {
       )}
       {missing.length > 0 && (
         <Text size="sm" c="dimmed" mt="xs">
-          {t("undefined", { names: missing.map(({ name }) => name).join(", ") })}
+          {t("undefined", { names: [...new Set(missing.map(({ name }) => name))].join(", ") })}
         </Text>
       )}
     </Section>

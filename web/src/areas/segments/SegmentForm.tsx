@@ -1,5 +1,6 @@
 /** The form of a segment: name, condition as rows or as JSON, and who fits it while it is written. */
 import { Button, Checkbox, Group as Line, SegmentedControl, Stack, TextInput } from "@mantine/core";
+import "@mantine/core/styles/FloatingIndicator.css";
 import "@mantine/core/styles/SegmentedControl.css";
 import { useState } from "react";
 import type { SegmentFields } from "@/api/segments";

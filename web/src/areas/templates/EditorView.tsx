@@ -1,0 +1,145 @@
+/** The code editor: HTML and MJML with Liquid in it, completion of its values, and the problems that the server found. */
+import { autocompletion, type CompletionContext, completionKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
+import { html } from "@codemirror/lang-html";
+import { json } from "@codemirror/lang-json";
+import { bracketMatching, defaultHighlightStyle, syntaxHighlighting } from "@codemirror/language";
+import { type Diagnostic, setDiagnostics } from "@codemirror/lint";
+import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
+import { EditorState } from "@codemirror/state";
+import {
+  Decoration,
+  highlightActiveLine,
+  keymap,
+  lineNumbers,
+  MatchDecorator,
+  EditorView as View,
+  ViewPlugin,
+} from "@codemirror/view";
+import { useEffect, useRef } from "react";
+import classes from "./EditorView.module.css";
+
+/** Something that the server says about a place. */
+export interface Finding {
+  line: number;
+  column: number;
+  text: string;
+  severity: "error" | "warning";
+}
+
+export interface EditorProps {
+  label: string;
+  value: string;
+  onChange: (next: string) => void;
+  language: "html" | "json" | "text";
+  findings: readonly Finding[];
+  readOnly?: boolean;
+  /** Gives the function that inserts a text where the cursor is. */
+  onReady?: (insert: (text: string) => void) => void;
+}
+
+const VALUES = [
+  "person.first_name",
+  "person.last_name",
+  "person.email",
+  "person.phone",
+  "person.user_id",
+  "event.id",
+  "event.metric",
+  "event.time",
+  "organization.name",
+  "unsubscribe_url",
+  "preferences_url",
+];
+const FILTERS = ["default", "date", "upper", "lower", "capfirst", "escape", "floatformat", "join", "json", "truncate"];
+
+function complete(context: CompletionContext) {
+  const open = context.matchBefore(/\{[{%][^}]*/);
+  if (!open) return null;
+  const word = context.matchBefore(/[\w.]*/);
+  const names = /\|\s*\w*$/.test(open.text) ? FILTERS : VALUES;
+  return { from: word?.from ?? context.pos, options: names.map((label) => ({ label, type: "variable" })) };
+}
+
+const liquid = new MatchDecorator({
+  regexp: /\{\{[^}]*\}\}|\{%[^%]*%\}|\{#[^#]*#\}/g,
+  decoration: Decoration.mark({ class: classes.liquid }),
+});
+const marks = ViewPlugin.define(
+  (view) => ({
+    found: liquid.createDeco(view),
+    update(update) {
+      this.found = liquid.updateDeco(update, this.found);
+    },
+  }),
+  { decorations: ({ found }) => found },
+);
+
+/** The Content-Security-Policy lets only styles with the nonce of the page in. */
+const nonce = () => document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "";
+
+export default function EditorView({ label, value, onChange, language, findings, readOnly, onReady }: EditorProps) {
+  const place = useRef<HTMLDivElement>(null);
+  const view = useRef<View>(undefined);
+  const change = useRef(onChange);
+  change.current = onChange;
+  const latest = useRef({ value, onReady });
+  latest.current = { value, onReady };
+
+  useEffect(() => {
+    const editor = new View({
+      parent: place.current as HTMLDivElement,
+      state: EditorState.create({
+        doc: latest.current.value,
+        extensions: [
+          lineNumbers(),
+          history(),
+          bracketMatching(),
+          highlightActiveLine(),
+          highlightSelectionMatches(),
+          syntaxHighlighting(defaultHighlightStyle),
+          language === "json" ? json() : language === "html" ? html() : [],
+          marks,
+          autocompletion({ override: [complete] }),
+          // Tab is left to the browser: who uses the keyboard gets out of the editor.
+          keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...completionKeymap]),
+          View.lineWrapping,
+          View.contentAttributes.of({ "aria-label": label }),
+          View.cspNonce.of(nonce()),
+          EditorState.readOnly.of(readOnly ?? false),
+          View.updateListener.of((update) => {
+            if (update.docChanged) change.current(update.state.doc.toString());
+          }),
+        ],
+      }),
+    });
+    view.current = editor;
+    latest.current.onReady?.((text) => {
+      const { from, to } = editor.state.selection.main;
+      editor.dispatch({ changes: { from, to, insert: text }, selection: { anchor: from + text.length } });
+      editor.focus();
+    });
+    return () => editor.destroy();
+  }, [label, language, readOnly]);
+
+  // Another version was loaded; what was typed here is there already.
+  useEffect(() => {
+    const editor = view.current;
+    if (!editor || editor.state.doc.toString() === value) return;
+    editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
+  }, [value]);
+
+  useEffect(() => {
+    const editor = view.current;
+    if (!editor) return;
+    const { doc } = editor.state;
+    const found = findings.map(({ line, column, text, severity }): Diagnostic => {
+      const at = doc.line(Math.min(Math.max(line, 1), doc.lines));
+      const from = Math.min(at.from + Math.max(column - 1, 0), at.to);
+      return { from, to: Math.max(from, at.to), message: text, severity };
+    });
+    editor.dispatch(setDiagnostics(editor.state, found));
+  }, [findings]);
+
+  return <div ref={place} className={classes.editor} />;
+}

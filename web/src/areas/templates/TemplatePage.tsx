@@ -1,0 +1,106 @@
+/** One template: its content beside the preview, and its earlier versions. */
+import { Alert, Button, NativeSelect } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useNavigate, useParams } from "@tanstack/react-router";
+import { useMay } from "@/api/me";
+import { changeTemplate, deleteTemplate, type Template, templateQuery } from "@/api/templates";
+import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { confirm } from "@/parts/dialogs";
+import { Page } from "@/parts/Page";
+import { States } from "@/parts/States";
+import { toast, toastError } from "@/parts/toasts";
+import { useFilters } from "@/parts/useFilters";
+import { readContent } from "./content";
+import { TemplateForm } from "./TemplateForm";
+import { t } from "./texts";
+
+export function TemplatePage() {
+  const { id } = useParams({ from: "/app/templates/$id" });
+  const filters = useFilters("version");
+  const version = Number(filters.values.version) || undefined;
+  const template = useQuery(templateQuery(id, version));
+  const queries = useQueryClient();
+  const may = useMay()("templates.write");
+  const one = template.data;
+  return (
+    <Page
+      title={one?.name ?? id}
+      area={t("title")}
+      actions={
+        <>
+          <CopyAsCurl path={`/v1/templates/${id}`} query={{ version }} />
+          {may && one && <Delete template={one} />}
+        </>
+      }
+    >
+      {one && one.current_version > 1 && (
+        <NativeSelect
+          maw={240}
+          label={t("version")}
+          value={String(one.version)}
+          onChange={(event) =>
+            filters.set(
+              "version",
+              event.currentTarget.value === String(one.current_version) ? "" : event.currentTarget.value,
+            )
+          }
+          data={Array.from({ length: Math.min(one.current_version, 200) }, (_, index) => {
+            const value = one.current_version - index;
+            return { value: String(value), label: t("versionOf", { version: index === 0 ? "now" : value }) };
+          })}
+        />
+      )}
+      {one && one.version !== one.current_version && (
+        <Alert color="blue">{t("oldVersion", { version: one.version })}</Alert>
+      )}
+      <States query={template}>
+        {(found) => (
+          <TemplateForm
+            key={`${found.version} ${found.current_version}`}
+            channel={found.channel}
+            start={{
+              name: found.name,
+              variants: found.variants.map(({ name, weight, content }) =>
+                readContent(found.channel, name, weight, content),
+              ),
+            }}
+            action={t("save")}
+            readOnly={!may}
+            send={(name, variants) => changeTemplate(id, name, variants)}
+            done={(saved) => {
+              toast(t("saved", { version: saved.version }));
+              filters.set("version", "");
+              void queries.invalidateQueries({ queryKey: ["templates"] });
+            }}
+          />
+        )}
+      </States>
+    </Page>
+  );
+}
+
+function Delete({ template: { id, name } }: { template: Template }) {
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const remove = useMutation({
+    mutationFn: () => deleteTemplate(id),
+    onSuccess: async () => {
+      toast(t("deleted", { name }));
+      await navigate({ to: "/templates", ignoreBlocker: true });
+      queries.removeQueries({ queryKey: ["templates", id] });
+      void queries.invalidateQueries({ queryKey: ["templates"] });
+    },
+    onError: toastError,
+  });
+
+  async function ask() {
+    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
+    if (await confirm({ ...question, danger: true })) remove.mutate();
+  }
+
+  return (
+    <Button variant="default" c="red" onClick={() => void ask()} loading={remove.isPending}>
+      {t("delete")}
+    </Button>
+  );
+}
