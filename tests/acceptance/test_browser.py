@@ -29,6 +29,16 @@ PAGES = (
     "/settings/people",
     "/settings/keys",
     "/settings/audit",
+    "/settings/api",
+    "/settings/texts",
+    "/people/lists",
+    "/people/imports",
+    "/segments/new",
+    "/templates/new",
+    "/campaigns/new",
+    "/connections/new",
+    "/webhooks/new",
+    "/events/metrics",
 )
 
 

@@ -37,8 +37,11 @@ const COLOURS: Readonly<Record<string, string>> = {
 };
 
 export function Status({ value, label }: { value: string; label?: string }) {
+  const colour = COLOURS[value.toLowerCase()] ?? "gray";
+  // The colours of the library are too pale for small text (WCAG 1.4.3).
+  const text = `light-dark(color-mix(in srgb, var(--mantine-color-${colour}-9) 65%, black), var(--mantine-color-${colour}-2))`;
   return (
-    <Badge color={COLOURS[value.toLowerCase()] ?? "gray"} variant="light" tt="none" miw="max-content">
+    <Badge color={colour} c={text} variant="light" tt="none" miw="max-content">
       {label ?? value.replaceAll("_", " ")}
     </Badge>
   );

@@ -3,7 +3,7 @@ import { autocompletion, type CompletionContext, completionKeymap } from "@codem
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { html } from "@codemirror/lang-html";
 import { json } from "@codemirror/lang-json";
-import { bracketMatching, defaultHighlightStyle, syntaxHighlighting } from "@codemirror/language";
+import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 import { EditorState } from "@codemirror/state";
@@ -16,6 +16,7 @@ import {
   EditorView as View,
   ViewPlugin,
 } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
 import { useEffect, useRef } from "react";
 import classes from "./EditorView.module.css";
 
@@ -37,6 +38,16 @@ export interface EditorProps {
   /** Gives the function that inserts a text where the cursor is. */
   onReady?: (insert: (text: string) => void) => void;
 }
+
+/** Dark enough on white, light enough on black (WCAG 1.4.3). */
+const COLOURS = HighlightStyle.define([
+  { tag: [tags.tagName, tags.keyword, tags.angleBracket], color: "light-dark(#1a5e20, #8ce99a)" },
+  { tag: [tags.attributeName, tags.propertyName], color: "light-dark(#1c4b9c, #a5d8ff)" },
+  { tag: [tags.string, tags.attributeValue], color: "light-dark(#8a1f1f, #ffc9c9)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "light-dark(#5f3dc4, #d0bfff)" },
+  { tag: tags.comment, color: "light-dark(#5c5f66, #c1c2c5)", fontStyle: "italic" },
+  { tag: tags.invalid, color: "light-dark(#b00020, #ff8787)" },
+]);
 
 const VALUES = [
   "person.first_name",
@@ -97,7 +108,7 @@ export default function EditorView({ label, value, onChange, language, findings,
           bracketMatching(),
           highlightActiveLine(),
           highlightSelectionMatches(),
-          syntaxHighlighting(defaultHighlightStyle),
+          syntaxHighlighting(COLOURS),
           language === "json" ? json() : language === "html" ? html() : [],
           marks,
           autocompletion({ override: [complete] }),
