@@ -18,7 +18,7 @@ from waypost.api.control.campaigns.reports import CampaignRecipient, CampaignTes
 from waypost.api.control.message_view import MessageDetail, MessageHistoryEntry
 from waypost.api.control.messages import MessageBatch
 from waypost.api.control.webhooks import WebhookCreated
-from waypost.api.edge import ingest
+from waypost.api.edge import ingest, stream
 from waypost.api.problems import BY_CODE, STATUS
 from waypost.domain.campaigns.campaign import LIVE_FIELDS, PAUSED_FIELDS, CampaignState
 from waypost.domain.messaging.message import Status
@@ -143,7 +143,7 @@ def test_variables_that_are_named_exist(page: Path):
 @each_page
 def test_routes_that_are_named_exist(page: Path):
     known = [(method, re.sub(r"\{\w+\}", "[^/]+", path)) for method, path, _, _ in routes()]
-    known += [("POST", path) for path in ingest._ROUTES] + [("GET", "/openapi.json")]
+    known += [("POST", path) for path in ingest._ROUTES] + [("GET", "/openapi.json"), ("GET", stream.PATH)]
     known += [(method, re.sub(r"(?<=.)/$", "/[^/]+", path)) for method, path in SINK_ROUTES]
     text = page.read_text("utf-8")
     told = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[\w/{}$.-]*)", text)

@@ -123,7 +123,7 @@ class SessionRegistry:
         right = await self.passwords.verify(user["password"] if user else None, password)
         if user is None or not right:
             raise Unauthorized("The email address or the password is not right.", code="wrong_credentials")
-        await self._database.transact(_forget_tries, limits[0].key)
+        await self._database.transact(_forgive, *limits)
         mfa = user["totp_confirmed_at"] is not None
         if mfa:
             if not code:
@@ -271,6 +271,13 @@ async def _count(tx: Tx, limits: list[TryLimit]) -> int | None:
         if row is not None and row[0] > limit.most:
             refused = max(refused or 0, int(row[1]))
     return refused
+
+
+async def _forgive(tx: Tx, pair: TryLimit, email: TryLimit, ip: TryLimit) -> None:
+    """Forget the tries of somebody who knew the password; of the IP address only this one, which others may share."""
+    await tx.run("sign_in_tries.forget", key=pair.key)
+    await tx.run("sign_in_tries.forget", key=email.key)
+    await tx.run("sign_in_tries.give_back", key=ip.key)
 
 
 async def _forget_tries(tx: Tx, key: str) -> None:

@@ -259,6 +259,13 @@ async def test_guesses_are_limited(browser, owner):
     assert 0 < int(answer.headers["retry-after"]) <= 900
 
 
+async def test_who_signs_in_often_is_not_limited(browser, owner, monkeypatch):
+    few = [limit._replace(most=2) for limit in sign_in.sign_in_limits(EMAIL, "192.0.2.7")]
+    monkeypatch.setattr(sign_in, "sign_in_limits", lambda email, ip: few)
+    for _ in range(4):
+        await ok(enter(browser))
+
+
 async def test_guesses_of_codes_are_limited(browser, owner):
     await ok(enter(browser))
     app, _ = await turn_on(browser)

@@ -48,6 +48,10 @@ RETURNING tries, expires_at - @now;
 -- Forget the tries of somebody who has signed in.
 DELETE FROM sign_in_tries WHERE key = :key;
 
+-- name: sign_in_tries.give_back
+-- Take back a try that was right.
+UPDATE sign_in_tries SET tries = tries - 1 WHERE key = :key AND tries > 0;
+
 -- name: sign_in_tries.prune
 -- Delete tries that no longer count.
 DELETE FROM sign_in_tries WHERE expires_at <= @now;
