@@ -19,7 +19,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a user must have proved lately: that nobody else sits at the machine.
 _SENSITIVE = frozenset({"webhooks.secrets", "keys.write", "users.write", "workspace.delete"})
 #: What asks for a second factor in workspaces that want it for changes.
-_GUARDED = frozenset({"connections.write", "webhooks.write", "webhooks.secrets"})
+_GUARDED = frozenset({"connections.write", "webhooks.write", "webhooks.secrets", "keys.write", "users.write"})
 #: The header with which a user chooses one of several workspaces.
 WORKSPACE_HEADER = "waypost-workspace"
 

@@ -15,6 +15,8 @@ from waypost.engine.accounts.audit import record_change
 from waypost.storage.database import Tx
 
 #: What keys do all day is in the event log and in histories; the audit log has it only for people.
+#: What is known of people is not kept where nothing deletes it.
+_PERSONAL = tuple(f"/v1/{name}" for name in ("profiles", "subscriptions", "consents", "suppressions", "imports"))
 _BY_PEOPLE = frozenset({"people.write", "messages.send", "events.send"})
 
 
@@ -72,6 +74,9 @@ async def record(
     handler = request.route_handler
     after = _read(body)
     resource = request.scope["path"]
+    if resource.startswith(_PERSONAL):
+        before = None
+        after = {"id": after["id"]} if isinstance(after, dict) and "id" in after else None
     if isinstance(after, dict) and isinstance(after.get("id"), str) and after["id"] not in resource:
         resource = f"{resource}/{after['id']}"
     await record_change(tx, ids, admitted.caller, handler.handler_name, resource, before, after, admitted.ip, now_us())

@@ -23,7 +23,7 @@ from waypost.engine.process import Engine
 from waypost.engine.runtime import idempotency
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
-from waypost.errors import Forbidden, Invalid, NotFound
+from waypost.errors import Forbidden, Invalid, NotFound, Unavailable
 from waypost.storage.database import Tx
 
 T = TypeVar("T")
@@ -159,7 +159,10 @@ class Call:
         again._tx = tx
         try:
             return msgspec.to_builtins(await reader(call=again, **self._request.path_params))
-        except NotFound:
+        except (NotFound, Unavailable) as error:
+            # What cannot be decrypted any more can still be deleted; a database that is away is another matter.
+            if isinstance(error, Unavailable) and error.code != "wrong_secret_key":
+                raise
             return None
 
     async def _log(self, tx: Tx, before: Any, body: bytes) -> None:

@@ -70,7 +70,7 @@ async def get_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> 
     "/v1/webhooks/{id:str}/secret/rotate",
     status_code=200,
     summary="Rotate the signing secret",
-    opt={"body": RotateSecret},
+    opt={**SECRET, "body": RotateSecret},
 )
 async def rotate_webhook_secret(call: NamedDependency[Call], id: FromPath[str]) -> Response[SecretRotated]:
     """Starts to sign with a new secret. For the overlap the old secret also signs, so either one verifies."""

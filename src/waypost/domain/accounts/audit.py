@@ -8,8 +8,21 @@ import msgspec
 LONGEST = 16_000
 MASK = "•••"
 #: A field with one of these in its name holds a secret.
-_SECRET_PARTS = ("secret", "password", "token", "credential", "recovery", "authorization", "headers", "totp", "cookie")
+_SECRET_PARTS = (
+    "secret",
+    "access_key",
+    "password",
+    "token",
+    "credential",
+    "recovery",
+    "authorization",
+    "headers",
+    "totp",
+    "cookie",
+)
 _SECRET_NAMES = frozenset({"key", "code", "api_key", "write_key", "access_key", "private_key", "url_key", "uri", "qr"})
+#: Links to these pages are as good as a password.
+_SECRET_LINKS = ("/invitation#", "/reset#")
 #: Fields that change by themselves.
 _NOISE = frozenset({"updated_at", "version"})
 
@@ -20,6 +33,8 @@ def mask(value: Any) -> Any:
     """Return a JSON value with everything that may be a secret replaced."""
     if isinstance(value, dict):
         return {name: MASK if _is_secret(name) and inner else mask(inner) for name, inner in value.items()}
+    if isinstance(value, str):
+        return MASK if any(page in value for page in _SECRET_LINKS) else value
     return [mask(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -65,9 +65,6 @@ TABLE: tuple[Permission, ...] = (
 )
 NAMES = frozenset(row.name for row in TABLE)
 
-#: Roles from the most to the least, for sorting and for who may change whom.
-RANK = {role: number for number, role in enumerate(Role)}
-
 
 def _holds(role: Role, row: Permission) -> bool:
     if role is Role.OWNER:

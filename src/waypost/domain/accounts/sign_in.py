@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import ipaddress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,11 +40,21 @@ def sign_in_limits(email: str, ip: str) -> list[TryLimit]:
     The narrow one comes first; the wide ones stop guesses that are spread out, without letting one stranger lock
     somebody out who signs in from elsewhere.
     """
+    ip = network_of(ip)
     return [
         TryLimit("pair:" + digest(f"{email}\n{ip}"), 10, 15 * MINUTE),
         TryLimit("email:" + digest(email), 100, HOUR),
         TryLimit("ip:" + digest(ip), 200, HOUR),
     ]
+
+
+def network_of(ip: str) -> str:
+    """Return what one client has: an IPv4 address, or the /64 network of an IPv6 address."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else ip
 
 
 def second_factor_limit(user_id: int) -> TryLimit:

@@ -70,6 +70,7 @@ async def accept_invitation(
     alone must not be worth as much as a password.
     """
     found = await _find(tx, "invitation", token, now)
+    await _use_up(tx, found["id"])
     user = await find_user(tx, found["email"])
     if member_id is not None:
         if user is None or user["id"] != member_id:
@@ -84,7 +85,6 @@ async def accept_invitation(
     else:
         user_id = await add_user(tx, ids, found["email"], name, password, now)
     await add_member(tx, user_id, found["workspace_id"], Role(found["role"]), now)
-    await tx.run("account_tokens.delete", id=found["id"])
     return user_id
 
 
@@ -116,7 +116,7 @@ async def make_reset(tx: Tx, ids: Ids, email: str, base_url: str, now: int) -> s
 async def finish_reset(tx: Tx, token: str, password: str, now: int) -> int:
     """Set the hash of a new password, end all sessions of the user, and return the id."""
     found = await _find(tx, "password_reset", token, now)
-    await tx.run("account_tokens.delete", id=found["id"])
+    await _use_up(tx, found["id"])
     await tx.run("users.set_password", id=found["user_id"], password=password, now=now)
     await tx.run("sessions.delete_others", user_id=found["user_id"], id=0)
     return int(found["user_id"])
@@ -157,6 +157,12 @@ async def _find(tx: Tx, kind: str, token: str, now: int) -> dict[str, Any]:
             )
         raise Unauthorized("This link was used, replaced, or has ended. Ask for a new one.", code="link_ended")
     return found[0]
+
+
+async def _use_up(tx: Tx, id_: int) -> None:
+    """Delete a token before it takes effect. Raise Unauthorized if another request was faster."""
+    if not await tx.run("account_tokens.delete", id=id_):
+        raise Unauthorized("This link was used. Ask for a new one.", code="link_ended")
 
 
 async def _add(

@@ -43,7 +43,8 @@ async def confirm_totp(tx: Tx, encryption: Encryption, user_id: int, code: str, 
         )
     await tx.run("users.use_totp_step", id=user_id, secret=user["totp_secret"], step=step)
     codes = _make_codes()
-    await tx.run("users.confirm_totp", id=user_id, codes=_digests(codes), now=now)
+    if not await tx.run("users.confirm_totp", id=user_id, codes=_digests(codes), secret=user["totp_secret"], now=now):
+        raise Conflict("Another request has changed the second factor. Begin again.", code="no_totp_offer")
     return codes
 
 
@@ -53,7 +54,9 @@ async def renew_recovery_codes(tx: Tx, user_id: int, now: int) -> list[str]:
     if user["totp_confirmed_at"] is None:
         raise Conflict("Recovery codes belong to a second factor. Set it up first.", code="no_totp")
     codes = _make_codes()
-    await tx.run("users.set_recovery_codes", id=user_id, codes=_digests(codes), before=user["recovery_codes"], now=now)
+    values = {"codes": _digests(codes), "before": user["recovery_codes"]}
+    if not await tx.run("users.set_recovery_codes", id=user_id, now=now, **values):
+        raise Conflict("Another request has changed the recovery codes. Make new ones again.", code="no_totp_offer")
     return codes
 
 

@@ -131,16 +131,27 @@ class SessionRegistry:
                     "A code of the authenticator app is needed as well. Send it as `totp`.", code="mfa_required"
                 )
             await self.use_code(user, code)
-        if self.passwords.outdated(user["password"]):
-            fresh = await self.passwords.hash(password)
-            await self._database.transact(_set_password, user["id"], fresh, now_us())
-        return await self.start(user["id"], mfa=mfa, ip=ip, user_agent=user_agent)
+        fresh = await self.passwords.hash(password) if self.passwords.outdated(user["password"]) else None
+        return await self.start(user["id"], mfa=mfa, ip=ip, user_agent=user_agent, verified=user, fresh=fresh)
 
-    async def start(self, user_id: int, *, mfa: bool, ip: str, user_agent: str) -> tuple[str, Session]:
-        """Return a new session of a user who has proved who they are, and its cookie."""
+    async def start(
+        self,
+        user_id: int,
+        *,
+        mfa: bool,
+        ip: str,
+        user_agent: str,
+        verified: dict[str, Any] | None = None,
+        fresh: str | None = None,
+    ) -> tuple[str, Session]:
+        """Return a new session of a user who has proved who they are, and its cookie.
+
+        `verified` is the user whose password was verified: it must not have changed meanwhile. `fresh` is a better
+        hash of the same password.
+        """
         cookie, now = sign_in.make_token(os.urandom(sign_in.TOKEN_BYTES)), now_us()
         await self._database.transact(
-            _add, self._ids.one(now), user_id, digest(cookie), int(mfa), ip, user_agent[:500], now
+            _add, self._ids.one(now), user_id, digest(cookie), int(mfa), ip, user_agent[:500], now, verified, fresh
         )
         session = await self._database.read(_find, digest(cookie), now)
         if session is None:
@@ -248,7 +259,25 @@ async def _touch(tx: Tx, session_id: int, ip: str, end: int, now: int) -> None:
     await tx.run("sessions.touch", id=session_id, ip=ip, expires_at=end, now=now)
 
 
-async def _add(tx: Tx, id_: int, user_id: int, hash_: str, mfa: int, ip: str, user_agent: str, now: int) -> None:
+async def _add(
+    tx: Tx,
+    id_: int,
+    user_id: int,
+    hash_: str,
+    mfa: int,
+    ip: str,
+    user_agent: str,
+    now: int,
+    verified: dict[str, Any] | None,
+    fresh: str | None,
+) -> None:
+    if verified is not None:
+        current = await tx.records("users.get", id=user_id)
+        proof = ("password", "totp_confirmed_at")
+        if not current or any(current[0][name] != verified[name] for name in proof):
+            raise Unauthorized("The password was changed meanwhile. Sign in again.", code="wrong_credentials")
+    if fresh is not None:
+        await tx.run("users.set_password", id=user_id, password=fresh, now=now)
     end = sign_in.session_end(now, now)
     await tx.run(
         "sessions.add",
@@ -264,13 +293,15 @@ async def _add(tx: Tx, id_: int, user_id: int, hash_: str, mfa: int, ip: str, us
 
 
 async def _count(tx: Tx, limits: list[TryLimit]) -> int | None:
-    """Count a try for each limit; return how long the longest one that is reached lasts, or None."""
-    refused = None
+    """Count a try for each limit; return how long the first one that is reached lasts, or None.
+
+    A try that a narrow limit refuses does not count for the wide ones: nobody is locked out by it.
+    """
     for limit in limits:
         row = await tx.row("sign_in_tries.add", key=limit.key, window=limit.window)
         if row is not None and row[0] > limit.most:
-            refused = max(refused or 0, int(row[1]))
-    return refused
+            return int(row[1])
+    return None
 
 
 async def _forgive(tx: Tx, pair: TryLimit, email: TryLimit, ip: TryLimit) -> None:
@@ -282,10 +313,6 @@ async def _forgive(tx: Tx, pair: TryLimit, email: TryLimit, ip: TryLimit) -> Non
 
 async def _forget_tries(tx: Tx, key: str) -> None:
     await tx.run("sign_in_tries.forget", key=key)
-
-
-async def _set_password(tx: Tx, user_id: int, password: str, now: int) -> None:
-    await tx.run("users.set_password", id=user_id, password=password, now=now)
 
 
 async def _use_step(tx: Tx, user_id: int, secret: str, step: int) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from waypost.clock import Ids
-from waypost.domain.accounts.permissions import RANK, Role, role_permissions
+from waypost.domain.accounts.permissions import Role, role_permissions
 from waypost.domain.values.ids import public
 from waypost.errors import Conflict, Forbidden, NotFound
 from waypost.storage.database import Tx
@@ -87,15 +87,17 @@ def require_grantable(by: frozenset[str], role: Role) -> None:
 
 
 def _require_rank(by: frozenset[str], *roles: Role) -> None:
-    highest = min(roles, key=RANK.__getitem__)
-    if not role_permissions(highest) <= by:
-        raise Forbidden(
-            f"Only somebody with every permission of the role {highest.value} may give or take it.",
-            code="role_too_high",
-        )
+    for role in roles:
+        if not role_permissions(role) <= by:
+            raise Forbidden(
+                f"Only somebody with every permission of the role {role.value} may give or take it.",
+                code="role_too_high",
+            )
 
 
 async def _require_other_owner(tx: Tx, workspace_id: int, user_id: int) -> None:
+    # It locks: two owners who take each other's role come one after the other.
+    await tx.run("workspaces.lock", id=workspace_id)
     owners = [row[0] for row in await tx.rows("memberships.owners", workspace_id=workspace_id)]
     if owners == [user_id]:
         raise Conflict("This is the last owner of the workspace. Make somebody else an owner first.", code="last_owner")

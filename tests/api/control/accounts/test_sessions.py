@@ -9,13 +9,13 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 
-from tests.api.calling import PASSWORD, bearer, ok, refused
+from tests.api.calling import PASSWORD, add_user, bearer, ok, refused, session_of
 from waypost.clock import DAY, MINUTE, now_us
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import Role
 from waypost.engine.accounts import sessions, users
 from waypost.engine.accounts.passwords import Passwords
-from waypost.errors import Unavailable
+from waypost.errors import Unauthorized, Unavailable
 
 EMAIL = "ada@example.com"
 
@@ -334,6 +334,38 @@ async def test_a_workspace_asks_for_the_second_factor_before_changes(browser, ow
     await turn_on(browser)
     await ok(browser.post("/v1/webhooks", json=webhook), 201)
     await ok(client.post("/v1/webhooks", json=webhook), 201)
+
+
+async def test_the_rule_cannot_be_switched_off_by_whom_it_is_for(browser, owner, client, engine, keys):
+    await ok(client.patch("/v1/workspace", json={"mfa": "changes"}))
+    headers = await session_of(engine, await add_user(engine, keys.workspace_id, Role.DEVELOPER))
+    await refused(browser.patch("/v1/workspace", json={"mfa": "optional"}, headers=headers), 403, "forbidden")
+    key = {"name": "x", "scopes": ["connections.write"]}
+    await refused(browser.post("/v1/keys", json=key, headers=headers), 403, "mfa_enrolment_required")
+
+
+async def test_a_sign_in_does_not_outlive_a_change_of_the_password(browser, owner, engine):
+    stale = await engine.database.read(users.get_user, owner)
+
+    async def change(tx):
+        await tx.run("users.set_password", id=owner, password="another", now=now_us())
+
+    await engine.database.transact(change)
+    with pytest.raises(Unauthorized):
+        await engine.sessions.start(owner, mfa=False, ip="", user_agent="", verified=stale)
+
+
+async def test_many_guesses_of_one_stranger_lock_nobody_out(browser, owner, engine):
+    for _ in range(120):
+        with contextlib.suppress(Unavailable):
+            await engine.sessions.count_try(sign_in.sign_in_limits(EMAIL, "198.51.100.1"))
+    await ok(enter(browser))
+
+
+def test_addresses_of_one_ipv6_network_are_one():
+    assert sign_in.network_of("2001:db8::1") == sign_in.network_of("2001:db8::ffff:1")
+    assert sign_in.network_of("2001:db8:0:1::1") != sign_in.network_of("2001:db8::1")
+    assert sign_in.network_of("192.0.2.7") == "192.0.2.7"
 
 
 async def test_the_password_is_changed_and_ends_other_sessions(browser, owner, engine):

@@ -79,7 +79,7 @@ export default {
   problems: "Problems",
   at: "{field}, line {line}, column {column}",
   undefined: "{name} is not defined for this person",
-  noUnsubscribe: "There is no unsubscribe link: a promotional mail needs '{{ unsubscribe_url }}'.",
+  noUnsubscribe: "There is no unsubscribe link: a promotional mail needs the variable unsubscribe_url.",
   noAlt: "A picture has no alternative text.",
   noHref: "A link leads nowhere.",
   clipped: "The mail is larger than 102 KB: Gmail cuts it off.",

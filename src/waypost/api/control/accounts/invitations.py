@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.accounts.sessions import Me, Password, enter
+from waypost.api.control.accounts.sessions import Me, Password, describe_me, enter
 from waypost.api.control.admission import admit, check_origin, client_ip, read_headers
 from waypost.api.control.calls import PUBLIC, Call, permit, read_json
 from waypost.api.paging import After, Limit, Page, before, page
@@ -107,10 +107,10 @@ async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
     engine, headers = _engine(request)
     body = read_json(await request.body(), AcceptInvitation)
     found = await engine.database.read(account_tokens.read_invitation, body.token, now_us())
-    member_id, hashed, mfa = None, None, False
+    member_id, hashed, admitted = None, None, None
     if body.password is None:
-        session = (await admit(engine, request.app.state.keyring, request.scope)).session
-        member_id, mfa = (session.user_id, session.mfa) if session else (0, False)
+        admitted = await admit(engine, request.app.state.keyring, request.scope)
+        member_id = admitted.caller.user_id
     else:
         hashed = await engine.sessions.passwords.hash(sign_in.check_password(body.password, found["email"]))
     name = sign_in.check_name(body.name) if body.name.strip() else ""
@@ -118,7 +118,11 @@ async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
         account_tokens.accept_invitation, engine.ids, body.token, name, hashed, member_id, now_us()
     )
     engine.sessions.forget()
-    return await enter(request, user_id, ip=client_ip(engine, request.scope, headers), status=200, mfa=mfa)
+    if admitted is not None:
+        # The session stays as it is: a link proves nothing about who holds it.
+        again = await admit(engine, request.app.state.keyring, request.scope)
+        return Response(await describe_me(engine, again))
+    return await enter(request, user_id, ip=client_ip(engine, request.scope, headers), status=200)
 
 
 @post("/v1/password-resets", status_code=202, summary="Ask for a new password", opt=_ENTRY | {"body": AskReset})
@@ -129,7 +133,7 @@ async def create_password_reset(request: Request[Any, Any, Any]) -> Response[Non
     email, ip = body.email.strip().lower(), client_ip(engine, request.scope, headers)
     limits = [
         sign_in.TryLimit("reset:" + sign_in.digest(email), 5, HOUR),
-        sign_in.TryLimit("reset-ip:" + sign_in.digest(ip), 30, 15 * MINUTE),
+        sign_in.TryLimit("reset-ip:" + sign_in.digest(sign_in.network_of(ip)), 30, 15 * MINUTE),
     ]
     await engine.sessions.count_try(limits)
     await engine.database.transact(account_tokens.begin_reset, engine.ids, email, engine.settings.base_url, now_us())

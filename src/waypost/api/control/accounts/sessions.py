@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost import __version__
-from waypost.api.control.admission import check_origin, client_ip, read_headers
+from waypost.api.control.admission import Admitted, check_origin, client_ip, read_headers
 from waypost.api.control.calls import OWN, PROVING, PUBLIC, Call, read_json
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import MINUTE, SECOND, iso, now_us
@@ -283,14 +283,19 @@ async def _entry(request: Request[Any, Any, Any], type_: type[Any]) -> tuple[Eng
     return engine, client_ip(engine, request.scope, headers), read_json(await request.body(), type_)
 
 
-async def enter(
-    request: Request[Any, Any, Any], user_id: int, *, ip: str, status: int, mfa: bool = False
-) -> Response[Me]:
+async def enter(request: Request[Any, Any, Any], user_id: int, *, ip: str, status: int) -> Response[Me]:
     """Return the response to somebody who has proved who they are: a new session."""
     engine: Engine = request.app.state.engine
     agent = request.headers.get("user-agent", "")
-    cookie, session = await engine.sessions.start(user_id, mfa=mfa, ip=ip, user_agent=agent)
+    cookie, session = await engine.sessions.start(user_id, mfa=False, ip=ip, user_agent=agent)
     return await respond(request, cookie, session, status=status)
+
+
+async def describe_me(engine: Engine, admitted: Admitted) -> Me:
+    """Return what `GET /v1/me` says to a user."""
+    if admitted.session is None:
+        raise Unauthorized("This needs a user who is signed in.")
+    return await engine.database.read(_me_of, admitted.session, admitted.caller.workspace_id or None, None)
 
 
 async def respond(request: Request[Any, Any, Any], cookie: str, session: Session, *, status: int) -> Response[Me]:

@@ -104,6 +104,9 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
     body = await call.body(ChangeWorkspace)
     name = None if body.name is None else sign_in.check_name(body.name)
     mfa = None if body.mfa is None else body.mfa.value
+    if mfa is not None:
+        # Who may only change settings must not switch off what guards the rest.
+        call.admitted.require("users.write", call.now)
     session = call.admitted.session
     if mfa not in (None, "optional") and session is not None and not session.has_totp:
         raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")

@@ -16,9 +16,9 @@ SELECT name, mfa, created_at FROM workspaces WHERE id = :id AND deleted_at IS NU
 -- Change the settings of a workspace.
 UPDATE workspaces SET name = :name, mfa = :mfa WHERE id = :id AND deleted_at IS NULL;
 
--- name: workspaces.delete
--- Mark a workspace as deleted.
-UPDATE workspaces SET deleted_at = :now WHERE id = :id AND deleted_at IS NULL;
+-- name: workspaces.lock
+-- Lock a workspace until the transaction ends.
+UPDATE workspaces SET name = name WHERE id = :id;
 
 -- name: workspaces.next_id
 -- Return the next free id. Workspaces are few, and small ids keep all other rows small.

@@ -34,7 +34,8 @@ UPDATE users SET totp_step = :step WHERE id = :id AND totp_step < :step AND totp
 
 -- name: users.confirm_totp
 -- Turn the second factor on.
-UPDATE users SET totp_confirmed_at = :now, recovery_codes = :codes, updated_at = :now WHERE id = :id AND totp_confirmed_at IS NULL;
+UPDATE users SET totp_confirmed_at = :now, recovery_codes = :codes, updated_at = :now
+WHERE id = :id AND totp_confirmed_at IS NULL AND totp_secret = :secret;
 
 -- name: users.remove_totp
 -- Turn the second factor off.
