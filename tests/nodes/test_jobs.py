@@ -43,6 +43,7 @@ ELSEWHERE = {
     "imports": "storage/test_imports.py",
     "deletions": "storage/test_imports.py",
     "segments": "storage/test_segments.py",
+    "live": "nodes/test_live.py",
     "mailboxes": "storage/test_bounce_mailboxes.py",
 }
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from urllib.parse import parse_qs
 
 import msgspec
@@ -63,7 +62,7 @@ class StreamRoute:
 
     async def _follow(self, scope: HttpScope, feed: Feed, send: Send) -> None:
         """Send what changes until the client is gone, the process stops, or the caller may no longer look."""
-        checked = time.monotonic()
+        checked = asyncio.get_running_loop().time()
         while True:
             topics = await feed.wait(HEARTBEAT_S)
             if feed.ended.is_set():
@@ -72,8 +71,8 @@ class StreamRoute:
                 piece = b"event: changed\ndata: %b\n\n" % msgspec.json.encode({"topics": sorted(topics)})
             else:
                 piece = b": still here\n\n"
-            if time.monotonic() - checked >= HEARTBEAT_S:
-                checked = time.monotonic()
+            if asyncio.get_running_loop().time() - checked >= HEARTBEAT_S:
+                checked = asyncio.get_running_loop().time()
                 try:
                     await self._admit(scope)
                 except Error:

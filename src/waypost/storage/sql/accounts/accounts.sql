@@ -47,10 +47,6 @@ WHERE k.hash = :hash AND w.deleted_at IS NULL;
 -- Note when and from where a key was last used.
 UPDATE keys SET last_used_at = :at, last_used_ip = :ip WHERE id = :id AND coalesce(last_used_at, 0) < :at;
 
--- name: keys.name
--- Return the name of a key.
-SELECT name FROM keys WHERE id = :id;
-
 -- name: keys.list
 -- Return a page of keys, newest first.
 SELECT id, name, scopes, hint, created_at, expires_at, last_used_at, last_used_ip FROM keys

@@ -21,7 +21,3 @@ UPDATE notices SET due_at = @now + CAST(:lease AS bigint) WHERE id = :id AND sta
 UPDATE notices SET state = :state, tries = tries + 1, due_at = :due_at, error = :error,
     body = CASE WHEN kind IN ('invitation', 'password_reset') AND :state <> 'pending' THEN '' ELSE body END
 WHERE id = :id;
-
--- name: notices.body
--- Return the text of a notice.
-SELECT body FROM notices WHERE id = :id;
