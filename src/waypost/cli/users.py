@@ -2,7 +2,7 @@
 
 import click
 
-from waypost.cli.accounts import print_json
+from waypost.cli.accounts import LAST, print_json
 from waypost.cli.options import data_option, json_option, opened
 from waypost.clock import Ids, iso, now_us
 from waypost.domain.accounts import sign_in
@@ -16,7 +16,6 @@ from waypost.engine.runtime.nodes import COMMAND_LINE
 from waypost.errors import NotFound
 from waypost.storage.database import Tx
 
-LAST = (1 << 63) - 1
 workspace_option = click.option(
     "--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the user."
 )
@@ -70,7 +69,7 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
 async def add(data: str | None, workspace: str, email: str, name: str, role: str, password: str, as_json: bool) -> None:
     """Add a user to a workspace. A user who exists gets the role and keeps the password."""
     email = sign_in.check_user_email(email)
-    name = sign_in.check_name(name) if name.strip() else ""
+    name = sign_in.check_optional_name(name)
     hashed = await Passwords().hash(sign_in.check_password(password, email))
     async with opened(data) as (database, _):
         user_id = await database.transact(

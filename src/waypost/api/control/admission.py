@@ -39,15 +39,16 @@ class Admitted(msgspec.Struct, frozen=True):
     def require(self, permission: str, now: int) -> None:
         """Raise Forbidden unless the caller has the permission and has proved what it takes."""
         session, membership = self.session, self.membership
-        if session is not None and membership is None:
+        if session is None:
+            self.caller.require(permission)
+            return
+        if membership is None:
             raise Forbidden("You are in no workspace. Ask for an invitation, or create one.", code="no_workspace")
-        if session is not None and membership is not None:
-            require_second_factor(session, membership)
+        require_second_factor(session, membership)
         self.caller.require(permission)
-        if session is not None and membership is not None:
-            guarded = membership.mfa == "changes" and permission in _GUARDED
-            if guarded or permission in _SENSITIVE:
-                require_confirmation(session, second_factor=guarded, now=now)
+        guarded = membership.mfa == "changes" and permission in _GUARDED
+        if guarded or permission in _SENSITIVE:
+            require_confirmation(session, second_factor=guarded, now=now)
 
 
 async def admit(engine: Engine, keyring: Keyring, scope: Mapping[str, Any]) -> Admitted:

@@ -14,9 +14,9 @@ from waypost.clock import Ids, now_us
 from waypost.engine.accounts.audit import record_change
 from waypost.storage.database import Tx
 
-#: What keys do all day is in the event log and in histories; the audit log has it only for people.
 #: What is known of people is not kept where nothing deletes it.
 _PERSONAL = tuple(f"/v1/{name}" for name in ("profiles", "subscriptions", "consents", "suppressions", "imports"))
+#: What keys do all day is in the event log and in histories; the audit log has it only for people.
 _BY_PEOPLE = frozenset({"people.write", "messages.send", "events.send"})
 
 

@@ -70,11 +70,6 @@ class Call:
         #: The transaction in which a GET route is read again for the audit log.
         self._tx: Tx | None = None
 
-    @property
-    def user_agent(self) -> str:
-        """Return what the client says that it is."""
-        return str(self._request.headers.get("user-agent", ""))
-
     async def body(self, type_: type[T], *, unchecked: frozenset[str] = frozenset()) -> T:
         """Decode the JSON body; raise Invalid with the wrong field. An empty body counts as `{}`.
 
@@ -90,7 +85,6 @@ class Call:
 
     async def transact(self, work: Callable[Concatenate[Tx, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of `work(tx, …)` in one transaction, which also records the change in the audit log."""
-
         sent = b"" if self._request.method == "DELETE" else await self._request.body()
 
         async def logged(tx: Tx) -> T:

@@ -180,7 +180,8 @@ class MessageRoute:
             admitted = await admit(self._engine, self._keyring, scope)
             admitted.require("messages.send", now_us())
             caller = admitted.caller
-        caller.require("messages.send")
+        else:
+            caller.require("messages.send")
         query = scope["query_string"]
         check_query(query, frozenset())
         now = now_us()

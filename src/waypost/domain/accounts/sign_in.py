@@ -107,6 +107,11 @@ def check_name(text: str, field: str = "name") -> str:
     return name
 
 
+def check_optional_name(text: str) -> str:
+    """Return a name as `check_name` does; nothing for nothing."""
+    return check_name(text) if text.strip() else ""
+
+
 def read_cookie(header: str) -> str | None:
     """Return the session cookie in a Cookie header; None without one."""
     for part in header.split(";"):

@@ -29,7 +29,7 @@ async def record_change(
 
 
 async def list_changes(
-    tx: Tx, workspace_id: int, before: int, n: int, since: int = 0, actor_id: int = 0, action: str = "", q: str = ""
+    tx: Tx, workspace_id: int, before: int, n: int, actor_id: int = 0, action: str = "", q: str = ""
 ) -> list[dict[str, Any]]:
     """Return a page of changes, newest first: by one caller, of one kind, or with a text in any field."""
     pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%" if q else ""
@@ -38,7 +38,6 @@ async def list_changes(
         workspace_id=workspace_id,
         before_id=before,
         n=n,
-        since=since,
         actor_id=actor_id,
         action=action,
         q=pattern,

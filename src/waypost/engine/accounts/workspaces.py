@@ -14,6 +14,7 @@ from waypost.domain.accounts.callers import Caller
 from waypost.domain.accounts.permissions import Role, check_scopes, scope_permissions
 from waypost.domain.accounts.sign_in import NOTED_EVERY
 from waypost.domain.values.ids import internal, public
+from waypost.engine.accounts.users import add_member
 from waypost.errors import Conflict, NotFound, Unauthorized, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -106,11 +107,18 @@ async def create_workspace(tx: Tx, ids: Ids, name: str, now: int) -> dict[str, s
 
 async def require_workspace(tx: Tx, workspace_id: int) -> None:
     """Raise NotFound unless the workspace exists."""
-    if await tx.row("workspaces.get", id=workspace_id) is None:
+    await read_workspace(tx, workspace_id)
+
+
+async def read_workspace(tx: Tx, workspace_id: int) -> dict[str, Any]:
+    """Return the name and the settings of a workspace. Raise NotFound if it does not exist."""
+    found = await tx.records("workspaces.get", id=workspace_id)
+    if not found:
         raise NotFound(
             f"The workspace {public('ws', workspace_id)} does not exist. `waypost workspaces list` lists all of them.",
             code="no_such_workspace",
         )
+    return found[0]
 
 
 async def create_key(
@@ -182,14 +190,6 @@ async def delete_key(tx: Tx, workspace_id: int, key_id: int) -> None:
         raise NotFound("The key does not exist in this workspace.")
 
 
-async def read_workspace(tx: Tx, workspace_id: int) -> dict[str, Any]:
-    """Return the name and the settings of a workspace. Raise NotFound if it does not exist."""
-    found = await tx.records("workspaces.get", id=workspace_id)
-    if not found:
-        await require_workspace(tx, workspace_id)
-    return found[0]
-
-
 async def change_workspace(tx: Tx, workspace_id: int, name: str | None, mfa: str | None) -> dict[str, Any]:
     """Change the name or the rule about second factors; None leaves it. Return the workspace."""
     workspace = await read_workspace(tx, workspace_id)
@@ -201,13 +201,7 @@ async def change_workspace(tx: Tx, workspace_id: int, name: str | None, mfa: str
 async def add_workspace(tx: Tx, ids: Ids, name: str, user_id: int, now: int) -> dict[str, str]:
     """Create a workspace that a user owns; return it with its keys as `create_workspace` does."""
     made = await create_workspace(tx, ids, name, now)
-    await tx.run(
-        "memberships.set",
-        user_id=user_id,
-        workspace_id=internal("ws", made["workspace"]),
-        role=Role.OWNER.value,
-        now=now,
-    )
+    await add_member(tx, user_id, internal("ws", made["workspace"]), Role.OWNER, now)
     return made
 
 

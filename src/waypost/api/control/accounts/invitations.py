@@ -8,20 +8,18 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.accounts.sessions import Me, Password, describe_me, enter
-from waypost.api.control.admission import admit, check_origin, client_ip, read_headers
-from waypost.api.control.calls import PUBLIC, Call, permit, read_json
+from waypost.api.control.accounts.sessions import ENTRY, Me, Password, describe_me, enter, read_entry
+from waypost.api.control.admission import admit
+from waypost.api.control.calls import Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import HOUR, MINUTE, iso, now_us
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import check_role
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import account_tokens, users
-from waypost.engine.process import Engine
 from waypost.storage.database import Tx
 
 Token = Annotated[str, Meta(min_length=1, max_length=200)]
-_ENTRY = PUBLIC | {"keyless": True, "statuses": {"401", "403", "429"}}
 
 
 class Invite(msgspec.Struct, forbid_unknown_fields=True):
@@ -99,13 +97,10 @@ async def delete_invitation(call: NamedDependency[Call], id: FromPath[str]) -> N
     await call.transact(account_tokens.withdraw_invitation, call.workspace_id, internal("inv", id))
 
 
-@post(
-    "/v1/invitations/accept", status_code=200, summary="Accept an invitation", opt=_ENTRY | {"body": AcceptInvitation}
-)
+@post("/v1/invitations/accept", status_code=200, summary="Accept an invitation", opt=ENTRY | {"body": AcceptInvitation})
 async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
     """Makes a user with the address of the invitation, and signs them in. A user with this address signs in first."""
-    engine, headers = _engine(request)
-    body = read_json(await request.body(), AcceptInvitation)
+    engine, ip, body = await read_entry(request, AcceptInvitation)
     found = await engine.database.read(account_tokens.read_invitation, body.token, now_us())
     member_id, hashed, admitted = None, None, None
     if body.password is None:
@@ -113,7 +108,7 @@ async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
         member_id = admitted.caller.user_id
     else:
         hashed = await engine.sessions.passwords.hash(sign_in.check_password(body.password, found["email"]))
-    name = sign_in.check_name(body.name) if body.name.strip() else ""
+    name = sign_in.check_optional_name(body.name)
     user_id = await engine.database.transact(
         account_tokens.accept_invitation, engine.ids, body.token, name, hashed, member_id, now_us()
     )
@@ -122,15 +117,14 @@ async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
         # The session stays as it is: a link proves nothing about who holds it.
         again = await admit(engine, request.app.state.keyring, request.scope)
         return Response(await describe_me(engine, again))
-    return await enter(request, user_id, ip=client_ip(engine, request.scope, headers), status=200)
+    return await enter(request, user_id, ip=ip, status=200)
 
 
-@post("/v1/password-resets", status_code=202, summary="Ask for a new password", opt=_ENTRY | {"body": AskReset})
+@post("/v1/password-resets", status_code=202, summary="Ask for a new password", opt=ENTRY | {"body": AskReset})
 async def create_password_reset(request: Request[Any, Any, Any]) -> Response[None]:
     """Mails a link to choose a new password, if the address has a user. The answer is the same if not."""
-    engine, headers = _engine(request)
-    body = read_json(await request.body(), AskReset)
-    email, ip = body.email.strip().lower(), client_ip(engine, request.scope, headers)
+    engine, ip, body = await read_entry(request, AskReset)
+    email = body.email.strip().lower()
     limits = [
         sign_in.TryLimit("reset:" + sign_in.digest(email), 5, HOUR),
         sign_in.TryLimit("reset-ip:" + sign_in.digest(sign_in.network_of(ip)), 30, 15 * MINUTE),
@@ -141,23 +135,15 @@ async def create_password_reset(request: Request[Any, Any, Any]) -> Response[Non
 
 
 @post(
-    "/v1/password-resets/confirm", status_code=204, summary="Choose a new password", opt=_ENTRY | {"body": FinishReset}
+    "/v1/password-resets/confirm", status_code=204, summary="Choose a new password", opt=ENTRY | {"body": FinishReset}
 )
 async def finish_password_reset(request: Request[Any, Any, Any]) -> None:
     """Sets a new password with the token of a link, and ends all sessions of the user. Sign in afterwards."""
-    engine, _ = _engine(request)
-    body = read_json(await request.body(), FinishReset)
+    engine, _, body = await read_entry(request, FinishReset)
     found = await engine.database.read(account_tokens.read_reset, body.token, now_us())
     hashed = await engine.sessions.passwords.hash(sign_in.check_password(body.password, found["email"]))
     await engine.database.transact(account_tokens.finish_reset, body.token, hashed, now_us())
     engine.sessions.forget()
-
-
-def _engine(request: Request[Any, Any, Any]) -> tuple[Engine, dict[str, str]]:
-    headers = read_headers(request.scope["headers"])
-    check_origin("POST", headers)
-    engine: Engine = request.app.state.engine
-    return engine, headers
 
 
 def _fields(record: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from waypost.errors import Invalid, Unauthorized
 from waypost.storage.database import Tx
 
 Password = Annotated[str, Meta(min_length=1, max_length=sign_in.LONGEST_PASSWORD)]
-#: Routes that make a session: no key is needed, and the answer has the cookie.
-_ENTRY = PUBLIC | {"keyless": True, "statuses": {"401", "403", "429"}}
+#: Routes of people who have no session yet: no key is needed, and there are only so many tries.
+ENTRY = PUBLIC | {"keyless": True, "statuses": {"401", "403", "429"}}
 
 
 class SignIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,12 +130,12 @@ async def get_setup(request: Request[Any, Any, Any]) -> SetupState:
     return SetupState(needs_owner=not await engine.database.read(users.any_user), version=__version__)
 
 
-@post("/v1/setup", summary="Create the first user", opt=_ENTRY | {"body": SetUp})
+@post("/v1/setup", summary="Create the first user", opt=ENTRY | {"body": SetUp})
 async def set_up(request: Request[Any, Any, Any]) -> Response[Me]:
     """Makes the first visitor the owner of all workspaces. The code is printed when the server starts."""
-    engine, ip, body = await _entry(request, SetUp)
+    engine, ip, body = await read_entry(request, SetUp)
     email = sign_in.check_user_email(body.email)
-    name = sign_in.check_name(body.name) if body.name.strip() else ""
+    name = sign_in.check_optional_name(body.name)
     workspace = sign_in.check_name(body.workspace, "workspace")
     await engine.sessions.count_try([sign_in.TryLimit("setup", 20, 15 * MINUTE)])
     hashed = await engine.sessions.passwords.hash(sign_in.check_password(body.password, email))
@@ -150,10 +150,10 @@ async def set_up(request: Request[Any, Any, Any]) -> Response[Me]:
     return await enter(request, user_id, ip=ip, status=201)
 
 
-@post("/v1/sessions", status_code=200, summary="Sign in", opt=_ENTRY | {"body": SignIn})
+@post("/v1/sessions", status_code=200, summary="Sign in", opt=ENTRY | {"body": SignIn})
 async def create_session(request: Request[Any, Any, Any]) -> Response[Me]:
     """Makes a session and sets its cookie. Without a code that is needed, the error is `mfa_required`."""
-    engine, ip, body = await _entry(request, SignIn)
+    engine, ip, body = await read_entry(request, SignIn)
     agent = request.headers.get("user-agent", "")
     cookie, session = await engine.sessions.sign_in(body.email, body.password, body.totp, ip, agent)
     return await respond(request, cookie, session, status=200)
@@ -274,8 +274,8 @@ def _session_view(call: Call, row: dict[str, Any]) -> SessionView:
     )
 
 
-async def _entry(request: Request[Any, Any, Any], type_: type[Any]) -> tuple[Engine, str, Any]:
-    """Return the engine, the IP address and the body of a request that makes a session."""
+async def read_entry(request: Request[Any, Any, Any], type_: type[Any]) -> tuple[Engine, str, Any]:
+    """Return the engine, the IP address and the body of a request that needs no key, from a page of our own."""
     headers = read_headers(request.scope["headers"])
     # A page of another site must not sign somebody in as somebody else.
     check_origin("POST", headers)

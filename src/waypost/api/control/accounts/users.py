@@ -17,7 +17,7 @@ from waypost.domain.accounts import permissions, sign_in
 from waypost.domain.accounts.permissions import Role, check_role
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import second_factors, users
-from waypost.engine.accounts.sessions import end_other_sessions, require_confirmation
+from waypost.engine.accounts.sessions import confirm_session, end_other_sessions, require_confirmation
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
@@ -145,7 +145,7 @@ async def confirm_totp(call: NamedDependency[Call]) -> RecoveryCodes:
 
     async def work(tx: Tx) -> list[str]:
         codes = await second_factors.confirm_totp(tx, call.engine.encryption, session.user_id, body.code, call.now)
-        await tx.run("sessions.confirm", id=session.id, mfa=1, now=call.now)
+        await confirm_session(tx, session.id, mfa=True, now=call.now)
         await end_other_sessions(tx, session.user_id, session.id)
         return codes
 

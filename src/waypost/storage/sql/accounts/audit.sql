@@ -8,7 +8,7 @@ VALUES (:id, :workspace_id, :actor_kind, :actor_id, :actor_name, :action, :resou
 -- name: audit.list
 -- Return a page of changes, newest first.
 SELECT id, actor_kind, actor_id, actor_name, action, resource, before, after, ip FROM audit_log
-WHERE workspace_id = :workspace_id AND id < :before_id AND id >= :since
+WHERE workspace_id = :workspace_id AND id < :before_id
     AND (:actor_id = 0 OR actor_id = :actor_id) AND (:action = '' OR action = :action)
     AND (:q = '' OR resource LIKE :q ESCAPE '\' OR actor_name LIKE :q ESCAPE '\' OR action LIKE :q ESCAPE '\'
         OR before LIKE :q ESCAPE '\' OR after LIKE :q ESCAPE '\')
