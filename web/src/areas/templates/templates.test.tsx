@@ -138,7 +138,7 @@ test("a text message is made, with its encoding and parts", async () => {
 
 test("a mail is checked for what spoils it", () => {
   expect(lintMail('<img src="a"><a href="#">x</a>')).toEqual([
-    "There is no unsubscribe link: a promotional mail needs {{ unsubscribe_url }}.",
+    "There is no unsubscribe link: a promotional mail needs the variable unsubscribe_url.",
     "A picture has no alternative text.",
     "A link leads nowhere.",
   ]);
