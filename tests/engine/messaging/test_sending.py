@@ -363,7 +363,8 @@ async def test_a_call_that_is_not_taken_as_a_whole_is_made_again(post: Post):
     assert Counter(sent["address"] for sent in post.taken()) == {number(n): 1 for n in range(20)}
     row = (await post.all())[0]
     lines = (await post.look(row["id"]))["history"]
-    assert {line.get("reason") for line in lines if line["status"] == "queued"} == {None, reason}
+    # A part that was claimed when the connection began to fail went back untried.
+    assert {None, reason} <= {line.get("reason") for line in lines if line["status"] == "queued"} <= {None, reason, "unsent"}
 
 
 async def test_a_configuration_error_pauses_the_connection_once_and_fails_nobody(post: Post):
