@@ -364,7 +364,8 @@ async def test_a_call_that_is_not_taken_as_a_whole_is_made_again(post: Post):
     row = (await post.all())[0]
     lines = (await post.look(row["id"]))["history"]
     # A part that was claimed when the connection began to fail went back untried.
-    assert {None, reason} <= {line.get("reason") for line in lines if line["status"] == "queued"} <= {None, reason, "unsent"}
+    reasons = {line.get("reason") for line in lines if line["status"] == "queued"}
+    assert {None, reason} <= reasons <= {None, reason, "unsent"}
 
 
 async def test_a_configuration_error_pauses_the_connection_once_and_fails_nobody(post: Post):
