@@ -467,6 +467,10 @@ async def test_lists_are_paged_and_filtered(client: Api, gateway: dict[str, Any]
     assert await listed("status=unknown") == []
     assert await listed(f"connection_id={marketing['id']}") == [event["id"]]
     assert await listed(f"connection_id={gateway['id']}&status=skipped") == [cancelled]
+    assert await listed("channel=event") == [event["id"]]
+    assert await listed("channel=sms") == everything[1:]
+    assert await listed("channel=sms&status=skipped") == [cancelled]
+    assert await listed("channel=email") == []
     assert await listed(f"profile_id={ada['id']}") == [hers]
     assert await listed(f"to=%2B{number(2)[1:]}") == [waiting[2]]
     assert await listed("connection_id=con_0000000000000001") == []
@@ -474,6 +478,7 @@ async def test_lists_are_paged_and_filtered(client: Api, gateway: dict[str, Any]
     assert "content" not in page["data"][0]
     for query, status, code in (
         ("status=gone", 400, "invalid_parameter"),
+        ("channel=fax", 400, "invalid_parameter"),
         ("limit=0", 400, "invalid_parameter"),
         ("limit=1001", 400, "invalid_parameter"),
         ("after=nonsense", 400, "invalid_cursor"),

@@ -291,12 +291,13 @@ async def test_links_work_over_a_connection_that_stays_open(door: Door, engine: 
 
 async def test_the_settings_of_a_workspace(door: Door, client: httpx.AsyncClient, keys: Keys):
     emails = {"opens": True, "clicks": True, "transactional": False, "bait": False, "opt_out_text": ""}
-    default = {"base_url": "http://127.0.0.1:8080", "link_days": 400, "utm": None} | emails
+    server = {"data_center": "global", "data_centers": {"global": "http://127.0.0.1:8080"}, "default_link_days": 400}
+    default = {"base_url": "http://127.0.0.1:8080", "link_days": 400, "utm": None} | emails | server
     assert await ok(client.get("/v1/tracking")) == default
     wanted = {"base_url": "https://s.example/", "link_days": 30, "utm": {"source": "way post", "medium": "sms"}}
     wanted |= {"opens": False, "bait": True, "opt_out_text": "Reply STOP to opt out"}
     shown = wanted | {"base_url": "https://s.example", "clicks": True, "transactional": False}
-    shown |= {"utm": {"source": "way post", "medium": "sms", "campaign": ""}}
+    shown |= {"utm": {"source": "way post", "medium": "sms", "campaign": ""}} | server
     assert await ok(client.put("/v1/tracking", json=wanted)) == shown
     assert await ok(client.get("/v1/tracking")) == shown
     stranger = {"authorization": f"Bearer {keys.stranger}"}
@@ -304,7 +305,8 @@ async def test_the_settings_of_a_workspace(door: Door, client: httpx.AsyncClient
     assert await ok(client.put("/v1/tracking", json={})) == default
     bad_urls = ["ftp://s.example", "https://a@s.example", "https://s.example?x", "https://s.example#"]
     for bad in (*bad_urls, "https://é.example", "s.example"):
-        await refused(client.put("/v1/tracking", json={"base_url": bad}), 400, "invalid_url")
+        problem = await refused(client.put("/v1/tracking", json={"base_url": bad}), 400, "invalid_url")
+        assert problem["field"] == "base_url"
     await refused(client.put("/v1/tracking", json={"data_center": "moon"}), 400, "unknown_data_center")
     await refused(client.put("/v1/tracking", json={"opt_out_text": "a\nb"}), 400, "invalid_text")
     await refused(client.put("/v1/tracking", json={"link_days": 0}), 400, "invalid_body")

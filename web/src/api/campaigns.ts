@@ -80,19 +80,47 @@ export const estimateQuery = (id: string, version: number) =>
     staleTime: 30_000,
   });
 
-export const campaignPreviewQuery = (id: string, version: number, person?: string) =>
+export const campaignPreviewQuery = (id: string, version: number, variant?: string) =>
   queryOptions({
-    queryKey: ["campaigns", id, "preview", version, person],
+    queryKey: ["campaigns", id, "preview", version, variant],
     queryFn: ({ signal }) =>
       ask(
         client.POST("/v1/campaigns/{id}/preview", {
           params: { path: { id } },
-          body: person ? { profile_id: person } : {},
+          body: variant ? { variant } : {},
           signal,
         }),
       ),
     retry: false,
   });
+
+/** A draft with the same settings. A time that has passed is left out: it could not be launched. */
+export function duplicateCampaign(campaign: Campaign, name: string) {
+  const { channel, template_id, audience, exclude, throttle, purpose, connection_id, ...rest } = campaign;
+  const { variables, validity, conversion, holdout, test, utm, schedule } = rest;
+  const passed = (schedule.kind === "at" || schedule.kind === "local") && Date.parse(schedule.at) < Date.now();
+  return ask(
+    client.POST("/v1/campaigns", {
+      body: {
+        name,
+        channel: channel as CampaignChannel,
+        template_id,
+        audience,
+        exclude,
+        ...(!passed && { schedule }),
+        throttle,
+        purpose: purpose as "promotional" | "transactional",
+        connection_id,
+        variables,
+        validity,
+        conversion,
+        holdout,
+        test,
+        utm,
+      },
+    }),
+  );
+}
 
 export const createCampaign = (body: { name: string; channel: CampaignChannel }) =>
   ask(client.POST("/v1/campaigns", { body }));

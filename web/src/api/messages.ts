@@ -7,6 +7,7 @@ export type MessageDetail = Schemas["MessageDetail"];
 
 export interface MessageFilters {
   status?: string;
+  channel?: string;
   connection_id?: string;
   profile_id?: string;
   to?: string;
@@ -31,3 +32,5 @@ export const messageQuery = (id: string) =>
 export const resendMessage = (id: string) => ask(client.POST("/v1/messages/{id}/resend", { params: at(id) }));
 
 export const cancelMessage = (id: string) => ask(client.POST("/v1/messages/{id}/cancel", { params: at(id) }));
+
+export const sendMessage = (body: Schemas["MessageRequest"]) => ask(client.POST("/v1/messages", { body }));

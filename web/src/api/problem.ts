@@ -40,9 +40,12 @@ function dotted(pointer: string): string {
     .join(".");
 }
 
-/** Returns `event_types.0` for the path `event_types[0]`. */
+/** Returns `event_types.0` for the path `event_types[0]`, and `rules.from` for `rules[...].from`, some item of it. */
 function plain(path: string): string {
-  return path.replace(/\[(\w*)\]/g, ".$1").replace(/^\./, "");
+  return path
+    .replaceAll("[...]", "")
+    .replace(/\[(\w*)\]/g, ".$1")
+    .replace(/^\./, "");
 }
 
 /** Reads the fields that a problem document names: `errors`, `field` or `pointer`. */

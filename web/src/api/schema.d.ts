@@ -6191,6 +6191,11 @@ export interface components {
             transactional: boolean;
             bait: boolean;
             opt_out_text: string;
+            data_center: string;
+            data_centers: {
+                [key: string]: string;
+            };
+            default_link_days: number;
         };
         /**
          * TrialText
@@ -15839,6 +15844,8 @@ export interface operations {
             query?: {
                 /** @description Return only messages with this status. */
                 status?: string;
+                /** @description Return only messages of this channel. */
+                channel?: string;
                 /** @description Return only messages of this connection. */
                 connection_id?: string;
                 /** @description Return only messages to this profile. */

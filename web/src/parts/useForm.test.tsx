@@ -81,6 +81,7 @@ test("what is saved is no longer a change", async () => {
 test.each([
   [{ detail: "d", field: "name" }, "name"],
   [{ detail: "d", field: "event_types[0].name" }, "event_types.0.name"],
+  [{ detail: "d", field: "rules[...].from" }, "rules.from"],
   [{ detail: "d", errors: [{ pointer: "/config/a~1b", detail: "x" }] }, "config.a/b"],
 ])("the fields of %j are read", (body, field) => {
   expect(readFields(body)[0]?.field).toBe(field);

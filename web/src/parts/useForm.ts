@@ -30,9 +30,11 @@ const WRONG = ":is(input, textarea, select, button):is([aria-invalid=true], [dat
 export function useForm<Values extends object, Result>(options: Options<Values, Result>) {
   const { initial, checks = {} as Checks<Values>, names = {} } = options;
   type Key = keyof Values & string;
+  const keys = Object.keys(initial) as Key[];
   const [values, setValues] = useState(initial);
   const [saved, setSaved] = useState(initial);
   const [errors, setErrors] = useState<Partial<Record<Key, string>>>({});
+  const [places, setPlaces] = useState<FieldError[]>([]);
   const form = useRef<HTMLFormElement>(null);
   const [focusWanted, setFocusWanted] = useState(0);
 
@@ -44,7 +46,8 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
     },
     onError: (error) => {
       if (!(error instanceof Problem)) return;
-      setErrors(assign(error.fields, Object.keys(initial) as Key[], names));
+      setErrors(assign(error.fields, keys, names));
+      setPlaces(error.fields);
       setFocusWanted((count) => count + 1);
     },
   });
@@ -61,6 +64,7 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
   function set<Name extends Key>(name: Name, value: Values[Name]): void {
     setValues((before) => ({ ...before, [name]: value }));
     setErrors((before) => ({ ...before, [name]: undefined }));
+    setPlaces((before) => before.filter((place) => keyOf(place.field, keys, names) !== name));
   }
 
   function submit(event?: FormEvent): void {
@@ -72,6 +76,7 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
       if (problem) found[name] = problem;
     }
     setErrors(found);
+    setPlaces([]);
     if (Object.keys(found).length > 0) setFocusWanted((count) => count + 1);
     else sending.mutate(values);
   }
@@ -91,7 +96,6 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
   }
 
   const problem = sending.error;
-  const keys = Object.keys(initial) as Key[];
   const shown = problem instanceof Problem && Object.keys(assign(problem.fields, keys, names)).length > 0;
   return {
     values,
@@ -106,6 +110,10 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
     /** The error that belongs to no field. */
     problem: shown ? null : problem,
     errors,
+    /** What the API says of a place inside a field: `errorAt("quiet_hours.0.max_hold")`. */
+    errorAt: (path: string) => places.find(({ field }) => field === path)?.detail,
+    /** Whether the error of a field is one of a place inside it: `quiet_hours.0.max_hold`. */
+    isInside: (name: Key) => places.some(({ field }) => new RegExp(`^${name}\\.\\d+\\.`).test(field)),
     /** Whether something was typed that is not sent. */
     changed: JSON.stringify(values) !== JSON.stringify(saved),
     /** Starts again with other values, as when another object is shown. */
@@ -113,6 +121,7 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
       setValues(next);
       setSaved(next);
       setErrors({});
+      setPlaces([]);
       sending.reset();
     },
   };
@@ -127,23 +136,31 @@ function read<Value>(change: Value | { currentTarget: { value: string; checked?:
   return change as Value;
 }
 
-/** Gives each error to the field of the form whose path is, or begins, the path of the API. */
+/** Returns the field of the form whose path is, or begins, the path of the API. */
+function keyOf<Key extends string>(
+  field: string,
+  keys: readonly Key[],
+  names: Readonly<Record<string, string>>,
+): Key | undefined {
+  const steps = field.split(".");
+  for (let length = steps.length; length > 0; length--) {
+    const path = steps.slice(0, length).join(".");
+    const key = (names[path] ?? path) as Key;
+    if (keys.includes(key)) return key;
+  }
+  return undefined;
+}
+
+/** Gives each error to its field of the form; the first of several is shown. */
 function assign<Key extends string>(
   found: FieldError[],
-  keys: Key[],
+  keys: readonly Key[],
   names: Readonly<Record<string, string>>,
 ): Partial<Record<Key, string>> {
   const errors: Partial<Record<Key, string>> = {};
   for (const { field, detail } of found) {
-    const steps = field.split(".");
-    for (let length = steps.length; length > 0; length--) {
-      const path = steps.slice(0, length).join(".");
-      const key = (names[path] ?? path) as Key;
-      if (keys.includes(key)) {
-        errors[key] ??= detail;
-        break;
-      }
-    }
+    const key = keyOf(field, keys, names);
+    if (key) errors[key] ??= detail;
   }
   return errors;
 }

@@ -38,6 +38,25 @@ test("a role sees only the pages that it may open", async () => {
   expect(screen.getByText(/webhooks\.read/)).toBeVisible();
 });
 
+test("the palette finds the pages of settings", async () => {
+  const { user, address } = open("/segments", {
+    "GET /v1/profiles": { data: [] },
+    "GET /v1/sending-rules": {
+      timezone: "UTC",
+      quiet_hours: [],
+      frequency_caps: [],
+      version: 0,
+      updated_at: null,
+      updated_by: null,
+    },
+  });
+  await links();
+  await user.keyboard("{Control>}k{/Control}");
+  await user.type(await screen.findByRole("combobox"), "quiet");
+  await user.click(await screen.findByRole("option", { name: /Sending rules/ }));
+  await expect.poll(address).toBe("/settings/sending-rules");
+});
+
 test("an address without a page says so", async () => {
   open("/nothing");
   expect(await screen.findByRole("heading", { level: 1, name: "This page does not exist" })).toBeVisible();

@@ -9,7 +9,7 @@ import { useMay } from "@/api/me";
 import { type Found, searchQuery } from "@/api/search";
 import { useCommandKey } from "@/parts/useKeys";
 import classes from "./Palette.module.css";
-import { PAGES } from "./pages";
+import { PAGES, SETTINGS } from "./pages";
 import { t } from "./texts";
 
 const ADDRESSES = { person: "/people", message: "/messages", webhook: "/webhooks", campaign: "/campaigns" } as const;
@@ -69,6 +69,10 @@ function Search({ close }: { close: () => void }) {
     ...PAGES.filter(({ permission }) => permission === undefined || may(permission))
       .filter(({ name }) => t(name).toLowerCase().includes(wanted))
       .map(({ to, name }) => ({ to, group: t("pages"), name: t(name) })),
+    // Only when they are looked for: the list is short without them.
+    ...SETTINGS.filter(({ permission }) => wanted && may(permission))
+      .filter(({ name }) => t(name).toLowerCase().includes(wanted))
+      .map(({ to, name }) => ({ to, group: t("settings"), name: t(name) })),
     ...(wanted && found.data ? found.data : []).map((one) => ({
       to: `${ADDRESSES[one.kind]}/${one.id}`,
       group: t("found"),

@@ -44,3 +44,15 @@ export const PAGES: readonly NavigationPage[] = [
   { to: "/events", name: "events", icon: IconBolt, permission: "events.read", key: "e" },
   { to: "/settings", name: "settings", icon: IconSettings, key: "s" },
 ];
+
+/** The pages of settings, which the palette finds as well. */
+export const SETTINGS = [
+  { to: "/settings/workspace", name: "settings_workspace", permission: "settings.read" },
+  { to: "/settings/people", name: "settings_people", permission: "users.read" },
+  { to: "/settings/keys", name: "settings_keys", permission: "keys.read" },
+  { to: "/settings/api", name: "settings_api", permission: "webhooks.read" },
+  { to: "/settings/sending-rules", name: "settings_rules", permission: "settings.read" },
+  { to: "/settings/tracking", name: "settings_tracking", permission: "settings.read" },
+  { to: "/settings/texts", name: "settings_texts", permission: "settings.read" },
+  { to: "/settings/audit", name: "settings_audit", permission: "audit.read" },
+] as const;

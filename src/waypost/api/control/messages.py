@@ -214,6 +214,10 @@ StatusFilter = Annotated[
         description="Return only messages with this status.",
     ),
 ]
+ChannelFilter = Annotated[
+    str | None,
+    QueryParameter(name="channel", pattern="^(sms|email|event)$", description="Return only messages of this channel."),
+]
 ConnectionFilter = Annotated[
     str | None, QueryParameter(name="connection_id", description="Return only messages of this connection.")
 ]
@@ -232,6 +236,7 @@ AddressFilter = Annotated[
 async def list_messages(
     call: NamedDependency[Call],
     status: StatusFilter = None,
+    channel: ChannelFilter = None,
     connection_id: ConnectionFilter = None,
     profile_id: ProfileFilter = None,
     to: AddressFilter = None,
@@ -245,6 +250,7 @@ async def list_messages(
     place = {"workspace_id": call.workspace_id, "since": 0}
     filters = {
         "status": status or "",
+        "channel": channel or "",
         "connection_id": internal("con", connection_id) if connection_id else 0,
         "profile_id": internal("pro", profile_id) if profile_id else 0,
         "address": to or "",

@@ -73,6 +73,10 @@ class Tracking(msgspec.Struct, kw_only=True):
     transactional: bool
     bait: bool
     opt_out_text: str
+    data_center: str
+    #: What holds where nothing is set: the public URL of each data center, and the days for which links are valid.
+    data_centers: dict[str, str]
+    default_link_days: int
 
 
 @get("/v1/tracking", summary="Get the tracking settings")
@@ -90,16 +94,22 @@ async def set_tracking(call: NamedDependency[Call]) -> Tracking:
     if given.data_center not in engine.tracking_settings.data_centers:
         known = ", ".join(sorted(engine.tracking_settings.data_centers))
         raise Invalid(
-            f"There is no data center {given.data_center[:80]!r}; there are {known}.", code="unknown_data_center"
+            f"There is no data center {given.data_center[:80]!r}; there are {known}.",
+            code="unknown_data_center",
+            field="data_center",
         )
     base_url = None if given.base_url is None else _check_base(given.base_url)
     utm = None
     if given.utm is not None:
         utm = UtmParameters(**msgspec.structs.asdict(given.utm))
         if "\0" in "".join(msgspec.structs.astuple(utm)):
-            raise Invalid("A UTM parameter cannot contain the character U+0000. Remove it.", code="invalid_text")
+            raise Invalid(
+                "A UTM parameter cannot contain the character U+0000. Remove it.", code="invalid_text", field="utm"
+            )
     if not given.opt_out_text.isprintable():
-        raise Invalid("opt_out_text must be one line of printable characters.", code="invalid_text")
+        raise Invalid(
+            "opt_out_text must be one line of printable characters.", code="invalid_text", field="opt_out_text"
+        )
     mail = MailTracking(
         opens=given.opens,
         clicks=given.clicks,
@@ -126,14 +136,23 @@ def _check_base(url: str) -> str:
         raise Invalid(
             "The base_url must be a URL such as https://s.example.com, in ASCII, without query or fragment.",
             code="invalid_url",
+            field="base_url",
         )
     return url.rstrip("/")
 
 
 def _tracking_view(call: Call) -> Tracking:
-    found = call.engine.tracking_settings.get(call.workspace_id)
-    utm = None if found.utm is None else Utm(**msgspec.structs.asdict(found.utm))
-    return Tracking(base_url=found.base_url, link_days=found.link_days, utm=utm, **msgspec.structs.asdict(found.mail))
+    registry = call.engine.tracking_settings
+    found = registry.get(call.workspace_id)
+    return Tracking(
+        base_url=found.base_url,
+        link_days=found.link_days,
+        utm=None if found.utm is None else Utm(**msgspec.structs.asdict(found.utm)),
+        **msgspec.structs.asdict(found.mail),
+        data_center=found.data_center,
+        data_centers=registry.data_centers,
+        default_link_days=registry.default.link_days,
+    )
 
 
 ROUTES = permit("settings", [get_tracking, set_tracking])

@@ -47,6 +47,8 @@ class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The URL before the path of a short link, without a slash at the end.
     base_url: str
+    #: The data center whose public URL that is, unless the workspace has one of its own.
+    data_center: str = GLOBAL
     link_days: int
     utm: UtmParameters | None = None
     mail: MailTracking = MailTracking()
@@ -72,13 +74,13 @@ class TrackingRegistry:
         self._database = database
         #: Public URLs by name of the data center.
         self.data_centers = dict(data_centers)
-        self._default = TrackingSettings(base_url=self.data_centers[GLOBAL], link_days=link_days)
+        self.default = TrackingSettings(base_url=self.data_centers[GLOBAL], link_days=link_days)
         self._versions: dict[int, int] = {}
         self._settings: dict[int, TrackingSettings] = {}
 
     def get(self, workspace_id: int) -> TrackingSettings:
         """Return the settings of a workspace."""
-        return self._settings.get(workspace_id, self._default)
+        return self._settings.get(workspace_id, self.default)
 
     async def refresh(self, workspaces: Iterable[int] | None = None) -> None:
         """Read the settings of workspaces that changed; of all workspaces if none are given."""
@@ -96,10 +98,11 @@ class TrackingRegistry:
     def _complete(
         self, base_url: str | None, data_center: str, link_days: int | None, utm: str | None, mail: str | None
     ) -> TrackingSettings:
-        center = self.data_centers.get(data_center or GLOBAL) or self.data_centers[GLOBAL]
+        center = data_center if data_center in self.data_centers else GLOBAL
         return TrackingSettings(
-            base_url=base_url or center,
-            link_days=link_days or self._default.link_days,
+            base_url=base_url or self.data_centers[center],
+            data_center=center,
+            link_days=link_days or self.default.link_days,
             utm=None if utm is None else _utm.decode(utm),
             mail=MailTracking() if mail is None else _mail.decode(mail),
         )

@@ -7,6 +7,7 @@ import {
   type Campaign,
   cancelCampaign,
   deleteCampaign,
+  duplicateCampaign,
   pauseCampaign,
   resumeCampaign,
   unscheduleCampaign,
@@ -52,7 +53,33 @@ export function CampaignFrame({ id, campaign, children }: Props) {
   );
 }
 
-function Actions({ campaign: { id, name, state } }: { campaign: Campaign }) {
+/** The longest name that a campaign may have. */
+const LONGEST_NAME = 100;
+
+function Duplicate({ campaign }: { campaign: Campaign }) {
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const copy = useMutation({
+    mutationFn: () => {
+      const name = t("copyOf", { name: campaign.name });
+      return duplicateCampaign(campaign, name.length > LONGEST_NAME ? campaign.name : name);
+    },
+    onSuccess: async (made) => {
+      toast(t("duplicated", { name: made.name }));
+      void queries.invalidateQueries({ queryKey: ["campaigns", "list"] });
+      await navigate({ to: "/campaigns/$id/edit", params: { id: made.id } });
+    },
+    onError: toastError,
+  });
+  return (
+    <Button variant="default" onClick={() => copy.mutate()} loading={copy.isPending}>
+      {t("duplicate")}
+    </Button>
+  );
+}
+
+function Actions({ campaign }: { campaign: Campaign }) {
+  const { id, name, state } = campaign;
   const queries = useQueryClient();
   const navigate = useNavigate();
   const act = useMutation({
@@ -88,6 +115,7 @@ function Actions({ campaign: { id, name, state } }: { campaign: Campaign }) {
           {t("edit")}
         </Button>
       )}
+      <Duplicate campaign={campaign} />
       {is("scheduled", "live") && (
         <Button
           variant="default"

@@ -11,6 +11,7 @@ import { States } from "@/parts/States";
 import { useFilters } from "@/parts/useFilters";
 import { useLive } from "@/parts/useLive";
 import { CampaignFrame } from "./CampaignFrame";
+import { ClicksOnMail } from "./ClicksOnMail";
 import { Failures, Links, Numbers, Reasons, Variants } from "./Numbers";
 import { t } from "./texts";
 import { duration, words } from "./words";
@@ -52,6 +53,7 @@ export function CampaignPage() {
               <Failures of={found} />
               <Reasons id={id} of={found} />
               <Links of={found} />
+              {one && <ClicksOnMail campaign={one} of={found} />}
               <Variants of={found} />
               {found.series.length > 1 && (
                 <Section title={t("overTime")}>

@@ -19,6 +19,7 @@ interface Options<Values extends object> {
   initial: Values;
   write: (values: Values) => Change;
   names?: Readonly<Record<string, keyof Values & string>>;
+  checks?: { [Key in keyof Values]?: (value: Values[Key], values: Values) => string | undefined };
 }
 
 /** The form of a step, which sends only what the step sets. */
@@ -27,6 +28,7 @@ export function useStep<Values extends object>({ campaign, goOn }: StepProps, op
   const form = useForm({
     initial: options.initial,
     names: options.names,
+    checks: options.checks,
     send: (values) => changeCampaign(campaign.id, options.write(values)),
     done: (changed) => {
       queries.setQueryData(["campaigns", campaign.id], changed);

@@ -26,7 +26,7 @@ export function lacks({ template_id: template, audience }: Campaign): { step: St
 export function stepOf(field: string): Step {
   const [first = ""] = field.split(".");
   if (["audience", "exclude"].includes(first)) return "audience";
-  if (["template_id", "variables", "test"].includes(first)) return "content";
+  if (["template_id", "variables", "test", "utm", "conversion"].includes(first)) return "content";
   return ["name", "purpose", "connection_id"].includes(first) ? "basics" : "schedule";
 }
 

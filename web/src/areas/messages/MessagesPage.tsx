@@ -1,4 +1,4 @@
-/** The page /messages: the log, narrowed by address, status and connection. */
+/** The page /messages: the log, narrowed by address, status, channel and connection. */
 import { Anchor, Badge, Group, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
@@ -16,8 +16,10 @@ import { useLive } from "@/parts/useLive";
 import { MessageState, reasonWords, STATUSES } from "./MessageState";
 import { has, t } from "./texts";
 
+const CHANNELS = ["sms", "email", "event"] as const;
+
 export function MessagesPage() {
-  const filters = useFilters("to", "status", "connection_id", "profile_id");
+  const filters = useFilters("to", "status", "channel", "connection_id", "profile_id");
   const asked = { ...filters.query, after: filters.after };
   const query = useQuery(messagesQuery(asked));
   const may = useMay()("connections.read");
@@ -80,6 +82,12 @@ export function MessagesPage() {
           value={filters.values.status}
           onChange={(value) => filters.set("status", value)}
           options={STATUSES.map((value) => ({ value, label: t(`status_${value}`) }))}
+        />
+        <SelectFilter
+          label={t("channel")}
+          value={filters.values.channel}
+          onChange={(value) => filters.set("channel", value)}
+          options={CHANNELS.map((value) => ({ value, label: t(`channel_${value}`) }))}
         />
         <SelectFilter
           label={t("connection")}

@@ -50,18 +50,19 @@ const CONNECTIONS = {
   "GET /v1/connections": { data: [{ id: "con_1", name: "Pinpoint Promo" }] as never },
 };
 
-test("the log is narrowed by address, status and connection, and the address of the page keeps it", async () => {
+test("the log is narrowed by address, status, channel and connection, and the address of the page keeps it", async () => {
   const { user, asked, address } = open("/messages", { ...CONNECTIONS, "GET /v1/messages": { data: [MESSAGE] } });
   const row = within(await screen.findByRole("table", { name: "Messages" })).getAllByRole("row")[1];
   expect(row).toHaveTextContent("+12025550101Failed2009UndeliveredText message");
   await user.selectOptions(screen.getByLabelText("Status"), "Failed");
+  await user.selectOptions(screen.getByLabelText("Channel"), "Text message");
   await screen.findByRole("option", { name: "Pinpoint Promo" });
   await user.selectOptions(screen.getByLabelText("Connection"), "Pinpoint Promo");
   await user.click(screen.getByLabelText("Address"));
   await user.paste("+12025550101");
   await expect
     .poll(() => asked.at(-1)?.query)
-    .toEqual({ status: "failed", connection_id: "con_1", to: "+12025550101" });
+    .toEqual({ status: "failed", channel: "sms", connection_id: "con_1", to: "+12025550101" });
   expect(address()).toContain("status=failed");
 });
 

@@ -7,7 +7,7 @@ export const messageRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/messages",
-    validateSearch: searchTexts("to", "status", "connection_id", "profile_id"),
+    validateSearch: searchTexts("to", "status", "channel", "connection_id", "profile_id"),
     component: lazyRouteComponent(() => import("./MessagesPage"), "MessagesPage"),
   }),
   createRoute({

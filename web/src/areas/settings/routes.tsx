@@ -33,6 +33,16 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/sending-rules",
+    component: lazyRouteComponent(() => import("./SendingRulesPage"), "SendingRulesPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/settings/tracking",
+    component: lazyRouteComponent(() => import("./TrackingPage"), "TrackingPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/texts",
     validateSearch: searchTexts(),
     component: lazyRouteComponent(() => import("./TextClientsPage"), "TextClientsPage"),

@@ -6,7 +6,7 @@ import { useMemo, useRef } from "react";
 import { BLOCKS, type BlockName } from "./blocks";
 import { CodeEditor } from "./CodeEditor";
 import { type BodyKind, type Fields, jsonProblem } from "./content";
-import type { EditorProps, Finding } from "./EditorView";
+import type { EditorProps, Finding, Value } from "./EditorView";
 import { t } from "./texts";
 
 interface Props {
@@ -14,10 +14,12 @@ interface Props {
   fields: Fields;
   change: (next: Fields) => void;
   findings: (field: string) => Finding[];
+  /** What completion offers. */
+  values: readonly Value[];
   readOnly: boolean;
 }
 
-export function ContentFields({ channel, fields, change, findings, readOnly }: Props) {
+export function ContentFields({ channel, fields, change, findings, values, readOnly }: Props) {
   const line = (name: "subject" | "preheader" | "sender" | "reply_to" | "click_url" | "metric") => ({
     value: fields[name],
     onChange: (event: { currentTarget: { value: string } }) => change({ ...fields, [name]: event.currentTarget.value }),
@@ -31,6 +33,7 @@ export function ContentFields({ channel, fields, change, findings, readOnly }: P
       value={fields[name]}
       change={(next) => change({ ...fields, [name]: next })}
       found={findings(name)}
+      values={values}
       readOnly={readOnly}
     />
   );
@@ -105,10 +108,11 @@ interface CodeProps {
   value: string;
   change: (next: string) => void;
   found: Finding[];
+  values: readonly Value[];
   readOnly: boolean;
 }
 
-function Code({ name, language, value, change, found, readOnly }: CodeProps) {
+function Code({ name, language, value, change, found, values, readOnly }: CodeProps) {
   const insert = useRef<(text: string) => void>(undefined);
   const blocks = name === "properties" ? [] : (Object.entries(BLOCKS[name]) as [BlockName, string][]);
   // The same findings are the same array: the editor would mark them again at every key.
@@ -143,6 +147,7 @@ function Code({ name, language, value, change, found, readOnly }: CodeProps) {
         onChange={change}
         language={language}
         findings={findings}
+        values={values}
         readOnly={readOnly}
         onReady={(run) => {
           insert.current = run;

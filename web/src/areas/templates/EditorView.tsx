@@ -1,12 +1,12 @@
 /** The code editor: HTML and MJML with Liquid in it, completion of its values, and the problems that the server found. */
-import { autocompletion, type CompletionContext, completionKeymap } from "@codemirror/autocomplete";
+import { autocompletion, type Completion, type CompletionContext, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { html } from "@codemirror/lang-html";
 import { json } from "@codemirror/lang-json";
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
-import { EditorState } from "@codemirror/state";
+import { Compartment, EditorState } from "@codemirror/state";
 import {
   Decoration,
   highlightActiveLine,
@@ -17,6 +17,7 @@ import {
   ViewPlugin,
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import classes from "./EditorView.module.css";
 
@@ -28,12 +29,20 @@ export interface Finding {
   severity: "error" | "warning";
 }
 
+/** A value that completion offers, with an example of it. */
+export interface Value {
+  label: string;
+  detail?: string;
+}
+
 export interface EditorProps {
   label: string;
   value: string;
   onChange: (next: string) => void;
   language: "html" | "json" | "text";
   findings: readonly Finding[];
+  /** What is known of the people and events of the workspace. */
+  values?: readonly Value[];
   readOnly?: boolean;
   /** Gives the function that inserts a text where the cursor is. */
   onReady?: (insert: (text: string) => void) => void;
@@ -64,13 +73,22 @@ const VALUES = [
 ];
 const FILTERS = ["default", "date", "upper", "lower", "capfirst", "escape", "floatformat", "join", "json", "truncate"];
 
-function complete(context: CompletionContext) {
+/** Offers filters behind a bar, else values: those that were seen come before those that always exist. */
+export function complete(context: CompletionContext, seen: readonly Value[]) {
   const open = context.matchBefore(/\{[{%][^}]*/);
   if (!open) return null;
   const word = context.matchBefore(/[\w.]*/);
-  const names = /\|\s*\w*$/.test(open.text) ? FILTERS : VALUES;
-  return { from: word?.from ?? context.pos, options: names.map((label) => ({ label, type: "variable" })) };
+  const from = word?.from ?? context.pos;
+  if (/\|\s*\w*$/.test(open.text)) {
+    return { from, options: FILTERS.map((label): Completion => ({ label, type: "function" })) };
+  }
+  const known = new Set(seen.map(({ label }) => label));
+  const values = [...seen, ...VALUES.filter((label) => !known.has(label)).map((label) => ({ label }))];
+  return { from, options: values.map((value): Completion => ({ ...value, type: "variable" })) };
 }
+
+/** The editor's own parts, such as the gutter and the list of completion, know a dark scheme when they are told. */
+const scheme = new Compartment();
 
 const liquid = new MatchDecorator({
   regexp: /\{\{[^}]*\}\}|\{%[^%]*%\}|\{#[^#]*#\}/g,
@@ -89,13 +107,15 @@ const marks = ViewPlugin.define(
 /** The Content-Security-Policy lets only styles with the nonce of the page in. */
 const nonce = () => document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "";
 
-export default function EditorView({ label, value, onChange, language, findings, readOnly, onReady }: EditorProps) {
+export default function EditorView(props: EditorProps) {
+  const { label, value, onChange, language, findings, values = [], readOnly, onReady } = props;
+  const dark = useComputedColorScheme("light") === "dark";
   const place = useRef<HTMLDivElement>(null);
   const view = useRef<View>(undefined);
   const change = useRef(onChange);
   change.current = onChange;
-  const latest = useRef({ value, onReady });
-  latest.current = { value, onReady };
+  const latest = useRef({ value, values, dark, onReady });
+  latest.current = { value, values, dark, onReady };
 
   useEffect(() => {
     const editor = new View({
@@ -111,7 +131,8 @@ export default function EditorView({ label, value, onChange, language, findings,
           syntaxHighlighting(COLOURS),
           language === "json" ? json() : language === "html" ? html() : [],
           marks,
-          autocompletion({ override: [complete] }),
+          autocompletion({ override: [(context) => complete(context, latest.current.values)] }),
+          scheme.of(View.darkTheme.of(latest.current.dark)),
           // Tab is left to the browser: who uses the keyboard gets out of the editor.
           keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...completionKeymap]),
           View.lineWrapping,
@@ -132,6 +153,8 @@ export default function EditorView({ label, value, onChange, language, findings,
     });
     return () => editor.destroy();
   }, [label, language, readOnly]);
+
+  useEffect(() => view.current?.dispatch({ effects: scheme.reconfigure(View.darkTheme.of(dark)) }), [dark]);
 
   // Another version was loaded; what was typed here is there already.
   useEffect(() => {

@@ -3,16 +3,21 @@ import { Button, Group, NativeSelect, SimpleGrid, Stack, TextInput } from "@mant
 import "@mantine/core/styles/SimpleGrid.css";
 import { useState } from "react";
 import type { Schemas } from "@/api/client";
+import { useMay } from "@/api/me";
+import type { Activity } from "@/api/metrics";
 import { FormProblem } from "@/parts/FormProblem";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
 import { ContentFields } from "./ContentFields";
 import { type Fields, jsonProblem, writeContent } from "./content";
+import { EventField } from "./EventField";
 import { PersonField } from "./PersonField";
 import { PreviewPane } from "./PreviewPane";
+import { TestForm } from "./TestForm";
 import { t } from "./texts";
 import { usePreview } from "./usePreview";
+import { useSeen } from "./useSeen";
 
 type Variant = Schemas["TemplateVariantInput"];
 
@@ -27,7 +32,11 @@ interface Props<Result> {
 
 export function TemplateForm<Result>({ channel, start, action, readOnly = false, send, done }: Props<Result>) {
   const [at, setAt] = useState(0);
-  const [person, setPerson] = useState<string>();
+  const [typedPerson, setPerson] = useState<string>();
+  const [event, setEvent] = useState<Activity>();
+  const person = typedPerson ?? event?.person?.id;
+  const seen = useSeen(event?.data);
+  const may = useMay();
   const form = useForm({
     initial: start,
     send: ({ name, variants }) =>
@@ -56,11 +65,10 @@ export function TemplateForm<Result>({ channel, start, action, readOnly = false,
   const change = (next: Fields) => form.set("variants", variants.with(shown, next));
   const content = channel === "event" && jsonProblem(fields.properties) ? undefined : writeContent(channel, fields);
   const empty = content === undefined || Object.keys(content).length === 0;
-  const { preview, error, findings } = usePreview(
-    channel,
-    empty ? undefined : content,
-    person ? { profile_id: person } : {},
-  );
+  const { preview, error, findings } = usePreview(channel, empty ? undefined : content, {
+    ...(person && { profile_id: person }),
+    ...(event && { event_id: event.id }),
+  });
 
   function add() {
     form.set("variants", [...variants, { ...fields, name: nextName(variants) }]);
@@ -68,8 +76,8 @@ export function TemplateForm<Result>({ channel, start, action, readOnly = false,
   }
 
   return (
-    <form {...form.form} aria-label={t("content")}>
-      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="lg">
+    <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="lg">
+      <form {...form.form} aria-label={t("content")}>
         <Stack>
           <TextInput {...form.field("name")} label={t("name")} required withAsterisk={false} readOnly={readOnly} />
           <Group align="flex-end">
@@ -114,6 +122,7 @@ export function TemplateForm<Result>({ channel, start, action, readOnly = false,
             fields={fields}
             change={change}
             findings={findings}
+            values={seen}
             readOnly={readOnly}
           />
           <FormProblem problem={form.problem ?? (form.errors.variants ? new Error(form.errors.variants) : null)} />
@@ -125,12 +134,16 @@ export function TemplateForm<Result>({ channel, start, action, readOnly = false,
             </Group>
           )}
         </Stack>
-        <Stack>
-          <PersonField change={setPerson} />
-          <PreviewPane preview={empty ? undefined : preview} error={error} />
-        </Stack>
-      </SimpleGrid>
-    </form>
+      </form>
+      <Stack>
+        <PersonField change={setPerson} />
+        <EventField change={setEvent} />
+        <PreviewPane preview={empty ? undefined : preview} error={error} />
+        {may("messages.send") && content && !empty && (
+          <TestForm channel={channel} content={content} person={person} event={event} />
+        )}
+      </Stack>
+    </SimpleGrid>
   );
 }
 

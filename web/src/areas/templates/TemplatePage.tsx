@@ -1,7 +1,7 @@
 /** One template: its content beside the preview, and its earlier versions. */
-import { Alert, Button, NativeSelect } from "@mantine/core";
+import { Alert, Button, Group, NativeSelect } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate, useParams } from "@tanstack/react-router";
+import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMay } from "@/api/me";
 import { changeTemplate, deleteTemplate, type Template, templateQuery } from "@/api/templates";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
@@ -34,21 +34,36 @@ export function TemplatePage() {
       }
     >
       {one && one.current_version > 1 && (
-        <NativeSelect
-          maw={240}
-          label={t("version")}
-          value={String(one.version)}
-          onChange={(event) =>
-            filters.set(
-              "version",
-              event.currentTarget.value === String(one.current_version) ? "" : event.currentTarget.value,
-            )
-          }
-          data={Array.from({ length: Math.min(one.current_version, 200) }, (_, index) => {
-            const value = one.current_version - index;
-            return { value: String(value), label: t("versionOf", { version: index === 0 ? "now" : value }) };
-          })}
-        />
+        <Group align="flex-end">
+          <NativeSelect
+            w={240}
+            label={t("version")}
+            value={String(one.version)}
+            onChange={(event) =>
+              filters.set(
+                "version",
+                event.currentTarget.value === String(one.current_version) ? "" : event.currentTarget.value,
+              )
+            }
+            data={Array.from({ length: Math.min(one.current_version, 200) }, (_, index) => {
+              const value = one.current_version - index;
+              return { value: String(value), label: t("versionOf", { version: index === 0 ? "now" : value }) };
+            })}
+          />
+          <Button
+            variant="default"
+            renderRoot={(props) => (
+              <Link
+                to="/templates/$id/versions"
+                params={{ id }}
+                search={(version ? { from: String(version), to: String(one.current_version) } : {}) as never}
+                {...props}
+              />
+            )}
+          >
+            {t("compare")}
+          </Button>
+        </Group>
       )}
       {one && one.version !== one.current_version && (
         <Alert color="blue">{t("oldVersion", { version: one.version })}</Alert>

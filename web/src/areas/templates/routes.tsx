@@ -22,4 +22,10 @@ export const templateRoutes = [
     validateSearch: searchTexts("version"),
     component: lazyRouteComponent(() => import("./TemplatePage"), "TemplatePage"),
   }),
+  createRoute({
+    getParentRoute: () => appRoute,
+    path: "/templates/$id/versions",
+    validateSearch: searchTexts("from", "to"),
+    component: lazyRouteComponent(() => import("./VersionsPage"), "VersionsPage"),
+  }),
 ] as const;

@@ -33,6 +33,9 @@ const RENDERED: TemplatePreview = {
   sms: null,
 };
 const ANSWERS: Answers = {
+  "GET /v1/profiles": { data: [] },
+  "GET /v1/events": { data: [] },
+  "GET /v1/metrics": { data: [] },
   "GET /v1/templates": { data: [MAIL] },
   "GET /v1/templates/{id}": MAIL,
   "POST /v1/templates/preview": RENDERED,

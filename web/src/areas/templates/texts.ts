@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import templates from "@/locales/en/templates";
 
-export const { t, rich } = catalogue("templates", templates);
+export const { t, rich, has } = catalogue("templates", templates);

@@ -54,4 +54,9 @@ export default {
   yes: "Yes",
   no: "No",
   none: "None",
+  unitOf: "{label}: unit",
+  unit_m: "minutes",
+  unit_h: "hours",
+  unit_d: "days",
+  unit_w: "weeks",
 } as const;

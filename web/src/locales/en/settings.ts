@@ -7,6 +7,8 @@ export default {
   people: "People and roles",
   keys: "API keys",
   api: "API + Connectors",
+  sendingRules: "Sending rules",
+  tracking: "Tracking",
   texts: "Text clients",
   audit: "Audit log",
 

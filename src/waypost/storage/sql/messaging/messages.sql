@@ -185,6 +185,7 @@ SELECT s.*, NULL AS content FROM (
     SELECT * FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
     AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
+    AND (:channel = '' OR s.channel = :channel)
 ORDER BY s.id DESC LIMIT :n;
 
 -- name: messages.stretch_end

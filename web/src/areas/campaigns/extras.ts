@@ -1,0 +1,52 @@
+/** The best variant, the goal and the UTM parameters of a campaign as the form edits them, and back. */
+import type { Campaign, Change } from "@/api/campaigns";
+
+export const MEASURES = ["opens", "clicks", "conversions"] as const;
+
+export interface Extras {
+  winner: boolean;
+  /** In percent. */
+  sample: string;
+  winner_by: (typeof MEASURES)[number];
+  after: string;
+  event: string;
+  within: string;
+  own_utm: boolean;
+  source: string;
+  medium: string;
+  campaign: string;
+}
+
+/** A share as percent, without what floating-point numbers add. */
+const percent = (share: number) => String(Number((share * 100).toFixed(6)));
+
+export function readExtras({ test, conversion, utm }: Campaign): Extras {
+  return {
+    winner: test !== null,
+    sample: percent(test?.sample ?? 0.2),
+    winner_by: test?.winner_by ?? "clicks",
+    after: test?.after ?? "4h",
+    event: conversion?.event ?? "",
+    within: conversion?.within ?? "7d",
+    own_utm: utm !== null,
+    source: utm?.source ?? "",
+    medium: utm?.medium ?? "",
+    campaign: utm?.campaign ?? "",
+  };
+}
+
+export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" | "utm"> {
+  const { winner, sample, winner_by, after, event, within, own_utm: own, source, medium, campaign } = extras;
+  return {
+    test: winner ? { sample: Number((Number(sample) / 100).toFixed(8)), winner_by, after } : null,
+    conversion: event.trim() ? { event: event.trim(), within } : null,
+    utm: own ? { source: source.trim(), medium: medium.trim(), campaign: campaign.trim() } : null,
+  };
+}
+
+/** What is wrong with the search for the best variant, as the name of a text. */
+export function winnerLacks({ sample, winner_by: by, event }: Extras): "sampleNeeded" | "goalNeeded" | undefined {
+  const share = Number(sample);
+  if (!(share > 0 && share < 100)) return "sampleNeeded";
+  return by === "conversions" && !event.trim() ? "goalNeeded" : undefined;
+}
