@@ -39,6 +39,10 @@ async def test_the_shipped_connectors_are_listed(client):
     assert fields["region"]["required"]
     assert not fields["message_type"]["required"]
     assert (pinpoint["channel"], pinpoint["batch_size"], pinpoint["callback"]) == ("sms", 100, "firehose")
+    urls = {one["name"]: one["tracker_urls"] for one in found["data"]}
+    assert urls["aws-pinpoint"].keys() == {"global"}
+    assert urls["aws-pinpoint"]["global"].endswith("/tracking/amazon-pinpoint-events")
+    assert urls["twilio"] == {}
 
 
 @pytest.mark.parametrize("name", sorted(definitions()))

@@ -222,6 +222,27 @@ async def test_a_key_that_may_only_read_makes_no_template(client, keys):
     await ok(client.get("/v1/templates", headers=bearer(keys.read)))
 
 
+async def test_a_preview_shows_nobody_to_a_key_that_may_not_see_people(client):
+    """A preview changes nothing, so reading templates is enough; what is stored of a person and an event needs more."""
+    profile, event = await person(client)
+    content = {"text": "Hi {{ person.first_name }}{{ event.total }}"}
+    made = await make(client, **content)
+
+    async def statuses(asked, *scopes):
+        key = await ok(client.post("/v1/keys", json={"name": "editor", "scopes": ["templates.read", *scopes]}), 201)
+        bodies = {f"{made['id']}/preview": asked, "preview": {"channel": "sms", "content": content} | asked}
+        return {
+            (await client.post(f"/v1/templates/{place}", json=body, headers=bearer(key["key"]))).status_code
+            for place, body in bodies.items()
+        }
+
+    assert await statuses({}) == {200}
+    assert await statuses({"profile_id": profile}) == {403}
+    assert await statuses({"profile_id": profile}, "people.read") == {200}
+    assert await statuses({"event_id": event}, "people.read") == {403}
+    assert await statuses({"event_id": event}, "events.read") == {200}
+
+
 async def test_a_preview_with_a_profile_and_an_event(client):
     profile, event = await person(client)
     text = (

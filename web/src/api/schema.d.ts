@@ -3480,6 +3480,9 @@ export interface components {
             validity: number;
             idempotent: boolean;
             callback: string | null;
+            tracker_urls: {
+                [key: string]: string;
+            };
             created_at: string | null;
             updated_at: string | null;
         };
@@ -3501,6 +3504,9 @@ export interface components {
             validity: number;
             idempotent: boolean;
             callback: string | null;
+            tracker_urls: {
+                [key: string]: string;
+            };
             created_at: string | null;
             updated_at: string | null;
             definition: string;

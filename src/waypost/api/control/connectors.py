@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.calls import Call, permit
+from waypost.api.control.connection_view import uses_firehose
 from waypost.api.control.connections import CreateConnection, create_checked
 from waypost.api.paging import Page
 from waypost.clock import iso
@@ -71,6 +72,8 @@ class Connector(msgspec.Struct, kw_only=True):
     idempotent: bool
     #: How callbacks of the provider are verified; null if it sends none.
     callback: str | None
+    #: Where Amazon Data Firehose reports to, by the name of the data center; empty for providers of another kind.
+    tracker_urls: dict[str, str]
     #: Null for built-in connectors.
     created_at: str | None
     updated_at: str | None
@@ -90,8 +93,8 @@ async def list_connectors(call: NamedDependency[Call]) -> Page[Connector]:
     names = {one.connector.name for one in own}
     others = [connector for name, connector in shipped().items() if name not in names]
     return Page(
-        [Connector(**_fields(one.connector, one)) for one in own]
-        + [Connector(**_fields(connector, None)) for connector in others]
+        [Connector(**_fields(call, one.connector, one)) for one in own]
+        + [Connector(**_fields(call, connector, None)) for connector in others]
     )
 
 
@@ -100,14 +103,14 @@ async def get_connector(call: NamedDependency[Call], name: FromPath[str]) -> Con
     """Returns a connector with its definition, which can be the starting point for a connector of your own."""
     own = await call.read(own_connectors.find_own, call.workspace_id, name)
     if own is not None:
-        return _detail_view(own)
+        return _detail_view(call, own)
     connector = shipped().get(name)
     if connector is None:
         raise NotFound(
             f"The connector {name[:64]!r} does not exist. GET /v1/connectors lists all connectors.",
             code="unknown_connector",
         )
-    return ConnectorDetail(definition=definitions()[name], **_fields(connector, None))
+    return ConnectorDetail(definition=definitions()[name], **_fields(call, connector, None))
 
 
 @post(
@@ -134,7 +137,7 @@ async def create_connector(call: NamedDependency[Call]) -> Response[Any]:
         saved = await own_connectors.save_definition(
             tx, engine.ids, engine.encryption, call.workspace_id, body.definition, call.now
         )
-        return _detail_view(saved)
+        return _detail_view(call, saved)
 
     response = await call.perform(201 if known is None else 200, work)
     await call.refresh()
@@ -151,11 +154,13 @@ async def delete_connector(call: NamedDependency[Call], name: FromPath[str]) -> 
     await call.refresh()
 
 
-def _detail_view(own: Own) -> ConnectorDetail:
-    return ConnectorDetail(definition=own.definition, **_fields(own.connector, own))
+def _detail_view(call: Call, own: Own) -> ConnectorDetail:
+    return ConnectorDetail(definition=own.definition, **_fields(call, own.connector, own))
 
 
-def _fields(connector: ConnectorDefinition, own: Own | None) -> dict[str, Any]:
+def _fields(call: Call, connector: ConnectorDefinition, own: Own | None) -> dict[str, Any]:
+    connections = call.engine.connections
+    centers = connections.data_centers if uses_firehose(connector) else {}
     return {
         "name": connector.name,
         "label": connector.label,
@@ -170,6 +175,7 @@ def _fields(connector: ConnectorDefinition, own: Own | None) -> dict[str, Any]:
         "validity": connector.validity_s,
         "idempotent": connector.idempotent,
         "callback": connector.callback.verify.scheme if connector.callback else None,
+        "tracker_urls": {name: connections.tracker_url(name) for name in centers},
         "created_at": iso(own.created_at) if own else None,
         "updated_at": iso(own.updated_at) if own else None,
     }

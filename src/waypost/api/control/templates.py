@@ -287,7 +287,7 @@ async def delete_template(call: NamedDependency[Call], id: FromPath[str]) -> Non
     "/v1/templates/{id:str}/preview",
     status_code=200,
     summary="Preview a template",
-    opt={"body": PreviewTemplate, **KEYLESS},
+    opt={"body": PreviewTemplate, "permission": "templates.read", **KEYLESS},
 )
 async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> TemplatePreview:
     """Renders a template for a person and an event, and lists undefined variables. Nothing is sent."""
@@ -300,7 +300,7 @@ async def preview_template(call: NamedDependency[Call], id: FromPath[str]) -> Te
     "/v1/templates/preview",
     status_code=200,
     summary="Preview unsaved content",
-    opt={"body": PreviewContent, **KEYLESS, **NAMES},
+    opt={"body": PreviewContent, "permission": "templates.read", **KEYLESS, **NAMES},
 )
 async def preview_content(call: NamedDependency[Call]) -> TemplatePreview:
     """Renders content that is not saved as a template, and lists undefined variables. Nothing is sent."""
@@ -320,6 +320,11 @@ async def _preview(call: Call, body: PreviewTemplate, channel: str, variants: li
             raise Invalid(
                 f"The body has both {one} and {other}. Give only one of them.", code="conflicting_fields", field=one
             )
+    # What is rendered shows what is stored of them.
+    if body.profile_id is not None:
+        call.caller.require("people.read")
+    if body.event_id is not None:
+        call.caller.require("events.read")
     compiled = await _check(channel, variants)
 
     profile_id = None if body.profile_id is None else internal("pro", body.profile_id)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.calling import eventually, ok, refused, track
+from tests.api.calling import bearer, eventually, ok, refused, track
 from tests.api.control.campaigns.outreach import HTML, Outreach, make_outreach
 from tests.engine.mailserver import MailServer, mail_server
 from waypost.clock import DAY, iso, now_us
@@ -118,6 +118,10 @@ async def test_a_preview_shows_it_as_a_person_gets_it(client: httpx.AsyncClient,
     assert (shown["variant"], shown["sms"]) == ("default", None)
     nobody = await ok(client.post(place, json={}))
     assert "SPRING" in nobody["content"]["html"]
+    key = await ok(client.post("/v1/keys", json={"name": "editor", "scopes": ["campaigns.read"]}), 201)
+    editor = bearer(key["key"])
+    await ok(client.post(place, json={}, headers=editor))
+    await refused(client.post(place, json={"profile_id": ada}, headers=editor), 403, "forbidden")
     await refused(client.post(place, json={"profile_id": "pro_00000000000000ff"}), 404, "unknown_profile")
     await refused(client.post(place, json={"variant": "z"}), 400, "unknown_variant")
 

@@ -1,8 +1,8 @@
 /** The form for a new connection of one connector; it ends with the key that the provider needs for receipts. */
 import { Button, Checkbox, Group, Stack, Text, TextInput } from "@mantine/core";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type Connector, connectionsQuery, createConnection } from "@/api/connections";
+import { type Connector, createConnection } from "@/api/connections";
 import { CodeBlock } from "@/parts/CodeBlock";
 import { FormProblem } from "@/parts/FormProblem";
 import { SecretOnce } from "@/parts/SecretOnce";
@@ -15,15 +15,9 @@ import { ConfigFields } from "./ConfigFields";
 import { type ConfigValues, configChecks, configNames, configOf, configValues } from "./configForm";
 import { t } from "./texts";
 
-/** Where Firehose of AWS reports to. Connections know it from the server; before the first, it is where this page came from. */
-const TRACKER = "/tracking/amazon-pinpoint-events";
-
 export function NewConnection({ connector }: { connector: Connector }) {
   const { fields, regions } = connector;
   const queries = useQueryClient();
-  const aws = connector.name.startsWith("aws-");
-  const known = useQuery({ ...connectionsQuery, enabled: aws }).data?.data;
-  const tracker = known?.find((one) => one.data_center === "global" && one.tracker_url)?.tracker_url;
   const form = useForm({
     initial: { name: "", data_center: "", skip_check: false, ...configValues(fields) } as ConfigValues,
     checks: {
@@ -67,12 +61,13 @@ export function NewConnection({ connector }: { connector: Connector }) {
   const { value, onChange, ...name } = form.field("name");
   const center = form.field("data_center");
   const skip = form.field("skip_check");
+  const tracker = connector.tracker_urls[String(center.value).trim() || "global"];
   return (
     <form {...form.form}>
       <Stack maw={560}>
-        {aws && (
+        {tracker && (
           <div>
-            <CodeBlock label={t("trackerBefore")} text={tracker ?? `${window.location.origin}${TRACKER}`} wrap />
+            <CodeBlock label={t("trackerBefore")} text={tracker} wrap />
             <Text size="sm" c="dimmed">
               {t("trackerBeforeLead")}
             </Text>

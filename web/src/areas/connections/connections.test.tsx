@@ -42,11 +42,14 @@ const PINPOINT: Connector = {
   validity: 1,
   idempotent: false,
   callback: null,
+  tracker_urls: { global: "https://w.example.com/tracking", in: "https://in.example.com/tracking" },
   created_at: null,
   updated_at: null,
 };
 const CONNECTORS = {
-  "GET /v1/connectors": { data: [PINPOINT, { ...PINPOINT, name: "http", label: "HTTP gateway", fields: [] }] },
+  "GET /v1/connectors": {
+    data: [PINPOINT, { ...PINPOINT, name: "http", label: "HTTP gateway", fields: [], tracker_urls: {} }],
+  },
 };
 const CONNECTION: Connection = {
   id: "con_1",
@@ -111,6 +114,19 @@ test("connections stand in their order by channel, and buttons change it", async
       channel: "sms",
       connections: ["con_2", "con_1"],
     });
+});
+
+test("before there is a connection, the page says where Firehose has to report to, by data center", async () => {
+  const { user } = open("/connections/new?connector=aws-pinpoint", CONNECTORS);
+  const tracker = await screen.findByRole("region", { name: "Where the provider reports to" });
+  expect(tracker).toHaveTextContent("https://w.example.com/tracking");
+  await user.click(screen.getByLabelText(/^Data center/));
+  await user.paste("in");
+  expect(tracker).toHaveTextContent("https://in.example.com/tracking");
+  await user.click(screen.getByRole("link", { name: "Choose another provider" }));
+  await user.click(await screen.findByRole("link", { name: "Choose HTTP gateway" }));
+  expect(await screen.findByLabelText(/^Name/)).toBeVisible();
+  expect(screen.queryByRole("region", { name: "Where the provider reports to" })).toBeNull();
 });
 
 test("a connection is made by the fields of its connector; a refused check says what to do, then it is accepted", async () => {

@@ -215,7 +215,7 @@ async def delete_segment(call: NamedDependency[Call], id: FromPath[str]) -> None
     "/v1/segments/preview",
     status_code=200,
     summary="Preview a condition",
-    opt={"body": PreviewSegment, **KEYLESS, **NAMES},
+    opt={"body": PreviewSegment, "permission": "people.read", **KEYLESS, **NAMES},
 )
 async def preview_segment(call: NamedDependency[Call]) -> SegmentPreview:
     """Counts the people for whom a condition holds, and returns up to ten of them. Nothing is saved."""

@@ -206,11 +206,14 @@ async def test_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     "/v1/campaigns/{id:str}/preview",
     summary="Preview a campaign",
     status_code=200,
-    opt={"body": CampaignPreviewRequest, **NAMES, **KEYLESS},
+    opt={"body": CampaignPreviewRequest, "permission": "campaigns.read", **NAMES, **KEYLESS},
 )
 async def preview_campaign(call: NamedDependency[Call], id: FromPath[str]) -> CampaignPreview:
     """Returns a campaign as a person would get it, with undefined variables marked."""
     body = await call.body(CampaignPreviewRequest)
+    if body.profile_id is not None:
+        # What is rendered shows what is stored of the person.
+        call.caller.require("people.read")
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, internal("cmp", id))
     number = campaigns.template_number(campaign.definition)
     if number is None:
@@ -226,7 +229,12 @@ async def preview_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Ca
     )
 
 
-@post("/v1/campaigns/{id:str}/estimate", summary="Estimate the reach of a campaign", status_code=200, opt=KEYLESS)
+@post(
+    "/v1/campaigns/{id:str}/estimate",
+    summary="Estimate the reach of a campaign",
+    status_code=200,
+    opt={"permission": "campaigns.read", **KEYLESS},
+)
 async def estimate_campaign(call: NamedDependency[Call], id: FromPath[str]) -> CampaignEstimate:
     """Returns how many people a campaign would reach now, and why others would be skipped."""
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, internal("cmp", id))

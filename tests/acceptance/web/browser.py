@@ -1,20 +1,58 @@
 """A real browser for the acceptance tests: Debian's Chromium, driven by Playwright."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.acceptance.programs import Server
+
+ROOT = Path(__file__).parents[3]
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 STATIC = ROOT / "src" / "waypost" / "web" / "static" / "index.html"
 #: The names under which systems install it.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 20_000
+#: Who owns the server of the tests.
+EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+#: The pages that need no id.
+PAGES = (
+    "/",
+    "/people",
+    "/segments",
+    "/templates",
+    "/campaigns",
+    "/messages",
+    "/connections",
+    "/webhooks",
+    "/events",
+    "/settings",
+    "/settings/workspace",
+    "/settings/people",
+    "/settings/keys",
+    "/settings/audit",
+    "/settings/api",
+    "/settings/texts",
+    "/people/lists",
+    "/people/imports",
+    "/segments/new",
+    "/templates/new",
+    "/campaigns/new",
+    "/connections/new",
+    "/webhooks/new",
+    "/events/metrics",
+)
+
+
+def url(server: Server) -> str:
+    """Return the address under which browsers keep the cookie of a server without https."""
+    return f"http://localhost:{server.port}"
 
 
 def find_chromium() -> str:
@@ -43,10 +81,10 @@ def running_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def new_page(browser: Browser, url: str, *, dark: bool = False, width: int = 1280) -> Iterator[Page]:
+def new_page(browser: Browser, url: str, *, dark: bool = False, width: int = 1280, height: int = 900) -> Iterator[Page]:
     """A page in a browser of its own that fails on errors of scripts, and on requests to other hosts."""
     context = browser.new_context(
-        base_url=url, color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}
+        base_url=url, color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}
     )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -75,6 +113,38 @@ def sign_in(page: Page, email: str, password: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password", exact=True).fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+@contextmanager
+def signed_in(browser: Browser, server: Server, email: str = EMAIL, **options: Any) -> Iterator[Page]:
+    """A page of somebody who has signed in and sees the home page."""
+    with new_page(browser, url(server), **options) as page:
+        sign_in(page, email, PASSWORD)
+        at_home(page)
+        yield page
+
+
+def at_home(page: Page) -> None:
+    """Wait for the home page."""
+    expect(page.get_by_role("heading", level=1)).to_have_text("Home")
+
+
+def open_page(page: Page, *names: str) -> None:
+    """Go to a page by the names of its links in the navigation and the tabs."""
+    for name in names:
+        page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[-1])
+
+
+def field(place: Page | Locator, label: str) -> Locator:
+    """Return the field with this label, which may be marked as required."""
+    return place.get_by_label(re.compile(rf"^{re.escape(label)}( \*)?$"))
+
+
+def facts(place: Locator) -> dict[str, str]:
+    """Return the names and values that a part of the page lists."""
+    names, values = (place.get_by_role(role).all_inner_texts() for role in ("term", "definition"))
+    return dict(zip(names, values, strict=True))
 
 
 def serious_findings(page: Page) -> list[str]:

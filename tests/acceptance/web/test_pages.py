@@ -1,72 +1,23 @@
 """The web interface in Chromium, against a real server: first visit, sign-in, second factor, roles, accessibility."""
 
-import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
-from tests.acceptance.browser import new_page, running_browser, serious_findings, sign_in
-from tests.acceptance.programs import Server
-
-EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
-PAGES = (
-    "/",
-    "/people",
-    "/segments",
-    "/templates",
-    "/campaigns",
-    "/messages",
-    "/connections",
-    "/webhooks",
-    "/events",
-    "/settings",
-    "/settings/workspace",
-    "/settings/people",
-    "/settings/keys",
-    "/settings/audit",
-    "/settings/api",
-    "/settings/texts",
-    "/people/lists",
-    "/people/imports",
-    "/segments/new",
-    "/templates/new",
-    "/campaigns/new",
-    "/connections/new",
-    "/webhooks/new",
-    "/events/metrics",
+from tests.acceptance.web.browser import (
+    EMAIL,
+    PAGES,
+    PASSWORD,
+    at_home,
+    new_page,
+    serious_findings,
+    sign_in,
+    signed_in,
+    url,
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as found:
-        yield found
-
-
-@pytest.fixture
-def owned(tmp_path: Path) -> Iterator[Server]:
-    """A server with an owner."""
-    server = Server(tmp_path)
-    done = server.run("init", "--json", "--email", EMAIL, "--password", PASSWORD)
-    assert done.returncode == 0, done.stderr
-    server.keys = json.loads(done.stdout)
-    server.start()
-    yield server
-    server.stop()
-
-
-def url(server: Server) -> str:
-    """Return the address under which browsers keep the cookie of a server without https."""
-    return f"http://localhost:{server.port}"
-
-
-def at_home(page: Page) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text("Home")
 
 
 def test_the_first_visitor_becomes_the_owner(server, browser):
@@ -111,9 +62,7 @@ def test_signing_in_leads_back_to_the_page_and_nowhere_else(owned, browser):
 
 
 def test_the_second_factor_from_set_up_to_recovery_code(owned, browser):
-    with new_page(browser, url(owned)) as page:
-        sign_in(page, EMAIL, PASSWORD)
-        at_home(page)
+    with signed_in(browser, owned) as page:
         page.goto("/settings")
         page.get_by_role("button", name="Set it up").click()
         expect(page.get_by_role("img", name="QR code for the authenticator app")).to_be_visible()
@@ -175,9 +124,7 @@ def test_a_viewer_sees_nothing_to_change(owned, browser):
 
 
 def test_the_page_survives_a_kill_of_the_server(owned, browser):
-    with new_page(browser, url(owned)) as page:
-        sign_in(page, EMAIL, PASSWORD)
-        at_home(page)
+    with signed_in(browser, owned) as page:
         owned.kill()
         owned.start()
         page.goto("/settings/keys")
@@ -185,9 +132,7 @@ def test_the_page_survives_a_kill_of_the_server(owned, browser):
 
 
 def test_a_webhook_is_made_and_an_event_appears_by_itself(owned, browser, sink):
-    with new_page(browser, url(owned)) as page:
-        sign_in(page, EMAIL, PASSWORD)
-        at_home(page)
+    with signed_in(browser, owned) as page:
         page.get_by_role("link", name="Webhooks").click()
         page.get_by_role("link", name="New webhook").first.click()
         page.get_by_label("URL").fill(f"{sink.url}/hook/browser")
