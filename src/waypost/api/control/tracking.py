@@ -132,7 +132,11 @@ async def set_tracking(call: NamedDependency[Call]) -> Tracking:
 
 
 def _check_base(url: str) -> str:
-    if location(url) != url or "?" in url or "#" in url:
+    try:
+        plain = location(url)
+    except Invalid as error:
+        raise error.copy(field="base_url") from error
+    if plain != url or "?" in url or "#" in url:
         raise Invalid(
             "The base_url must be a URL such as https://s.example.com, in ASCII, without query or fragment.",
             code="invalid_url",
