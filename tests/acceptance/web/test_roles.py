@@ -29,6 +29,8 @@ TABS = {
     "People and roles": EVERYBODY,
     "API keys": EVERYBODY,
     "API + Connectors": EVERYBODY,
+    "Sending rules": EVERYBODY,
+    "Tracking": EVERYBODY,
     "Text clients": EVERYBODY,
     "Audit log": "owner admin developer",
 }

@@ -35,7 +35,8 @@ export function ImportResult({ of: one }: { of: Import }) {
           [t("kind"), t(one.dry_run ? "dryRun" : "real")],
           [t("rows"), <Count key="rows" of={one.rows} />],
           [t("imported"), <Count key="imported" of={one.imported} />],
-          [t("newPeople"), <Count key="new" of={one.created} />],
+          // A check creates nobody, so it cannot tell who would be new.
+          [t("newPeople"), one.dry_run ? undefined : <Count key="new" of={one.created} />],
           [t("rejected"), <Count key="rejected" of={one.rejected} />],
           [t("source"), one.source],
           [t("format"), t("readAs", { format: one.format, encoding: one.encoding || "–" })],

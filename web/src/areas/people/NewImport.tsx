@@ -118,7 +118,6 @@ export function NewImport({ close }: { close: () => void }) {
                   {t("checked", {
                     rows: result.data.rows,
                     imported: result.data.imported,
-                    created: result.data.created,
                     rejected: result.data.rejected,
                   })}
                 </Text>

@@ -130,7 +130,7 @@ export default {
   checking: "The file is being checked",
   checkedTitle: "Result of the check",
   checked:
-    "{rows, plural, one {# row} other {# rows}}: {imported, plural, one {# can be imported} other {# can be imported}}, {created, plural, one {# person is new} other {# people are new}}, {rejected, plural, =0 {none is rejected} one {# is rejected} other {# are rejected}}.",
+    "{rows, plural, one {# row} other {# rows}}: {imported, plural, one {# can be imported} other {# can be imported}}, {rejected, plural, =0 {none is rejected} one {# is rejected} other {# are rejected}}.",
   readAs: "Read as {format} in {encoding}",
   columns: "Columns",
   columnsLead: "What each column of the file becomes.",
