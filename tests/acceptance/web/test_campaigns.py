@@ -13,7 +13,10 @@ alan@example.com;pro;no;
 grace@example.com;free;yes;
 nobody;pro;yes;
 """
-HTML = '<p>Hello {{ person.plan }} reader</p><p><a href="https://shop.example.com/sale">Sale</a></p>'
+HTML = (
+    '<style>a { color: #234 }</style><p style="margin: 0">Hello {{ person.plan }} reader</p><p><a href="https://shop.example.com/sale">Sale</a></p>'
+    '<p><a href="{{ unsubscribe_url }}">No more mails</a></p>'
+)
 
 
 def import_people(page: Page) -> None:

@@ -1,4 +1,5 @@
 /** Writes how many people clicked on each link into the HTML of a mail. */
+import { readMail, setStyle, writeMail } from "@/parts/mailHtml";
 
 /** Parameters that are added to links when they are sent, and not part of the mail that was written. */
 const ADDED = ["utm_source", "utm_medium", "utm_campaign"];
@@ -24,16 +25,19 @@ const BADGE =
 export function markClicks(html: string, links: readonly Clicked[], words: (n: number) => string) {
   const counts = new Map<string, number>();
   for (const { url, unique } of links) counts.set(plainUrl(url), (counts.get(plainUrl(url)) ?? 0) + unique);
-  const page = new DOMParser().parseFromString(html, "text/html");
+  const page = readMail(html);
   const shown = new Set<string>();
   for (const link of page.querySelectorAll<HTMLAnchorElement>("a[href]")) {
     const url = plainUrl(link.getAttribute("href") ?? "");
     if (!/^https?:/.test(url)) continue;
     shown.add(url);
     const badge = page.createElement("span");
-    badge.setAttribute("style", BADGE);
+    setStyle(badge, BADGE);
     badge.textContent = words(counts.get(url) ?? 0);
     link.append(badge);
   }
-  return { html: page.documentElement.outerHTML, missing: [...counts.keys()].filter((url) => !shown.has(url)) };
+  return {
+    html: writeMail(page),
+    missing: [...counts.keys()].filter((url) => !shown.has(url)),
+  };
 }

@@ -1,10 +1,11 @@
 /** What can be wrong with a mail that renders: said beside the preview. */
+import { readMail } from "@/parts/mailHtml";
 import { t } from "./texts";
 
 const CLIPPED_BYTES = 102 * 1024;
 
 export function lintMail(html: string): string[] {
-  const page = new DOMParser().parseFromString(html, "text/html");
+  const page = readMail(html);
   const links = [...page.querySelectorAll("a")];
   const found: string[] = [];
   // In a preview these links lead to a path of this server.
