@@ -3,41 +3,12 @@ import { screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import type { Campaign, Overview } from "@/api/campaigns";
 import { type Answers, refusal } from "@/testing/answers";
+import { AT, DRAFT, NONE } from "@/testing/campaign";
 import { open } from "@/testing/open";
 import { withPermissions } from "@/testing/person";
 import { readSchedule, writeSchedule } from "./schedule";
 
-const AT = "2026-11-01T09:00:00Z";
-const DRAFT: Campaign = {
-  id: "cmp_1",
-  name: "Autumn",
-  channel: "email",
-  state: "draft",
-  reason: null,
-  template_id: null,
-  audience: {},
-  exclude: {},
-  schedule: { kind: "now" },
-  throttle: null,
-  purpose: "promotional",
-  connection_id: null,
-  variables: {} as never,
-  validity: null,
-  conversion: null,
-  holdout: 0,
-  test: null,
-  utm: null,
-  version: 1,
-  progress: { audience: 0, done: 0 },
-  next_at: null,
-  occurrences: [],
-  launched_at: null,
-  ended_at: null,
-  created_at: AT,
-  updated_at: AT,
-};
 const READY: Campaign = { ...DRAFT, template_id: "tpl_1", audience: { lists: ["lst_1"] } };
-const NONE = { total: 0, unique: 0, machine: 0 };
 const OVERVIEW: Overview = {
   audience: 100,
   waiting: 40,

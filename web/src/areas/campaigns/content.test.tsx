@@ -3,38 +3,17 @@ import { screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import type { Campaign, Overview } from "@/api/campaigns";
 import { type Answers, refusal } from "@/testing/answers";
+import { AT, DRAFT, NONE } from "@/testing/campaign";
 import { open } from "@/testing/open";
 import { readExtras, writeExtras } from "./extras";
 import { markClicks, plainUrl } from "./marks";
 
-const AT = "2026-11-01T09:00:00Z";
-const DRAFT: Campaign = {
-  id: "cmp_1",
-  name: "Autumn",
-  channel: "email",
-  state: "draft",
-  reason: null,
+const CAMPAIGN: Campaign = {
+  ...DRAFT,
   template_id: "tpl_1",
   audience: { lists: ["lst_1"] },
-  exclude: {},
-  schedule: { kind: "now" },
   throttle: { per_minute: 600 },
-  purpose: "promotional",
-  connection_id: null,
-  variables: {} as never,
-  validity: null,
-  conversion: null,
   holdout: 0.1,
-  test: null,
-  utm: null,
-  version: 1,
-  progress: { audience: 0, done: 0 },
-  next_at: null,
-  occurrences: [],
-  launched_at: null,
-  ended_at: null,
-  created_at: AT,
-  updated_at: AT,
 };
 const variant = (name: string) => ({ name, weight: 1, content: {} as never });
 const PREVIEW = {
@@ -44,7 +23,7 @@ const PREVIEW = {
   sms: null,
 };
 const ANSWERS: Answers = {
-  "GET /v1/campaigns/{id}": DRAFT,
+  "GET /v1/campaigns/{id}": CAMPAIGN,
   "GET /v1/metrics": { data: [] },
   "GET /v1/templates": {
     data: [
@@ -62,7 +41,6 @@ const ANSWERS: Answers = {
   },
   "POST /v1/campaigns/{id}/preview": PREVIEW,
 };
-const NONE = { total: 0, unique: 0, machine: 0 };
 const OVERVIEW: Overview = {
   audience: 100,
   waiting: 0,
@@ -103,7 +81,7 @@ describe("the content step", () => {
   test("sets the search for the best variant, the goal and UTM parameters", async () => {
     const { user, asked } = open("/campaigns/cmp_1/edit?step=content", {
       ...ANSWERS,
-      "PATCH /v1/campaigns/{id}": DRAFT,
+      "PATCH /v1/campaigns/{id}": CAMPAIGN,
     });
     await user.click(await screen.findByRole("checkbox", { name: "Find the best variant first" }));
     await user.clear(screen.getByLabelText("Part that gets them first, in percent"));
@@ -129,7 +107,7 @@ describe("the content step", () => {
   test("says beside its field what the server refuses", async () => {
     const { user } = open("/campaigns/cmp_1/edit?step=content", {
       ...ANSWERS,
-      "GET /v1/campaigns/{id}": { ...DRAFT, conversion: { event: "Order Completed", within: "7d" } },
+      "GET /v1/campaigns/{id}": { ...CAMPAIGN, conversion: { event: "Order Completed", within: "7d" } },
       "PATCH /v1/campaigns/{id}": refusal(400, "invalid_duration", "It may be at most 90 days.", {
         field: "conversion.within",
       }),
@@ -150,19 +128,19 @@ describe("the content step", () => {
       conversion: { event: "Order Completed", within: "2w" },
       utm: { source: "a", medium: "b", campaign: "c" },
     } as const;
-    expect(writeExtras(readExtras({ ...DRAFT, ...set }))).toEqual(set);
-    expect(writeExtras(readExtras(DRAFT))).toEqual({ test: null, conversion: null, utm: null });
+    expect(writeExtras(readExtras({ ...CAMPAIGN, ...set }))).toEqual(set);
+    expect(writeExtras(readExtras(CAMPAIGN))).toEqual({ test: null, conversion: null, utm: null });
   });
 });
 
 test("a campaign is copied as a draft, without a time that has passed", async () => {
-  const over: Campaign = { ...DRAFT, state: "finished", schedule: { kind: "at", at: "2020-01-01T09:00:00Z" } };
+  const over: Campaign = { ...CAMPAIGN, state: "finished", schedule: { kind: "at", at: "2020-01-01T09:00:00Z" } };
   const { user, asked, address } = open("/campaigns/cmp_1", {
     ...ANSWERS,
-    "GET /v1/campaigns/{id}": ({ params }) => (params.id === "cmp_1" ? over : { ...DRAFT, id: "cmp_2" }),
+    "GET /v1/campaigns/{id}": ({ params }) => (params.id === "cmp_1" ? over : { ...CAMPAIGN, id: "cmp_2" }),
     "GET /v1/campaigns/{id}/overview": OVERVIEW,
     "GET /v1/connections": { data: [] },
-    "POST /v1/campaigns": ({ body }) => ({ ...DRAFT, ...body, id: "cmp_2" }),
+    "POST /v1/campaigns": ({ body }) => ({ ...CAMPAIGN, ...body, id: "cmp_2" }),
   });
   await user.click(await screen.findByRole("button", { name: "Duplicate" }));
   await expect.poll(address).toBe("/campaigns/cmp_2/edit");
@@ -189,7 +167,7 @@ describe("clicks on the mail", () => {
   test("stand on the mail of the chosen variant, and what is not on it is named", async () => {
     const { user, asked } = open("/campaigns/cmp_1", {
       ...ANSWERS,
-      "GET /v1/campaigns/{id}": { ...DRAFT, state: "finished" },
+      "GET /v1/campaigns/{id}": { ...CAMPAIGN, state: "finished" },
       "GET /v1/campaigns/{id}/overview": OVERVIEW,
     });
     const section = within(await screen.findByRole("region", { name: "Clicks on the mail" }));

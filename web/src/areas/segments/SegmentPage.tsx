@@ -1,13 +1,12 @@
 /** One segment: its condition, which can be changed, and who fits it now. */
-import { Button } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate, useParams } from "@tanstack/react-router";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useParams } from "@tanstack/react-router";
 import { useMay } from "@/api/me";
 import { changeSegment, deleteSegment, type Segment, segmentQuery } from "@/api/segments";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
-import { confirm } from "@/parts/dialogs";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { States } from "@/parts/States";
-import { toast, toastError } from "@/parts/toasts";
+import { toast } from "@/parts/toasts";
 import { SegmentForm } from "./SegmentForm";
 import { SegmentFrame } from "./SegmentFrame";
 import { t } from "./texts";
@@ -48,27 +47,13 @@ export function SegmentPage() {
 }
 
 function Delete({ segment: { id, name } }: { segment: Segment }) {
-  const queries = useQueryClient();
-  const navigate = useNavigate();
-  const remove = useMutation({
-    mutationFn: () => deleteSegment(id),
-    onSuccess: async () => {
-      toast(t("deleted", { name }));
-      await navigate({ to: "/segments", ignoreBlocker: true });
-      queries.removeQueries({ queryKey: ["segments", id] });
-      void queries.invalidateQueries({ queryKey: ["segments"] });
-    },
-    onError: toastError,
-  });
-
-  async function ask() {
-    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
-    if (await confirm({ ...question, danger: true })) remove.mutate();
-  }
-
   return (
-    <Button variant="default" c="red" onClick={() => void ask()} loading={remove.isPending}>
-      {t("delete")}
-    </Button>
+    <DeleteButton
+      question={{ title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") }}
+      remove={() => deleteSegment(id)}
+      done={t("deleted", { name })}
+      to="/segments"
+      queryKey={["segments", id]}
+    />
   );
 }

@@ -40,7 +40,7 @@ export function RuleFrame({ title, remove, children }: FrameProps) {
   );
 }
 
-type Shared = Pick<QuietFields, "channel" | "purpose" | "action">;
+type Shared = Pick<QuietFields, "channel" | "purpose" | "action" | "max_hold">;
 
 interface CommonProps {
   rule: Shared;
@@ -74,6 +74,19 @@ function Common({ rule, change, error }: CommonProps) {
         data={ACTIONS.map((value) => ({ value, label: t(`action_${value}`) }))}
       />
     </div>
+  );
+}
+
+function MaxHold({ rule, change, error }: CommonProps) {
+  return (
+    <DurationField
+      units={UNITS}
+      label={t("maxHold")}
+      description={t("maxHoldHint")}
+      value={rule.max_hold}
+      error={error("max_hold")}
+      onChange={(next) => change({ max_hold: next })}
+    />
   );
 }
 
@@ -114,14 +127,7 @@ export function QuietHoursFields({ rule, change, error, checked }: Props<QuietFi
       </Checkbox.Group>
       {rule.action === "hold" && (
         <div className={classes.row}>
-          <DurationField
-            units={UNITS}
-            label={t("maxHold")}
-            description={t("maxHoldHint")}
-            value={rule.max_hold}
-            error={error("max_hold")}
-            onChange={(next) => change({ ...rule, max_hold: next })}
-          />
+          <MaxHold rule={rule} change={(part) => change({ ...rule, ...part })} error={error} />
           <DurationField
             units={UNITS}
             label={t("jitter")}
@@ -189,16 +195,7 @@ export function CapRuleFields({ rule, change, error, checked }: Props<CapFields>
           />
         )}
       </div>
-      {rule.action === "hold" && (
-        <DurationField
-          units={UNITS}
-          label={t("maxHold")}
-          description={t("maxHoldHint")}
-          value={rule.max_hold}
-          error={error("max_hold")}
-          onChange={(next) => change({ ...rule, max_hold: next })}
-        />
-      )}
+      {rule.action === "hold" && <MaxHold rule={rule} change={(part) => change({ ...rule, ...part })} error={error} />}
     </>
   );
 }

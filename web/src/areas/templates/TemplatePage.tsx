@@ -1,14 +1,14 @@
 /** One template: its content beside the preview, and its earlier versions. */
 import { Alert, Button, Group, NativeSelect } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, useNavigate, useParams } from "@tanstack/react-router";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
 import { useMay } from "@/api/me";
 import { changeTemplate, deleteTemplate, type Template, templateQuery } from "@/api/templates";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
-import { confirm } from "@/parts/dialogs";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { Page } from "@/parts/Page";
 import { States } from "@/parts/States";
-import { toast, toastError } from "@/parts/toasts";
+import { toast } from "@/parts/toasts";
 import { useFilters } from "@/parts/useFilters";
 import { readContent } from "./content";
 import { TemplateForm } from "./TemplateForm";
@@ -95,27 +95,13 @@ export function TemplatePage() {
 }
 
 function Delete({ template: { id, name } }: { template: Template }) {
-  const queries = useQueryClient();
-  const navigate = useNavigate();
-  const remove = useMutation({
-    mutationFn: () => deleteTemplate(id),
-    onSuccess: async () => {
-      toast(t("deleted", { name }));
-      await navigate({ to: "/templates", ignoreBlocker: true });
-      queries.removeQueries({ queryKey: ["templates", id] });
-      void queries.invalidateQueries({ queryKey: ["templates"] });
-    },
-    onError: toastError,
-  });
-
-  async function ask() {
-    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
-    if (await confirm({ ...question, danger: true })) remove.mutate();
-  }
-
   return (
-    <Button variant="default" c="red" onClick={() => void ask()} loading={remove.isPending}>
-      {t("delete")}
-    </Button>
+    <DeleteButton
+      question={{ title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") }}
+      remove={() => deleteTemplate(id)}
+      done={t("deleted", { name })}
+      to="/templates"
+      queryKey={["templates", id]}
+    />
   );
 }
