@@ -9027,12 +9027,18 @@ export interface operations {
                 limit?: number;
                 /** @description The `next` of the previous page. */
                 after?: string;
+                /** @description Return only changes at or after this time. */
+                since?: string;
+                /** @description Return only changes before this time. */
+                until?: string;
                 /** @description Return only changes by this user or key. */
                 actor?: string;
                 /** @description Return only this operation, such as create_key. */
                 action?: string;
                 /** @description Return only changes with this text anywhere. */
                 q?: string;
+                /** @description `csv` and `ndjson` return all changes as one file, from the newest on. */
+                format?: string;
             };
             header?: never;
             path?: never;
@@ -9047,6 +9053,8 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChangePage"];
+                    "text/csv": string;
+                    "application/x-ndjson": string;
                 };
             };
             /** @description The request is not valid. */

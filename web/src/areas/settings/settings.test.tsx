@@ -1,5 +1,5 @@
 /** The pages of settings, as a person uses them. */
-import { screen, within } from "@testing-library/react";
+import { fireEvent, screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
@@ -254,6 +254,29 @@ test("the audit log shows both sides of a change, and its filters stand in the a
   expect(asked.some(({ path, query }) => path === "/v1/audit" && query.q === "shop" && query.actor === "usr_1")).toBe(
     true,
   );
+});
+
+test("the audit log of some days is shown, and downloaded as a file", async () => {
+  const files: Blob[] = [];
+  URL.createObjectURL = (file) => `blob:${files.push(file as Blob)}`;
+  URL.revokeObjectURL = () => undefined;
+  const { user, asked, address } = open("/settings/audit?q=shop&since=2026-11-02", {
+    ...PEOPLE,
+    "GET /v1/audit": ({ query }) => (query.format ? ("id,at\n" as never) : { data: [], next: null }),
+  });
+  expect(await screen.findByLabelText("From")).toHaveValue("2026-11-02");
+  fireEvent.change(screen.getByLabelText("Until"), { target: { value: "2026-11-03" } });
+  await expect.poll(address).toBe("/settings/audit?q=shop&since=2026-11-02&until=2026-11-03");
+  const period = { since: new Date(2026, 10, 2).toISOString(), until: new Date(2026, 10, 4).toISOString() };
+  await expect
+    .poll(() => asked.some(({ query }) => query.since === period.since && query.until === period.until))
+    .toBe(true);
+  await user.click(screen.getByRole("button", { name: "Download as CSV" }));
+  await expect.poll(() => files.length).toBe(1);
+  expect(files[0]?.type).toBe("text/csv");
+  expect(asked.at(-1)?.query).toEqual({ ...period, q: "shop", format: "csv" });
+  await user.click(screen.getByRole("button", { name: "Download as JSON lines" }));
+  await expect.poll(() => asked.at(-1)?.query.format).toBe("ndjson");
 });
 
 test("who is required to have a second factor is chosen, with who lacks one", async () => {

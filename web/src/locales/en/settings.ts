@@ -160,7 +160,9 @@ export default {
   noChangesHint: "Every change by a person or a key is listed here.",
   actorKind: "{kind, select, user {{name}} key {key {name}} command {command line} other {{name}}}",
   nothing: "Nothing",
-  export: "Download this page as JSON",
+  exportAs: "Download as {format, select, csv {CSV} other {JSON lines}}",
+  from_day: "From",
+  to_day: "Until",
 
   apiTitle: "API",
   apiLead: "Everything that these pages do goes through the API, at this address.",

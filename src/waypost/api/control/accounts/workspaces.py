@@ -1,4 +1,4 @@
-"""Workspaces: make, see, change and delete them; the audit log."""
+"""Workspaces: make, see and change them."""
 
 import enum
 from typing import Annotated, Any
@@ -6,16 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import require_session
-from waypost.api.control.calls import LOGGED, NAMES, OWN, Call, permit
-from waypost.api.paging import After, Limit, Page, before, page
-from waypost.clock import id_time, iso
+from waypost.api.control.calls import LOGGED, OWN, Call, permit
+from waypost.clock import iso
 from waypost.domain.accounts import sign_in
-from waypost.domain.values.ids import internal, public
-from waypost.engine.accounts import audit, workspaces
+from waypost.domain.values.ids import public
+from waypost.engine.accounts import workspaces
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
@@ -59,39 +57,6 @@ class WorkspaceCreated(msgspec.Struct, kw_only=True):
     write_key: str
 
 
-class Actor(msgspec.Struct, kw_only=True):
-    """Who changed something: `user`, `key` or `command`."""
-
-    kind: str
-    id: str | None
-    name: str
-
-
-class Change(msgspec.Struct, kw_only=True):
-    """A change: what differs before and after it, with secrets masked."""
-
-    id: str
-    at: str
-    actor: Actor
-    action: str
-    resource: str
-    before: Any
-    after: Any
-    ip: str | None
-
-
-ActorFilter = Annotated[
-    str | None, QueryParameter(name="actor", description="Return only changes by this user or key.")
-]
-ActionFilter = Annotated[
-    str | None,
-    QueryParameter(name="action", max_length=100, description="Return only this operation, such as create_key."),
-]
-TextFilter = Annotated[
-    str | None, QueryParameter(name="q", max_length=200, description="Return only changes with this text anywhere.")
-]
-
-
 @get("/v1/workspace", summary="Get the workspace")
 async def get_workspace(call: NamedDependency[Call]) -> Workspace:
     """Returns the workspace and its settings."""
@@ -129,29 +94,6 @@ async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
 
-@get("/v1/audit", summary="List who changed what", opt=NAMES | {"permission": "audit.read"})
-async def list_audit(
-    call: NamedDependency[Call],
-    limit: Limit = 50,
-    after: After = None,
-    actor: ActorFilter = None,
-    action: ActionFilter = None,
-    q: TextFilter = None,
-) -> Page[Change]:
-    """Returns the audit log, newest first. Nothing changes or deletes its entries."""
-    actor_id = 0 if actor is None else internal("key" if actor.startswith("key_") else "usr", actor)
-    rows = await call.read(
-        audit.list_changes,
-        call.workspace_id,
-        before("audit", after),
-        limit + 1,
-        actor_id=actor_id,
-        action=action or "",
-        q=q or "",
-    )
-    return page("audit", rows, limit, _change, lambda row: int(row["id"]))
-
-
 def _view(call: Call, record: dict[str, Any]) -> Workspace:
     return Workspace(
         id=public("ws", call.workspace_id),
@@ -161,26 +103,4 @@ def _view(call: Call, record: dict[str, Any]) -> Workspace:
     )
 
 
-def _change(row: dict[str, Any]) -> Change:
-    prefix = {"user": "usr", "key": "key"}.get(row["actor_kind"])
-    return Change(
-        id=public("aud", row["id"]),
-        at=iso(id_time(row["id"])),
-        actor=Actor(
-            kind=row["actor_kind"],
-            id=public(prefix, row["actor_id"]) if prefix else None,
-            name=row["actor_name"],
-        ),
-        action=row["action"],
-        resource=row["resource"],
-        before=_json(row["before"]),
-        after=_json(row["after"]),
-        ip=row["ip"] or None,
-    )
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else msgspec.json.decode(text)
-
-
-ROUTES = permit("settings", [get_workspace, update_workspace, make_workspace, list_audit])
+ROUTES = permit("settings", [get_workspace, update_workspace, make_workspace])
