@@ -97,7 +97,8 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
 
     Building the control API takes a tenth of a second; the one of a stopped engine can be passed in again.
     """
-    keyring = Keyring(engine.database)
+    keyring = Keyring(engine.database, engine.closed)
+    engine.closed.forget.append(keyring.forget)
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring

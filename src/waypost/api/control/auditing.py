@@ -49,7 +49,7 @@ def find_readers(app: Litestar) -> dict[str, Callable[..., Any]]:
             if "POST" in handler.http_methods:
                 # What an action is done to: /v1/webhooks/{id}/enable changes /v1/webhooks/{id}.
                 path = path.rpartition("/")[0]
-            whole = "PUT" in handler.http_methods or "PATCH" in handler.http_methods
+            whole = not handler.http_methods.isdisjoint({"PUT", "PATCH", "DELETE"})
             if path in shown and (whole or path.endswith("}")):
                 found[handler.handler_name] = shown[path]
     return found

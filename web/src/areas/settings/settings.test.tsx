@@ -225,6 +225,77 @@ describe("keys", () => {
   });
 });
 
+describe("the end of a workspace", () => {
+  const SHOP = { "GET /v1/workspace": { id: "ws_1", name: "Shop", mfa: "optional", created_at: AT } } as const;
+  const TWO = {
+    ...PERSON,
+    workspaces: [
+      { id: "ws_1", name: "Shop", role: "owner" },
+      { id: "ws_2", name: "Store", role: "owner" },
+    ],
+  } as typeof PERSON;
+  const CONTENTS = {
+    people: 1234,
+    events: 100_000,
+    messages: 0,
+    queued_messages: 1,
+    pending_deliveries: 7,
+    running_campaigns: 0,
+    connections: 1,
+    webhooks: 2,
+    keys: 3,
+    users: 1,
+    counted_to: 100_000,
+  };
+
+  test("names what is lost, asks for the name, and goes to another workspace", async () => {
+    const { user, asked } = open("/settings/workspace", {
+      ...PEOPLE,
+      ...SHOP,
+      "GET /v1/me": TWO,
+      "GET /v1/workspace/contents": CONTENTS,
+      "DELETE /v1/workspace": undefined,
+    });
+    await user.click(await screen.findByRole("button", { name: "Delete the workspace…" }));
+    const dialog = await screen.findByRole("dialog", { name: "Delete the workspace Shop?" });
+    const lines = within(dialog)
+      .getAllByRole("listitem")
+      .map((line) => line.textContent);
+    expect(lines).toEqual([
+      "1,234 people",
+      "more than 100,000 events",
+      "1 connection",
+      "2 webhook endpoints",
+      "3 API keys",
+      "1 role of a user",
+      "1 message that waits to be sent",
+      "7 deliveries that wait to be sent",
+    ]);
+    const button = within(dialog).getByRole("button", { name: "Delete" });
+    expect(button).toBeDisabled();
+    await user.type(within(dialog).getByRole("textbox"), "Shop");
+    await user.click(button);
+    await expect.poll(() => asked.find(({ method }) => method === "DELETE")?.body).toEqual({ name: "Shop" });
+    await expect.poll(() => localStorage.getItem("waypost.workspace")).toBe("ws_2");
+  });
+
+  test("is not offered for the only one, and not to who may not", async () => {
+    open("/settings/workspace", { ...PEOPLE, ...SHOP });
+    expect(await screen.findByRole("button", { name: "Delete the workspace…" })).toBeDisabled();
+    expect(screen.getByText(/Create another one before/)).toBeVisible();
+  });
+
+  test("is not offered to an admin", async () => {
+    open("/settings/workspace", {
+      ...PEOPLE,
+      ...SHOP,
+      "GET /v1/me": withPermissions("settings.read", "settings.write"),
+    });
+    expect(await screen.findByLabelText("Name of the workspace")).toBeVisible();
+    expect(screen.queryByRole("button", { name: "Delete the workspace…" })).toBeNull();
+  });
+});
+
 test("the audit log shows both sides of a change, and its filters stand in the address", async () => {
   const { user, asked, address } = open("/settings/audit?actor=usr_1", {
     ...PEOPLE,

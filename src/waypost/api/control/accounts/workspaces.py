@@ -1,10 +1,11 @@
-"""Workspaces: make, see and change them."""
+"""Workspaces: make, see, change and delete them."""
 
 import enum
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, get, patch, post
+import structlog
+from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from msgspec import Meta
 
@@ -12,10 +13,15 @@ from waypost.api.control.accounts.sessions import require_session
 from waypost.api.control.calls import LOGGED, OWN, Call, permit
 from waypost.clock import iso
 from waypost.domain.accounts import sign_in
+from waypost.domain.accounts.workspace_deletion import check_deletion
 from waypost.domain.values.ids import public
 from waypost.engine.accounts import workspaces
+from waypost.engine.accounts.users import workspaces_of
+from waypost.engine.workspaces import deletions
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
+
+log = structlog.get_logger()
 
 
 class MfaRule(enum.StrEnum):
@@ -46,6 +52,28 @@ class Workspace(msgspec.Struct, kw_only=True):
     name: str
     mfa: MfaRule
     created_at: str
+
+
+class DeleteWorkspace(msgspec.Struct, forbid_unknown_fields=True):
+    """The name of the workspace, as a proof that it is the right one."""
+
+    name: str
+
+
+class WorkspaceContents(msgspec.Struct, kw_only=True):
+    """What a workspace contains. Numbers are counted up to `counted_to`: there may be more than that."""
+
+    people: int
+    events: int
+    messages: int
+    queued_messages: int
+    pending_deliveries: int
+    running_campaigns: int
+    connections: int
+    webhooks: int
+    keys: int
+    users: int
+    counted_to: int
 
 
 class WorkspaceCreated(msgspec.Struct, kw_only=True):
@@ -94,6 +122,45 @@ async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
 
+@get("/v1/workspace/contents", summary="Count what the workspace contains")
+async def get_workspace_contents(call: NamedDependency[Call]) -> WorkspaceContents:
+    """Returns how much would be deleted with the workspace."""
+    found = await call.read(deletions.count_contents, call.workspace_id)
+    return WorkspaceContents(**msgspec.structs.asdict(found), counted_to=deletions.COUNTED)
+
+
+@delete(
+    "/v1/workspace",
+    summary="Delete the workspace",
+    status_code=204,
+    opt={"body": DeleteWorkspace, "permission": "workspace.delete"},
+)
+async def delete_workspace(call: NamedDependency[Call]) -> None:
+    """Deletes the workspace with all that it contains. From now on nothing of it is accepted or sent."""
+    body, session = await call.body(DeleteWorkspace), require_session(call)
+
+    async def work(tx: Tx) -> str:
+        workspace = await workspaces.read_workspace(tx, call.workspace_id)
+        mine = await workspaces_of(tx, session.user_id)
+        check_deletion(workspace["name"], body.name, len(mine))
+        await deletions.close_workspace(tx, call.workspace_id, call.now)
+        return str(workspace["name"])
+
+    name = await call.transact(work)
+    log.info(
+        "a workspace was deleted",
+        action="workspace_deleted",
+        id=public("ws", call.workspace_id),
+        name=name,
+        user=public("usr", session.user_id),
+        ip=call.admitted.ip,
+    )
+    await call.engine.closed.refresh()
+    call.forget_callers()
+    await call.refresh()
+    call.engine.workspaces_due.wake_at(call.now)
+
+
 def _view(call: Call, record: dict[str, Any]) -> Workspace:
     return Workspace(
         id=public("ws", call.workspace_id),
@@ -103,4 +170,4 @@ def _view(call: Call, record: dict[str, Any]) -> Workspace:
     )
 
 
-ROUTES = permit("settings", [get_workspace, update_workspace, make_workspace])
+ROUTES = permit("settings", [get_workspace, get_workspace_contents, update_workspace, delete_workspace, make_workspace])

@@ -192,14 +192,14 @@ async def _begin(
     return await idempotency.perform(engine.database, engine.encryption, call.workspace_id, key, call.now, work)
 
 
-def _decisions(import_id: int, asked: ImportRequest, plan: ImportPlan) -> dict[str, Any]:
+def _decisions(import_id: int, request: ImportRequest, plan: ImportPlan) -> dict[str, Any]:
     """Return what was decided about an import, and no name of a column: a file without names begins with a person."""
     return {
         "id": public("imp", import_id),
-        "list_id": None if asked.list_id is None else public("lst", asked.list_id),
-        "source": asked.source,
-        "dry_run": asked.dry_run,
-        "confirmed": asked.confirmed,
+        "list_id": None if request.list_id is None else public("lst", request.list_id),
+        "source": request.source,
+        "dry_run": request.dry_run,
+        "confirmed": request.confirmed,
         "columns": [column.target for column in plan.columns],
     }
 
