@@ -17,6 +17,9 @@ import { MfaChoice } from "./MfaChoice";
 import { SettingsFrame } from "./SettingsFrame";
 import { t } from "./texts";
 
+/** The roles with which a person may make workspaces, if they have one of them anywhere. */
+const MAKERS = ["owner", "admin"];
+
 export function WorkspacePage() {
   const query = useQuery(workspaceQuery);
   const me = useMe();
@@ -24,7 +27,7 @@ export function WorkspacePage() {
   return (
     <SettingsFrame>
       <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
-      {me?.user && <NewWorkspace />}
+      {me?.user && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && <NewWorkspace />}
       {may("workspace.delete") && query.data && <DeleteWorkspace name={query.data.name} />}
     </SettingsFrame>
   );

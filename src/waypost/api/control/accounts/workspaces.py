@@ -13,12 +13,13 @@ from waypost.api.control.accounts.sessions import require_session
 from waypost.api.control.calls import LOGGED, OWN, Call, permit
 from waypost.clock import iso
 from waypost.domain.accounts import sign_in
+from waypost.domain.accounts.permissions import may_make_workspaces
 from waypost.domain.accounts.workspace_deletion import check_deletion
 from waypost.domain.values.ids import public
 from waypost.engine.accounts import workspaces
 from waypost.engine.accounts.users import workspaces_of
 from waypost.engine.workspaces import deletions
-from waypost.errors import Conflict
+from waypost.errors import Conflict, Forbidden
 from waypost.storage.database import Tx
 
 log = structlog.get_logger()
@@ -114,10 +115,12 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
 
 @post("/v1/workspaces", summary="Create a workspace", opt=OWN | LOGGED | {"body": MakeWorkspace})
 async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
-    """Creates a workspace that you own, with its first keys."""
+    """Creates a workspace that you own, with its first keys. It takes an owner or admin of another one."""
     body = await call.body(MakeWorkspace)
-    name, user_id = sign_in.check_name(body.name), require_session(call).user_id
-    made = await call.transact(workspaces.add_workspace, call.engine.ids, name, user_id, call.now)
+    name, session = sign_in.check_name(body.name), require_session(call)
+    if not may_make_workspaces(one.role for one in session.workspaces):
+        raise Forbidden("Only owners and admins create workspaces. Ask one of them.")
+    made = await call.transact(workspaces.add_workspace, call.engine.ids, name, session.user_id, call.now)
     call.forget_callers()
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
