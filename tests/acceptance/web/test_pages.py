@@ -37,6 +37,7 @@ def test_the_first_visitor_becomes_the_owner(server, browser):
         at_home(page)
         page.get_by_role("button", name=re.compile("^Account of")).click()
         page.get_by_role("menuitem", name="Sign out").click()
+        expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
         sign_in(page, EMAIL, PASSWORD)
         at_home(page)
 

@@ -4422,6 +4422,7 @@ export interface components {
             template_id: string | null;
             status: string;
             code: number | null;
+            reason: string | null;
             count: number;
         };
         /**
