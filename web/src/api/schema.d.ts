@@ -513,7 +513,7 @@ export interface paths {
         put?: never;
         /**
          * Create a workspace
-         * @description Creates a workspace that you own, with its first keys.
+         * @description Creates a workspace that you own, with its first keys. It takes an owner or admin of another one.
          */
         post: operations["make_workspace"];
         delete?: never;
@@ -2434,7 +2434,7 @@ export interface paths {
         put?: never;
         /**
          * Estimate the reach of a campaign
-         * @description Returns how many people a campaign would reach now, and why others would be skipped.
+         * @description Returns how many people a campaign would reach now, why others would be skipped, and what a draft lacks.
          */
         post: operations["estimate_campaign"];
         delete?: never;
@@ -3136,6 +3136,7 @@ export interface components {
             reach: number;
             excluded: components["schemas"]["ExcludedCount"][];
             approximate: boolean;
+            missing: components["schemas"]["Lacking"][];
         };
         /**
          * Page[Campaign]
@@ -4228,6 +4229,15 @@ export interface components {
             connection_id: string;
         };
         /**
+         * Lacking
+         * @description Something that a campaign lacks before it can be launched.
+         */
+        Lacking: {
+            code: string;
+            field: string;
+            detail: string;
+        };
+        /**
          * Ledger
          * @description The ledger of a workspace: accepted = delivered + pending + dead.
          */
@@ -4453,6 +4463,7 @@ export interface components {
             template_id: string | null;
             status: string;
             code: number | null;
+            reason: string | null;
             count: number;
         };
         /**
