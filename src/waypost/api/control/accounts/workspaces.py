@@ -14,6 +14,7 @@ from waypost.api.control.calls import LOGGED, NAMES, OWN, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import id_time, iso
 from waypost.domain.accounts import sign_in
+from waypost.domain.accounts.second_factor import FactorState
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import audit, workspaces
 from waypost.errors import Conflict
@@ -108,7 +109,7 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
         # Who may only change settings must not switch off what guards the rest.
         call.admitted.require("users.write", call.now)
     session = call.admitted.session
-    if mfa not in (None, "optional") and session is not None and not session.has_totp:
+    if mfa not in (None, "optional") and session is not None and session.factor is not FactorState.PROVED:
         raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:
