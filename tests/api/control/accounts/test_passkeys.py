@@ -384,7 +384,9 @@ async def test_a_passkey_counts_as_second_factor(browser, owner, hook, client):
     # The password alone is none.
     await enter(browser)
     await refused(browser.get("/v1/lists"), 403, "passkey_required")
-    await ok(answer(await confirm(browser, authenticator)))
+    me = await ok(answer(await confirm(browser, authenticator)))
+    assert me["session"]["mfa"]
+    assert me == await ok(browser.get("/v1/me"))
     await ok(browser.get("/v1/lists"))
     await refused(browser.delete(f"/v1/users/me/passkeys/{made['id']}"), 409, "last_second_factor")
     second = await add(browser, Authenticator(), "Phone")

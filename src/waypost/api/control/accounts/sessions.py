@@ -215,15 +215,16 @@ async def confirm_session(call: NamedDependency[Call]) -> Me:
         await _confirm_by_code(call, body.totp)
     else:
         await _confirm_by_password(call, session, body.password)
-    await call.transact(sessions.confirm_session, call.caller.session_id, mfa=mfa, now=call.now)
+    await call.transact(sessions.confirm_session, session.id, mfa=mfa, now=call.now)
     call.forget_callers()
-    return await call.read(_me, call, call.now)
+    confirmed = msgspec.structs.replace(session, mfa=mfa, confirmed_at=call.now)
+    return await call.read(_me_of, confirmed, call.caller.workspace_id or None)
 
 
 @get("/v1/me", summary="Get the caller", opt=OWN | {"keys": True})
 async def get_me(call: NamedDependency[Call]) -> Me:
     """Returns the user or the API key that asks, the workspace, and the permissions there."""
-    return await call.read(_me, call, None)
+    return await call.read(_me, call)
 
 
 async def _confirm_by_code(call: Call, code: str | None) -> None:
@@ -247,11 +248,11 @@ async def _confirm_by_password(call: Call, session: Session, password: str | Non
         raise Invalid("The password is not right.", code="wrong_password", field="password")
 
 
-async def _me(tx: Tx, call: Call, confirmed_at: int | None) -> Me:
+async def _me(tx: Tx, call: Call) -> Me:
     session, caller = call.admitted.session, call.caller
     if session is not None:
         chosen = session.membership(caller.workspace_id or None)
-        return await _me_of(tx, session, chosen.workspace_id if chosen else None, confirmed_at)
+        return await _me_of(tx, session, chosen.workspace_id if chosen else None)
     row = await tx.row("workspaces.get", id=caller.workspace_id)
     workspace = OwnWorkspace(
         id=public("ws", caller.workspace_id), name=row[0] if row else "", role=None, mfa=row[1] if row else "optional"
@@ -267,7 +268,7 @@ async def _me(tx: Tx, call: Call, confirmed_at: int | None) -> Me:
     )
 
 
-async def _me_of(tx: Tx, session: Session, workspace_id: int | None, confirmed_at: int | None) -> Me:
+async def _me_of(tx: Tx, session: Session, workspace_id: int | None) -> Me:
     user = await users.get_user(tx, session.user_id)
     own = [
         OwnWorkspace(id=public("ws", one.workspace_id), name=one.name, role=one.role, mfa=one.mfa)
@@ -291,7 +292,7 @@ async def _me_of(tx: Tx, session: Session, workspace_id: int | None, confirmed_a
         session=OwnSession(
             id=public("ses", session.id),
             mfa=session.mfa,
-            confirmed_until=iso((confirmed_at or session.confirmed_at) + sign_in.CONFIRMED),
+            confirmed_until=iso(session.confirmed_at + sign_in.CONFIRMED),
             expires_at=iso(session.expires_at),
         ),
     )
@@ -331,7 +332,7 @@ async def describe_me(engine: Engine, admitted: Admitted) -> Me:
     """Return what `GET /v1/me` says to a user."""
     if admitted.session is None:
         raise Unauthorized("This needs a user who is signed in.")
-    return await engine.database.read(_me_of, admitted.session, admitted.caller.workspace_id or None, None)
+    return await engine.database.read(_me_of, admitted.session, admitted.caller.workspace_id or None)
 
 
 async def respond(request: Request[Any, Any, Any], cookie: str, session: Session, *, status: int) -> Response[Me]:
@@ -341,7 +342,7 @@ async def respond(request: Request[Any, Any, Any], cookie: str, session: Session
     if old is not None:
         await engine.database.transact(_end_old, old, session.user_id)
         engine.sessions.forget()
-    me = await engine.database.read(_me_of, session, None, None)
+    me = await engine.database.read(_me_of, session, None)
     longest = sign_in.LONGEST_SESSION // SECOND
     return Response(
         me, status_code=status, headers={"set-cookie": _cookie(cookie, longest), "cache-control": "no-store"}
