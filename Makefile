@@ -10,10 +10,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev web types wheel run test cover mutate check bench lock upgrade clean
+.PHONY: help setup setup-dev web types wheel run test cover mutate check bench screenshots lock upgrade clean
 
 help: ## List what make can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(RUN_STAMP) web ## Install what running needs into .venv, and build the web interface (skipped when nothing changed)
 
@@ -51,6 +51,9 @@ check: setup-dev ## Lint, format and type checks, the rules for lock files and m
 
 bench: setup-dev ## Measure: what a user gets, then beside the bare program (about ten minutes)
 	@$(BIN)/python -m bench
+
+screenshots: setup-dev web ## Take the pictures of the web interface that the manual shows, from the demo (three minutes)
+	@$(BIN)/python -m tests.screenshots
 
 lock: setup-dev ## Pin again after requirements*.in changed, moving nothing else
 	@$(COMPILE) requirements.in --output-file requirements.lock

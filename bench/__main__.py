@@ -21,6 +21,7 @@ from rich.table import Table
 from bench.campaigns import CAMPAIGNS
 from bench.clicks import clicks
 from bench.dead import dead
+from bench.feeds import feeds
 from bench.imports import imports
 from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
@@ -34,7 +35,7 @@ from bench.texts import TEXTS
 #: What a user gets comes first; then the same work on one core, beside the bare program.
 MEASUREMENTS = (
     OUTSIDE
-    | {"dead": dead, "clicks": clicks, "segments": segments}
+    | {"dead": dead, "feeds": feeds, "clicks": clicks, "segments": segments}
     | SPINE
     | MESSAGING
     | TEXTS

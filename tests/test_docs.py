@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.manual import BLOCK, DOCS, EXAMPLES, ROOT, commands, make, make_metrics, pages, routes
+from tests.screenshots import DOCS_PICTURES as PICTURES
+from tests.screenshots import SCHEMES, SHOWN
 from waypost.api.control.audience.subscriptions import Consent, Subscription, SubscriptionHistoryEntry
 from waypost.api.control.audience.suppressions import Suppression
 from waypost.api.control.campaigns.campaigns import CreateCampaign
@@ -40,6 +42,8 @@ FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 NAMED = re.compile(r"`([^`]+)`")
+#: Twenty of them are in every clone.
+LARGEST_PICTURE = 80_000
 LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
@@ -102,6 +106,16 @@ def test_links_lead_somewhere(page: Path):
 def test_blocks_are_current(page: Path):
     for block in BLOCK.finditer(page.read_text("utf-8")):
         assert block["text"] == make(block["name"]), f"{block['name']}: run `python -m tests.manual`"
+
+
+def test_the_pictures_are_there_shown_and_small():
+    shown: set[Path] = set()
+    for page in pages():
+        text = FENCE.sub("", page.read_text("utf-8"))
+        shown |= {(page.parent / name).resolve() for name in re.findall(r'\b(?:src|srcset)="([^"]+)"', text)}
+    made = {PICTURES / f"{name}-{scheme}.webp" for name, *_ in SHOWN for scheme in SCHEMES}
+    assert shown == made == set(PICTURES.iterdir()), "run `make screenshots`"
+    assert not [f"{file.name}: {file.stat().st_size}" for file in made if file.stat().st_size > LARGEST_PICTURE]
 
 
 def test_every_page_can_be_reached():

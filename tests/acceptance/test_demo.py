@@ -57,6 +57,8 @@ def try_the_panel(text: str) -> None:
     assert '"Version":"2012-10-17"' in done.stdout.replace(": ", ":")
 
 
+# Two starts of the whole demo, beside other tests.
+@pytest.mark.timeout(300)
 def test_the_demo(tmp_path: Path) -> None:
     data, port, sink_port = tmp_path / "demo", free_port(), free_port()
     said = tmp_path / "demo.out"

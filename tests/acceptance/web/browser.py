@@ -38,6 +38,8 @@ PAGES = (
     "/settings/keys",
     "/settings/audit",
     "/settings/api",
+    "/settings/sending-rules",
+    "/settings/tracking",
     "/settings/texts",
     "/people/lists",
     "/people/imports",

@@ -37,6 +37,7 @@ def test_the_first_visitor_becomes_the_owner(server, browser):
         at_home(page)
         page.get_by_role("button", name=re.compile("^Account of")).click()
         page.get_by_role("menuitem", name="Sign out").click()
+        expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
         sign_in(page, EMAIL, PASSWORD)
         at_home(page)
 
@@ -88,6 +89,8 @@ def test_the_second_factor_from_set_up_to_recovery_code(owned, browser):
             at_home(page)
 
 
+# axe looks at thirty pages, beside other tests.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (False, 320), (True, 320)])
 def test_every_page_is_accessible_and_fits(owned, browser, dark, width):
     api = owned.api()
@@ -104,9 +107,11 @@ def test_every_page_is_accessible_and_fits(owned, browser, dark, width):
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             expect(page.locator("[aria-busy=true]")).to_have_count(0)
             wrong += [f"{path} {finding}" for finding in serious_findings(page)]
-            wide = page.evaluate("() => document.documentElement.scrollWidth")
-            if wide > width:
-                wrong.append(f"{path} is {wide} px wide")
+            for direction in ("ltr", "rtl"):
+                page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+                wide = page.evaluate("() => document.documentElement.scrollWidth")
+                if wide > width:
+                    wrong.append(f"{path} is {wide} px wide, {direction}")
     assert not wrong
 
 

@@ -63,6 +63,26 @@ async def test_a_page_is_told_what_changed(engine, client, keys):
     assert not engine.live_feeds._feeds
 
 
+async def test_many_pages_are_told_one_after_another(engine, client, keys, monkeypatch):
+    drawn = set()
+
+    def draw(low, high):
+        drawn.add((low, high))
+        return low
+
+    monkeypatch.setattr("waypost.api.edge.stream.random.uniform", draw)
+    page = await Page(engine, bearer(keys.read)).opened()
+    assert engine.live_feeds.spread_s == 0
+    # As if 1,000 were open where 100 can be told in a second.
+    monkeypatch.setattr("waypost.engine.insights.live_feeds.TELLS_PER_S", 0.1)
+    await engine.live_feeds.poll()
+    await track(client)
+    assert await eventually(lambda: "events" in page.topics)
+    # 18 s at most, 9 s in the middle, and the second that always passes: 10 s for each.
+    assert drawn == {(0, 18)}
+    await page.close()
+
+
 async def test_another_workspace_is_told_nothing(engine, client, keys):
     page, own = Page(engine, bearer(keys.stranger)), Page(engine, bearer(keys.read))
     for one in (page, own):

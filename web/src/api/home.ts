@@ -10,7 +10,7 @@ export interface HourlyMessages {
   sent: number[];
   totals: Record<string, number>;
   /** Failures by code, the most first; null where the provider gave none. */
-  failures: { code: number | null; count: number }[];
+  failures: { code: number | null; reason: string | null; count: number }[];
 }
 
 /** Adds up the counts of messages. `now` is given so that the hours are those of the request. */
@@ -18,14 +18,16 @@ export function addUp(rows: readonly Schemas["MessageCount"][], now: number): Ho
   const first = Math.floor(now / HOUR_MS) - HOURS + 1;
   const sent = Array<number>(HOURS).fill(0);
   const totals: Record<string, number> = {};
-  const codes = new Map<number | null, number>();
-  for (const { hour, status, code, count } of rows) {
+  const codes = new Map<number | null, { reason: string | null; count: number }>();
+  for (const { hour, status, code, reason, count } of rows) {
     totals[status] = (totals[status] ?? 0) + count;
-    if (status === "failed") codes.set(code, (codes.get(code) ?? 0) + count);
+    if (status === "failed") codes.set(code, { reason, count: (codes.get(code)?.count ?? 0) + count });
     const at = Math.floor(Date.parse(hour) / HOUR_MS) - first;
     if (status === "sent" && at >= 0 && at < HOURS) sent[at] = (sent[at] ?? 0) + count;
   }
-  const failures = [...codes].map(([code, count]) => ({ code, count })).sort((one, other) => other.count - one.count);
+  const failures = [...codes]
+    .map(([code, found]) => ({ code, ...found }))
+    .sort((one, other) => other.count - one.count);
   return { sent, totals, failures };
 }
 

@@ -4557,6 +4557,7 @@ export interface components {
             template_id: string | null;
             status: string;
             code: number | null;
+            reason: string | null;
             count: number;
         };
         /**

@@ -19,7 +19,12 @@ export const formatPercent = (share: number): string =>
 export function formatBytes(bytes: number): string {
   const unit = bytes < 1024 ? "byte" : bytes < 1024 * 1024 ? "kilobyte" : "megabyte";
   const value = bytes / { byte: 1, kilobyte: 1024, megabyte: 1024 * 1024 }[unit];
-  return formatNumber(value, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 1 });
+  return formatNumber(value, {
+    style: "unit",
+    unit,
+    unitDisplay: unit === "byte" ? "long" : "short",
+    maximumFractionDigits: 1,
+  });
 }
 
 export const formatDateTime = (at: Date, timeZone?: string): string =>

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from urllib.parse import parse_qs
 
 import msgspec
@@ -11,15 +12,13 @@ from waypost.api.edge.asgi import HttpScope, Receive, Send, refuse
 from waypost.api.problems import SECURITY_HEADERS
 from waypost.clock import now_us
 from waypost.engine.accounts.workspaces import Keyring
-from waypost.engine.insights.live_feeds import Feed
+from waypost.engine.insights.live_feeds import PAUSE_S, Feed
 from waypost.engine.process import Engine
 from waypost.errors import Error, Invalid
 
 PATH = "/v1/stream"
 #: Proxies close connections that are silent for longer; it is also how often the right to look is checked again.
 HEARTBEAT_S = 15.0
-#: What pages must be told at least this far apart, so that a busy workspace does not make them load all the time.
-PAUSE_S = 1.0
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -65,6 +64,8 @@ class StreamRoute:
         checked = asyncio.get_running_loop().time()
         while True:
             topics = await feed.wait(HEARTBEAT_S)
+            # All pages of a workspace learn of a change at the same moment: of many, one is told after another.
+            await _pass(random.uniform(0, self._engine.live_feeds.spread_s), feed)  # noqa: S311 no secret
             if feed.ended.is_set():
                 return
             if topics:
@@ -78,9 +79,7 @@ class StreamRoute:
                 except Error:
                     return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE_S):
-                    await feed.ended.wait()
+            await _pass(PAUSE_S, feed)
 
     async def _admit(self, scope: HttpScope) -> Admitted:
         # Browsers cannot give a header to an event source.
@@ -89,6 +88,13 @@ class StreamRoute:
         admitted = await admit(self._engine, self._keyring, {**scope, "headers": headers})
         admitted.require("events.read", now_us())
         return admitted
+
+
+async def _pass(seconds: float, feed: Feed) -> None:
+    """Let so much time pass, or less if the feed ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await feed.ended.wait()
 
 
 async def _gone(receive: Receive, feed: Feed) -> None:

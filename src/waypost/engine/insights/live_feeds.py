@@ -41,6 +41,13 @@ class Feed:
         return topics
 
 
+#: One page is told at least this far apart, in seconds, so that a busy workspace does not make it load all the time.
+PAUSE_S = 1.0
+#: A told page asks for what it shows. Pages are told no more often than this in all, so that many of them leave the
+#: process its time: each of 1,000 is told every 2.5 s.
+TELLS_PER_S = 400
+
+
 class LiveFeeds:
     """The feeds of one process. One query a second for each workspace that somebody looks at serves all its feeds."""
 
@@ -61,6 +68,12 @@ class LiveFeeds:
         if not self._feeds[workspace_id]:
             del self._feeds[workspace_id]
             self._states.pop(workspace_id, None)
+
+    @property
+    def spread_s(self) -> float:
+        """The seconds over which pages are told of one change: none unless more are open than can be told at once."""
+        every = sum(map(len, self._feeds.values())) / TELLS_PER_S
+        return max(0.0, 2 * (every - PAUSE_S))
 
     async def poll(self) -> float:
         """Compare the workspaces with what they were, and tell their feeds; return when to do it again."""

@@ -130,6 +130,8 @@ async def test_messages_are_counted_by_the_hour(client: Api, gateway: dict[str, 
         (None, "failed", 9988): 1,
     }
     assert {row["connection_id"] for row in rows} == {gateway["id"]}
+    assert {row["reason"] for row in rows if row["code"]} == {"Other failures"}
+    assert {row["reason"] for row in rows if not row["code"]} == {None}
     assert all(row["hour"].endswith(":00:00.000000Z") or row["hour"].endswith(":00:00Z") for row in rows)
     now = now_us()
     inside = f"since={iso(now - HOUR)}&until={iso(now + HOUR)}"

@@ -5,6 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { messageFigures } from "@/api/home";
 import { Count } from "@/parts/Count";
 import { Section } from "@/parts/Details";
+import { Reason } from "@/parts/Reason";
 import { States } from "@/parts/States";
 import { t } from "./texts";
 
@@ -26,17 +27,17 @@ export function Failures() {
               <Table aria-label={t("failures")}>
                 <Table.Thead>
                   <Table.Tr>
-                    <Table.Th scope="col">{t("code")}</Table.Th>
+                    <Table.Th scope="col">{t("reason")}</Table.Th>
                     <Table.Th scope="col" className="numeric">
                       {t("messages")}
                     </Table.Th>
                   </Table.Tr>
                 </Table.Thead>
                 <Table.Tbody>
-                  {failures.slice(0, SHOWN).map(({ code, count }) => (
+                  {failures.slice(0, SHOWN).map(({ code, reason, count }) => (
                     <Table.Tr key={code}>
                       <Table.Th scope="row" fw={400}>
-                        {code ?? t("noCode")}
+                        {code === null ? t("noCode") : <Reason code={code} text={reason ?? t("unknownCode")} />}
                       </Table.Th>
                       <Table.Td className="numeric">
                         <Count of={count} />

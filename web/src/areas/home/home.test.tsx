@@ -55,6 +55,7 @@ const count = (status: string, number: number, code: number | null = null, hour 
   template_id: null,
   status,
   code,
+  reason: code === 2009 ? "Undelivered" : null,
   count: number,
 });
 
@@ -71,9 +72,16 @@ test("counts of messages are added up by hour, status and code", () => {
   expect(sent).toEqual([4, ...Array(22).fill(0), 3]);
   expect(totals).toEqual({ sent: 16, failed: 5 });
   expect(failures).toEqual([
-    { code: 2009, count: 3 },
-    { code: null, count: 2 },
+    { code: 2009, reason: "Undelivered", count: 3 },
+    { code: null, reason: null, count: 2 },
   ]);
+});
+
+test("failures say what their codes mean", async () => {
+  open("/", { ...EMPTY, "GET /v1/message-counts": { data: [count("failed", 2, 2009), count("failed", 1, 7)] } });
+  const table = await screen.findByRole("table", { name: "Failed, by reason" });
+  expect(within(table).getByRole("row", { name: "2009 Undelivered 2" })).toBeVisible();
+  expect(within(table).getByRole("row", { name: "7 A code of the provider 1" })).toBeVisible();
 });
 
 test("a new workspace is led through the first steps, which can be left and shown again", async () => {

@@ -42,9 +42,10 @@ export default {
 
   failures: "Failed, by reason",
   noFailures: "No message failed in the last 24 hours.",
-  code: "Code",
+  reason: "Reason",
   messages: "Messages",
   noCode: "without a code",
+  unknownCode: "A code of the provider",
   seeThem: "See the failed messages",
 
   metrics: "Most frequent events",

@@ -12,6 +12,7 @@ from msgspec import Meta
 from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
+from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.values.contacts import normal_email, normal_phone
 from waypost.domain.values.ids import public
 from waypost.domain.values.times import parse_time
@@ -57,6 +58,8 @@ class MessageCount(msgspec.Struct, kw_only=True):
     template_id: str | None
     status: str
     code: int | None
+    #: The name of the code; null without a code, and for one that Waypost does not know.
+    reason: str | None
     count: int
 
 
@@ -134,7 +137,7 @@ UntilHour = Annotated[
 ]
 
 
-@get("/v1/message-counts", summary="Count messages per hour")
+@get("/v1/message-counts", summary="Count messages per hour", opt={"permission": "messages.read"})
 async def count_messages(
     call: NamedDependency[Call], since: SinceHour = None, until: UntilHour = None
 ) -> Page[MessageCount]:
@@ -208,6 +211,7 @@ def _suppression_view(row: Row) -> Suppression:
 
 def _count_view(row: Row) -> MessageCount:
     hour, connection_id, campaign, template_id, status, code, count = row
+    known = describe(code) if code else None
     return MessageCount(
         hour=iso(hour * SECOND),
         connection_id=public("con", connection_id),
@@ -215,6 +219,7 @@ def _count_view(row: Row) -> MessageCount:
         template_id=public("tpl", template_id) if template_id else None,
         status=status,
         code=code or None,
+        reason=known.name if known else None,
         count=count,
     )
 
