@@ -42,6 +42,7 @@ async def test_a_passkey_has_one_user_and_its_counter_grows(database: Database):
     assert [row["last_used_at"] for row in await database.read(list_passkeys, 7, 1 << 62, 10)] == [9]
     with pytest.raises(NotFound):
         await database.transact(rename_passkey, 7, 3, "Mine")
+    # What `waypost users remove-passkeys` does.
     assert await database.transact(delete_passkeys, 8) == 1
     assert await database.read(count_passkeys, 8) == 0
 

@@ -400,8 +400,9 @@ async def test_a_passkey_counts_as_second_factor(browser, owner, hook, client):
 
 async def test_a_workspace_asks_for_the_passkey_before_changes(browser, passkey, hook, client):
     webhook = {"url": hook, "event_types": ["*"]}
-    await ok(client.patch("/v1/workspace", json={"mfa": "changes"}))
     await enter(browser)
+    await refused(browser.patch("/v1/workspace", json={"mfa": "changes"}), 403, "passkey_required")
+    await ok(client.patch("/v1/workspace", json={"mfa": "changes"}))
     await refused(browser.post("/v1/webhooks", json=webhook), 403, "passkey_required")
     await refused(browser.patch("/v1/workspace", json={"mfa": "required"}), 403, "passkey_required")
     await ok(answer(await confirm(browser, passkey)))

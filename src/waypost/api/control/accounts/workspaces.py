@@ -17,6 +17,7 @@ from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.second_factor import FactorState
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import audit, workspaces
+from waypost.engine.accounts.sessions import require_passkey
 from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
@@ -109,7 +110,9 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
         # Who may only change settings must not switch off what guards the rest.
         call.admitted.require("users.write", call.now)
     session = call.admitted.session
-    if mfa not in (None, "optional") and session is not None and session.factor is not FactorState.PROVED:
+    if mfa not in (None, "optional") and session is not None:
+        require_passkey(session)
+    if mfa not in (None, "optional") and session is not None and session.factor is FactorState.MISSING:
         raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:
