@@ -292,10 +292,12 @@ async def test_pages_of_other_sites_sign_nobody_in(browser, passkey, headers):
 async def test_a_sign_in_needs_one_way_and_not_two(browser, passkey):
     assertion = passkey.use(await begin(browser))
     for more in ({"email": EMAIL}, {"password": PASSWORD}, {"totp": "000000"}):
-        problem = await refused(browser.post("/v1/sessions", json={"passkey": assertion} | more), 400, "invalid_body")
+        problem = await refused(
+            browser.post("/v1/sessions", json={"passkey": assertion} | more), 400, "several_credentials"
+        )
         assert problem["field"] in more
     for some in ({}, {"email": EMAIL}, {"password": PASSWORD}):
-        await refused(browser.post("/v1/sessions", json=some), 400, "invalid_body")
+        await refused(browser.post("/v1/sessions", json=some), 400, "missing_credentials")
 
 
 @pytest.mark.parametrize("path", ["id", "clientDataJSON", "authenticatorData", "signature", "userHandle"])

@@ -9,10 +9,13 @@ from waypost.domain.accounts import passkeys
 from waypost.domain.accounts.passkeys import Assertion, Attestation
 from waypost.errors import Invalid
 
+#: Base64url, with or without padding.
+_BASE64URL = "^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?$"
 #: An id of a credential has at most 1023 bytes.
-CredentialId = Annotated[str, Meta(min_length=1, max_length=1364, description="In base64url.")]
-_Data = Annotated[str, Meta(max_length=8_000, description="In base64url.")]
-_Long = Annotated[str, Meta(max_length=100_000, description="In base64url.")]
+CredentialId = Annotated[str, Meta(min_length=1, max_length=1368, pattern=_BASE64URL, description="In base64url.")]
+_Data = Annotated[str, Meta(max_length=8_000, pattern=_BASE64URL, description="In base64url.")]
+_Long = Annotated[str, Meta(max_length=100_000, pattern=_BASE64URL, description="In base64url.")]
+_Handle = Annotated[str, Meta(max_length=100, pattern=_BASE64URL, description="In base64url.")]
 
 
 class AssertionResponse(msgspec.Struct):
@@ -21,7 +24,7 @@ class AssertionResponse(msgspec.Struct):
     client_data: _Data = field(name="clientDataJSON")
     authenticator_data: _Data = field(name="authenticatorData")
     signature: _Data
-    user_handle: Annotated[str, Meta(max_length=100)] | None = field(name="userHandle", default=None)
+    user_handle: _Handle | None = field(name="userHandle", default=None)
 
 
 class PasskeyUse(msgspec.Struct):

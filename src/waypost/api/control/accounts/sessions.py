@@ -361,14 +361,16 @@ def _require_alone(body: SignIn) -> None:
     """Raise Invalid if a passkey does not stand alone: it might be another user's than the address."""
     for name in ("email", "password", "totp"):
         if getattr(body, name) is not None:
-            raise Invalid(f"A passkey says itself who signs in. Leave `{name}` away.", code="invalid_body", field=name)
+            raise Invalid(
+                f"A passkey says itself who signs in. Leave `{name}` away.", code="several_credentials", field=name
+            )
 
 
 def _require(value: str | None, name: str) -> str:
     """Return what a sign-in without a passkey must have. Raise Invalid without it."""
     if value is None:
         raise Invalid(
-            f"Send `email` and `password`, or `passkey`. There is no `{name}`.", code="invalid_body", field=name
+            f"Send `email` and `password`, or `passkey`. There is no `{name}`.", code="missing_credentials", field=name
         )
     return value
 
