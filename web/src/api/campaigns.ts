@@ -11,12 +11,8 @@ export type Recipient = Schemas["CampaignRecipient"];
 export type CampaignChannel = Schemas["CreateCampaign"]["channel"];
 export type Schedule = NonNullable<Change["schedule"]>;
 
-/** What a launch says is missing. */
-export interface Missing {
-  code: string;
-  field: string;
-  detail: string;
-}
+/** What an estimate or a launch says is missing. */
+export type Missing = Estimate["missing"][number];
 
 export const campaignsQuery = (filters: { state?: string; after?: string }) =>
   queryOptions({

@@ -2504,7 +2504,7 @@ export interface paths {
         put?: never;
         /**
          * Estimate the reach of a campaign
-         * @description Returns how many people a campaign would reach now, and why others would be skipped.
+         * @description Returns how many people a campaign would reach now, why others would be skipped, and what a draft lacks.
          */
         post: operations["estimate_campaign"];
         delete?: never;
@@ -3238,6 +3238,7 @@ export interface components {
             reach: number;
             excluded: components["schemas"]["ExcludedCount"][];
             approximate: boolean;
+            missing: components["schemas"]["Lacking"][];
         };
         /**
          * Page[Campaign]
@@ -4330,6 +4331,15 @@ export interface components {
             /** @enum {unknown} */
             kind: "klaviyo";
             connection_id: string;
+        };
+        /**
+         * Lacking
+         * @description Something that a campaign lacks before it can be launched.
+         */
+        Lacking: {
+            code: string;
+            field: string;
+            detail: string;
         };
         /**
          * Ledger

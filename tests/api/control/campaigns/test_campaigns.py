@@ -181,6 +181,8 @@ async def test_a_launch_names_everything_that_is_missing(client: httpx.AsyncClie
         ("invalid_schedule", "schedule.at"),
     ]
     assert all(one["detail"] in problem["detail"] for one in problem["missing"])
+    # An estimate says the same, and tries nothing.
+    assert (await ok(client.post(f"/v1/campaigns/{made['id']}/estimate")))["missing"] == problem["missing"]
     assert (await ok(client.get(f"/v1/campaigns/{made['id']}")))["state"] == "draft"
 
 
@@ -211,6 +213,7 @@ async def test_it_runs_from_launch_to_end(client: httpx.AsyncClient, outreach: O
     people = await outreach.people(5)
     launched = await outreach.launched(people)
     assert launched["state"] == "scheduled"
+    assert (await ok(client.post(f"/v1/campaigns/{launched['id']}/estimate")))["missing"] == []
     assert launched["launched_at"] is not None
     ended = await outreach.came_to(launched, "finished")
     assert ended["progress"] == {"audience": 5, "done": 5}

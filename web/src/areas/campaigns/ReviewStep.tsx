@@ -14,7 +14,7 @@ import { toast } from "@/parts/toasts";
 import { MessagePreview } from "./MessagePreview";
 import type { StepProps } from "./StepForm";
 import { TestForm } from "./TestForm";
-import { t } from "./texts";
+import { has, t } from "./texts";
 import { lacks, namesNobody, type Step, stepOf, words } from "./words";
 
 interface Lack {
@@ -22,21 +22,22 @@ interface Lack {
   text: string;
 }
 
+const toLack = ({ code, field, detail }: Missing): Lack => {
+  const key = `missing_${code}`;
+  return { step: stepOf(field), text: has(key) ? t(key) : detail };
+};
+
 /** What the server said is missing, when it refused. */
 function readMissing(error: unknown): Lack[] | undefined {
   const missing = error instanceof Problem ? error.extra.missing : undefined;
-  if (!Array.isArray(missing)) return undefined;
-  return (missing as Missing[]).map(({ field, detail }) => ({ step: stepOf(field), text: detail }));
+  return Array.isArray(missing) ? (missing as Missing[]).map(toLack) : undefined;
 }
 
 export function ReviewStep({ campaign }: StepProps) {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const may = useMay();
-  const estimate = useQuery({
-    ...estimateQuery(campaign.id, campaign.version),
-    enabled: !namesNobody(campaign.audience),
-  });
+  const estimate = useQuery(estimateQuery(campaign.id, campaign.version));
   const launch = useMutation({
     mutationFn: () => launchCampaign(campaign.id),
     onSuccess: async (launched) => {
@@ -46,7 +47,8 @@ export function ReviewStep({ campaign }: StepProps) {
       await navigate({ to: "/campaigns/$id", params: { id: campaign.id } });
     },
   });
-  const missing = readMissing(launch.error) ?? readMissing(estimate.error) ?? lacks(campaign);
+  const missing =
+    readMissing(launch.error) ?? readMissing(estimate.error) ?? estimate.data?.missing.map(toLack) ?? lacks(campaign);
   const n = estimate.data?.reach ?? 0;
   const now = campaign.schedule.kind === "now";
 
@@ -62,18 +64,20 @@ export function ReviewStep({ campaign }: StepProps) {
   return (
     <Stack>
       <Section title={t("reach")}>
-        {estimate.data ? (
+        {namesNobody(campaign.audience) ? (
+          <Text size="sm">{t("missing_no_audience")}</Text>
+        ) : estimate.data ? (
           <Reach of={estimate.data} />
         ) : estimate.error && !readMissing(estimate.error) ? (
           <FormProblem problem={estimate.error} />
-        ) : estimate.isFetching ? (
-          <Loading />
         ) : (
-          <Text size="sm">{t("missing_audience")}</Text>
+          <Loading />
         )}
       </Section>
       <Section title={t("missing")}>
-        {missing.length === 0 ? (
+        {estimate.isFetching && missing.length === 0 ? (
+          <Loading />
+        ) : missing.length === 0 ? (
           <Text size="sm">{t("nothingMissing")}</Text>
         ) : (
           <Alert color="orange">

@@ -61,6 +61,7 @@ const ANSWERS: Answers = {
       { reason: "no_address", count: 20 },
     ],
     approximate: false,
+    missing: [],
   },
 };
 
@@ -125,10 +126,18 @@ describe("the wizard", () => {
   });
 
   test("says what is missing before the launch", async () => {
-    open("/campaigns/cmp_1/edit?step=review", ANSWERS);
+    const lacking = [
+      { code: "no_template", field: "template_id", detail: "Choose a template." },
+      { code: "no_audience", field: "audience", detail: "Choose a list." },
+      { code: "connection_not_ready", field: "connection_id", detail: "The connection 'Shop' is paused." },
+    ];
+    const estimate = { audience: 0, reach: 0, excluded: [], approximate: false, missing: lacking };
+    open("/campaigns/cmp_1/edit?step=review", { ...ANSWERS, "POST /v1/campaigns/{id}/estimate": estimate });
     const missing = within(await screen.findByRole("region", { name: "What is missing" }));
+    expect(await missing.findByText(/The connection 'Shop' is paused/)).toBeVisible();
     expect(missing.getByText(/The audience names nobody/)).toBeVisible();
     expect(missing.getByText(/No template is chosen/)).toBeVisible();
+    expect(missing.queryByText(/Nothing is missing/)).not.toBeInTheDocument();
     expect(missing.getByRole("link", { name: "Go to Content" })).toBeVisible();
     expect(screen.getByRole("button", { name: "Launch" })).toBeDisabled();
   });
@@ -149,7 +158,7 @@ describe("the wizard", () => {
     const dialog = within(await screen.findByRole("dialog", { name: "Send Autumn to 1,100 people?" }));
     await user.type(dialog.getByLabelText("Type 1100 to confirm"), "1100");
     await user.click(dialog.getByRole("button", { name: "Send to 1,100 people" }));
-    expect(await screen.findByText(/No connection for email is enabled/)).toBeVisible();
+    expect(await screen.findByText(/No connection for this channel is enabled/)).toBeVisible();
     expect(screen.getByRole("link", { name: "Go to Basics" })).toBeVisible();
     expect(asked.find(({ path }) => path.endsWith("/launch"))?.headers.get("idempotency-key")).toBeTruthy();
   });

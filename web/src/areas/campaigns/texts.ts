@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import campaigns from "@/locales/en/campaigns";
 
-export const { t, rich } = catalogue("campaigns", campaigns);
+export const { t, rich, has } = catalogue("campaigns", campaigns);

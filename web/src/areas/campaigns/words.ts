@@ -17,8 +17,8 @@ export const namesNobody = ({ lists = [], segments = [], profiles = [] }: Audien
 /** What can be seen to be missing without asking the server. */
 export function lacks({ template_id: template, audience }: Campaign): { step: Step; text: string }[] {
   return [
-    ...(namesNobody(audience) ? [{ step: "audience" as const, text: t("missing_audience") }] : []),
-    ...(template === null ? [{ step: "content" as const, text: t("missing_template") }] : []),
+    ...(namesNobody(audience) ? [{ step: "audience" as const, text: t("missing_no_audience") }] : []),
+    ...(template === null ? [{ step: "content" as const, text: t("missing_no_template") }] : []),
   ];
 }
 

@@ -15,7 +15,8 @@ from msgspec import Meta
 from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, cursor, position
 from waypost.clock import iso_or_none
-from waypost.domain.campaigns.campaign import Audience
+from waypost.domain.campaigns.campaign import Audience, CampaignState
+from waypost.domain.campaigns.launch import Lacking
 from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.request import MessageRequest
@@ -26,6 +27,7 @@ from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns import campaigns
 from waypost.engine.campaigns.audience import page_of_campaign
 from waypost.engine.campaigns.estimate import estimate_reach
+from waypost.engine.campaigns.launch import find_missing
 from waypost.engine.campaigns.overview import Overview, load_overview
 from waypost.engine.messaging.acceptance import BatchLine
 from waypost.engine.templates.templates import load_seen
@@ -105,6 +107,8 @@ class CampaignEstimate(msgspec.Struct):
     excluded: list[ExcludedCount]
     #: Whether the reasons were counted for a part of a large audience only.
     approximate: bool
+    #: What a launch would refuse, as it says it; of a draft.
+    missing: list[Lacking]
 
 
 class CampaignRecipient(msgspec.Struct, kw_only=True):
@@ -236,11 +240,15 @@ async def preview_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Ca
     opt={"permission": "campaigns.read", **KEYLESS},
 )
 async def estimate_campaign(call: NamedDependency[Call], id: FromPath[str]) -> CampaignEstimate:
-    """Returns how many people a campaign would reach now, and why others would be skipped."""
+    """Returns how many people a campaign would reach now, why others would be skipped, and what a draft lacks."""
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, internal("cmp", id))
-    found = await estimate_reach(call.engine.database, campaign, call.now)
+    engine = call.engine
+    found = await estimate_reach(engine.database, campaign, call.now)
     excluded = [ExcludedCount(reason, n) for reason, n in sorted(found.excluded.items(), key=lambda one: -one[1])]
-    return CampaignEstimate(found.audience, found.reach, excluded, found.approximate)
+    missing = []
+    if campaign.state is CampaignState.DRAFT:
+        missing = await find_missing(engine.database, engine.templates, engine.connections, campaign, call.now)
+    return CampaignEstimate(found.audience, found.reach, excluded, found.approximate, missing)
 
 
 @get("/v1/campaigns/{id:str}/overview", summary="Get the overview of a campaign")
