@@ -3,15 +3,20 @@
 import asyncio
 import time
 
+import msgspec
 import pyotp
 import pytest
 from argon2 import PasswordHasher
 
+from tests.authenticator import Authenticator
 from tests.nodes.conftest import Pair
 from tests.waiting import eventually
+from waypost.api.control.accounts.passkey_json import PasskeyCredential, PasskeyUse
 from waypost.clock import now_us
+from waypost.domain.accounts.passkeys import ADD, USE, to_base64url, user_handle
 from waypost.domain.accounts.permissions import Role
 from waypost.engine.accounts import account_tokens, second_factors, sessions, users
+from waypost.engine.accounts.passkeys import store_passkey
 from waypost.engine.accounts.passwords import Passwords
 from waypost.errors import Error, Unauthorized
 
@@ -73,6 +78,31 @@ async def test_a_recovery_code_is_good_once_on_both_nodes(pair, owner):
     (code, *_) = await pair.one.database.transact(second_factors.renew_recovery_codes, owner, now_us())
     found = await asyncio.gather(*(enter(pair.nodes[number % 2], code=code) for number in range(6)))
     assert sum(cookie not in ("wrong_code", "conflict") for cookie in found) == 1
+
+
+async def test_a_passkey_challenge_of_one_node_is_good_once_on_both(pair, owner):
+    authenticator = Authenticator(pair.one.engine.passkeys.require_party().origin)
+    offer = {
+        "rp": {"id": "localhost"},
+        "user": {"id": to_base64url(user_handle(owner))},
+        "challenge": pair.one.engine.passkeys.make_challenge(ADD, owner),
+    }
+    made = authenticator.make(offer)
+    body = msgspec.convert(made, PasskeyCredential)
+    # The other node stores what the browser made for a challenge of this one.
+    verified = pair.other.engine.passkeys.verify_new(owner, body.read())
+    await pair.other.database.transact(store_passkey, pair.other.engine.ids, owner, "Laptop", verified, now_us())
+    options = {"rpId": "localhost", "challenge": pair.one.engine.passkeys.make_challenge(USE)}
+    assertion = msgspec.convert(authenticator.use(options), PasskeyUse).read()
+
+    async def use(node):
+        try:
+            return (await node.engine.passkeys.sign_in(assertion, "192.0.2.7", "test"))[1].mfa
+        except Error as error:
+            return error.code
+
+    found = await asyncio.gather(*(use(pair.nodes[number % 2]) for number in range(6)))
+    assert sorted(found, key=str) == [True, *["wrong_passkey"] * 5]
 
 
 async def test_a_session_that_ended_on_one_node_ends_on_the_other(pair, owner, monkeypatch):

@@ -31,7 +31,7 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.accounts import audit, invitations, keys, sessions, users, workspaces
+from waypost.api.control.accounts import audit, invitations, keys, passkeys, sessions, users, workspaces
 from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
 from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
@@ -57,6 +57,7 @@ log = structlog.get_logger()
 ROUTES = [
     *sessions.ROUTES,
     *users.ROUTES,
+    *passkeys.ROUTES,
     *invitations.ROUTES,
     *keys.ROUTES,
     *workspaces.ROUTES,

@@ -1,4 +1,4 @@
-"""`waypost users`: list users, add one, give a link for a new password, turn a second factor off."""
+"""`waypost users`: list users, add one, give a link for a new password, remove second factors."""
 
 import click
 
@@ -9,6 +9,7 @@ from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import Role, check_role
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import account_tokens, second_factors
+from waypost.engine.accounts.passkeys import delete_passkeys
 from waypost.engine.accounts.passwords import Passwords
 from waypost.engine.accounts.users import add_member, add_user, find_user, list_members
 from waypost.engine.accounts.workspaces import require_workspace
@@ -41,6 +42,7 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
             "name": row["name"],
             "role": row["role"],
             "totp": row["totp_confirmed_at"] is not None,
+            "passkeys": row["passkeys"],
             "joined_at": iso(row["created_at"]),
         }
         for row in rows
@@ -107,6 +109,18 @@ async def remove_totp(data: str | None, yes: bool, email: str) -> None:
         await database.transact(_remove_totp, sign_in.check_user_email(email), now_us())
 
 
+@users.command("remove-passkeys")
+@data_option
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.argument("email")
+async def remove_passkeys(data: str | None, yes: bool, email: str) -> None:
+    """Delete the passkeys of a user who has lost them; the password signs in."""
+    if not yes:
+        click.confirm(f"Delete the passkeys of {email}?", abort=True)
+    async with opened(data) as (database, _):
+        await database.transact(_remove_passkeys, sign_in.check_user_email(email))
+
+
 async def _add(tx: Tx, workspace_id: int, email: str, name: str, hashed: str, role: Role, now: int) -> int:
     await require_workspace(tx, workspace_id)
     known = await find_user(tx, email)
@@ -127,6 +141,13 @@ async def _remove_totp(tx: Tx, email: str, now: int) -> None:
     if user is None:
         raise _no_user(email)
     await second_factors.remove_totp(tx, user["id"], now)
+
+
+async def _remove_passkeys(tx: Tx, email: str) -> None:
+    user = await find_user(tx, email)
+    if user is None:
+        raise _no_user(email)
+    await delete_passkeys(tx, user["id"])
 
 
 def _no_user(email: str) -> NotFound:

@@ -13,6 +13,7 @@ from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.closed_workspaces import ClosedWorkspaces
 from waypost.engine.accounts.notices import send_notices
+from waypost.engine.accounts.passkeys import PasskeyRegistry
 from waypost.engine.accounts.sessions import SessionRegistry, prune_accounts
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
@@ -104,6 +105,7 @@ class Engine:
         self.live_feeds = LiveFeeds(database)
         self.closed = ClosedWorkspaces(database)
         self.sessions = SessionRegistry(database, self.ids, self.encryption)
+        self.passkeys = PasskeyRegistry(database, self.ids, self.encryption, self.sessions, settings.base_url)
         self.networks = parse_networks(settings.allow_private)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
         self.journal = Journal(settings.max_waiting)

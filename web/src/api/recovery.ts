@@ -1,7 +1,10 @@
 /** Requests that a session must be renewed or confirmed for: the shell asks the person, then they are sent again. */
 import type { Middleware } from "openapi-fetch";
 
-export type Need = "session" | "confirmation";
+/** A passkey is needed where the password alone does not confirm anything. */
+export type Need = "session" | "confirmation" | "passkey";
+
+const OF_CODE: Record<string, Need> = { confirmation_required: "confirmation", passkey_required: "passkey" };
 
 /** Asks the person; resolves to whether the request has a chance now. */
 type Ask = (need: Need) => Promise<boolean>;
@@ -28,7 +31,7 @@ async function readNeed(request: Request, response: Response): Promise<Need | un
     .clone()
     .json()
     .catch(() => null);
-  return body?.code === "confirmation_required" ? "confirmation" : undefined;
+  return OF_CODE[body?.code];
 }
 
 /** The body of a request can be read once, so each is copied before it is sent. */

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * Ask whether the server has an owner
-         * @description Returns whether a first user has to be made, and the version of the server.
+         * @description Returns whether a first user has to be made, the version of the server, and where passkeys work.
          */
         get: operations["get_setup"];
         put?: never;
@@ -44,6 +44,8 @@ export interface paths {
         /**
          * Sign in
          * @description Makes a session and sets its cookie. Without a code that is needed, the error is `mfa_required`.
+         *
+         *     `passkey` stands alone, without an address or a password: it says who the user is, and is a second factor as well.
          */
         post: operations["create_session"];
         delete?: never;
@@ -83,7 +85,7 @@ export interface paths {
         put?: never;
         /**
          * Confirm that it is you
-         * @description Proves who you are again, before something sensitive: by the second factor, or by the password without one.
+         * @description Proves who you are again, before something sensitive: by a passkey, a code, or the password without both.
          */
         post: operations["confirm_session"];
         delete?: never;
@@ -282,6 +284,98 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/v1/passkey-challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to use a passkey
+         * @description Returns what `navigator.credentials.get()` takes, to sign in or to confirm with a passkey within five minutes.
+         */
+        post: operations["make_passkey_challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to add a passkey
+         * @description Returns what `navigator.credentials.create()` takes. Confirm first that it is you.
+         */
+        post: operations["offer_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List your passkeys
+         * @description Returns your passkeys, newest first.
+         */
+        get: operations["list_passkeys"];
+        put?: never;
+        /**
+         * Add a passkey
+         * @description Adds a passkey that the browser has made for a challenge. From now on it signs you in without a password.
+         */
+        post: operations["add_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get one of your passkeys
+         * @description Returns one of your passkeys.
+         */
+        get: operations["get_passkey"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a passkey
+         * @description Deletes a passkey: it signs nobody in any more. Confirm first that it is you.
+         */
+        delete: operations["delete_passkey"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename a passkey
+         * @description Changes the name of a passkey.
+         */
+        patch: operations["update_passkey"];
         trace?: never;
     };
     "/v1/invitations": {
@@ -2981,6 +3075,14 @@ export interface components {
             confirmed?: boolean;
         };
         /**
+         * AddPasskey
+         * @description A new passkey, as the browser made it, and a name by which the user knows it.
+         */
+        AddPasskey: {
+            credential: components["schemas"]["PasskeyCredential"];
+            name: string;
+        };
+        /**
          * ApiKey
          * @description An API key, without the key itself.
          */
@@ -3026,6 +3128,20 @@ export interface components {
             email: string;
         };
         /**
+         * AssertionResponse
+         * @description What the authenticator signed.
+         */
+        AssertionResponse: {
+            /** @description In base64url. */
+            clientDataJSON: string;
+            /** @description In base64url. */
+            authenticatorData: string;
+            /** @description In base64url. */
+            signature: string;
+            /** @default null */
+            userHandle?: string | null;
+        };
+        /**
          * Attempt
          * @description One attempt of a delivery.
          */
@@ -3052,6 +3168,16 @@ export interface components {
             data: components["schemas"]["Attempt"][];
             /** @default null */
             next?: string | null;
+        };
+        /**
+         * AttestationResponse
+         * @description What the authenticator says of a new passkey.
+         */
+        AttestationResponse: {
+            /** @description In base64url. */
+            clientDataJSON: string;
+            /** @description In base64url. */
+            attestationObject: string;
         };
         /**
          * Audience
@@ -3284,6 +3410,13 @@ export interface components {
             next?: string | null;
         };
         /**
+         * ChangePasskey
+         * @description The new name of a passkey.
+         */
+        ChangePasskey: {
+            name: string;
+        };
+        /**
          * ChangePassword
          * @description The password so far, and the new one.
          */
@@ -3384,13 +3517,15 @@ export interface components {
         };
         /**
          * Confirmation
-         * @description A code of the second factor, or the password of a user without one.
+         * @description A passkey or a code of the second factor, or the password of a user without them.
          */
         Confirmation: {
             /** @default null */
             password?: string | null;
             /** @default null */
             totp?: string | null;
+            /** @default null */
+            passkey?: components["schemas"]["PasskeyUse"] | null;
         };
         /**
          * Connection
@@ -4743,6 +4878,7 @@ export interface components {
             name: string;
             totp: boolean;
             recovery_codes: number;
+            passkeys: number;
         };
         /**
          * OwnWorkspace
@@ -4753,6 +4889,118 @@ export interface components {
             name: string;
             role: string | null;
             mfa: string;
+        };
+        /**
+         * Passkey
+         * @description A passkey of the user.
+         */
+        Passkey: {
+            id: string;
+            name: string;
+            created_at: string;
+            last_used_at: string | null;
+        };
+        /**
+         * PasskeyAlgorithm
+         * @description A kind of key that is accepted, by its number in COSE.
+         */
+        PasskeyAlgorithm: {
+            alg: number;
+            /** @default public-key */
+            type?: string;
+        };
+        /**
+         * PasskeyCreationOptions
+         * @description The `publicKey` of `navigator.credentials.create()`, as JSON (PublicKeyCredentialCreationOptionsJSON).
+         */
+        PasskeyCreationOptions: {
+            challenge: string;
+            rp: components["schemas"]["PasskeyParty"];
+            user: components["schemas"]["PasskeyOwner"];
+            pubKeyCredParams: components["schemas"]["PasskeyAlgorithm"][];
+            excludeCredentials: components["schemas"]["PasskeyDescriptor"][];
+            authenticatorSelection: components["schemas"]["PasskeyWishes"];
+            /** @default none */
+            attestation?: string;
+            /** @default 300000 */
+            timeout?: number;
+        };
+        /**
+         * PasskeyCredential
+         * @description What `navigator.credentials.create()` returns, as JSON (RegistrationResponseJSON); other fields are ignored.
+         */
+        PasskeyCredential: {
+            /** @description In base64url. */
+            id: string;
+            response: components["schemas"]["AttestationResponse"];
+        };
+        /**
+         * PasskeyDescriptor
+         * @description A passkey that the user has already.
+         */
+        PasskeyDescriptor: {
+            id: string;
+            /** @default public-key */
+            type?: string;
+        };
+        /**
+         * PasskeyOwner
+         * @description Whose passkey it is.
+         */
+        PasskeyOwner: {
+            id: string;
+            name: string;
+            displayName: string;
+        };
+        /**
+         * Page[Passkey]
+         * @description A page of a list.
+         */
+        PasskeyPage: {
+            data: components["schemas"]["Passkey"][];
+            /** @default null */
+            next?: string | null;
+        };
+        /**
+         * PasskeyParty
+         * @description What the passkey is for.
+         */
+        PasskeyParty: {
+            id: string;
+            name: string;
+        };
+        /**
+         * PasskeyRequestOptions
+         * @description The `publicKey` of `navigator.credentials.get()`, as JSON (PublicKeyCredentialRequestOptionsJSON).
+         */
+        PasskeyRequestOptions: {
+            challenge: string;
+            rpId: string;
+            /** @default required */
+            userVerification?: string;
+            /** @default 300000 */
+            timeout?: number;
+        };
+        /**
+         * PasskeyUse
+         * @description What `navigator.credentials.get()` returns, as JSON (AuthenticationResponseJSON); other fields are ignored.
+         */
+        PasskeyUse: {
+            /** @description In base64url. */
+            id: string;
+            response: components["schemas"]["AssertionResponse"];
+        };
+        /**
+         * PasskeyWishes
+         * @description What the authenticator must do: remember whose passkey it is, and verify the user.
+         */
+        PasskeyWishes: {
+            /** @default required */
+            residentKey?: string;
+            /** @default true */
+            requireResidentKey?: boolean;
+            /** @default required */
+            userVerification?: string;
         };
         /**
          * PermissionView
@@ -5726,6 +5974,7 @@ export interface components {
         SetupState: {
             needs_owner: boolean;
             version: string;
+            passkey_origin: string | null;
         };
         /**
          * SetupStep
@@ -5739,13 +5988,17 @@ export interface components {
         };
         /**
          * SignIn
-         * @description An email address and a password, and a code of the second factor of a user who has one.
+         * @description An email address and a password, with a code of the second factor of a user who has one; or a passkey alone.
          */
         SignIn: {
-            email: string;
-            password: string;
+            /** @default null */
+            email?: string | null;
+            /** @default null */
+            password?: string | null;
             /** @default null */
             totp?: string | null;
+            /** @default null */
+            passkey?: components["schemas"]["PasskeyUse"] | null;
         };
         /**
          * SigningSecret
@@ -6702,6 +6955,7 @@ export interface components {
             name: string;
             role: string;
             totp: boolean;
+            passkeys: number;
             joined_at: string;
             last_used_at: string | null;
         };
@@ -6907,7 +7161,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["SignIn"];
             };
@@ -8021,6 +8275,514 @@ export interface operations {
             };
             /** @description The API key does not have the required scope. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_passkey_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyRequestOptions"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    offer_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyCreationOptions"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_passkeys: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items on a page. */
+                limit?: number;
+                /** @description The `next` of the previous page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyPage"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddPasskey"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePasskey"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

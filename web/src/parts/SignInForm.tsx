@@ -1,10 +1,12 @@
-/** Email and password, then the code of the second factor where one is needed. */
+/** Email and password, then the code of the second factor where one is needed; or a passkey alone. */
 import { Button, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { type Credentials, type Me, signIn } from "@/api/me";
+import { signInWithPasskey } from "@/api/passkeys";
 import { Problem } from "@/api/problem";
 import { announce } from "./announce";
 import { FormProblem } from "./FormProblem";
+import { PasskeyButton } from "./PasskeyButton";
 import { signInWords, entryText as t } from "./signInWords";
 import { useForm } from "./useForm";
 
@@ -58,6 +60,7 @@ export function SignInForm({ done, email = "", children }: Props) {
         <Button type="submit" loading={credentials.pending}>
           {t("signIn")}
         </Button>
+        <PasskeyButton words={t("signInPasskey")} use={signInWithPasskey} done={done} />
         {children}
       </Stack>
     </form>

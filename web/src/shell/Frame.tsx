@@ -25,7 +25,7 @@ export function Frame() {
   // biome-ignore lint/correctness/useExhaustiveDependencies: a page that was chosen closes the navigation.
   useEffect(close, [path]);
   const me = useMe();
-  const needsFactor = me?.workspace?.mfa === "required" && me.user?.totp === false;
+  const needsFactor = me?.workspace?.mfa === "required" && me.user?.totp === false && me.user.passkeys === 0;
   const page = PAGES.find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
   const missing = page?.permission && !may(page.permission) ? page.permission : undefined;
   return (

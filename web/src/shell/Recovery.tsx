@@ -2,9 +2,11 @@
 import { Button, Modal, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { confirmSession, meQuery, useMe } from "@/api/me";
+import { confirmSession, type Me, meQuery, useMe } from "@/api/me";
+import { confirmWithPasskey } from "@/api/passkeys";
 import { type Need, onNeed } from "@/api/recovery";
 import { FormProblem } from "@/parts/FormProblem";
+import { PasskeyButton } from "@/parts/PasskeyButton";
 import { SignInForm } from "@/parts/SignInForm";
 import { useForm } from "@/parts/useForm";
 import { t } from "./texts";
@@ -44,7 +46,7 @@ export function Recovery() {
       centered
     >
       <Stack>
-        <Text size="sm">{open?.need === "session" ? t("sessionOverHint") : t("confirmHint")}</Text>
+        <Text size="sm">{t(HINTS[open?.need ?? "confirmation"])}</Text>
         {open?.need === "session" ? (
           <SignInForm
             email={me?.user?.email}
@@ -54,15 +56,41 @@ export function Recovery() {
             }}
           />
         ) : (
-          open && <ConfirmForm totp={me?.user?.totp ?? false} done={() => open.answer(true)} />
+          open && (
+            <Confirm
+              me={me}
+              need={open.need}
+              done={(next) => {
+                queries.setQueryData(meQuery.queryKey, next);
+                open.answer(true);
+              }}
+            />
+          )
         )}
       </Stack>
     </Modal>
   );
 }
 
+const HINTS = { session: "sessionOverHint", confirmation: "confirmHint", passkey: "passkeyHint" } as const;
+
+/** What the person has to prove it with: a passkey, and what the server takes besides. */
+function Confirm({ me, need, done }: { me: Me | undefined; need: Need; done: (me: Me) => void }) {
+  const { totp = false, passkeys = 0 } = me?.user ?? {};
+  // A session that was made with a passkey is not confirmed by the password.
+  const passkeyAlone = !totp && passkeys > 0 && (need === "passkey" || me?.session?.mfa);
+  return (
+    <>
+      {!passkeyAlone && <ConfirmForm totp={totp} done={done} />}
+      {passkeys > 0 && (
+        <PasskeyButton words={t("confirmPasskey")} use={confirmWithPasskey} done={done} explained={passkeyAlone} />
+      )}
+    </>
+  );
+}
+
 /** A second factor proves more than a password, so people who have one are asked for that. */
-function ConfirmForm({ totp, done }: { totp: boolean; done: () => void }) {
+function ConfirmForm({ totp, done }: { totp: boolean; done: (me: Me) => void }) {
   const form = useForm({
     initial: { proof: "" },
     send: ({ proof }) => confirmSession(totp ? { totp: proof.replaceAll(" ", "") } : { password: proof }),

@@ -58,10 +58,17 @@ export class Refusal {
 
 export const refusal = (...given: ConstructorParameters<typeof Refusal>) => new Refusal(...given);
 
+/** What a test gets that says nothing else. */
+const USUAL: Answers = {
+  "GET /v1/me": PERSON,
+  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin },
+  "GET /v1/users/me/passkeys": { data: [] },
+};
+
 /** Answers all requests of a test; returns those that were made. A request without an answer fails. */
 export function answerWith(answers: Answers): Asked[] {
   const asked: Asked[] = [];
-  const all = { "GET /v1/me": PERSON, ...answers } as Record<string, unknown>;
+  const all = { ...USUAL, ...answers } as Record<string, unknown>;
   const fixed = (route: string) => (route.match(/\{/g) ?? []).length;
   const routes = Object.keys(all).sort((one, other) => fixed(one) - fixed(other));
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {

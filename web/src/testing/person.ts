@@ -28,7 +28,7 @@ export const PERMISSIONS = [
 ];
 
 export const PERSON: Me = {
-  user: { id: "usr_1", email: "ada@example.com", name: "Ada", totp: false, recovery_codes: 0 },
+  user: { id: "usr_1", email: "ada@example.com", name: "Ada", totp: false, recovery_codes: 0, passkeys: 0 },
   key: null,
   workspace: { id: "ws_1", name: "Shop", role: "owner", mfa: "optional" },
   role: "owner",

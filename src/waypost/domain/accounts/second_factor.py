@@ -1,6 +1,7 @@
 """The second factor: codes of an authenticator app by time (RFC 6238), and recovery codes."""
 
 import base64
+from enum import StrEnum
 
 import pyotp
 from pyotp.utils import strings_equal
@@ -52,3 +53,29 @@ def recovery_digest(code: str) -> str:
 def is_recovery_code(code: str) -> bool:
     """Whether a text has the length of a recovery code, and not that of a code of an app."""
     return sum(letter.isalnum() for letter in code) == 16
+
+
+class FactorState(StrEnum):
+    """What a session says about the second factor of its user."""
+
+    #: The user has none.
+    MISSING = "missing"
+    #: The user has passkeys, and signed in with the password alone.
+    UNPROVED = "unproved"
+    PROVED = "proved"
+
+
+def factor_state(*, totp: bool, passkeys: int, mfa: bool) -> FactorState:
+    """Return what a session says about the second factor: `mfa` is whether its last proof had one.
+
+    With an authenticator app nobody signs in without a code. Passkeys leave the password as another way in, which
+    must not count as a second factor.
+    """
+    if totp or (passkeys and mfa):
+        return FactorState.PROVED
+    return FactorState.UNPROVED if passkeys else FactorState.MISSING
+
+
+def password_confirms(*, totp: bool, passkeys: int, mfa: bool) -> bool:
+    """Whether the password alone confirms who somebody is: never less than what the session was made with."""
+    return not totp and not (passkeys and mfa)

@@ -62,6 +62,15 @@ def second_factor_limit(user_id: int) -> TryLimit:
     return TryLimit(f"totp:{user_id}", 10, 15 * MINUTE)
 
 
+def passkey_limits(credential_id: str, ip: str) -> list[TryLimit]:
+    """Return the limits of a try to sign in with a passkey: of the passkey from this IP, and of the IP."""
+    ip = network_of(ip)
+    return [
+        TryLimit("passkey:" + digest(f"{credential_id}\n{ip}"), 10, 15 * MINUTE),
+        TryLimit("ip:" + digest(ip), 200, HOUR),
+    ]
+
+
 def digest(text: str) -> str:
     """Return the SHA-256 of a text. Tokens have 256 random bits, so that their digest needs no salt."""
     return hashlib.sha256(text.encode()).hexdigest()

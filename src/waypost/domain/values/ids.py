@@ -30,6 +30,7 @@ KINDS = {
     "usr": "user",
     "ses": "session",
     "inv": "invitation",
+    "psk": "passkey",
     "aud": "entry of the audit log",
 }
 

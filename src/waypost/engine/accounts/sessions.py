@@ -1,4 +1,4 @@
-"""Sign in with a password and a second factor; find, list and end sessions."""
+"""Sign in with a password and a second factor; find, confirm, list and end sessions."""
 
 import os
 import time
@@ -10,6 +10,7 @@ from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.accounts import second_factor, sign_in
 from waypost.domain.accounts.callers import Caller
 from waypost.domain.accounts.permissions import role_permissions
+from waypost.domain.accounts.second_factor import FactorState, factor_state
 from waypost.domain.accounts.sign_in import TryLimit, digest
 from waypost.domain.values.ids import public
 from waypost.engine.accounts.passwords import Passwords
@@ -41,14 +42,20 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     user_id: int
     email: str
     name: str
-    #: Whether it was made with a second factor, and whether the user has one.
+    #: Whether it was made, or last confirmed, with a second factor, and which ones the user has.
     mfa: bool
     has_totp: bool
+    passkeys: int
     confirmed_at: int
     created_at: int
     last_used_at: int
     expires_at: int
     workspaces: tuple[Membership, ...]
+
+    @property
+    def factor(self) -> FactorState:
+        """Return what the session says about the second factor of the user."""
+        return factor_state(totp=self.has_totp, passkeys=self.passkeys, mfa=self.mfa)
 
     def membership(self, workspace_id: int | None) -> Membership | None:
         """Return the workspace with an id, or the first one for None; None if the user is not in it."""
@@ -185,22 +192,37 @@ class SessionRegistry:
 
 
 def require_second_factor(session: Session, membership: Membership) -> None:
-    """Raise Forbidden if the workspace requires a second factor that the user has not set up."""
-    if membership.mfa == "required" and not session.has_totp:
+    """Raise Forbidden if the workspace requires a second factor that the user has not set up or not given."""
+    if membership.mfa != "required":
+        return
+    if session.factor is FactorState.MISSING:
         raise Forbidden(
             "This workspace requires a second factor. Set it up (POST /v1/users/me/totp), then go on.",
             code="mfa_enrolment_required",
+        )
+    require_passkey(session)
+
+
+def require_passkey(session: Session) -> None:
+    """Raise Forbidden if a user with passkeys has given only the password in this session."""
+    if session.factor is FactorState.UNPROVED:
+        raise Forbidden(
+            "The password alone is not enough for this. Confirm with your passkey "
+            "(POST /v1/sessions/current/confirm), then repeat the request.",
+            code="passkey_required",
         )
 
 
 def require_confirmation(session: Session, *, second_factor: bool, now: int) -> None:
     """Raise Forbidden unless the user proved lately who they are, with a second factor if they must have one."""
-    if second_factor and not session.has_totp:
+    if second_factor and session.factor is FactorState.MISSING:
         raise Forbidden(
             "This workspace asks for a second factor before connections and webhooks are changed. "
             "Set it up first (POST /v1/users/me/totp).",
             code="mfa_enrolment_required",
         )
+    if second_factor:
+        require_passkey(session)
     if session.confirmed_at < now - sign_in.CONFIRMED:
         raise Forbidden(
             "Confirm that it is you (POST /v1/sessions/current/confirm), then repeat the request.",
@@ -247,6 +269,7 @@ async def _find(tx: Tx, hash_: str, now: int) -> Session | None:
         name=row["name"],
         mfa=bool(row["mfa"]),
         has_totp=row["totp_confirmed_at"] is not None,
+        passkeys=row["passkeys"],
         confirmed_at=row["confirmed_at"],
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],
@@ -332,4 +355,5 @@ async def _use_recovery_code(tx: Tx, user_id: int, code: str) -> bool:
 async def _prune(tx: Tx, now: int) -> int:
     deleted = await tx.run("sessions.prune", now=now)
     deleted += await tx.run("sign_in_tries.prune")
+    deleted += await tx.run("used_challenges.prune", now=now)
     return deleted + await tx.run("account_tokens.prune", now=now)

@@ -3,12 +3,13 @@ import { cleanup, screen } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
+import { CHALLENGE, stubPasskeys, USED } from "@/testing/passkeys";
 import { PERSON } from "@/testing/person";
 import { ownPath } from "./arrive";
 
 const SIGNED_OUT = {
   "GET /v1/me": refusal(401, "unauthorized"),
-  "GET /v1/setup": { needs_owner: false, version: "1" },
+  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin },
 };
 
 async function signIn(user: ReturnType<typeof open>["user"]) {
@@ -57,6 +58,45 @@ test("a second factor is asked for, and a code with a space is one without", asy
   });
 });
 
+test("a passkey signs in without an address, and what the server gave reaches the browser", async () => {
+  const browser = stubPasskeys();
+  const { user, asked } = open("/sign-in", { ...SIGNED_OUT, ...CHALLENGE, "POST /v1/sessions": PERSON });
+  await user.click(await screen.findByRole("button", { name: "Sign in with a passkey" }));
+  expect(await screen.findByRole("heading", { level: 1, name: "Home" })).toBeVisible();
+  const options = browser.get.mock.calls[0]?.[0]?.publicKey;
+  expect(options).toMatchObject({ rpId: "localhost", userVerification: "required" });
+  expect(options?.challenge).toEqual(new Uint8Array([251, 255, 1]));
+  expect(asked.find(({ path }) => path === "/v1/sessions")?.body).toEqual({ passkey: USED });
+});
+
+test("a passkey that is refused, and one that nobody used, are said", async () => {
+  const browser = stubPasskeys();
+  const { user } = open("/sign-in", {
+    ...SIGNED_OUT,
+    ...CHALLENGE,
+    "POST /v1/sessions": refusal(401, "wrong_passkey"),
+  });
+  await user.click(await screen.findByRole("button", { name: "Sign in with a passkey" }));
+  expect(await screen.findByRole("alert")).toHaveTextContent("This passkey was not accepted.");
+  browser.get.mockRejectedValueOnce(new DOMException("The operation timed out.", "NotAllowedError"));
+  await user.click(screen.getByRole("button", { name: "Sign in with a passkey" }));
+  expect(await screen.findByText(/No passkey was used/)).toBeVisible();
+});
+
+test.each([
+  ["https://waypost.example", /do not work at this address/],
+  [null, undefined],
+])("where passkeys work at %j, there is no button for them", async (passkey_origin, said) => {
+  stubPasskeys();
+  open("/sign-in", { ...SIGNED_OUT, "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin } });
+  await screen.findByLabelText("Email");
+  if (said) {
+    expect(await screen.findByText(said)).toBeVisible();
+    expect(screen.getByRole("link", { name: "https://waypost.example" })).toHaveAttribute("href", passkey_origin);
+  }
+  expect(screen.queryByRole("button", { name: /passkey/ })).not.toBeInTheDocument();
+});
+
 test("an invitation is accepted by a new person, and by one who is signed in", async () => {
   window.location.hash = "#invited";
   const { user, asked } = open("/invitation", { ...SIGNED_OUT, "POST /v1/invitations/accept": PERSON });
@@ -73,7 +113,10 @@ test("an invitation is accepted by a new person, and by one who is signed in", a
 });
 
 test("a new server asks for its first owner", async () => {
-  const { address } = open("/", { ...SIGNED_OUT, "GET /v1/setup": { needs_owner: true, version: "1" } });
+  const { address } = open("/", {
+    ...SIGNED_OUT,
+    "GET /v1/setup": { needs_owner: true, version: "1", passkey_origin: window.location.origin },
+  });
   expect(await screen.findByLabelText(/One-time code/)).toBeVisible();
   expect(address()).toBe("/setup");
 });

@@ -1,4 +1,4 @@
-/** The person's own account: name, password, second factor, sessions. */
+/** The person's own account: name, password, passkeys, second factor, sessions. */
 import { Button, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { changePassword, rename } from "@/api/account";
@@ -8,6 +8,7 @@ import { FormProblem } from "@/parts/FormProblem";
 import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
+import { Passkeys } from "./Passkeys";
 import { SecondFactor } from "./SecondFactor";
 import { Sessions } from "./Sessions";
 import { SettingsFrame } from "./SettingsFrame";
@@ -21,6 +22,7 @@ export function AccountPage() {
         <>
           <Profile user={user} />
           <Password />
+          <Passkeys />
           <SecondFactor user={user} />
           <Sessions />
         </>

@@ -17,7 +17,7 @@ const RULES = [
 export function MfaChoice({ field, disabled }: { field: Field<MfaRule>; disabled: boolean }) {
   const may = useMay()("users.read");
   const people = useQuery({ ...usersQuery(), enabled: may && field.value !== "optional" }).data?.data ?? [];
-  const lacking = people.filter(({ totp }) => !totp);
+  const lacking = people.filter(({ totp, passkeys }) => !totp && passkeys === 0);
   return (
     <Radio.Group
       label={t("mfaRule")}

@@ -70,7 +70,7 @@ export function SecondFactor({ user }: { user: NonNullable<Me["user"]> }) {
   }
   return (
     <Section title={t("mfa")} lead={t("mfaOff")}>
-      {rule === "required" && <Alert color="orange">{t("mfaNeeded")}</Alert>}
+      {rule === "required" && user.passkeys === 0 && <Alert color="orange">{t("mfaNeeded")}</Alert>}
       {offer.data ? (
         <Enrol
           offer={offer.data}

@@ -46,7 +46,12 @@ export function UsersPage() {
       title: t("role"),
       cell: (person) => (may && person.id !== me?.id ? <RoleChoice person={person} /> : person.role),
     },
-    { id: "totp", title: t("secondFactor"), cell: ({ totp }) => t(totp ? "on" : "off"), wide: true },
+    {
+      id: "totp",
+      title: t("secondFactor"),
+      cell: ({ totp, passkeys }) => t(totp || passkeys > 0 ? "on" : "off"),
+      wide: true,
+    },
     { id: "used", title: t("lastUsed"), cell: (person) => <Time at={person.last_used_at} />, wide: true },
     ...(may
       ? [{ id: "remove", title: "", cell: (person: Person) => person.id !== me?.id && <Remove person={person} /> }]

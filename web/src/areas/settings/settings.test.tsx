@@ -25,6 +25,7 @@ const person = (id: string, name: string, role: string) => ({
   email: `${name.toLowerCase()}@example.com`,
   role,
   totp: id === "usr_1",
+  passkeys: 0,
   joined_at: AT,
   last_used_at: null,
 });

@@ -37,5 +37,15 @@ export default {
   wrongCredentials: "The email address or the password is wrong.",
   wrongMfaCode: "This code is wrong or was used already. Wait for the next one.",
   wrongCode: "This is not the code that the server printed.",
+  signInPasskey: "Sign in with a passkey",
+  wrongPasskey: "This passkey was not accepted. Try once more, or use another way.",
+  passkeyNotUsed: "No passkey was used. Try again when you are ready.",
+  passkeyKnown: "This device has a passkey for you already.",
+  passkeyFailed: "The browser could not use a passkey: {reason}",
+  passkeyServer:
+    "Passkeys do not work here: browsers have them only at https addresses and at localhost. An operator sets the https address of this server as WAYPOST_PUBLIC_URL.",
+  passkeyAddress: "Passkeys do not work at this address. Open Waypost here to use them:",
+  passkeyBrowser:
+    "Passkeys do not work in this browser. A current version of Chrome, Edge, Firefox or Safari has them.",
   tooMany: "Too many attempts. Try again in {seconds, plural, one {# second} other {# seconds}}.",
 } as const;

@@ -48,6 +48,8 @@ export default {
   updatedHint: "Load the page again to use it.",
   confirmTitle: "Confirm that it is you",
   confirmHint: "This needs a fresh proof. It counts for a few minutes.",
+  passkeyHint: "This needs your passkey: the password alone is not enough for it.",
+  confirmPasskey: "Use your passkey",
   confirm: "Confirm",
   password: "Password",
   notConfirmed: "This was not right. Try again.",

@@ -9,14 +9,17 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost import __version__
+from waypost.api.control.accounts.passkey_json import PasskeyUse
 from waypost.api.control.admission import Admitted, check_origin, client_ip, read_headers
 from waypost.api.control.calls import OWN, PROVING, PUBLIC, Call, read_json
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import MINUTE, SECOND, iso, now_us
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import role_permissions
+from waypost.domain.accounts.second_factor import password_confirms
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import account_tokens, sessions, users
+from waypost.engine.accounts.passkeys import count_passkeys
 from waypost.engine.accounts.sessions import Session
 from waypost.engine.accounts.workspaces import create_workspace
 from waypost.engine.process import Engine
@@ -29,11 +32,12 @@ ENTRY = PUBLIC | {"keyless": True, "statuses": {"401", "403", "429"}}
 
 
 class SignIn(msgspec.Struct, forbid_unknown_fields=True):
-    """An email address and a password, and a code of the second factor of a user who has one."""
+    """An email address and a password, with a code of the second factor of a user who has one; or a passkey alone."""
 
-    email: Annotated[str, Meta(max_length=320)]
-    password: Password
+    email: Annotated[str, Meta(max_length=320)] | None = None
+    password: Password | None = None
     totp: Annotated[str, Meta(max_length=40, description="A code of the app, or a recovery code.")] | None = None
+    passkey: PasskeyUse | None = None
 
 
 class SetUp(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,10 +52,11 @@ class SetUp(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
-    """A code of the second factor, or the password of a user without one."""
+    """A passkey or a code of the second factor, or the password of a user without them."""
 
     password: Password | None = None
     totp: Annotated[str, Meta(max_length=40)] | None = None
+    passkey: PasskeyUse | None = None
 
 
 class SetupState(msgspec.Struct, kw_only=True):
@@ -59,6 +64,8 @@ class SetupState(msgspec.Struct, kw_only=True):
 
     needs_owner: bool
     version: str
+    #: The origin at which passkeys work; null if the public URL is neither https nor localhost.
+    passkey_origin: str | None
 
 
 class OwnUser(msgspec.Struct, kw_only=True):
@@ -67,9 +74,11 @@ class OwnUser(msgspec.Struct, kw_only=True):
     id: str
     email: str
     name: str
-    #: Whether a second factor is on, and how many recovery codes are left.
+    #: Whether an authenticator app is set up, and how many recovery codes are left.
     totp: bool
     recovery_codes: int
+    #: How many passkeys the user has.
+    passkeys: int
 
 
 class OwnKey(msgspec.Struct, kw_only=True):
@@ -125,9 +134,14 @@ class SessionView(msgspec.Struct, kw_only=True):
 
 @get("/v1/setup", summary="Ask whether the server has an owner", opt=PUBLIC)
 async def get_setup(request: Request[Any, Any, Any]) -> SetupState:
-    """Returns whether a first user has to be made, and the version of the server."""
+    """Returns whether a first user has to be made, the version of the server, and where passkeys work."""
     engine: Engine = request.app.state.engine
-    return SetupState(needs_owner=not await engine.database.read(users.any_user), version=__version__)
+    party = engine.passkeys.party
+    return SetupState(
+        needs_owner=not await engine.database.read(users.any_user),
+        version=__version__,
+        passkey_origin=party.origin if party else None,
+    )
 
 
 @post("/v1/setup", summary="Create the first user", opt=ENTRY | {"body": SetUp})
@@ -152,10 +166,18 @@ async def set_up(request: Request[Any, Any, Any]) -> Response[Me]:
 
 @post("/v1/sessions", status_code=200, summary="Sign in", opt=ENTRY | {"body": SignIn})
 async def create_session(request: Request[Any, Any, Any]) -> Response[Me]:
-    """Makes a session and sets its cookie. Without a code that is needed, the error is `mfa_required`."""
+    """Makes a session and sets its cookie. Without a code that is needed, the error is `mfa_required`.
+
+    `passkey` stands alone, without an address or a password: it says who the user is, and is a second factor as well.
+    """
     engine, ip, body = await read_entry(request, SignIn)
     agent = request.headers.get("user-agent", "")
-    cookie, session = await engine.sessions.sign_in(body.email, body.password, body.totp, ip, agent)
+    if body.passkey is not None:
+        _require_alone(body)
+        cookie, session = await engine.passkeys.sign_in(body.passkey.read(), ip, agent)
+    else:
+        email, password = _require(body.email, "email"), _require(body.password, "password")
+        cookie, session = await engine.sessions.sign_in(email, password, body.totp, ip, agent)
     return await respond(request, cookie, session, status=200)
 
 
@@ -184,39 +206,53 @@ async def delete_session(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     opt=PROVING | {"body": Confirmation, "keyless": True},
 )
 async def confirm_session(call: NamedDependency[Call]) -> Me:
-    """Proves who you are again, before something sensitive: by the second factor, or by the password without one."""
-    body = await call.body(Confirmation)
-    user = await call.read(users.get_user, call.caller.user_id)
-    engine = call.engine.sessions
-    mfa = user["totp_confirmed_at"] is not None
-    if mfa:
-        if not body.totp:
-            raise Invalid("Send a code of the authenticator app as `totp`.", code="code_missing", field="totp")
-        try:
-            await engine.use_code(user, body.totp)
-        except Unauthorized as error:
-            # The session is still good; 401 would say that it is not.
-            raise Invalid(error.detail, code="code_wrong", field="totp") from error
+    """Proves who you are again, before something sensitive: by a passkey, a code, or the password without both."""
+    body, session = await call.body(Confirmation), require_session(call)
+    mfa = body.passkey is not None or session.has_totp
+    if body.passkey is not None:
+        await call.engine.passkeys.confirm(session.user_id, body.passkey.read())
+    elif session.has_totp:
+        await _confirm_by_code(call, body.totp)
     else:
-        await engine.count_try(sign_in.sign_in_limits(user["email"], call.admitted.ip))
-        if not body.password or not await engine.passwords.verify(user["password"], body.password):
-            raise Invalid("The password is not right.", code="wrong_password", field="password")
-    await call.transact(sessions.confirm_session, call.caller.session_id, mfa=mfa, now=call.now)
+        await _confirm_by_password(call, session, body.password)
+    await call.transact(sessions.confirm_session, session.id, mfa=mfa, now=call.now)
     call.forget_callers()
-    return await call.read(_me, call, call.now)
+    confirmed = msgspec.structs.replace(session, mfa=mfa, confirmed_at=call.now)
+    return await call.read(_me_of, confirmed, call.caller.workspace_id or None)
 
 
 @get("/v1/me", summary="Get the caller", opt=OWN | {"keys": True})
 async def get_me(call: NamedDependency[Call]) -> Me:
     """Returns the user or the API key that asks, the workspace, and the permissions there."""
-    return await call.read(_me, call, None)
+    return await call.read(_me, call)
 
 
-async def _me(tx: Tx, call: Call, confirmed_at: int | None) -> Me:
+async def _confirm_by_code(call: Call, code: str | None) -> None:
+    if not code:
+        raise Invalid("Send a code of the authenticator app as `totp`.", code="code_missing", field="totp")
+    user = await call.read(users.get_user, call.caller.user_id)
+    try:
+        await call.engine.sessions.use_code(user, code)
+    except Unauthorized as error:
+        # The session is still good; 401 would say that it is not.
+        raise Invalid(error.detail, code="code_wrong", field="totp") from error
+
+
+async def _confirm_by_password(call: Call, session: Session, password: str | None) -> None:
+    registry = call.engine.sessions
+    if not password_confirms(totp=session.has_totp, passkeys=session.passkeys, mfa=session.mfa):
+        raise Invalid("Confirm with your passkey, as `passkey`.", code="passkey_missing", field="passkey")
+    await registry.count_try(sign_in.sign_in_limits(session.email, call.admitted.ip))
+    user = await call.read(users.get_user, session.user_id)
+    if not password or not await registry.passwords.verify(user["password"], password):
+        raise Invalid("The password is not right.", code="wrong_password", field="password")
+
+
+async def _me(tx: Tx, call: Call) -> Me:
     session, caller = call.admitted.session, call.caller
     if session is not None:
         chosen = session.membership(caller.workspace_id or None)
-        return await _me_of(tx, session, chosen.workspace_id if chosen else None, confirmed_at)
+        return await _me_of(tx, session, chosen.workspace_id if chosen else None)
     row = await tx.row("workspaces.get", id=caller.workspace_id)
     workspace = OwnWorkspace(
         id=public("ws", caller.workspace_id), name=row[0] if row else "", role=None, mfa=row[1] if row else "optional"
@@ -232,7 +268,7 @@ async def _me(tx: Tx, call: Call, confirmed_at: int | None) -> Me:
     )
 
 
-async def _me_of(tx: Tx, session: Session, workspace_id: int | None, confirmed_at: int | None) -> Me:
+async def _me_of(tx: Tx, session: Session, workspace_id: int | None) -> Me:
     user = await users.get_user(tx, session.user_id)
     own = [
         OwnWorkspace(id=public("ws", one.workspace_id), name=one.name, role=one.role, mfa=one.mfa)
@@ -246,6 +282,7 @@ async def _me_of(tx: Tx, session: Session, workspace_id: int | None, confirmed_a
             name=user["name"],
             totp=user["totp_confirmed_at"] is not None,
             recovery_codes=len(msgspec.json.decode(user["recovery_codes"])),
+            passkeys=await count_passkeys(tx, session.user_id),
         ),
         key=None,
         workspace=None if chosen is None else own[session.workspaces.index(chosen)],
@@ -255,7 +292,7 @@ async def _me_of(tx: Tx, session: Session, workspace_id: int | None, confirmed_a
         session=OwnSession(
             id=public("ses", session.id),
             mfa=session.mfa,
-            confirmed_until=iso((confirmed_at or session.confirmed_at) + sign_in.CONFIRMED),
+            confirmed_until=iso(session.confirmed_at + sign_in.CONFIRMED),
             expires_at=iso(session.expires_at),
         ),
     )
@@ -295,7 +332,7 @@ async def describe_me(engine: Engine, admitted: Admitted) -> Me:
     """Return what `GET /v1/me` says to a user."""
     if admitted.session is None:
         raise Unauthorized("This needs a user who is signed in.")
-    return await engine.database.read(_me_of, admitted.session, admitted.caller.workspace_id or None, None)
+    return await engine.database.read(_me_of, admitted.session, admitted.caller.workspace_id or None)
 
 
 async def respond(request: Request[Any, Any, Any], cookie: str, session: Session, *, status: int) -> Response[Me]:
@@ -305,7 +342,7 @@ async def respond(request: Request[Any, Any, Any], cookie: str, session: Session
     if old is not None:
         await engine.database.transact(_end_old, old, session.user_id)
         engine.sessions.forget()
-    me = await engine.database.read(_me_of, session, None, None)
+    me = await engine.database.read(_me_of, session, None)
     longest = sign_in.LONGEST_SESSION // SECOND
     return Response(
         me, status_code=status, headers={"set-cookie": _cookie(cookie, longest), "cache-control": "no-store"}
@@ -320,11 +357,40 @@ def _cookie(value: str, seconds: int) -> str:
     return f"{sign_in.COOKIE}={value}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax"
 
 
+def _require_alone(body: SignIn) -> None:
+    """Raise Invalid if a passkey does not stand alone: it might be another user's than the address."""
+    for name in ("email", "password", "totp"):
+        if getattr(body, name) is not None:
+            raise Invalid(
+                f"A passkey says itself who signs in. Leave `{name}` away.", code="several_credentials", field=name
+            )
+
+
+def _require(value: str | None, name: str) -> str:
+    """Return what a sign-in without a passkey must have. Raise Invalid without it."""
+    if value is None:
+        raise Invalid(
+            f"Send `email` and `password`, or `passkey`. There is no `{name}`.", code="missing_credentials", field=name
+        )
+    return value
+
+
 def require_session(call: Call) -> Session:
     """Return the session of a call. Raise Unauthorized for a key."""
     if call.admitted.session is None:
         raise Unauthorized("This needs a user who is signed in.")
     return call.admitted.session
+
+
+def require_proof(call: Call) -> Session:
+    """Return the session of a user who may change the second factors: confirmed lately, and with one if there is one.
+
+    Raise Forbidden if not. Whoever has only the password must not add a second factor of their own, or remove one.
+    """
+    session = require_session(call)
+    sessions.require_passkey(session)
+    sessions.require_confirmation(session, second_factor=False, now=call.now)
+    return session
 
 
 ROUTES = [get_setup, set_up, create_session, list_own_sessions, delete_session, confirm_session, get_me]

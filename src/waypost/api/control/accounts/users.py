@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from waypost.api.control.accounts.sessions import Password, require_session
+from waypost.api.control.accounts.sessions import Password, require_proof, require_session
 from waypost.api.control.calls import KEYLESS, LOGGED, OWN, PROVING, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, iso_or_none
@@ -17,7 +17,7 @@ from waypost.domain.accounts import permissions, sign_in
 from waypost.domain.accounts.permissions import Role, check_role
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import second_factors, users
-from waypost.engine.accounts.sessions import confirm_session, end_other_sessions, require_confirmation
+from waypost.engine.accounts.sessions import confirm_session, end_other_sessions
 from waypost.errors import Invalid
 from waypost.storage.database import Tx
 
@@ -69,8 +69,9 @@ class WorkspaceUser(msgspec.Struct, kw_only=True):
     email: str
     name: str
     role: str
-    #: Whether a second factor is on.
+    #: Whether an authenticator app is set up, and how many passkeys there are.
     totp: bool
+    passkeys: int
     joined_at: str
     last_used_at: str | None
 
@@ -127,7 +128,7 @@ async def change_password(call: NamedDependency[Call]) -> None:
 @post("/v1/users/me/totp", status_code=200, summary="Begin a second factor", opt=OWN | KEYLESS)
 async def offer_totp(call: NamedDependency[Call]) -> TotpOffer:
     """Returns the secret of a second factor for an authenticator app. It counts when a code of it is confirmed."""
-    _require_confirmed(call)
+    require_proof(call)
     offer = await call.transact(second_factors.offer_totp, call.engine.encryption, call.caller.user_id, call.now)
     return TotpOffer(secret=offer.secret, uri=offer.uri, qr=segno.make(offer.uri, error="m").svg_inline(scale=4))
 
@@ -157,7 +158,7 @@ async def confirm_totp(call: NamedDependency[Call]) -> RecoveryCodes:
 @delete("/v1/users/me/totp", summary="Turn the second factor off", opt=OWN)
 async def delete_totp(call: NamedDependency[Call]) -> None:
     """Turns the second factor off. Confirm first that it is you."""
-    _require_confirmed(call)
+    require_proof(call)
     await call.transact(second_factors.remove_totp, call.caller.user_id, call.now)
     call.forget_callers()
 
@@ -165,7 +166,7 @@ async def delete_totp(call: NamedDependency[Call]) -> None:
 @post("/v1/users/me/recovery-codes", status_code=200, summary="Replace your recovery codes", opt=OWN | LOGGED)
 async def renew_recovery_codes(call: NamedDependency[Call]) -> RecoveryCodes:
     """Returns new recovery codes; the old ones are refused from now on. Confirm first that it is you."""
-    _require_confirmed(call)
+    require_proof(call)
     codes = await call.transact(second_factors.renew_recovery_codes, call.caller.user_id, call.now)
     return RecoveryCodes(recovery_codes=codes)
 
@@ -223,15 +224,10 @@ def _member(row: dict[str, Any]) -> WorkspaceUser:
         name=row["name"],
         role=row["role"] if row["role"] in list(Role) else "viewer",
         totp=row["totp_confirmed_at"] is not None,
+        passkeys=row["passkeys"],
         joined_at=iso(row["created_at"]),
         last_used_at=iso_or_none(row["last_used_at"]),
     )
-
-
-def _require_confirmed(call: Call) -> None:
-    """Raise Forbidden unless the user has confirmed lately that it is them."""
-    session = require_session(call)
-    require_confirmation(session, second_factor=False, now=call.now)
 
 
 async def _rename(tx: Tx, user_id: int, name: str, now: int) -> None:

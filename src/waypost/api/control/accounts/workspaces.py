@@ -14,9 +14,11 @@ from waypost.api.control.calls import LOGGED, OWN, Call, permit
 from waypost.clock import iso
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import may_make_workspaces
+from waypost.domain.accounts.second_factor import FactorState
 from waypost.domain.accounts.workspace_deletion import check_deletion
 from waypost.domain.values.ids import public
 from waypost.engine.accounts import workspaces
+from waypost.engine.accounts.sessions import require_passkey
 from waypost.engine.accounts.users import workspaces_of
 from waypost.engine.workspaces import deletions
 from waypost.errors import Conflict, Forbidden
@@ -102,7 +104,9 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
         # Who may only change settings must not switch off what guards the rest.
         call.admitted.require("users.write", call.now)
     session = call.admitted.session
-    if mfa not in (None, "optional") and session is not None and not session.has_totp:
+    if mfa not in (None, "optional") and session is not None:
+        require_passkey(session)
+    if mfa not in (None, "optional") and session is not None and session.factor is FactorState.MISSING:
         raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:

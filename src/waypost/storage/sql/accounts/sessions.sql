@@ -7,7 +7,8 @@ VALUES (:id, :user_id, :hash, :mfa, :now, :ip, :user_agent, :now, :now, :expires
 
 -- name: sessions.find
 -- Find the session of a cookie, with its user.
-SELECT s.id, s.user_id, s.mfa, s.confirmed_at, s.created_at, s.last_used_at, s.expires_at, u.email, u.name, u.totp_confirmed_at
+SELECT s.id, s.user_id, s.mfa, s.confirmed_at, s.created_at, s.last_used_at, s.expires_at, u.email, u.name, u.totp_confirmed_at,
+    (SELECT count(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys
 FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = :hash AND s.expires_at > :now;
 
 -- name: sessions.touch

@@ -16,6 +16,10 @@ SELECT * FROM users WHERE email = :email;
 -- Return a user.
 SELECT * FROM users WHERE id = :id;
 
+-- name: users.lock
+-- Lock a user, so that changes of the second factors come one after the other.
+UPDATE users SET updated_at = updated_at WHERE id = :id;
+
 -- name: users.rename
 -- Change the name of a user.
 UPDATE users SET name = :name, updated_at = :now WHERE id = :id;
@@ -78,13 +82,15 @@ WHERE m.user_id = :user_id AND w.deleted_at IS NULL ORDER BY w.id;
 -- name: memberships.list
 -- Return a page of the users of a workspace, newest first.
 SELECT u.id, u.email, u.name, m.role, u.totp_confirmed_at, m.created_at,
-    (SELECT max(s.last_used_at) FROM sessions s WHERE s.user_id = u.id) AS last_used_at
+    (SELECT max(s.last_used_at) FROM sessions s WHERE s.user_id = u.id) AS last_used_at,
+    (SELECT count(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys
 FROM memberships m JOIN users u ON u.id = m.user_id
 WHERE m.workspace_id = :workspace_id AND u.id < :before ORDER BY u.id DESC LIMIT :n;
 
 -- name: memberships.member
 -- Return one user of a workspace, as the list does.
 SELECT u.id, u.email, u.name, m.role, u.totp_confirmed_at, m.created_at,
-    (SELECT max(s.last_used_at) FROM sessions s WHERE s.user_id = u.id) AS last_used_at
+    (SELECT max(s.last_used_at) FROM sessions s WHERE s.user_id = u.id) AS last_used_at,
+    (SELECT count(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys
 FROM memberships m JOIN users u ON u.id = m.user_id
 WHERE m.workspace_id = :workspace_id AND u.id = :user_id;
