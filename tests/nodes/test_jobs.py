@@ -45,6 +45,7 @@ ELSEWHERE = {
     "segments": "storage/test_segments.py",
     "live": "nodes/test_live.py",
     "mailboxes": "storage/test_bounce_mailboxes.py",
+    "workspaces": "nodes/test_workspace_deletions.py",
 }
 
 
