@@ -19,7 +19,7 @@ ROOMS = {
     "domain": "values events audience messaging templates tracking providers webhooks texts campaigns flows loyalty "
     "accounts insights",
     "engine": "runtime net accounts events audience templates providers tracking messaging webhooks texts campaigns "
-    "flows loyalty insights",
+    "flows loyalty insights workspaces",
 }
 #: The only modules outside of packages.
 TOPS = {"domain": set(), "engine": {"process"}, "api": {"app", "problems", "paging", "openapi"}}

@@ -37,8 +37,8 @@ outcome = "accepted"
 """
 #: Bodies that are not JSON.
 FILES = {"start_import": (b"email\nada@example.com\n", "text/csv")}
-#: An import of one row is over at once.
-REFUSED = {"cancel_import": 409}
+#: An import of one row is over at once; no key deletes a workspace.
+REFUSED = {"cancel_import": 409, "delete_workspace": 403}
 each_operation = pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
 #: The simulated provider refuses every message to this number.
 FAILS = "+12025550007"

@@ -3,6 +3,8 @@
 import pytest
 
 from waypost.clock import Ids
+from waypost.domain.accounts.callers import Caller
+from waypost.engine.accounts.audit import list_changes, record_change, record_outcome
 from waypost.engine.accounts.passkeys import count_passkeys, delete_passkeys, list_passkeys, rename_passkey
 from waypost.engine.accounts.sessions import prune_accounts
 from waypost.engine.accounts.workspaces import create_key, create_workspace, list_keys
@@ -24,6 +26,30 @@ async def test_each_workspace_has_keys_of_its_own(database: Database):
     await database.transact(create_key, ids, 2, "more", ["read"], 6)
     names = [[row["name"] for row in await database.read(list_keys, id_, 1 << 62, 10)] for id_ in (1, 2)]
     assert names == [["first write key", "first API key"], ["more", "first write key", "first API key"]]
+
+
+async def test_the_audit_log_is_read_from_an_id_on_and_follows_what_was_started(database: Database):
+    ids = Ids(0)
+    caller = Caller(workspace_id=1, permissions=frozenset(), grants="owner", user_id=7, name="Ada")
+    for number in range(4):
+        await database.transact(
+            record_change, ids, caller, "start_import", f"/v1/imports/{number}", None, {"n": number}, "192.0.2.1", 10
+        )
+    entries = await database.read(list_changes, 1, 1 << 62, 10)
+    assert await database.read(list_changes, 1, 1 << 62, 10, since=entries[1]["id"]) == entries[:2]
+    assert await database.read(list_changes, 2, 1 << 62, 10) == []
+    assert await database.read(list_changes, 1, 1 << 62, 10, q="/2") == [entries[1]]
+
+    for number, workspace in ((1, 1), (1, 2), (9, 1)):
+        resource, after = f"/v1/imports/{number}", {"rows": 3}
+        await database.transact(
+            record_outcome, ids.one(20), workspace, "start_import", 0, "finish_import", resource, after
+        )
+    (end, *before) = await database.read(list_changes, 1, 1 << 62, 10)
+    assert before == entries
+    assert (end["action"], end["resource"], end["after"]) == ("finish_import", "/v1/imports/1", '{"rows":3}')
+    assert (end["actor_kind"], end["actor_id"], end["actor_name"], end["ip"]) == ("user", 7, "Ada", "192.0.2.1")
+    assert await database.read(list_changes, 2, 1 << 62, 10) == []
 
 
 async def test_a_passkey_has_one_user_and_its_counter_grows(database: Database):

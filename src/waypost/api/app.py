@@ -31,7 +31,7 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.accounts import invitations, keys, passkeys, sessions, users, workspaces
+from waypost.api.control.accounts import audit, invitations, keys, passkeys, sessions, users, workspaces
 from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
 from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
@@ -61,6 +61,7 @@ ROUTES = [
     *invitations.ROUTES,
     *keys.ROUTES,
     *workspaces.ROUTES,
+    *audit.ROUTES,
     *webhooks.ROUTES,
     *webhook_secrets.ROUTES,
     *webhook_formats.ROUTES,
@@ -97,7 +98,8 @@ def build_app(engine: Engine, control: Litestar | None = None) -> Edge:
 
     Building the control API takes a tenth of a second; the one of a stopped engine can be passed in again.
     """
-    keyring = Keyring(engine.database)
+    keyring = Keyring(engine.database, engine.closed)
+    engine.closed.forget.append(keyring.forget)
     raw = {("POST", messages.MessageRoute.PATH): messages.MessageRoute(engine, keyring)}
     control = control or build_control()
     control.state.engine, control.state.keyring = engine, keyring

@@ -11,6 +11,7 @@ from waypost.domain.messaging.return_path import BounceTokens
 from waypost.domain.tracking.mail_tokens import KEY_BYTES
 from waypost.domain.values.address_ranges import read_ranges
 from waypost.domain.values.egress_guard import parse_networks
+from waypost.engine.accounts.closed_workspaces import ClosedWorkspaces
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.accounts.passkeys import PasskeyRegistry
 from waypost.engine.accounts.sessions import SessionRegistry, prune_accounts
@@ -74,6 +75,7 @@ from waypost.engine.webhooks.holdings import LOOK_BACK_S, LookBack
 from waypost.engine.webhooks.ordering import StrandedSearch, release_ended
 from waypost.engine.webhooks.replays import advance_replays
 from waypost.engine.webhooks.retention import give_up_deleted, prune_webhooks
+from waypost.engine.workspaces.deletions import advance_workspaces
 from waypost.errors import Unavailable
 from waypost.settings import Settings
 from waypost.storage.database import Database, Tx
@@ -101,6 +103,7 @@ class Engine:
         self.encryption: Encryption = open_encryption(settings.secret_key, settings.data_dir)
         self.ids = Ids(nodes.COMMAND_LINE)
         self.live_feeds = LiveFeeds(database)
+        self.closed = ClosedWorkspaces(database)
         self.sessions = SessionRegistry(database, self.ids, self.encryption)
         self.passkeys = PasskeyRegistry(database, self.ids, self.encryption, self.sessions, settings.base_url)
         self.networks = parse_networks(settings.allow_private)
@@ -126,7 +129,7 @@ class Engine:
         self.clicks = ClickIntake(self.journal, settings.max_waiting)
         self.tracking_settings = TrackingRegistry(database, settings.data_center_urls, settings.link_days)
         self.tracker = MailTracker(self.tracking_settings, self.templates.marks)
-        self.link_finder = LinkFinder(self.links, self.urls, self.tracker)
+        self.link_finder = LinkFinder(self.links, self.urls, self.tracker, self.closed)
         self.sending_rules = SendingRulesRegistry(database)
         self.link_checker = LinkChecker(
             self.outbound,
@@ -167,7 +170,7 @@ class Engine:
         ]
         self.recorder = Recorder(database, self.journal, self.ids, areas)
         self.node = nodes.Node(database, self.ids, self.recorder.orphan, sends=sends)
-        self.imports_due, self.deletions_due = Alarm(), Alarm()
+        self.imports_due, self.deletions_due, self.workspaces_due = Alarm(), Alarm(), Alarm()
         self.importer = Importer(database, self.recorder, self.ids)
         self._look_back = LookBack(database, self.ids, self.dispatcher.holdings)
         self._stranded = StrandedSearch(database)
@@ -215,8 +218,9 @@ class Engine:
             self.tracking_settings,
             self.handover_due,
         )
-        self.confirmations = Confirmations(database, self.recorder, self.messages, settings.base_url)
+        self.confirmations = Confirmations(database, self.recorder, self.messages, settings.base_url, self.closed)
         self.text_clients = TextClients(database)
+        self.closed.forget += [self.sessions.forget, self.text_clients.forget]
         self.text_client_owner = TextClientOwner(self.ids, self.encryption, self.networks, self.connections)
         self.texts = Texts(self.journal, self.connections, self.tracking_settings, self.link_checker)
         self._recording: asyncio.Task[None] | None = None
@@ -231,6 +235,7 @@ class Engine:
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         await self.sending_rules.refresh()
+        await self.closed.refresh()
         key = await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us())
         self.tracker.use(key)
         self.client.bounces = BounceTokens(key)
@@ -265,6 +270,7 @@ class Engine:
             Job("held", self._release_held, self.held_due),
             Job("segments", self._follow_segments),
             Job("live", self.live_feeds.poll),
+            Job("workspaces", self._advance_workspaces, self.workspaces_due),
         ]
         if self._sends:
             jobs += [Job("messages", self.sender.poll_due), Job("recover", self.sender.recover)]
@@ -291,6 +297,7 @@ class Engine:
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         await self.sending_rules.refresh()
+        await self.closed.refresh()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
@@ -360,6 +367,10 @@ class Engine:
     async def _advance_deletions(self) -> float:
         self.deletions_due.clear()
         return await advance_deletions(self.database, self.recorder)
+
+    async def _advance_workspaces(self) -> float:
+        self.workspaces_due.clear()
+        return await advance_workspaces(self.database, self.recorder)
 
     async def _check_held(self) -> float:
         return await check_held(self.database, self.recorder, self.link_checker, self.links_due)

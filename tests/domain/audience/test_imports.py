@@ -16,7 +16,6 @@ from waypost.domain.audience.import_files import (
     FileRow,
     Layout,
     Stretch,
-    csv_line,
     find_delimiter,
     read_header,
     read_rows,
@@ -24,6 +23,7 @@ from waypost.domain.audience.import_files import (
 from waypost.domain.audience.import_rows import ImportedPerson, RejectedRow, RowReader
 from waypost.domain.audience.lists import MemberAction, MemberState, move_member
 from waypost.domain.values.contacts import normal_phone
+from waypost.domain.values.csv_lines import csv_line
 from waypost.errors import Invalid
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -9,11 +9,19 @@ export interface AuditFilters {
   actor?: string;
   action?: string;
   q?: string;
+  since?: string;
+  until?: string;
 }
 
 export const auditQuery = (filters: AuditFilters) =>
   queryOptions({
     queryKey: ["audit", filters],
-    queryFn: ({ signal }) => ask(client.GET("/v1/audit", { params: { query: filters }, signal })),
+    // Without `format` it is never the text of a file.
+    queryFn: async ({ signal }) =>
+      (await ask(client.GET("/v1/audit", { params: { query: filters }, signal }))) as Schemas["ChangePage"],
     placeholderData: keepPreviousData,
   });
+
+/** All changes that the filters leave, as a file. */
+export const exportAudit = (format: "csv" | "ndjson", { after: _, ...filters }: AuditFilters) =>
+  ask(client.GET("/v1/audit", { params: { query: { ...filters, format } }, parseAs: "text" })) as Promise<unknown>;

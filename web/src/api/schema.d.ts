@@ -562,7 +562,11 @@ export interface paths {
         get: operations["get_workspace"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete the workspace
+         * @description Deletes the workspace with all that it contains. From now on nothing of it is accepted or sent.
+         */
+        delete: operations["delete_workspace"];
         options?: never;
         head?: never;
         /**
@@ -570,6 +574,26 @@ export interface paths {
          * @description Changes the name of the workspace, or who needs a second factor in it.
          */
         patch: operations["update_workspace"];
+        trace?: never;
+    };
+    "/v1/workspace/contents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count what the workspace contains
+         * @description Returns how much would be deleted with the workspace.
+         */
+        get: operations["get_workspace_contents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/workspaces": {
@@ -583,7 +607,7 @@ export interface paths {
         put?: never;
         /**
          * Create a workspace
-         * @description Creates a workspace that you own, with its first keys.
+         * @description Creates a workspace that you own, with its first keys. It takes an owner or admin of another one.
          */
         post: operations["make_workspace"];
         delete?: never;
@@ -4021,6 +4045,13 @@ export interface components {
             name: string;
         };
         /**
+         * DeleteWorkspace
+         * @description The name of the workspace, as a proof that it is the right one.
+         */
+        DeleteWorkspace: {
+            name: string;
+        };
+        /**
          * Delivery
          * @description The delivery of one event to one webhook endpoint.
          */
@@ -6888,6 +6919,23 @@ export interface components {
             created_at: string;
         };
         /**
+         * WorkspaceContents
+         * @description What a workspace contains. Numbers are counted up to `counted_to`: there may be more than that.
+         */
+        WorkspaceContents: {
+            people: number;
+            events: number;
+            messages: number;
+            queued_messages: number;
+            pending_deliveries: number;
+            running_campaigns: number;
+            connections: number;
+            webhooks: number;
+            keys: number;
+            users: number;
+            counted_to: number;
+        };
+        /**
          * WorkspaceCreated
          * @description A new workspace, with an API key and a write key that are shown only once.
          */
@@ -9637,6 +9685,82 @@ export interface operations {
             };
         };
     };
+    delete_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteWorkspace"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     update_workspace: {
         parameters: {
             query?: never;
@@ -9697,6 +9821,62 @@ export interface operations {
             };
             /** @description The request is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_workspace_contents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceContents"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9800,12 +9980,18 @@ export interface operations {
                 limit?: number;
                 /** @description The `next` of the previous page. */
                 after?: string;
+                /** @description Return only changes at or after this time. */
+                since?: string;
+                /** @description Return only changes before this time. */
+                until?: string;
                 /** @description Return only changes by this user or key. */
                 actor?: string;
                 /** @description Return only this operation, such as create_key. */
                 action?: string;
                 /** @description Return only changes with this text anywhere. */
                 q?: string;
+                /** @description `csv` and `ndjson` return all changes as one file, from the newest on. */
+                format?: string;
             };
             header?: never;
             path?: never;
@@ -9820,6 +10006,8 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChangePage"];
+                    "text/csv": string;
+                    "application/x-ndjson": string;
                 };
             };
             /** @description The request is not valid. */

@@ -3,6 +3,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { ask, client, type Schemas } from "./client";
 
 export type MfaRule = Schemas["MfaRule"];
+export type WorkspaceContents = Schemas["WorkspaceContents"];
 
 export const workspaceQuery = queryOptions({
   queryKey: ["workspace"],
@@ -10,5 +11,14 @@ export const workspaceQuery = queryOptions({
 });
 
 export const changeWorkspace = (body: { name?: string; mfa?: MfaRule }) => ask(client.PATCH("/v1/workspace", { body }));
+
+/** How much would be deleted with it. */
+export const contentsQuery = queryOptions({
+  queryKey: ["workspace", "contents"],
+  queryFn: ({ signal }) => ask(client.GET("/v1/workspace/contents", { signal })),
+  staleTime: 0,
+});
+
+export const deleteWorkspace = (body: { name: string }) => ask(client.DELETE("/v1/workspace", { body }));
 
 export const createWorkspace = (body: { name: string }) => ask(client.POST("/v1/workspaces", { body }));

@@ -6,8 +6,9 @@ import { confirm, type Question } from "./dialogs";
 import { toast, toastError } from "./toasts";
 
 interface Props {
-  /** Its verb is the text of the button. */
+  /** Its verb is the text of the button, unless `label` says more. */
   question: Question;
+  label?: string;
   remove: () => Promise<unknown>;
   /** What is said when it is done. */
   done: string;
@@ -17,7 +18,7 @@ interface Props {
   queryKey: readonly [string, string];
 }
 
-export function DeleteButton({ question, remove, done, to, queryKey }: Props) {
+export function DeleteButton({ question, label, remove, done, to, queryKey }: Props) {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const removal = useMutation({
@@ -37,7 +38,7 @@ export function DeleteButton({ question, remove, done, to, queryKey }: Props) {
 
   return (
     <Button variant="default" c="red" onClick={() => void ask()} loading={removal.isPending}>
-      {question.action}
+      {label ?? question.action}
     </Button>
   );
 }

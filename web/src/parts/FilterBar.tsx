@@ -70,3 +70,28 @@ export function SelectFilter({ label, value, onChange, options }: SelectProps) {
 
 const named = (option: string | { value: string; label: string }) =>
   typeof option === "string" ? { value: option, label: option.replaceAll("_", " ") } : option;
+
+/** A day such as 2026-11-28, or nothing. */
+export function DayFilter({ label, value, onChange }: TextProps) {
+  return (
+    <TextInput
+      type="date"
+      label={label}
+      value={value}
+      onChange={(event) => onChange(event.currentTarget.value)}
+      size="xs"
+    />
+  );
+}
+
+/** The moment at which a day begins where the reader is, or `plus` days later; nothing for what is no day. */
+export function dayBegins(day: string | undefined, plus = 0): string | undefined {
+  const [year, month, date] =
+    /^(\d{4})-(\d\d)-(\d\d)$/
+      .exec(day ?? "")
+      ?.slice(1)
+      .map(Number) ?? [];
+  if (year === undefined || month === undefined || date === undefined) return undefined;
+  const moment = new Date(year, month - 1, date + plus);
+  return Number.isNaN(moment.getTime()) ? undefined : moment.toISOString();
+}

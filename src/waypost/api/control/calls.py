@@ -15,7 +15,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import QueryParameter
 
 from waypost.api.control.admission import Admitted, admit
-from waypost.api.control.auditing import is_logged, record
+from waypost.api.control.auditing import is_logged, message_log, record
 from waypost.clock import now_us
 from waypost.domain.values.json_numbers import check_numbers
 from waypost.engine.accounts.workspaces import Keyring
@@ -159,9 +159,20 @@ class Call:
                 raise
             return None
 
-    async def _log(self, tx: Tx, before: Any, body: bytes) -> None:
+    async def _log(self, tx: Tx, before: Any, body: bytes, *, impersonal: bool = False) -> None:
         if self._logged:
-            await record(tx, self.engine.ids, self.admitted, self._request, before, body)
+            action, path = self._request.route_handler.handler_name, self._request.scope["path"]
+            await record(tx, self.engine.ids, self.admitted, action, path, before, body, impersonal=impersonal)
+
+    @property
+    def message_log(self) -> Callable[[Tx, bytes], Awaitable[None]] | None:
+        """Return what records a request for messages in the audit log; None if the log does not have it."""
+        action, path = self._request.route_handler.handler_name, self._request.scope["path"]
+        return message_log(self.engine.ids, self.admitted, action, path) if self._logged else None
+
+    async def log_started(self, tx: Tx, resource: Any) -> None:
+        """Record in the audit log what the request has started: the resource has its id, and nothing of people."""
+        await self._log(tx, None, _encode(resource), impersonal=True)
 
     def respond(self, answer: Answer) -> Response[Any]:
         """Return a response whose body is already JSON."""

@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.admission import admit
+from waypost.api.control.auditing import message_log
 from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, permit, read_json, read_key
 from waypost.api.control.message_view import Message, MessageDetail, message_detail_view, message_view
 from waypost.api.edge.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
@@ -23,6 +24,7 @@ from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.values.ids import internal
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.messaging.acceptance import MOST, BatchLine, MessageAccepted, Refusal
+from waypost.engine.messaging.recording import Log
 from waypost.engine.process import Engine
 from waypost.engine.runtime import idempotency
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
@@ -73,7 +75,7 @@ async def send_message(call: NamedDependency[Call]) -> Response[MessageAccepted]
     """Queues a message to an address or a profile, with a template or with its own content."""
     # `MessageRoute` serves this path without the framework; this handler documents it, and a test compares the two.
     request, key = await call.body(MessageRequest), await call.idempotency_key()
-    return call.respond(await accept_message(call.engine, call.workspace_id, request, key, call.now))
+    return call.respond(await accept_message(call.engine, call.workspace_id, request, key, call.now, call.message_log))
 
 
 @post(
@@ -97,6 +99,7 @@ async def send_message_batch(call: NamedDependency[Call]) -> Response[MessageBat
         call.now,
         per_second=batch.throttle,
         skip_duplicates=batch.skip_duplicates,
+        log=call.message_log,
     )
     return call.respond(await _first_response(call.engine, call.workspace_id, key, submitted))
 
@@ -121,10 +124,15 @@ async def _read_batch(call: Call) -> tuple[MessageBatch | _RawBatch, list[Messag
 
 
 async def accept_message(
-    engine: Engine, workspace_id: int, request: MessageRequest, key: IdempotencyKey | None, now: int
+    engine: Engine,
+    workspace_id: int,
+    request: MessageRequest,
+    key: IdempotencyKey | None,
+    now: int,
+    log: Log | None = None,
 ) -> Answer:
     """Accept one message and return the response."""
-    submitted = engine.messages.submit_one(workspace_id, request, key, now)
+    submitted = engine.messages.submit_one(workspace_id, request, key, now, log)
     return await _first_response(engine, workspace_id, key, submitted)
 
 
@@ -175,11 +183,14 @@ class MessageRoute:
                 key = value.decode("latin-1")
             elif name == b"content-length":
                 length = value
+        log_ = None
         caller = self._keyring.remember(authorization) if authorization else None
         if caller is None:
             admitted = await admit(self._engine, self._keyring, scope)
             admitted.require("messages.send", now_us())
             caller = admitted.caller
+            if caller.user_id:
+                log_ = message_log(self._engine.ids, admitted, "send_message", self.PATH)
         else:
             caller.require("messages.send")
         query = scope["query_string"]
@@ -193,7 +204,7 @@ class MessageRoute:
             raise too_large(self.PATH) from error
         request = read_json(body, MessageRequest)
         idempotency_key = None if key is None else read_key(key, self.PATH, query, body)
-        return await accept_message(self._engine, caller.workspace_id, request, idempotency_key, now)
+        return await accept_message(self._engine, caller.workspace_id, request, idempotency_key, now, log_)
 
 
 def too_large(path: str) -> TooLarge:
@@ -288,7 +299,9 @@ async def resend_message(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     """Queues a failed or unknown message again. The person may get an unknown message twice."""
     engine = call.engine
     return call.respond(
-        await engine.messages.repeat(call.workspace_id, internal("msg", id), await call.idempotency_key())
+        await engine.messages.repeat(
+            call.workspace_id, internal("msg", id), await call.idempotency_key(), call.message_log
+        )
     )
 
 
@@ -297,7 +310,9 @@ async def cancel_message(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     """Cancels a message that is not sent yet; its status becomes skipped."""
     engine = call.engine
     return call.respond(
-        await engine.messages.cancel(call.workspace_id, internal("msg", id), await call.idempotency_key())
+        await engine.messages.cancel(
+            call.workspace_id, internal("msg", id), await call.idempotency_key(), call.message_log
+        )
     )
 
 

@@ -43,6 +43,7 @@ class PixelRoute:
         self._clicks = engine.clicks
         self._trusted = engine.trusted_proxies
         self._waits = ShortWaits(WAIT_S)
+        self._closed = engine.closed
 
     def take(self, request: DirectCycle) -> DirectResponse | None:
         """Respond to a request, which needs nothing of the database; leave URLs with a query to ASGI."""
@@ -69,7 +70,7 @@ class PixelRoute:
     def _respond(self, token: str, method: str, scope: HttpScope) -> DirectResponse:
         """Hand in the open; return the picture, which waits until the open is durable, or for a short while."""
         opened = self._tracker.tokens.read_open(token)
-        if opened is None or method not in ("GET", "HEAD"):
+        if opened is None or opened.workspace_id in self._closed or method not in ("GET", "HEAD"):
             return DirectResponse(_PIXEL)
         visit = read_visit(method, scope, self._trusted)
         recorded = self._clicks.take_open(opened, visit, now_us(), os.urandom(8).hex())

@@ -55,6 +55,7 @@ class PreferenceRoute:
         self._recorder = engine.recorder
         self._tracker = engine.tracker
         self._trusted = engine.trusted_proxies
+        self._closed = engine.closed
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> bool:
         """Serve one request; return False, without a response, if the path is another one."""
@@ -74,7 +75,7 @@ class PreferenceRoute:
     async def _serve(self, path: str, scope: HttpScope, receive: Receive) -> Answer:
         token, _, rest = path.partition("/")
         target = self._tracker.tokens.read_unsubscribe(token)
-        if target is None or rest not in ("", PREFERENCES[1:]):
+        if target is None or target.workspace_id in self._closed or rest not in ("", PREFERENCES[1:]):
             return 404, *_UNKNOWN
         if scope["method"] != "POST":
             known = await self._database.read(load_preferences, target)

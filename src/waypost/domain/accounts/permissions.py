@@ -1,5 +1,6 @@
 """The permissions of the control API: one table of what each is for, and which roles and key scopes have it."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -85,6 +86,12 @@ _OF_SCOPE = {
 def role_permissions(role: str) -> frozenset[str]:
     """Return the permissions of a role; none for an unknown one, which a newer version may have stored."""
     return _OF_ROLE[Role(role)] if role in _OF_ROLE else frozenset()
+
+
+def may_make_workspaces(roles: Iterable[str]) -> bool:
+    """Return whether a user with these roles may create workspaces: who manages people in one, or is in none yet."""
+    given = list(roles)
+    return not given or any("users.write" in role_permissions(role) for role in given)
 
 
 def scope_permissions(scopes: list[str]) -> frozenset[str]:

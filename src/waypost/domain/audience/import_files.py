@@ -4,7 +4,6 @@ Nothing here holds more than a part of a file: a row has at most ROW_BYTES.
 """
 
 import csv
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -190,21 +189,3 @@ def shorten_cells(cells: list[Any]) -> list[str]:
 def clean_text(text: str) -> str:
     """Return a text without what a database cannot store: with U+FFFD for U+0000, and ? for bytes that are no text."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if not text.isprintable() else text
-
-
-def csv_line(cells: list[str]) -> str:
-    """Return a line of a CSV file; a cell that a spreadsheet would run as a formula begins with an apostrophe."""
-    return ",".join(map(_safe_cell, cells)) + "\r\n"
-
-
-def _safe_cell(text: str) -> str:
-    if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r"):
-        text = "'" + text
-    if any(letter in text for letter in ',"\r\n;') or text != text.strip():
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def csv_lines(rows: Iterator[list[str]]) -> Iterator[str]:
-    """Return the lines of a CSV file."""
-    return map(csv_line, rows)

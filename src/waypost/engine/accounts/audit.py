@@ -28,16 +28,44 @@ async def record_change(
     )
 
 
+async def record_outcome(
+    tx: Tx, id_: int, workspace_id: int, start: str, started: int, action: str, resource: str, after: Any
+) -> None:
+    """Record what became of a resource, as a change by who started it by the operation `start` after the id `started`.
+
+    Nothing is recorded if the log does not have the start: what keys do all day is not in it.
+    """
+    await tx.run(
+        "audit.follow",
+        id=id_,
+        workspace_id=workspace_id,
+        start=start,
+        started=started,
+        action=action,
+        resource=resource,
+        after=differences(None, after)[1],
+    )
+
+
 async def list_changes(
-    tx: Tx, workspace_id: int, before: int, n: int, actor_id: int = 0, action: str = "", q: str = ""
+    tx: Tx,
+    workspace_id: int,
+    before: int,
+    n: int,
+    *,
+    since: int = 0,
+    actor_id: int = 0,
+    action: str = "",
+    q: str = "",
 ) -> list[dict[str, Any]]:
-    """Return a page of changes, newest first: by one caller, of one kind, or with a text in any field."""
+    """Return a page of changes, newest first: since an id, by one caller, of one kind, or with a text in any field."""
     pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%" if q else ""
     return await tx.records(
         "audit.list",
         workspace_id=workspace_id,
         before_id=before,
         n=n,
+        since=since,
         actor_id=actor_id,
         action=action,
         q=pattern,

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import time
+from collections.abc import Container
 from typing import Any
 
 import msgspec
@@ -32,14 +33,18 @@ class Keyring:
     every process: the time of neither look-up reveals anything about a key.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, closed: Container[int] = ()) -> None:
         self._database = database
+        #: The workspaces that are deleted.
+        self._closed = closed
         self._by_header: dict[str, tuple[float, Caller]] = {}
 
     def remember(self, header: str) -> Caller | None:
         """Return the cached caller of an Authorization header, or None."""
         found = self._by_header.get(header)
-        return found[1] if found is not None and found[0] > time.monotonic() else None
+        if found is None or found[0] <= time.monotonic() or found[1].workspace_id in self._closed:
+            return None
+        return found[1]
 
     async def find(self, header: str | None, fallback: str | None = None, ip: str = "") -> Caller:
         """Return the caller of an Authorization header, or of the key `fallback`; else raise Unauthorized.
@@ -114,11 +119,16 @@ async def read_workspace(tx: Tx, workspace_id: int) -> dict[str, Any]:
     """Return the name and the settings of a workspace. Raise NotFound if it does not exist."""
     found = await tx.records("workspaces.get", id=workspace_id)
     if not found:
-        raise NotFound(
-            f"The workspace {public('ws', workspace_id)} does not exist. `waypost workspaces list` lists all of them.",
-            code="no_such_workspace",
-        )
+        raise no_such_workspace(workspace_id)
     return found[0]
+
+
+def no_such_workspace(workspace_id: int) -> NotFound:
+    """Return the error for a workspace that does not exist, or was deleted."""
+    return NotFound(
+        f"The workspace {public('ws', workspace_id)} does not exist. `waypost workspaces list` lists all of them.",
+        code="no_such_workspace",
+    )
 
 
 async def create_key(

@@ -21,6 +21,7 @@ from waypost.domain.audience.lists import MemberAction
 from waypost.domain.audience.subscriptions import SubscriptionChange
 from waypost.domain.events.event import Event
 from waypost.domain.values.ids import public
+from waypost.engine.accounts.audit import record_outcome
 from waypost.engine.audience.changes import ProfileChanges
 from waypost.engine.audience.identities import resolve_identities
 from waypost.engine.audience.import_files import ImportPlan
@@ -205,6 +206,12 @@ async def end_import(
         totals = ImportTotals(
             public("imp", import_id), state, rows, imported, rejected, created, list_name, source, reason
         )
+        if state != "cancelled":
+            # Who cancels an import is in the audit log by that.
+            resource, after = f"/v1/imports/{totals.id}", msgspec.to_builtins(totals)
+            await record_outcome(
+                tx, unit.ids.one(unit.now), workspace_id, "start_import", import_id, "finish_import", resource, after
+            )
         if not dry_run:
             data = _encode(ImportFinished(totals))
             unit.emit([Event(workspace_id, "import.finished", None, unit.now, f"{totals.id}:finished", data)])

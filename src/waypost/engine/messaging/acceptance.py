@@ -24,7 +24,7 @@ from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, complete, context_of, person_values
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
-from waypost.engine.messaging.recording import MessageBatch, NewMessage
+from waypost.engine.messaging.recording import Log, MessageBatch, NewMessage
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime import idempotency
@@ -131,7 +131,12 @@ class Messages:
         self._encryption = encryption
 
     async def submit_one(
-        self, workspace_id: int, request: MessageRequest, key: IdempotencyKey | None, now: int
+        self,
+        workspace_id: int,
+        request: MessageRequest,
+        key: IdempotencyKey | None,
+        now: int,
+        log: Log | None = None,
     ) -> Answer:
         """Accept one message; return the response once it is durable. Raise what is wrong with the request."""
         recipients = await self._load_recipients(workspace_id, [request])
@@ -139,7 +144,7 @@ class Messages:
         mailings = Mailings(self._tracker, workspace_id, now)
         message = await self._prepare(workspace_id, request, recipients, templates, mailings, now)
         answer = Answer(202, _encode(_accepted(message)))
-        return await self._record(workspace_id, [message], key, answer, None, mailings.take_urls())
+        return await self._record(workspace_id, [message], key, answer, None, mailings.take_urls(), log)
 
     async def submit_many(
         self,
@@ -150,6 +155,7 @@ class Messages:
         *,
         per_second: float | None,
         skip_duplicates: bool,
+        log: Log | None = None,
     ) -> Answer:
         """Accept many messages; each by itself is accepted or refused. `per_second` limits how fast they are sent."""
         readable = [one for one in requests if isinstance(one, MessageRequest)]
@@ -190,15 +196,19 @@ class Messages:
         if throttle is not None:
             body["throttle_id"] = public("thr", throttle[0])
         answer = Answer(202, _encode(body))
-        return await self._record(workspace_id, messages, key, answer, throttle, mailings.take_urls())
+        return await self._record(workspace_id, messages, key, answer, throttle, mailings.take_urls(), log)
 
-    async def repeat(self, workspace_id: int, id_: int, key: IdempotencyKey | None = None) -> Answer:
+    async def repeat(
+        self, workspace_id: int, id_: int, key: IdempotencyKey | None = None, log: Log | None = None
+    ) -> Answer:
         """Queue a message again that failed or is unknown. Raise Conflict if it is neither."""
-        return await self._change(workspace_id, id_, repeat, key, 202)
+        return await self._change(workspace_id, id_, repeat, key, 202, log)
 
-    async def cancel(self, workspace_id: int, id_: int, key: IdempotencyKey | None = None) -> Answer:
+    async def cancel(
+        self, workspace_id: int, id_: int, key: IdempotencyKey | None = None, log: Log | None = None
+    ) -> Answer:
         """Skip a message that is queued or held. Raise Conflict if it is neither."""
-        return await self._change(workspace_id, id_, cancel, key, 200)
+        return await self._change(workspace_id, id_, cancel, key, 200, log)
 
     async def _change(
         self,
@@ -207,6 +217,7 @@ class Messages:
         change: Callable[[int], Transition],
         key: IdempotencyKey | None,
         status: int,
+        log: Log | None,
     ) -> Answer:
         """Change a message by hand; return the response, which is stored in the transaction of the change."""
 
@@ -214,7 +225,10 @@ class Messages:
             async def act(tx: Tx) -> Answer:
                 state = await take_by_hand(tx, workspace_id, id_, change(unit.now), unit)
                 reason = state.reason if state.status is Status.SKIPPED else None
-                return Answer(status, _encode(MessageAccepted(public("msg", id_), state.status.value, reason)))
+                body = _encode(MessageAccepted(public("msg", id_), state.status.value, reason))
+                if log is not None:
+                    await log(tx, body)
+                return Answer(status, body)
 
             return await idempotency.once(tx, self._encryption, workspace_id, key, unit.now, act)
 
@@ -228,10 +242,11 @@ class Messages:
         answer: Answer,
         throttle: tuple[int, float] | None,
         urls: list[NewUrl],
+        log: Log | None,
     ) -> Answer:
         """Return the response once the messages are durable; a repeat of a request gets the response to the first."""
         batch = MessageBatch(
-            workspace_id=workspace_id, messages=messages, key=key, answer=answer, throttle=throttle, urls=urls
+            workspace_id=workspace_id, messages=messages, key=key, answer=answer, throttle=throttle, urls=urls, log=log
         )
         try:
             await self._journal.append(batch)

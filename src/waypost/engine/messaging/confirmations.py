@@ -1,5 +1,7 @@
 """Ask new members of lists with double opt-in by mail, and record who confirms."""
 
+from collections.abc import Container
+
 import structlog
 
 from waypost.clock import DAY, MINUTE, now_us
@@ -30,11 +32,20 @@ VALID = 30 * DAY
 class Confirmations:
     """Sends the mails of double opt-in as transactional messages."""
 
-    def __init__(self, database: Database, recorder: Recorder, messages: Messages, base_url: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        messages: Messages,
+        base_url: str,
+        closed: Container[int] = frozenset(),
+    ) -> None:
         self._database = database
         self._recorder = recorder
         self._messages = messages
         self._base_url = base_url
+        #: The workspaces that are deleted: nobody confirms anything there.
+        self._closed = closed
 
     async def run(self) -> float:
         """Send the mails that are due; return the seconds until the next run."""
@@ -42,7 +53,8 @@ class Confirmations:
             return POLL_S
         rows = await self._database.transact(_claim)
         for row in rows:
-            await self._send(row)
+            if row[2] not in self._closed:
+                await self._send(row)
         return 0.0 if len(rows) == STEP else POLL_S
 
     async def _send(self, row: Row) -> None:
@@ -79,7 +91,7 @@ class Confirmations:
 
         async def work(tx: Tx) -> tuple[ContactList, MemberState] | None:
             row = await tx.row("list_confirmations.find", token=token, since=now_us() - VALID)
-            if row is None:
+            if row is None or row[0] in self._closed:
                 return None
             try:
                 return await find_list(tx, row[0], row[1]), MemberState(row[3])
@@ -93,7 +105,7 @@ class Confirmations:
 
         async def work(tx: Tx, unit: Unit) -> str | None:
             row = await tx.row("list_confirmations.find", token=token, since=unit.now - VALID)
-            if row is None:
+            if row is None or row[0] in self._closed:
                 return None
             workspace_id, list_id, profile_id, state = row
             try:

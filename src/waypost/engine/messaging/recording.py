@@ -1,7 +1,7 @@
 """Record new messages, the results of sends, and callbacks that cannot be parsed."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -101,6 +101,10 @@ class NewMessage(msgspec.Struct, kw_only=True):
     content: str
 
 
+#: Writes the entry of the audit log for a request with this response.
+Log = Callable[[Tx, bytes], Awaitable[None]]
+
+
 class MessageBatch(msgspec.Struct, kw_only=True):
     """The messages of one request, and its response."""
 
@@ -112,6 +116,8 @@ class MessageBatch(msgspec.Struct, kw_only=True):
     throttle: tuple[int, float] | None = None
     #: URLs that the messages link to, stored with them.
     urls: list[NewUrl] = []
+    #: What is written with them unless the request is a repeat: its entry of the audit log.
+    log: Log | None = None
     #: Set if the request is a repeat: the response to the first one. Nothing is sent again.
     repeat: Answer | None = None
     #: Set if the key was used for another request.
@@ -190,6 +196,9 @@ async def record_messages(
     await add_urls(tx, [url for batch in batches for url in batch.urls])
     await tx.insert("messages.insert", rows)
     await tx.insert("message_contents.insert", contents)
+    for batch in fresh:
+        if batch.log is not None:
+            await batch.log(tx, batch.answer.body)
 
 
 def _state(m: NewMessage, now: int) -> MessageState:

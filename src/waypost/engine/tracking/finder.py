@@ -1,5 +1,7 @@
 """Find where the token of a link leads: short links by their row, links in emails by their signature and their URL."""
 
+from collections.abc import Container
+
 from waypost.clock import DAY
 from waypost.domain.tracking.mail_tokens import BAIT, CLICK_LENGTH, ClickTarget
 from waypost.domain.tracking.tokens import to_key
@@ -10,13 +12,27 @@ from waypost.engine.tracking.mail import MailTracker
 class LinkFinder:
     """Finds the links behind tokens. A token that nobody made, or that was changed, leads nowhere."""
 
-    def __init__(self, links: LinkCache, urls: UrlCache, tracker: MailTracker) -> None:
+    def __init__(
+        self, links: LinkCache, urls: UrlCache, tracker: MailTracker, closed: Container[int] = frozenset()
+    ) -> None:
         self._links = links
         self._urls = urls
         self._tracker = tracker
+        #: The workspaces that are deleted: their links lead nowhere.
+        self._closed = closed
 
     def cached(self, token: str) -> StoredLink | None:
         """Return the link of a token, if all that is needed is in memory."""
+        return self._open(self._cached(token))
+
+    async def find(self, token: str) -> StoredLink | None:
+        """Return the link of a token, or None; raise Unavailable while the database does not answer."""
+        return self._open(await self._find(token))
+
+    def _open(self, link: StoredLink | None) -> StoredLink | None:
+        return None if link is None or link.workspace_id in self._closed else link
+
+    def _cached(self, token: str) -> StoredLink | None:
         if len(token) != CLICK_LENGTH:
             key = to_key(token)
             return None if key is None else self._links.cached(key)
@@ -26,8 +42,7 @@ class LinkFinder:
         url = self._urls.cached(target.url_id)
         return None if url is None else _in_mail(target, url)
 
-    async def find(self, token: str) -> StoredLink | None:
-        """Return the link of a token, or None; raise Unavailable while the database does not answer."""
+    async def _find(self, token: str) -> StoredLink | None:
         if len(token) != CLICK_LENGTH:
             key = to_key(token)
             return None if key is None else await self._links.find(key)

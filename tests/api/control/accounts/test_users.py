@@ -187,6 +187,21 @@ async def test_a_user_makes_and_switches_workspaces(browser, owner):
     assert (await ok(browser.patch("/v1/workspace", json={"name": "Store"}, headers=there)))["name"] == "Store"
 
 
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [(Role.OWNER, True), (Role.ADMIN, True), (Role.MARKETER, False), (Role.DEVELOPER, False), (Role.VIEWER, False)],
+)
+async def test_who_may_make_a_workspace(browser, engine, keys, role, may):
+    session = await session_of(engine, await add_user(engine, keys.workspace_id, role))
+    asked = browser.post("/v1/workspaces", json={"name": "Shop"}, headers=session)
+    await (ok(asked, 201) if may else refused(asked, 403, "forbidden"))
+
+
+async def test_who_is_in_no_workspace_may_make_one(browser, engine, keys):
+    session = await session_of(engine, await add_user(engine, keys.workspace_id, None))
+    await ok(browser.post("/v1/workspaces", json={"name": "Shop"}, headers=session), 201)
+
+
 async def test_roles_are_listed_from_the_table(browser, owner):
     found = await ok(browser.get("/v1/roles", headers=owner))
     assert [one["role"] for one in found["data"]] == ["owner", "admin", "marketer", "developer", "viewer"]

@@ -14,6 +14,7 @@ import {
 } from "@/api/campaigns";
 import { useMay } from "@/api/me";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { confirm } from "@/parts/dialogs";
 import { LinkTabs } from "@/parts/LinkTabs";
 import { Page } from "@/parts/Page";
@@ -81,19 +82,9 @@ function Duplicate({ campaign }: { campaign: Campaign }) {
 function Actions({ campaign }: { campaign: Campaign }) {
   const { id, name, state } = campaign;
   const queries = useQueryClient();
-  const navigate = useNavigate();
   const act = useMutation({
     mutationFn: (run: (id: string) => Promise<unknown>) => run(id),
     onSettled: () => queries.invalidateQueries({ queryKey: ["campaigns"] }),
-    onError: toastError,
-  });
-  const remove = useMutation({
-    mutationFn: () => deleteCampaign(id),
-    onSuccess: async () => {
-      toast(t("deleted", { name }));
-      await navigate({ to: "/campaigns" });
-      queries.removeQueries({ queryKey: ["campaigns", id] });
-    },
     onError: toastError,
   });
   const is = (...states: Campaign["state"][]) => states.includes(state);
@@ -101,11 +92,6 @@ function Actions({ campaign }: { campaign: Campaign }) {
   async function stop() {
     const question = { title: t("stopQuestion", { name }), body: t("stopBody"), action: t("stop") };
     if (await confirm({ ...question, danger: true })) act.mutate(cancelCampaign);
-  }
-
-  async function askDelete() {
-    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
-    if (await confirm({ ...question, danger: true })) remove.mutate();
   }
 
   return (
@@ -142,9 +128,13 @@ function Actions({ campaign }: { campaign: Campaign }) {
         </Button>
       )}
       {is("draft", "finished", "cancelled") && (
-        <Button variant="default" c="red" onClick={() => void askDelete()} loading={remove.isPending}>
-          {t("delete")}
-        </Button>
+        <DeleteButton
+          question={{ title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") }}
+          remove={() => deleteCampaign(id)}
+          done={t("deleted", { name })}
+          to="/campaigns"
+          queryKey={["campaigns", id]}
+        />
       )}
     </>
   );

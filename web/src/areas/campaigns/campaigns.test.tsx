@@ -1,6 +1,6 @@
 /** The pages of campaigns, as a person uses them. */
 import { screen, within } from "@testing-library/react";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Campaign, Overview } from "@/api/campaigns";
 import { type Answers, refusal } from "@/testing/answers";
 import { AT, DRAFT, NONE } from "@/testing/campaign";
@@ -192,6 +192,18 @@ describe("the overview", () => {
     });
     expect(await screen.findByRole("region", { name: "Numbers" })).toBeVisible();
     expect(screen.queryByRole("button", { name: "Pause" })).toBeNull();
+  });
+
+  test("has its state below the title in HTML that browsers accept", async () => {
+    const complaints = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    open("/campaigns/cmp_1/recipients", {
+      "GET /v1/campaigns/{id}": LIVE,
+      "GET /v1/campaigns/{id}/recipients": { data: [] },
+    });
+    expect(await screen.findByText("live")).toBeVisible();
+    const said = complaints.mock.calls.map((call) => call.join(" "));
+    complaints.mockRestore();
+    expect(said.filter((line) => line.includes("cannot be a descendant"))).toEqual([]);
   });
 
   test("lists recipients with the reason", async () => {

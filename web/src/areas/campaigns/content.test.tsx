@@ -5,6 +5,7 @@ import type { Campaign, Overview } from "@/api/campaigns";
 import { type Answers, refusal } from "@/testing/answers";
 import { AT, DRAFT, NONE } from "@/testing/campaign";
 import { open } from "@/testing/open";
+import { withPermissions } from "@/testing/person";
 import { readExtras, writeExtras } from "./extras";
 import { markClicks, plainUrl } from "./marks";
 
@@ -175,6 +176,16 @@ describe("clicks on the mail", () => {
     expect(section.getByText(/Not on this mail, but clicked: https:\/\/shop.example\/old/)).toBeVisible();
     await user.selectOptions(section.getByLabelText("Variant"), "B");
     await expect.poll(() => asked.findLast(({ path }) => path.endsWith("/preview"))?.body).toEqual({ variant: "B" });
+  });
+
+  test("are seen by who may only read", async () => {
+    open("/campaigns/cmp_1", {
+      ...ANSWERS,
+      "GET /v1/me": withPermissions("campaigns.read"),
+      "GET /v1/campaigns/{id}": { ...CAMPAIGN, state: "finished" },
+      "GET /v1/campaigns/{id}/overview": OVERVIEW,
+    });
+    expect(await screen.findByRole("region", { name: "Clicks on the mail" })).toBeVisible();
   });
 
   test("are written into its links", () => {

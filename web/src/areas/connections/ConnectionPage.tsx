@@ -1,7 +1,7 @@
 /** The page /connections/$id: state, set-up check, guide, test message, credentials and limits. */
 import { Alert, Button, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate, useParams } from "@tanstack/react-router";
+import { useParams } from "@tanstack/react-router";
 import {
   type Connection,
   connectionQuery,
@@ -13,6 +13,7 @@ import {
 import { useMay } from "@/api/me";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { CopyButton } from "@/parts/CopyButton";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { Details, Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
 import { Page } from "@/parts/Page";
@@ -105,7 +106,6 @@ function Facts({ connection }: { connection: Connection }) {
 
 function Actions({ connection: { id, name, status } }: { connection: Connection }) {
   const queries = useQueryClient();
-  const navigate = useNavigate();
   const refresh = () => void queries.invalidateQueries({ queryKey: ["connections"] });
   const enable = useMutation({
     mutationFn: () => enableConnection(id),
@@ -123,26 +123,10 @@ function Actions({ connection: { id, name, status } }: { connection: Connection 
     },
     onError: toastError,
   });
-  const remove = useMutation({
-    mutationFn: () => deleteConnection(id),
-    onSuccess: async () => {
-      toast(t("deleted"));
-      await navigate({ to: "/connections" });
-      queries.removeQueries({ queryKey: ["connections", id] });
-      refresh();
-    },
-    onError: toastError,
-  });
-
   async function askToDisable() {
     if (await confirm({ title: t("disableQuestion", { name }), body: t("disableBody"), action: t("disable") })) {
       disable.mutate();
     }
-  }
-
-  async function askToDelete() {
-    const question = { title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") };
-    if (await confirm({ ...question, danger: true })) remove.mutate();
   }
 
   return (
@@ -157,9 +141,13 @@ function Actions({ connection: { id, name, status } }: { connection: Connection 
           {t("disable")}
         </Button>
       )}
-      <Button variant="default" onClick={() => void askToDelete()} loading={remove.isPending}>
-        {t("delete")}
-      </Button>
+      <DeleteButton
+        question={{ title: t("deleteQuestion", { name }), body: t("deleteBody"), action: t("delete") }}
+        remove={() => deleteConnection(id)}
+        done={t("deleted")}
+        to="/connections"
+        queryKey={["connections", id]}
+      />
     </>
   );
 }

@@ -1,14 +1,14 @@
 /** One list: its numbers, and its members by state. */
 import { Anchor, Button, Group, Stack, Textarea } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, useNavigate, useParams } from "@tanstack/react-router";
+import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { addMembers, deleteList, type List, listQuery, type Member, membersQuery, removeMember } from "@/api/lists";
 import { useMay } from "@/api/me";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { Details, Section } from "@/parts/Details";
-import { confirm } from "@/parts/dialogs";
 import { FilterBar, SelectFilter } from "@/parts/FilterBar";
 import { FormProblem } from "@/parts/FormProblem";
 import { type Column, Listing } from "@/parts/Listing";
@@ -165,33 +165,21 @@ function AddMembers({ id, close }: { id: string; close: () => void }) {
   );
 }
 
-function Delete({ list }: { list: List }) {
-  const { id, name, members } = list;
-  const queries = useQueryClient();
-  const navigate = useNavigate();
-  const remove = useMutation({
-    mutationFn: () => deleteList(id),
-    onSuccess: async () => {
-      toast(t("listDeleted", { name }));
-      await navigate({ to: "/people/lists" });
-      void queries.invalidateQueries({ queryKey: ["lists"] });
-    },
-    onError: toastError,
-  });
+function Delete({ list: { id, name, members } }: { list: List }) {
   const n = members.subscribed + members.pending + members.unsubscribed;
-
-  async function ask() {
-    const question = {
-      title: t("deleteListQuestion", { name }),
-      body: t("deleteListBody", { n }),
-      action: t("delete"),
-    };
-    if (await confirm({ ...question, danger: true, typed: n > 0 ? name : undefined })) remove.mutate();
-  }
-
   return (
-    <Button variant="default" c="red" onClick={() => void ask()} loading={remove.isPending}>
-      {t("deleteList")}
-    </Button>
+    <DeleteButton
+      label={t("deleteList")}
+      question={{
+        title: t("deleteListQuestion", { name }),
+        body: t("deleteListBody", { n }),
+        action: t("delete"),
+        typed: n > 0 ? name : undefined,
+      }}
+      remove={() => deleteList(id)}
+      done={t("listDeleted", { name })}
+      to="/people/lists"
+      queryKey={["lists", id]}
+    />
   );
 }

@@ -7,7 +7,8 @@ import { t } from "./texts";
 export type Given = Record<string, string | null>;
 
 interface Props {
-  columns: Import["columns"];
+  /** Without a target, where nobody has read the file yet: it is read by its name. */
+  columns: (Pick<Import["columns"][number], "name"> & { target: string | null | undefined })[];
   given: Given;
   change: (next: Given) => void;
 }
@@ -29,9 +30,13 @@ const NAMED = [
   "timezone",
 ];
 
-function options(column: string, now: string) {
+/** The choice that is none: what the name of the column says. */
+const BY_NAME = "(by name)";
+
+function options(column: string, now: string, unread: boolean) {
   const name = column.replace(/^traits\./, "");
   const all = [
+    ...(unread ? [{ value: BY_NAME, label: t("target_by_name") }] : []),
     { value: "", label: t("target_ignore") },
     { value: "email", label: t("email") },
     { value: "phone", label: t("phone") },
@@ -49,6 +54,11 @@ function options(column: string, now: string) {
 }
 
 export function Mapping({ columns, given, change }: Props) {
+  function choose(name: string, target: string) {
+    const { [name]: _, ...others } = given;
+    change(target === BY_NAME ? others : { ...others, [name]: target || null });
+  }
+
   return (
     <div>
       <Text size="sm" c="dimmed" mb="xs">
@@ -64,7 +74,8 @@ export function Mapping({ columns, given, change }: Props) {
           </Table.Thead>
           <Table.Tbody>
             {columns.map(({ name, target }) => {
-              const now = (name in given ? given[name] : target) ?? "";
+              const chosen = name in given ? given[name] : target;
+              const now = chosen === undefined ? BY_NAME : (chosen ?? "");
               return (
                 <Table.Tr key={name}>
                   <Table.Th scope="row">{name}</Table.Th>
@@ -73,8 +84,8 @@ export function Mapping({ columns, given, change }: Props) {
                       size="xs"
                       aria-label={t("becomesOf", { name })}
                       value={now}
-                      onChange={(event) => change({ ...given, [name]: event.currentTarget.value || null })}
-                      data={options(name, now)}
+                      onChange={(event) => choose(name, event.currentTarget.value)}
+                      data={options(name, now, target === undefined)}
                     />
                   </Table.Td>
                 </Table.Tr>

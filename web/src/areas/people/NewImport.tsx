@@ -54,7 +54,7 @@ export function NewImport({ close }: { close: () => void }) {
   const refused = check.error instanceof Problem ? check.error.extra.columns : undefined;
   // A file that no column identifies people in is refused with the names of its columns, so that one can be chosen.
   const columns = Array.isArray(refused)
-    ? refused.map((name) => ({ name: String(name), target: null }))
+    ? refused.map((name) => ({ name: String(name), target: undefined }))
     : result.data?.columns;
   const current = checked !== undefined && checked.map === map && checked.list === list && checked.file === file;
   const done = result.data?.state === "done";

@@ -232,10 +232,12 @@ describe("an import", () => {
   });
 
   test("of a file without a known column asks which column is which", async () => {
-    const { user } = open("/people/imports", {
+    const { user, asked } = open("/people/imports", {
       "GET /v1/imports": { data: [] },
       "GET /v1/lists": { data: [] },
-      "POST /v1/imports": refusal(400, "no_identifier_column", "No column has addresses.", { columns: ["Kontakt"] }),
+      "POST /v1/imports": refusal(400, "no_identifier_column", "No column has addresses.", {
+        columns: ["Kontakt", "Age"],
+      }),
     });
     await user.click(await screen.findByRole("button", { name: "Import a file" }));
     await user.upload(document.querySelector("input[type=file]") as HTMLInputElement, CSV);
@@ -244,6 +246,19 @@ describe("an import", () => {
     expect(await screen.findByText("No column has addresses.")).toBeVisible();
     await user.selectOptions(screen.getByLabelText("The column Kontakt becomes"), "Email");
     expect(screen.getByLabelText("The column Kontakt becomes")).toHaveValue("email");
+    // Nothing was said about the other column, so it is not ignored.
+    const other = screen.getByLabelText("The column Age becomes");
+    expect(other).toHaveDisplayValue("What its name says");
+    await user.selectOptions(other, "Ignore it");
+    await user.click(screen.getByRole("button", { name: "Check the file" }));
+    await expect
+      .poll(() => asked.filter(({ method }) => method === "POST").at(-1)?.query.map)
+      .toBe('{"Kontakt":"email","Age":null}');
+    await user.selectOptions(screen.getByLabelText("The column Age becomes"), "What its name says");
+    await user.click(screen.getByRole("button", { name: "Check the file" }));
+    await expect
+      .poll(() => asked.filter(({ method }) => method === "POST").at(-1)?.query.map)
+      .toBe('{"Kontakt":"email"}');
   });
 
   test("that runs can be stopped", async () => {

@@ -9,6 +9,7 @@ import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
 import { Builder } from "./Builder";
+import classes from "./Builder.module.css";
 import { type Group, isComplete, readCondition, writeCondition } from "./condition";
 import { JsonView } from "./JsonView";
 import { Preview } from "./Preview";
@@ -37,7 +38,7 @@ export function SegmentForm<Result>({ start, action, readOnly = false, send, don
     done,
   });
   useGuard(form.changed && !form.pending);
-  useCommandKey("s", form.submit);
+  useCommandKey("s", form.submit, !readOnly);
   const { condition } = form.values;
   const set = (next: Group) => form.set("condition", next);
   return (
@@ -62,11 +63,14 @@ export function SegmentForm<Result>({ start, action, readOnly = false, send, don
           ]}
           style={{ alignSelf: "flex-start" }}
         />
-        {view === "builder" ? (
-          <Builder group={condition} change={set} />
-        ) : (
-          <JsonView condition={condition} change={set} />
-        )}
+        {/* Who may only read sees the condition and changes nothing of it. */}
+        <fieldset disabled={readOnly} className={classes.fields}>
+          {view === "builder" ? (
+            <Builder group={condition} change={set} />
+          ) : (
+            <JsonView condition={condition} change={set} />
+          )}
+        </fieldset>
         {form.errors.condition && (
           <div role="alert" style={{ color: "var(--mantine-color-error)" }}>
             {form.errors.condition}

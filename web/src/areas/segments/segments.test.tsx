@@ -3,6 +3,7 @@ import { screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { type Answers, refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
+import { withPermissions } from "@/testing/person";
 import { readCondition, writeCondition } from "./condition";
 
 const AT = "2026-11-01T09:00:00Z";
@@ -52,6 +53,17 @@ describe("a condition", () => {
   ])("%j is the same after a walk through the builder", (condition) => {
     expect(writeCondition(readCondition(condition))).toEqual(condition);
   });
+});
+
+test("who may only read sees the condition and changes nothing of it", async () => {
+  const { user } = open("/segments/seg_1", { ...ANSWERS, "GET /v1/me": withPermissions("people.read") });
+  expect(await screen.findByDisplayValue("pro")).toBeDisabled();
+  for (const field of within(screen.getByRole("form", { name: "Condition" })).getAllByRole("combobox")) {
+    expect(field).toBeDisabled();
+  }
+  expect(screen.getByRole("button", { name: "Add a condition" })).toBeDisabled();
+  await user.click(screen.getByRole("radio", { name: "JSON" }));
+  expect(screen.getByLabelText(/^Condition as JSON/)).toBeDisabled();
 });
 
 test("segments are listed", async () => {

@@ -1,17 +1,18 @@
 /** The audit log: who changed what, from where, and what differs. */
 import { Button, Modal, Stack, Text, UnstyledButton } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { type AuditEntry, auditQuery } from "@/api/audit";
+import { type AuditEntry, type AuditFilters, auditQuery, exportAudit } from "@/api/audit";
 import { useMay } from "@/api/me";
 import { usersQuery } from "@/api/users";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Details, Section } from "@/parts/Details";
 import { download } from "@/parts/download";
-import { FilterBar, SelectFilter, TextFilter } from "@/parts/FilterBar";
+import { DayFilter, dayBegins, FilterBar, SelectFilter, TextFilter } from "@/parts/FilterBar";
 import { Json } from "@/parts/Json";
 import { type Column, Listing } from "@/parts/Listing";
 import { Time } from "@/parts/Time";
+import { toastError } from "@/parts/toasts";
 import { useFilters } from "@/parts/useFilters";
 import classes from "./AuditPage.module.css";
 import { SettingsFrame } from "./SettingsFrame";
@@ -21,8 +22,13 @@ const words = (action: string) => action.replaceAll("_", " ");
 const who = ({ actor: { kind, name } }: AuditEntry) => t("actorKind", { kind, name });
 
 export function AuditPage() {
-  const filters = useFilters("actor", "action", "q");
-  const asked = { ...filters.query, after: filters.after };
+  const filters = useFilters("actor", "action", "q", "since", "until");
+  const asked = {
+    ...filters.query,
+    since: dayBegins(filters.query.since),
+    until: dayBegins(filters.query.until, 1),
+    after: filters.after,
+  };
   const query = useQuery(auditQuery(asked));
   const may = useMay()("users.read");
   const people = useQuery({ ...usersQuery(), enabled: may }).data?.data ?? [];
@@ -50,17 +56,9 @@ export function AuditPage() {
         actions={
           <>
             <CopyAsCurl path="/v1/audit" query={asked} />
-            {query.data && query.data.data.length > 0 && (
-              <Button
-                variant="default"
-                size="xs"
-                onClick={() =>
-                  download("waypost-audit.json", JSON.stringify(query.data.data, null, 2), "application/json")
-                }
-              >
-                {t("export")}
-              </Button>
-            )}
+            {(["csv", "ndjson"] as const).map((format) => (
+              <ExportButton key={format} format={format} filters={asked} />
+            ))}
           </>
         }
       >
@@ -77,6 +75,8 @@ export function AuditPage() {
             onChange={(value) => filters.set("actor", value)}
             options={people.map(({ id, name, email }) => ({ value: id, label: name || email }))}
           />
+          <DayFilter label={t("from_day")} value={filters.values.since} onChange={(day) => filters.set("since", day)} />
+          <DayFilter label={t("to_day")} value={filters.values.until} onChange={(day) => filters.set("until", day)} />
         </FilterBar>
         <Listing
           label={t("audit")}
@@ -97,6 +97,21 @@ export function AuditPage() {
         {open && <Entry entry={open} />}
       </Modal>
     </SettingsFrame>
+  );
+}
+
+const MEDIA_TYPES = { csv: "text/csv", ndjson: "application/x-ndjson" } as const;
+
+function ExportButton({ format, filters }: { format: "csv" | "ndjson"; filters: AuditFilters }) {
+  const save = useMutation({
+    mutationFn: () => exportAudit(format, filters),
+    onSuccess: (text) => download(`waypost-audit.${format}`, String(text), MEDIA_TYPES[format]),
+    onError: toastError,
+  });
+  return (
+    <Button variant="default" size="xs" onClick={() => save.mutate()} loading={save.isPending}>
+      {t("exportAs", { format })}
+    </Button>
   );
 }
 

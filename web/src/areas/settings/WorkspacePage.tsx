@@ -1,4 +1,4 @@
-/** The workspace: its name and rules, and a new one. */
+/** The workspace: its name and rules, a new one, and its end. */
 import { Alert, Button, Stack, TextInput } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMay, useMe } from "@/api/me";
@@ -12,17 +12,23 @@ import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
+import { DeleteWorkspace } from "./DeleteWorkspace";
 import { MfaChoice } from "./MfaChoice";
 import { SettingsFrame } from "./SettingsFrame";
 import { t } from "./texts";
 
+/** The roles with which a person may make workspaces, if they have one of them anywhere. */
+const MAKERS = ["owner", "admin"];
+
 export function WorkspacePage() {
   const query = useQuery(workspaceQuery);
   const me = useMe();
+  const may = useMay();
   return (
     <SettingsFrame>
       <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
-      {me?.user && <NewWorkspace />}
+      {me?.user && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && <NewWorkspace />}
+      {may("workspace.delete") && query.data && <DeleteWorkspace name={query.data.name} />}
     </SettingsFrame>
   );
 }

@@ -50,7 +50,7 @@ export const settingsRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/settings/audit",
-    validateSearch: searchTexts("actor", "action", "q"),
+    validateSearch: searchTexts("actor", "action", "q", "since", "until"),
     component: lazyRouteComponent(() => import("./AuditPage"), "AuditPage"),
   }),
 ] as const;

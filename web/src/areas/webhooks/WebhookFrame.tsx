@@ -1,10 +1,11 @@
 /** What all pages of one endpoint have: its URL as the title, what can be done with it, the banner, and the tabs. */
 import { Button } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
+import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useMay } from "@/api/me";
 import { deleteWebhook, disableWebhook, enableWebhook, type Webhook, webhookQuery } from "@/api/webhooks";
+import { DeleteButton } from "@/parts/DeleteButton";
 import { confirm } from "@/parts/dialogs";
 import { LinkTabs } from "@/parts/LinkTabs";
 import { Page } from "@/parts/Page";
@@ -54,7 +55,6 @@ export function WebhookFrame({ id, children }: Props) {
 
 function Actions({ webhook: { id, url, status, counts } }: { webhook: Webhook }) {
   const queries = useQueryClient();
-  const navigate = useNavigate();
   const refresh = () => void queries.invalidateQueries({ queryKey: ["webhooks"] });
   const enable = useMutation({
     mutationFn: () => enableWebhook(id, false),
@@ -72,27 +72,9 @@ function Actions({ webhook: { id, url, status, counts } }: { webhook: Webhook })
     },
     onError: toastError,
   });
-  const remove = useMutation({
-    mutationFn: () => deleteWebhook(id),
-    onSuccess: async () => {
-      toast(t("deleted"));
-      await navigate({ to: "/webhooks" });
-      queries.removeQueries({ queryKey: ["webhooks", id] });
-      refresh();
-    },
-    onError: toastError,
-  });
-
   async function askToDisable() {
     const question = { title: t("disableQuestion", { url }), body: t("disableBody"), action: t("disable") };
     if (await confirm(question)) disable.mutate();
-  }
-
-  async function askToDelete() {
-    const body = t("deleteBody", { n: counts.pending });
-    if (await confirm({ title: t("deleteQuestion", { url }), body, action: t("delete"), danger: true })) {
-      remove.mutate();
-    }
   }
 
   return (
@@ -109,9 +91,17 @@ function Actions({ webhook: { id, url, status, counts } }: { webhook: Webhook })
           {t("enable")}
         </Button>
       )}
-      <Button variant="default" onClick={() => void askToDelete()} loading={remove.isPending}>
-        {t("delete")}
-      </Button>
+      <DeleteButton
+        question={{
+          title: t("deleteQuestion", { url }),
+          body: t("deleteBody", { n: counts.pending }),
+          action: t("delete"),
+        }}
+        remove={() => deleteWebhook(id)}
+        done={t("deleted")}
+        to="/webhooks"
+        queryKey={["webhooks", id]}
+      />
     </>
   );
 }

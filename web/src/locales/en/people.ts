@@ -138,6 +138,7 @@ export default {
   becomes: "Becomes",
   becomesOf: "The column {name} becomes",
   target_ignore: "Ignore it",
+  target_by_name: "What its name says",
   target_trait: "Trait {name}",
   target_number: "Trait {name}, a number",
   target_boolean: "Trait {name}, yes or no",

@@ -100,6 +100,31 @@ export default {
   workspaceKeys: "Keys of {name}",
   switchTo: "Switch to {name}",
   delete: "Delete",
+  danger: "Delete the workspace",
+  dangerLead: "Everything in it is deleted, and nothing of it is accepted or sent any more. It cannot be undone.",
+  dangerLast: "This is your only workspace. Create another one before you delete it.",
+  deleteWorkspace: "Delete the workspace…",
+  deleteWorkspaceQuestion: "Delete the workspace {name}?",
+  lostLead: "This deletes for good:",
+  endedLead: "This stops at once:",
+  lostForever:
+    "Keys, links and addresses for receipts stop working at once. The rows are deleted in the background. It cannot be undone.",
+  lost_people: "{more, select, yes {more than {n} people} other {{n, plural, one {# person} other {# people}}}}",
+  lost_events: "{more, select, yes {more than {n} events} other {{n, plural, one {# event} other {# events}}}}",
+  lost_messages: "{more, select, yes {more than {n} messages} other {{n, plural, one {# message} other {# messages}}}}",
+  lost_connections:
+    "{more, select, yes {more than {n} connections} other {{n, plural, one {# connection} other {# connections}}}}",
+  lost_webhooks:
+    "{more, select, yes {more than {n} webhook endpoints} other {{n, plural, one {# webhook endpoint} other {# webhook endpoints}}}}",
+  lost_keys: "{more, select, yes {more than {n} API keys} other {{n, plural, one {# API key} other {# API keys}}}}",
+  lost_users:
+    "{more, select, yes {more than {n} roles of users} other {{n, plural, one {# role of a user} other {# roles of users}}}}",
+  lost_running_campaigns:
+    "{more, select, yes {more than {n} campaigns} other {{n, plural, one {# campaign} other {# campaigns}}}}",
+  lost_queued_messages:
+    "{more, select, yes {more than {n} messages that wait to be sent} other {{n, plural, one {# message that waits to be sent} other {# messages that wait to be sent}}}}",
+  lost_pending_deliveries:
+    "{more, select, yes {more than {n} deliveries that wait to be sent} other {{n, plural, one {# delivery that waits to be sent} other {# deliveries that wait to be sent}}}}",
 
   peopleLead: "Who has access to this workspace, and what they may do.",
   invite: "Invite",
@@ -181,7 +206,9 @@ export default {
   noChangesHint: "Every change by a person or a key is listed here.",
   actorKind: "{kind, select, user {{name}} key {key {name}} command {command line} other {{name}}}",
   nothing: "Nothing",
-  export: "Download this page as JSON",
+  exportAs: "Download as {format, select, csv {CSV} other {JSON lines}}",
+  from_day: "From",
+  to_day: "Until",
 
   apiTitle: "API",
   apiLead: "Everything that these pages do goes through the API, at this address.",

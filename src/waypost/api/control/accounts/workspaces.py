@@ -1,25 +1,30 @@
-"""Workspaces: make, see, change and delete them; the audit log."""
+"""Workspaces: make, see, change and delete them."""
 
 import enum
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, get, patch, post
+import structlog
+from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import require_session
-from waypost.api.control.calls import LOGGED, NAMES, OWN, Call, permit
-from waypost.api.paging import After, Limit, Page, before, page
-from waypost.clock import id_time, iso
+from waypost.api.control.calls import LOGGED, OWN, Call, permit
+from waypost.clock import iso
 from waypost.domain.accounts import sign_in
+from waypost.domain.accounts.permissions import may_make_workspaces
 from waypost.domain.accounts.second_factor import FactorState
-from waypost.domain.values.ids import internal, public
-from waypost.engine.accounts import audit, workspaces
+from waypost.domain.accounts.workspace_deletion import check_deletion
+from waypost.domain.values.ids import public
+from waypost.engine.accounts import workspaces
 from waypost.engine.accounts.sessions import require_passkey
-from waypost.errors import Conflict
+from waypost.engine.accounts.users import workspaces_of
+from waypost.engine.workspaces import deletions
+from waypost.errors import Conflict, Forbidden
 from waypost.storage.database import Tx
+
+log = structlog.get_logger()
 
 
 class MfaRule(enum.StrEnum):
@@ -52,6 +57,28 @@ class Workspace(msgspec.Struct, kw_only=True):
     created_at: str
 
 
+class DeleteWorkspace(msgspec.Struct, forbid_unknown_fields=True):
+    """The name of the workspace, as a proof that it is the right one."""
+
+    name: str
+
+
+class WorkspaceContents(msgspec.Struct, kw_only=True):
+    """What a workspace contains. Numbers are counted up to `counted_to`: there may be more than that."""
+
+    people: int
+    events: int
+    messages: int
+    queued_messages: int
+    pending_deliveries: int
+    running_campaigns: int
+    connections: int
+    webhooks: int
+    keys: int
+    users: int
+    counted_to: int
+
+
 class WorkspaceCreated(msgspec.Struct, kw_only=True):
     """A new workspace, with an API key and a write key that are shown only once."""
 
@@ -59,39 +86,6 @@ class WorkspaceCreated(msgspec.Struct, kw_only=True):
     name: str
     api_key: str
     write_key: str
-
-
-class Actor(msgspec.Struct, kw_only=True):
-    """Who changed something: `user`, `key` or `command`."""
-
-    kind: str
-    id: str | None
-    name: str
-
-
-class Change(msgspec.Struct, kw_only=True):
-    """A change: what differs before and after it, with secrets masked."""
-
-    id: str
-    at: str
-    actor: Actor
-    action: str
-    resource: str
-    before: Any
-    after: Any
-    ip: str | None
-
-
-ActorFilter = Annotated[
-    str | None, QueryParameter(name="actor", description="Return only changes by this user or key.")
-]
-ActionFilter = Annotated[
-    str | None,
-    QueryParameter(name="action", max_length=100, description="Return only this operation, such as create_key."),
-]
-TextFilter = Annotated[
-    str | None, QueryParameter(name="q", max_length=200, description="Return only changes with this text anywhere.")
-]
 
 
 @get("/v1/workspace", summary="Get the workspace")
@@ -125,35 +119,53 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
 
 @post("/v1/workspaces", summary="Create a workspace", opt=OWN | LOGGED | {"body": MakeWorkspace})
 async def make_workspace(call: NamedDependency[Call]) -> WorkspaceCreated:
-    """Creates a workspace that you own, with its first keys."""
+    """Creates a workspace that you own, with its first keys. It takes an owner or admin of another one."""
     body = await call.body(MakeWorkspace)
-    name, user_id = sign_in.check_name(body.name), require_session(call).user_id
-    made = await call.transact(workspaces.add_workspace, call.engine.ids, name, user_id, call.now)
+    name, session = sign_in.check_name(body.name), require_session(call)
+    if not may_make_workspaces(one.role for one in session.workspaces):
+        raise Forbidden("Only owners and admins create workspaces. Ask one of them.")
+    made = await call.transact(workspaces.add_workspace, call.engine.ids, name, session.user_id, call.now)
     call.forget_callers()
     return WorkspaceCreated(id=made["workspace"], name=name, api_key=made["api_key"], write_key=made["write_key"])
 
 
-@get("/v1/audit", summary="List who changed what", opt=NAMES | {"permission": "audit.read"})
-async def list_audit(
-    call: NamedDependency[Call],
-    limit: Limit = 50,
-    after: After = None,
-    actor: ActorFilter = None,
-    action: ActionFilter = None,
-    q: TextFilter = None,
-) -> Page[Change]:
-    """Returns the audit log, newest first. Nothing changes or deletes its entries."""
-    actor_id = 0 if actor is None else internal("key" if actor.startswith("key_") else "usr", actor)
-    rows = await call.read(
-        audit.list_changes,
-        call.workspace_id,
-        before("audit", after),
-        limit + 1,
-        actor_id=actor_id,
-        action=action or "",
-        q=q or "",
+@get("/v1/workspace/contents", summary="Count what the workspace contains")
+async def get_workspace_contents(call: NamedDependency[Call]) -> WorkspaceContents:
+    """Returns how much would be deleted with the workspace."""
+    found = await call.read(deletions.count_contents, call.workspace_id)
+    return WorkspaceContents(**msgspec.structs.asdict(found), counted_to=deletions.COUNTED)
+
+
+@delete(
+    "/v1/workspace",
+    summary="Delete the workspace",
+    status_code=204,
+    opt={"body": DeleteWorkspace, "permission": "workspace.delete"},
+)
+async def delete_workspace(call: NamedDependency[Call]) -> None:
+    """Deletes the workspace with all that it contains. From now on nothing of it is accepted or sent."""
+    body, session = await call.body(DeleteWorkspace), require_session(call)
+
+    async def work(tx: Tx) -> str:
+        workspace = await workspaces.read_workspace(tx, call.workspace_id)
+        mine = await workspaces_of(tx, session.user_id)
+        check_deletion(workspace["name"], body.name, len(mine))
+        await deletions.close_workspace(tx, call.workspace_id, call.now)
+        return str(workspace["name"])
+
+    name = await call.transact(work)
+    log.info(
+        "a workspace was deleted",
+        action="workspace_deleted",
+        id=public("ws", call.workspace_id),
+        name=name,
+        user=public("usr", session.user_id),
+        ip=call.admitted.ip,
     )
-    return page("audit", rows, limit, _change, lambda row: int(row["id"]))
+    await call.engine.closed.refresh()
+    call.forget_callers()
+    await call.refresh()
+    call.engine.workspaces_due.wake_at(call.now)
 
 
 def _view(call: Call, record: dict[str, Any]) -> Workspace:
@@ -165,26 +177,4 @@ def _view(call: Call, record: dict[str, Any]) -> Workspace:
     )
 
 
-def _change(row: dict[str, Any]) -> Change:
-    prefix = {"user": "usr", "key": "key"}.get(row["actor_kind"])
-    return Change(
-        id=public("aud", row["id"]),
-        at=iso(id_time(row["id"])),
-        actor=Actor(
-            kind=row["actor_kind"],
-            id=public(prefix, row["actor_id"]) if prefix else None,
-            name=row["actor_name"],
-        ),
-        action=row["action"],
-        resource=row["resource"],
-        before=_json(row["before"]),
-        after=_json(row["after"]),
-        ip=row["ip"] or None,
-    )
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else msgspec.json.decode(text)
-
-
-ROUTES = permit("settings", [get_workspace, update_workspace, make_workspace, list_audit])
+ROUTES = permit("settings", [get_workspace, get_workspace_contents, update_workspace, delete_workspace, make_workspace])

@@ -14,7 +14,7 @@ from waypost.api.control.calls import NAMES, Call, permit, read_key_of
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, now_us
 from waypost.domain.audience.import_columns import TARGETS, read_target
-from waypost.domain.audience.import_files import csv_line
+from waypost.domain.values.csv_lines import csv_line
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.import_files import FileIntake, ImportPlan, ImportRequest
 from waypost.engine.audience.imports import end_import
@@ -161,7 +161,7 @@ async def start_import(
             digest.update(part)
             await intake.feed(part, now_us())
         plan = await intake.finish(now_us())
-        answer = await _begin(call, request, intake, plan, digest.digest())
+        answer = await _begin(call, request, parameters, intake, plan, digest.digest())
     except BaseException:
         await intake.discard()
         raise
@@ -173,17 +173,35 @@ async def start_import(
 
 
 async def _begin(
-    call: Call, request: Request[Any, Any, Any], intake: FileIntake, plan: ImportPlan, digest: bytes
+    call: Call,
+    request: Request[Any, Any, Any],
+    parameters: ImportRequest,
+    intake: FileIntake,
+    plan: ImportPlan,
+    digest: bytes,
 ) -> Answer:
     key = read_key_of(request, digest)
     answer = Answer(202, _encode(ImportAccepted(id=public("imp", intake.id), state="running")))
 
     async def work(tx: Tx) -> Answer:
         await intake.begin(tx, plan, call.now)
+        await call.log_started(tx, _decisions(intake.id, parameters, plan))
         return answer
 
     engine = call.engine
     return await idempotency.perform(engine.database, engine.encryption, call.workspace_id, key, call.now, work)
+
+
+def _decisions(import_id: int, request: ImportRequest, plan: ImportPlan) -> dict[str, Any]:
+    """Return what was decided about an import, and no name of a column: a file without names begins with a person."""
+    return {
+        "id": public("imp", import_id),
+        "list_id": None if request.list_id is None else public("lst", request.list_id),
+        "source": request.source,
+        "dry_run": request.dry_run,
+        "confirmed": request.confirmed,
+        "columns": [column.target for column in plan.columns],
+    }
 
 
 @get("/v1/imports", summary="List imports")
@@ -222,7 +240,7 @@ async def get_import_errors(call: NamedDependency[Call], id: FromPath[str]) -> S
 
     return Stream(
         lines(),
-        media_type="text/csv; charset=utf-8",
+        media_type="text/csv",
         headers={"content-disposition": f'attachment; filename="{public("imp", import_id)}-errors.csv"'},
     )
 

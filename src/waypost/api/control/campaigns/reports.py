@@ -201,7 +201,7 @@ async def test_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     key = await call.idempotency_key()
     return call.respond(
         await call.engine.messages.submit_many(
-            call.workspace_id, requests, key, call.now, per_second=None, skip_duplicates=False
+            call.workspace_id, requests, key, call.now, per_second=None, skip_duplicates=False, log=call.message_log
         )
     )
 

@@ -1,0 +1,1 @@
+"""The end of workspaces, which reaches into all other areas."""
