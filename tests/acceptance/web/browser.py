@@ -126,6 +126,14 @@ def signed_in(browser: Browser, server: Server, email: str = EMAIL, **options: A
         yield page
 
 
+def sign_out(page: Page) -> None:
+    """Sign out; the page is loaded anew, and nothing is clicked in the one that goes away."""
+    page.get_by_role("button", name=re.compile("^Account of")).click()
+    with page.expect_event("load"):
+        page.get_by_role("menuitem", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+
 def at_home(page: Page) -> None:
     """Wait for the home page."""
     expect(page.get_by_role("heading", level=1)).to_have_text("Home")

@@ -15,6 +15,7 @@ from tests.acceptance.web.browser import (
     new_page,
     serious_findings,
     sign_in,
+    sign_out,
     signed_in,
     url,
 )
@@ -35,9 +36,7 @@ def test_the_first_visitor_becomes_the_owner(server, browser):
         page.get_by_label("One-time code").fill(code[1])
         page.get_by_role("button", name="Create the owner").click()
         at_home(page)
-        page.get_by_role("button", name=re.compile("^Account of")).click()
-        page.get_by_role("menuitem", name="Sign out").click()
-        expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+        sign_out(page)
         sign_in(page, EMAIL, PASSWORD)
         at_home(page)
 

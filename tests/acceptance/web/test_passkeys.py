@@ -1,13 +1,12 @@
 """Passkeys in Chromium, with its virtual authenticator: added, used in place of a password, used up, deleted."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from playwright.sync_api import CDPSession, Page, expect
 
-from tests.acceptance.web.browser import EMAIL, at_home, field, new_page, serious_findings, signed_in, url
+from tests.acceptance.web.browser import EMAIL, at_home, field, new_page, serious_findings, sign_out, signed_in, url
 
 
 @contextlib.contextmanager
@@ -30,14 +29,6 @@ def authenticator(page: Page) -> Iterator[tuple[CDPSession, str]]:
 def kept(session: CDPSession, device: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = session.send("WebAuthn.getCredentials", {"authenticatorId": device})["credentials"]
     return found
-
-
-def sign_out(page: Page) -> None:
-    page.get_by_role("button", name=re.compile("^Account of")).click()
-    # Signing out loads the page anew; nothing is clicked in the one that goes away.
-    with page.expect_event("load"):
-        page.get_by_role("menuitem", name="Sign out").click()
-    expect(page.get_by_role("button", name="Sign in with a passkey")).to_be_visible()
 
 
 def test_a_passkey_from_the_settings_to_the_sign_in_page(owned, browser):

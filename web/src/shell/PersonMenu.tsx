@@ -1,7 +1,6 @@
 /** The menu of the person who is signed in: their settings, the colour scheme, signing out. */
 import { ActionIcon, Menu, useMantineColorScheme } from "@mantine/core";
 import { IconCheck, IconDeviceDesktop, IconLogout, IconMoon, IconSun, IconUserCircle } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { signOut, useMe } from "@/api/me";
 import { t } from "./texts";
@@ -14,13 +13,11 @@ const SCHEMES = [
 
 export function PersonMenu() {
   const me = useMe();
-  const queries = useQueryClient();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const name = me?.user?.name || me?.user?.email || t("apiKeySession");
 
   async function leave() {
     await signOut().catch(() => undefined);
-    queries.clear();
     // A new document: nothing of the session stays in memory.
     window.location.assign("/sign-in");
   }

@@ -14,6 +14,7 @@ const PEOPLE = {
         email: "ada@example.com",
         role: "owner",
         totp: true,
+        passkeys: 0,
         joined_at: AT,
         last_used_at: null,
       },
