@@ -9,7 +9,9 @@ def csv_line(cells: Sequence[str]) -> str:
 
 
 def _safe_cell(text: str) -> str:
-    if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r"):
+    # Phone numbers begin with a plus sign and are no formula.
+    phone = text[:1] == "+" and text[1:].isascii() and text[1:].isdigit()
+    if (text.lstrip()[:1] in ("=", "+", "-", "@") and not phone) or text[:1] in ("\t", "\r"):
         text = "'" + text
     if any(letter in text for letter in ',"\r\n;') or text != text.strip():
         return '"' + text.replace('"', '""') + '"'

@@ -1,7 +1,5 @@
 """What a campaign will do and did: test, preview, estimate, overview, recipients."""
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
@@ -23,6 +21,7 @@ from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.messaging.sms import SmsMeasure
 from waypost.domain.templates.liquid.context import UndefinedVariable
 from waypost.domain.templates.template import context_of
+from waypost.domain.values.csv_lines import csv_line
 from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns import campaigns
 from waypost.engine.campaigns.audience import page_of_campaign
@@ -38,8 +37,7 @@ from waypost.storage.database import Row, Tx
 MOST_TESTERS = 50
 #: Recipients that one query of an export reads.
 EXPORTED = 2_000
-#: What spreadsheets take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: The columns of an export.
 _EXPORT = (
     "profile_id",
     "status",
@@ -308,28 +306,16 @@ async def list_campaign_recipients(
 
 async def _export(call: Call, read: Any) -> AsyncIterator[bytes]:
     """Yield the recipients as CSV, page by page."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(_EXPORT)
+    yield csv_line(_EXPORT).encode()
     after = 0
     while True:
         rows = await call.read(read, after, EXPORTED)
-        for row in rows:
-            view = _recipient_view(row)
-            writer.writerow([_cell(getattr(view, name)) for name in _EXPORT])
-        yield out.getvalue().encode()
-        out.seek(0)
-        out.truncate()
+        views = [_recipient_view(row) for row in rows]
+        lines = [csv_line([str(getattr(view, name) or "") for name in _EXPORT]) for view in views]
+        yield "".join(lines).encode()
         if len(rows) < EXPORTED:
             return
         after = rows[-1][0]
-
-
-def _cell(value: Any) -> str:
-    """Return a value of an exported file; one that a spreadsheet would run as a formula is quoted."""
-    text = "" if value is None else str(value)
-    # Phone numbers begin with a plus sign and are no formula.
-    return f"'{text}" if text.startswith(_FORMULA) and not text[1:].isdigit() else text
 
 
 async def _occurrences(tx: Tx, campaign: campaigns.Campaign, chosen: str | None, *, all_of_them: bool) -> list[int]:
