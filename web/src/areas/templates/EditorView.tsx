@@ -87,6 +87,9 @@ export function complete(context: CompletionContext, seen: readonly Value[]) {
   return { from, options: values.map((value): Completion => ({ ...value, type: "variable" })) };
 }
 
+/** Not light first and dark after that. */
+const AT_ONCE = { getInitialValueInEffect: false };
+
 /** The editor's own parts, such as the gutter and the list of completion, know a dark scheme when they are told. */
 const scheme = new Compartment();
 
@@ -109,7 +112,7 @@ const nonce = () => document.querySelector<HTMLMetaElement>("meta[property=csp-n
 
 export default function EditorView(props: EditorProps) {
   const { label, value, onChange, language, findings, values = [], readOnly, onReady } = props;
-  const dark = useComputedColorScheme("light") === "dark";
+  const dark = useComputedColorScheme("light", AT_ONCE) === "dark";
   const place = useRef<HTMLDivElement>(null);
   const view = useRef<View>(undefined);
   const change = useRef(onChange);
