@@ -66,14 +66,16 @@ async def refused(answer: Awaitable[httpx.Response], status: int, code: str) -> 
 PASSWORD = "correct horse battery"
 
 
-async def add_user(engine: Engine, workspace_id: int, role: Role | None) -> int:
-    """Make a user with a role in a workspace, or in none; the address is the role's."""
+async def add_user(
+    engine: Engine, workspace_id: int, role: Role | None, *, email: str | None = None, name: str = ""
+) -> int:
+    """Make a user with a role in a workspace, or in none; without an address, one that begins with the role."""
     engine.sessions.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64))
     hashed = await engine.sessions.passwords.hash(PASSWORD)
 
     async def work(tx: Tx) -> int:
-        email = f"{role}-{engine.ids.one(now_us())}@example.com"
-        user_id = await users.add_user(tx, engine.ids, email, "", hashed, now_us())
+        address = email or f"{role}-{engine.ids.one(now_us())}@example.com"
+        user_id = await users.add_user(tx, engine.ids, address, name, hashed, now_us())
         if role is not None:
             await users.add_member(tx, user_id, workspace_id, role, now_us())
         return user_id

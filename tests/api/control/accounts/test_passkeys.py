@@ -6,7 +6,6 @@ from itertools import count
 import msgspec
 import pyotp
 import pytest
-from argon2 import PasswordHasher
 
 from tests.api.calling import PASSWORD, add_user, ok, refused, session_of
 from tests.authenticator import ORIGIN, Authenticator
@@ -15,23 +14,14 @@ from waypost.clock import MINUTE, now_us
 from waypost.domain.accounts import passkeys as rules
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import Role
-from waypost.engine.accounts import passkeys, sessions, users
-from waypost.engine.accounts.passwords import Passwords
+from waypost.engine.accounts import passkeys, sessions
 
 EMAIL = "ada@example.com"
 
 
 @pytest.fixture
 async def owner(engine, keys):
-    engine.sessions.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64))
-    hashed = await engine.sessions.passwords.hash(PASSWORD)
-
-    async def work(tx):
-        user_id = await users.add_user(tx, engine.ids, EMAIL, "Ada", hashed, now_us())
-        await users.add_member(tx, user_id, keys.workspace_id, Role.OWNER, now_us())
-        return user_id
-
-    return await engine.database.transact(work)
+    return await add_user(engine, keys.workspace_id, Role.OWNER, email=EMAIL, name="Ada")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from waypost.clock import DAY, MINUTE, now_us
 from waypost.domain.accounts import sign_in
 from waypost.domain.accounts.permissions import Role
 from waypost.engine.accounts import sessions, users
-from waypost.engine.accounts.passwords import Passwords
 from waypost.errors import Unauthorized, Unavailable
 
 EMAIL = "ada@example.com"
@@ -22,15 +21,7 @@ EMAIL = "ada@example.com"
 
 @pytest.fixture
 async def owner(engine, keys):
-    engine.sessions.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64))
-    hashed = await engine.sessions.passwords.hash(PASSWORD)
-
-    async def work(tx):
-        user_id = await users.add_user(tx, engine.ids, EMAIL, "Ada", hashed, now_us())
-        await users.add_member(tx, user_id, keys.workspace_id, Role.OWNER, now_us())
-        return user_id
-
-    return await engine.database.transact(work)
+    return await add_user(engine, keys.workspace_id, Role.OWNER, email=EMAIL, name="Ada")
 
 
 def enter(browser, **fields):

@@ -63,19 +63,9 @@ class DeleteWorkspace(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-class WorkspaceContents(msgspec.Struct, kw_only=True):
+class WorkspaceContents(deletions.Contents, kw_only=True):
     """What a workspace contains. Numbers are counted up to `counted_to`: there may be more than that."""
 
-    people: int
-    events: int
-    messages: int
-    queued_messages: int
-    pending_deliveries: int
-    running_campaigns: int
-    connections: int
-    webhooks: int
-    keys: int
-    users: int
     counted_to: int
 
 
@@ -106,8 +96,8 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
     session = call.admitted.session
     if mfa not in (None, "optional") and session is not None:
         require_passkey(session)
-    if mfa not in (None, "optional") and session is not None and session.factor is FactorState.MISSING:
-        raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
+        if session.factor is FactorState.MISSING:
+            raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:
         return _view(call, await workspaces.change_workspace(tx, call.workspace_id, name, mfa))

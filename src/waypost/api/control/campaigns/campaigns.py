@@ -228,7 +228,7 @@ async def launch_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Res
     id_ = internal("cmp", id)
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, id_)
     if campaign.state is CampaignState.DRAFT:
-        missing = await _lacking(call, campaign)
+        missing = await find_lacking(call, campaign)
         if missing:
             raise incomplete(missing)
     return await _act(call, id_, CampaignAction.LAUNCH)
@@ -258,7 +258,8 @@ async def cancel_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Res
     return await _act(call, internal("cmp", id), CampaignAction.CANCEL)
 
 
-async def _lacking(call: Call, campaign: campaigns.Campaign) -> list[Lacking]:
+async def find_lacking(call: Call, campaign: campaigns.Campaign) -> list[Lacking]:
+    """Return everything that a campaign lacks for its launch."""
     engine = call.engine
     return await find_missing(engine.database, engine.templates, engine.connections, campaign, call.now)
 
@@ -275,7 +276,7 @@ async def _check_complete(call: Call, id_: int, changes: dict[str, Any]) -> None
     fields = changes.keys() & PAUSED_FIELDS if begun else changes.keys() - {"schedule"}
     campaign.definition = msgspec.structs.replace(campaign.definition, **changes)
     check_definition(campaign.definition, campaign.channel)
-    missing = [one for one in await _lacking(call, campaign) if one.field.partition(".")[0] in fields]
+    missing = [one for one in await find_lacking(call, campaign) if one.field.partition(".")[0] in fields]
     if missing:
         raise incomplete(missing)
 

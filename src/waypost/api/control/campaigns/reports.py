@@ -11,6 +11,7 @@ from litestar.response import Stream
 from msgspec import Meta
 
 from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call, permit
+from waypost.api.control.campaigns.campaigns import find_lacking
 from waypost.api.paging import After, Limit, Page, cursor, position
 from waypost.clock import iso_or_none
 from waypost.domain.campaigns.campaign import Audience, CampaignState
@@ -26,7 +27,6 @@ from waypost.domain.values.ids import internal, public
 from waypost.engine.campaigns import campaigns
 from waypost.engine.campaigns.audience import page_of_campaign
 from waypost.engine.campaigns.estimate import estimate_reach
-from waypost.engine.campaigns.launch import find_missing
 from waypost.engine.campaigns.overview import Overview, load_overview
 from waypost.engine.messaging.acceptance import BatchLine
 from waypost.engine.templates.templates import load_seen
@@ -240,12 +240,9 @@ async def preview_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Ca
 async def estimate_campaign(call: NamedDependency[Call], id: FromPath[str]) -> CampaignEstimate:
     """Returns how many people a campaign would reach now, why others would be skipped, and what a draft lacks."""
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, internal("cmp", id))
-    engine = call.engine
-    found = await estimate_reach(engine.database, campaign, call.now)
+    found = await estimate_reach(call.engine.database, campaign, call.now)
     excluded = [ExcludedCount(reason, n) for reason, n in sorted(found.excluded.items(), key=lambda one: -one[1])]
-    missing = []
-    if campaign.state is CampaignState.DRAFT:
-        missing = await find_missing(engine.database, engine.templates, engine.connections, campaign, call.now)
+    missing = await find_lacking(call, campaign) if campaign.state is CampaignState.DRAFT else []
     return CampaignEstimate(found.audience, found.reach, excluded, found.approximate, missing)
 
 
