@@ -27,6 +27,14 @@ async def test_an_event_is_shown_as_it_was_sent(client):
         "properties": {"total": 100.0, "nested": {"a": [1, None]}},
         "context": {"ip": "192.0.2.1"},
     }
+    assert event["person"] == {
+        "id": event["profile_id"],
+        "first_name": None,
+        "last_name": None,
+        "user_id": "ada",
+        "email": None,
+        "phone": None,
+    }
     assert await ok(client.get(f"/v1/events/{event['id']}")) == event
     await refused(client.get("/v1/events/evt_0000000000000001"), 404, "not_found")
 

@@ -268,10 +268,14 @@ async def test_the_feed_of_a_person_has_what_happened_to_merged_profiles(
     events = (await ok(client.get(f"/v1/profiles/{ada}/events")))["data"]
     assert [one["id"] for one in feed] == [one["id"] for one in events]
     assert await pages(client, f"/v1/profiles/{device['id']}/activity?limit=1") == feed
-    # In the feed of the metric, the event leads to the person who is left.
+    # In the feed of the metric and in the list of events, the event leads to the person who is left.
     place = f"/v1/metrics/{(await named(client, 'Birthday'))['id']}/activity"
     (found,) = (await ok(client.get(place)))["data"]
     assert (found["person"]["id"], found["person"]["email"]) == (ada, "ada@example.com")
+    (found,) = (await ok(client.get("/v1/events?type=text.status")))["data"]
+    assert (found["profile_id"], found["person"]["id"]) == (device["id"], ada)
+    assert found["person"]["email"] == "ada@example.com"
+    assert (await ok(client.get(f"/v1/events/{found['id']}"))) == found
 
 
 async def test_another_workspace_sees_nothing_of_it(client: Api, engine: Engine, keys: Keys, ada: str):

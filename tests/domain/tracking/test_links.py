@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.domain.tracking.links import find_links, replace_links, track_text
+from waypost.domain.tracking.links import _CANDIDATE, _next_candidate, find_links, replace_links, track_text
 
 SHORT = "https://s.example/c/000000000"
 
@@ -154,3 +154,14 @@ def test_a_long_text_is_read_in_no_time():
     for piece in ("https://", "https://a.example/((((", "https://a.example/....", "https://a.example/))))", "(" * 50):
         text = piece * 20_000
         assert replace_links(text, lambda url: url) == text
+
+
+@given(
+    text=st.lists(st.sampled_from(["http", "https", "HTTP", "s", "\u017f", "://", ":", "/", "x", "+", "é", " ", "<"])),
+    position=st.integers(0, 12),
+)
+def test_the_next_candidate_is_the_one_that_the_pattern_finds(text: list[str], position: int):
+    """The quick search is the same as a search with the pattern, letters that only fold to ASCII included."""
+    whole = "".join(text)
+    quick, slow = _next_candidate(whole, position), _CANDIDATE.search(whole, position)
+    assert (quick and quick.span()) == (slow and slow.span())

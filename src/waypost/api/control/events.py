@@ -6,8 +6,10 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from waypost.api.control.calls import Call, permit
+from waypost.api.control.event_people import EventPerson, load_people
 from waypost.api.paging import After, Limit, Page, before, cursor, made_from, page, position
 from waypost.clock import id_time, iso
 from waypost.domain.events.event_types import SYSTEM_TYPES, EventType, tracked_type
@@ -41,10 +43,12 @@ class Event(msgspec.Struct):
     received_at: str
     #: The content: metric, ids, properties, traits, context.
     data: msgspec.Raw
+    #: The person with the profile, or the profile that it was merged into; not in exports and lists of one profile.
+    person: EventPerson | UnsetType | None = UNSET
 
 
-def event_view(row: Row) -> Event:
-    """Return the API view of a row of `events.list` or a similar query."""
+def event_view(row: Row, people: dict[int, EventPerson] | None = None) -> Event:
+    """Return the API view of a row of `events.list` or a similar query, with its person if people are given."""
     id_, message_id, type_, profile_id, occurred_at, data = row
     return Event(
         public("evt", id_),
@@ -54,6 +58,7 @@ def event_view(row: Row) -> Event:
         iso(occurred_at),
         iso(id_time(id_)),
         msgspec.Raw(data),
+        UNSET if people is None else people.get(profile_id),
     )
 
 
@@ -66,7 +71,7 @@ async def list_events(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Event]:
-    """Returns events, newest first."""
+    """Returns events, newest first, with the people they are about."""
     first = before("events", after)
     if until is not None:
         first = min(first, made_from(parse_time(until)))
@@ -77,21 +82,21 @@ async def list_events(
     if type_ is not None and "\0" in type_:
         raise Invalid("`type` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
 
-    async def work(tx: Tx) -> list[Row]:
+    async def work(tx: Tx) -> tuple[list[Row], dict[int, EventPerson]]:
         if type_ is None:
-            return await tx.rows("events.list", n=limit + 1, before=first, **place)
-        return await tx.rows("events.of_type", type=type_, n=limit + 1, before=first, **place)
+            rows = await tx.rows("events.list", n=limit + 1, before=first, **place)
+        else:
+            rows = await tx.rows("events.of_type", type=type_, n=limit + 1, before=first, **place)
+        return rows, await load_people(tx, call.workspace_id, rows[:limit])
 
-    return page("events", await call.read(work), limit, event_view, lambda row: int(row[0]))
+    rows, people = await call.read(work)
+    return page("events", rows, limit, lambda row: event_view(row, people), lambda row: int(row[0]))
 
 
 @get("/v1/events/{id:str}", summary="Get an event")
 async def get_event(call: NamedDependency[Call], id: FromPath[str]) -> Event:
     """Returns an event as it was recorded."""
-    row = await call.read(_event, call.workspace_id, internal("evt", id))
-    if row is None:
-        raise NotFound("No event with this id exists in this workspace. Events are deleted after the retention period.")
-    return event_view(row)
+    return await call.read(_event, call.workspace_id, internal("evt", id))
 
 
 @get("/v1/event-types", summary="List event types")
@@ -109,8 +114,11 @@ async def list_event_types(call: NamedDependency[Call], limit: Limit = 50, after
     return Page(visible, following)
 
 
-async def _event(tx: Tx, workspace_id: int, id_: int) -> Row | None:
-    return await tx.row("events.get", workspace_id=workspace_id, id=id_)
+async def _event(tx: Tx, workspace_id: int, id_: int) -> Event:
+    row = await tx.row("events.get", workspace_id=workspace_id, id=id_)
+    if row is None:
+        raise NotFound("No event with this id exists in this workspace. Events are deleted after the retention period.")
+    return event_view(row, await load_people(tx, workspace_id, [row]))
 
 
 async def _types(tx: Tx, workspace_id: int, after: str, n: int) -> list[Row]:

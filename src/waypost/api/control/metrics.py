@@ -1,7 +1,7 @@
 """Metrics: list them with their counts, chart them over time, and feeds of what happened."""
 
 from datetime import UTC, tzinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,9 +11,9 @@ from litestar.params import FromPath, QueryParameter
 
 from waypost.api.control.audience.profiles import find_profile
 from waypost.api.control.calls import Call, permit
+from waypost.api.control.event_people import EventPerson, load_people
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import DAY, id_time, iso
-from waypost.domain.audience.profiles import Traits, current
 from waypost.domain.events.metrics import describe_event, intervals, read_status
 from waypost.domain.values.ids import internal, public
 from waypost.domain.values.times import parse_time
@@ -21,7 +21,6 @@ from waypost.engine.events.metrics import count_intervals
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
-_traits = msgspec.json.Decoder(Traits)
 #: The default period of a chart, by interval.
 _USUAL = {"hour": DAY, "day": 30 * DAY}
 _TIME = {"format": "date-time"}
@@ -106,17 +105,6 @@ class Timeline(msgspec.Struct, kw_only=True):
     series: list[Series]
 
 
-class ActivityPerson(msgspec.Struct, kw_only=True):
-    """The person that an event is about, as known now."""
-
-    id: str
-    first_name: str | None
-    last_name: str | None
-    user_id: str | None
-    email: str | None
-    phone: str | None
-
-
 class Activity(msgspec.Struct, kw_only=True):
     """An event in a feed, with a readable name and the person it is about."""
 
@@ -129,7 +117,7 @@ class Activity(msgspec.Struct, kw_only=True):
     message_id: str
     occurred_at: str
     received_at: str
-    person: ActivityPerson | None
+    person: EventPerson | None
     #: All properties of the event.
     data: msgspec.Raw
 
@@ -207,7 +195,7 @@ async def list_metric_activity(
     first = before("metric_activity", after)
     chosen = None if status is None else read_status(status)
 
-    async def work(tx: Tx) -> tuple[list[Row], dict[int, ActivityPerson]]:
+    async def work(tx: Tx) -> tuple[list[Row], dict[int, EventPerson]]:
         metric_id, source, key, *_ = await _find(tx, call, id)
         if source == "track" and key and chosen is None:
             rows = await tx.rows(
@@ -219,7 +207,7 @@ async def list_metric_activity(
             rows = await tx.rows(
                 "metric_events.list", metric_id=metric_id, statuses=statuses, before=first, n=limit + 1
             )
-        return rows, await _people(tx, call.workspace_id, rows[:limit])
+        return rows, await load_people(tx, call.workspace_id, rows[:limit])
 
     rows, people = await call.read(work)
     return page("metric_activity", rows, limit, lambda row: _activity_view(row, people), lambda row: int(row[0]))
@@ -232,10 +220,10 @@ async def list_profile_activity(
     """Returns all that happened to a person, newest first, with readable names; merged profiles are included."""
     first = before("profile_activity", after)
 
-    async def work(tx: Tx) -> tuple[list[Row], dict[int, ActivityPerson]]:
+    async def work(tx: Tx) -> tuple[list[Row], dict[int, EventPerson]]:
         profile = await find_profile(tx, call.workspace_id, internal("pro", id))
         rows = await tx.rows("events.of_profile", profile_id=profile["id"], before=first, n=limit + 1)
-        return rows, await _people(tx, call.workspace_id, rows[:limit])
+        return rows, await load_people(tx, call.workspace_id, rows[:limit])
 
     rows, people = await call.read(work)
     return page("profile_activity", rows, limit, lambda row: _activity_view(row, people), lambda row: int(row[0]))
@@ -288,40 +276,7 @@ def _metric_view(row: Row, totals: dict[int, list[Row]]) -> Metric:
     )
 
 
-async def _people(tx: Tx, workspace_id: int, rows: list[Row]) -> dict[int, ActivityPerson]:
-    """Return the people of a page of events by the profile ids in the events; merged profiles lead to who is left."""
-    missing = {row[3] for row in rows if row[3] is not None}
-    profiles: dict[int, Row] = {}
-    while missing:
-        found = await tx.rows("profiles.many", workspace_id=workspace_id, ids=sorted(missing))
-        profiles |= {row[0]: row for row in found}
-        missing = {row[1] for row in found if row[1] is not None} - profiles.keys()
-    identifiers: dict[int, dict[str, str]] = {}
-    if profiles:
-        for profile_id, kind, value in await tx.rows("identities.of_many", ids=sorted(profiles)):
-            identifiers.setdefault(profile_id, {}).setdefault(kind, value)
-    people: dict[int, ActivityPerson] = {}
-    for id_ in profiles:
-        last = id_
-        while profiles[last][1] is not None:
-            last = profiles[last][1]
-        traits, known = current(_traits.decode(profiles[last][2])), identifiers.get(last, {})
-        people[id_] = ActivityPerson(
-            id=public("pro", last),
-            first_name=_text(traits, "first_name", "firstName"),
-            last_name=_text(traits, "last_name", "lastName"),
-            user_id=known.get("user_id"),
-            email=known.get("email"),
-            phone=known.get("phone"),
-        )
-    return people
-
-
-def _text(traits: dict[str, Any], *names: str) -> str | None:
-    return next((traits[name] for name in names if isinstance(traits.get(name), str)), None)
-
-
-def _activity_view(row: Row, people: dict[int, ActivityPerson]) -> Activity:
+def _activity_view(row: Row, people: dict[int, EventPerson]) -> Activity:
     id_, message_id, type_, profile_id, occurred_at, data = row
     name, status = describe_event(type_, data.encode())
     return Activity(

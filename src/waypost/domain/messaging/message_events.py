@@ -6,11 +6,13 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost.domain.events.event import Event
-from waypost.domain.messaging.message import Receipt
+from waypost.domain.messaging.message import Receipt, Status
 from waypost.domain.messaging.status import HistoryEntry, MessageState
 from waypost.domain.values.ids import public
 
 _encode = msgspec.json.Encoder().encode
+#: By status: its name, and the type of the event for it.
+_NAMES = {status: (status.value, f"message.{status.value}") for status in Status}
 
 
 class MessageSummary(msgspec.Struct, omit_defaults=True):
@@ -77,15 +79,16 @@ class MessageEventContents(msgspec.Struct, omit_defaults=True):
 
 def status_changed(state: MessageState, entry: HistoryEntry) -> Event:
     """Return the event for the status that a message has just reached."""
-    name = public("msg", state.id)
+    summary = summarize(state, entry.detail)
+    status, type_ = _NAMES[state.status]
     return Event(
         state.workspace_id,
-        f"message.{state.status.value}",
+        type_,
         state.profile_id,
         entry.at,
         # A message can be queued, sent and fail more than once, even within one try.
-        f"{name}:{state.status.value}:{state.tries}:{entry.at:x}",
-        _encode(MessageEventContents(message=summarize(state, entry.detail))),
+        f"{summary.id}:{status}:{state.tries}:{entry.at:x}",
+        _encode(MessageEventContents(message=summary)),
     )
 
 
@@ -192,7 +195,7 @@ def summarize(state: MessageState, detail: str | None) -> MessageSummary:
         id=public("msg", state.id),
         channel=state.channel,
         to=state.address,
-        status=state.status.value,
+        status=_NAMES[state.status][0],
         connection_id=public("con", state.connection_id),
         code=state.code,
         reason=state.reason,

@@ -43,8 +43,10 @@ def text_of(html: str) -> str:
 
 def collapse_blank_lines(text: str) -> str:
     """Return the text without trailing spaces, and with several empty lines reduced to one."""
-    lines = "\n".join(line.rstrip() for line in text.splitlines())
-    return re.sub(r"\n{3,}", "\n\n", lines).strip("\n")
+    lines = "\n".join([line.rstrip() for line in text.splitlines()])
+    if "\n\n\n" in lines:
+        lines = re.sub(r"\n{3,}", "\n\n", lines)
+    return lines.strip("\n")
 
 
 def text_template(html: str) -> str | None:

@@ -148,6 +148,9 @@ class CompiledVariant:
         )
         self.size = sum(program.size for program in self._made)
 
+    def _unmarked(self, html: str) -> str:
+        return html if self._marks is None else self._marks.remove(html)
+
     def mentions(self, names: tuple[str, ...]) -> bool:
         """Return whether the text or the HTML uses one of these values."""
         sources = [program.source for program in self.texts.values() if program is not None]
@@ -167,13 +170,12 @@ class CompiledVariant:
             content.headers = {name: value for name, value in rendered if value}
         if (html := self.texts.get("html")) is not None:
             content.html = html.render(rendering)
-        plain = content.html if self._marks is None else self._marks.remove(content.html)
-        if not marked:
-            content.html = plain
+        text = self.texts.get("text")
         if "text" in self.texts:
-            text = self.texts["text"]
-            made = _text_from(plain, rendering) if text is None else text.render(rendering)
+            made = text.render(rendering) if text is not None else _text_from(self._unmarked(content.html), rendering)
             content.text = collapse_blank_lines(made) if "html" in self.texts else made
+        if not marked:
+            content.html = self._unmarked(content.html)
         if content.preheader and content.html:
             content.html = _with_preheader(content.html, content.preheader)
         if self.channel == "event":

@@ -37,7 +37,8 @@ KINDS = {
 
 def public(prefix: str, value: int) -> str:
     """Return the public id of a number, such as `evt_00061c7f3a2b1c04`."""
-    return f"{prefix}_{value:016x}"
+    # In half the time of a format specification; a text has its id in every event about it.
+    return f"{prefix}_{value.to_bytes(8, 'big').hex()}"
 
 
 def internal(prefix: str, text: str) -> int:

@@ -1,5 +1,6 @@
 """Campaigns as an area of the recorder: what became of their messages, what people did, and who reached the goal."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,8 @@ from waypost.storage.database import Row, Tx
 _encode = msgspec.json.Encoder().encode
 _clicks = msgspec.json.Decoder(list[tuple[int, int, str]])
 
-#: A message that is being sent is queued for its recipient: only what is certain is shown.
-_SHOWN = {Status.SENDING: "queued"}
+#: By status: what a recipient has. One whose message is being sent is queued: only what is certain is shown.
+_SHOWN = {status: "queued" if status is Status.SENDING else status.value for status in Status}
 _OVER = frozenset({Status.SENT, Status.DELIVERED})
 #: Those who can reach the goal: who got it, or may have got it, and who was to get nothing.
 _CONVERTING = frozenset({"sent", "delivered", "unknown", "holdout"})
@@ -99,22 +100,26 @@ async def _move(tx: Tx, moved: list[RecipientMoved], unit: Unit) -> None:
     """Set the statuses of recipients, and count them."""
     rows: dict[tuple[int, int], Row] = {}
     for one in moved:
-        counts = StatusCount(unit, one.occurrence_id)
-        (was, was_reason, was_code), (status, reason, code) = one.before, one.after
-        before, after = _SHOWN.get(was, was.value), _SHOWN.get(status, status.value)
-        counts.add(before, was_reason, was_code, one.variant, -1)
-        counts.add(after, reason, code, one.variant)
-        if status in _OVER and was in _OPEN:
-            counts.happened("sent", "", None, one.variant)
-        if status is Status.DELIVERED and was is not Status.DELIVERED:
-            counts.happened("delivered", "", None, one.variant)
-        if status is Status.FAILED and was is not Status.FAILED:
-            counts.happened("failed", "", code, one.variant)
-        if before == "queued" and after != "queued":
-            unit.notes(CampaignNotes).room = True
         if one.profile_id is not None:
+            status, reason, code = one.after
+            after = _SHOWN[status]
             kept = reason if after in ("held", "skipped", "failed") else None
             rows[(one.occurrence_id, one.profile_id)] = (one.occurrence_id, one.profile_id, after, kept, code)
+    # Most messages of a batch move alike.
+    alike = Counter((one.occurrence_id, one.variant, one.before, one.after) for one in moved)
+    for (occurrence_id, variant, (was, was_reason, was_code), (status, reason, code)), n in alike.items():
+        counts = StatusCount(unit, occurrence_id)
+        before, after = _SHOWN[was], _SHOWN[status]
+        counts.add(before, was_reason, was_code, variant, -n)
+        counts.add(after, reason, code, variant, n)
+        if status in _OVER and was in _OPEN:
+            counts.happened("sent", "", None, variant, n)
+        if status is Status.DELIVERED and was is not Status.DELIVERED:
+            counts.happened("delivered", "", None, variant, n)
+        if status is Status.FAILED and was is not Status.FAILED:
+            counts.happened("failed", "", code, variant, n)
+        if before == "queued" and after != "queued":
+            unit.notes(CampaignNotes).room = True
     await tx.insert("recipients.move", [rows[key] for key in sorted(rows)])
 
 

@@ -49,6 +49,7 @@ class PartRenderer:
     ) -> None:
         self._one = one
         self._template = template
+        self._variants = template.variants
         self._connection = connection
         self._organization = people.organization
         self._now = now
@@ -77,9 +78,10 @@ class PartRenderer:
         address, reason = find_address(self._channel, None, person)
         if reason is not None:
             return Handed(profile_id, reason=reason)
-        variant = winner if winner in template.variants else None
-        variant = variant or template.pick(share_of(one.campaign_id, "variant", profile_id))
-        shown = variant if len(template.variants) > 1 else None
+        variant = winner if winner in self._variants else None
+        shown = None
+        if len(self._variants) > 1:
+            shown = variant = variant or template.pick(share_of(one.campaign_id, "variant", profile_id))
         links: list[NewLink] = []
         try:
             mail = self._mailing.mail(message_id, address, profile_id, person.traits)

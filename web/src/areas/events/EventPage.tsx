@@ -30,7 +30,7 @@ export function EventPage() {
               rows={[
                 [t("occurred"), <Time key="occurred" at={event.occurred_at} exact />],
                 [t("received"), <Time key="received" at={event.received_at} exact />],
-                [t("person"), <Person key="person" id={event.profile_id} />],
+                [t("person"), <Person key="person" id={event.profile_id} person={event.person} />],
                 [
                   t("id"),
                   <>

@@ -49,7 +49,7 @@ const COLUMNS: Column<Event>[] = [
     ),
   },
   { id: "about", title: t("about"), cell: (event) => <Text size="sm">{about(event) ?? "–"}</Text>, wide: true },
-  { id: "person", title: t("person"), cell: ({ profile_id }) => <Person id={profile_id} /> },
+  { id: "person", title: t("person"), cell: ({ profile_id, person }) => <Person id={profile_id} person={person} /> },
   { id: "occurred", title: t("occurred"), cell: ({ occurred_at }) => <Time at={occurred_at} /> },
 ];
 

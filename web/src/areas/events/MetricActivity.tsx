@@ -17,17 +17,11 @@ interface Props {
   clear: (() => void) | undefined;
 }
 
-function nameOf({ person }: Activity): string | undefined {
-  if (!person) return undefined;
-  const name = [person.first_name, person.last_name].filter(Boolean).join(" ");
-  return name || (person.email ?? person.phone ?? person.user_id ?? undefined);
-}
-
 const COLUMNS: Column<Activity>[] = [
   {
     id: "person",
     title: t("person"),
-    cell: (activity) => <Person id={activity.person?.id ?? null} name={nameOf(activity)} />,
+    cell: ({ person }) => <Person id={null} person={person} />,
   },
   { id: "status", title: t("status"), cell: ({ status }) => <Text size="sm">{status ?? "–"}</Text>, wide: true },
   { id: "occurred", title: t("occurred"), cell: ({ occurred_at }) => <Time at={occurred_at} /> },

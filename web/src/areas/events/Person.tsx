@@ -1,10 +1,12 @@
 /** A link to the person of an event. */
 import { Anchor, Text } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
+import { type Named, personName } from "@/parts/personName";
 import { t } from "./texts";
 
-export function Person({ id, name }: { id: string | null; name?: string }) {
-  if (!id) {
+export function Person({ id, person }: { id: string | null; person: Named | null | undefined }) {
+  const to = person?.id ?? id;
+  if (!to) {
     return (
       <Text size="sm" c="dimmed">
         {t("nobody")}
@@ -12,8 +14,8 @@ export function Person({ id, name }: { id: string | null; name?: string }) {
     );
   }
   return (
-    <Anchor component={Link} to={`/people/${id}` as never} size="sm" style={{ overflowWrap: "anywhere" }}>
-      {name ?? id}
+    <Anchor component={Link} to={`/people/${to}` as never} size="sm" style={{ overflowWrap: "anywhere" }}>
+      {person ? personName(person) : to}
     </Anchor>
   );
 }

@@ -13,6 +13,14 @@ const EVENT = {
   occurred_at: AT,
   received_at: AT,
   data: { metric: "Order Shipped", properties: { total: 99.5 } },
+  person: {
+    id: "pro_2",
+    first_name: "Ada",
+    last_name: "Lovelace",
+    user_id: "u-1",
+    email: "ada@example.com",
+    phone: null,
+  },
 };
 const TYPES = {
   "GET /v1/event-types": {
@@ -34,18 +42,25 @@ const METRIC: Metric = {
 test("the feed is narrowed by type and time, and leads to the raw event", async () => {
   const { user, asked } = open("/events", {
     ...TYPES,
-    "GET /v1/events": { data: [EVENT] },
+    "GET /v1/events": { data: [EVENT, { ...EVENT, id: "evt_2", person: null }] },
     "GET /v1/events/{id}": EVENT,
   });
   const table = await screen.findByRole("table", { name: "Events" });
-  expect(within(table).getAllByRole("row")[1]).toHaveTextContent("event.order_shippedOrder Shippedpro_1");
+  const [, first, second] = within(table).getAllByRole("row");
+  expect(first).toHaveTextContent("event.order_shippedOrder ShippedAda Lovelace");
+  // Who the person was merged into, and the id where nothing is known of them any more.
+  expect(within(first as HTMLElement).getByRole("link", { name: "Ada Lovelace" })).toHaveAttribute(
+    "href",
+    "/people/pro_2",
+  );
+  expect(within(second as HTMLElement).getByRole("link", { name: "pro_1" })).toHaveAttribute("href", "/people/pro_1");
   await screen.findByRole("option", { name: "event.order_shipped" });
   await user.selectOptions(screen.getByLabelText("Type"), "event.order_shipped");
   await user.selectOptions(screen.getByLabelText("Since"), "The last hour");
   await expect
     .poll(() => asked.at(-1)?.query)
     .toMatchObject({ type: "event.order_shipped", since: expect.any(String) });
-  await user.click(await screen.findByRole("link", { name: "event.order_shipped" }));
+  await user.click((await screen.findAllByRole("link", { name: "event.order_shipped" }))[0] as HTMLElement);
   expect(await screen.findByRole("heading", { level: 1, name: "Event event.order_shipped" })).toBeVisible();
   expect(screen.getByText(/"total": 99.5/)).toBeVisible();
 });

@@ -20,7 +20,7 @@ import { useFilters } from "@/parts/useFilters";
 import { useForm } from "@/parts/useForm";
 import { useLive } from "@/parts/useLive";
 import { PeopleFrame } from "./PeopleFrame";
-import { personName } from "./personName";
+import { personName } from "@/parts/personName";
 import { t } from "./texts";
 
 export function ListPage() {

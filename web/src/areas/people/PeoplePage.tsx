@@ -13,7 +13,7 @@ import { useFilters } from "@/parts/useFilters";
 import { useLive } from "@/parts/useLive";
 import { AddPerson } from "./AddPerson";
 import { PeopleFrame } from "./PeopleFrame";
-import { personName } from "./personName";
+import { personName } from "@/parts/personName";
 import { t } from "./texts";
 
 const COLUMNS: Column<Person>[] = [

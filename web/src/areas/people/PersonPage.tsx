@@ -15,7 +15,7 @@ import { Time } from "@/parts/Time";
 import { toast, toastError } from "@/parts/toasts";
 import { useLive } from "@/parts/useLive";
 import { Lists } from "./Lists";
-import { personName } from "./personName";
+import { personName } from "@/parts/personName";
 import { Subscriptions } from "./Subscriptions";
 import { Tags } from "./Tags";
 import { Timeline } from "./Timeline";

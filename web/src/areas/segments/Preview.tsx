@@ -7,7 +7,7 @@ import { previewQuery } from "@/api/segments";
 import { Section } from "@/parts/Details";
 import { FormProblem } from "@/parts/FormProblem";
 import { type Group, isComplete, writeCondition } from "./condition";
-import { personName } from "./personName";
+import { personName } from "@/parts/personName";
 import { t } from "./texts";
 
 const WAIT_MS = 400;

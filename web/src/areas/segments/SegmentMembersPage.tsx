@@ -6,7 +6,7 @@ import { type SegmentPerson, segmentMembersQuery, segmentQuery } from "@/api/seg
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { type Column, Listing } from "@/parts/Listing";
 import { useFilters } from "@/parts/useFilters";
-import { personName } from "./personName";
+import { personName } from "@/parts/personName";
 import { SegmentFrame } from "./SegmentFrame";
 import { t } from "./texts";
 
