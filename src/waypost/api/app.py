@@ -36,6 +36,7 @@ from waypost.api.control.audience import imports, lists, people, profiles, segme
 from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
 from waypost.api.control.campaigns import campaigns, reports
+from waypost.api.control.versions import tag
 from waypost.api.edge.asgi import App, HttpScope, Receive, Send
 from waypost.api.edge.confirmations import ConfirmationRoute
 from waypost.api.edge.ingest import Edge, RawRoute
@@ -166,6 +167,7 @@ def build_control() -> Litestar:
     control = Litestar(
         route_handlers=ROUTES,
         guards=[authorize],
+        after_request=tag,
         dependencies={"call": Provide(provide_call)},
         exception_handlers={Error: _answer_error, HTTPException: _answer_framework, Exception: _answer_unexpected},
         openapi_config=CONFIG,

@@ -15,6 +15,7 @@ from litestar.routes import HTTPRoute
 
 from waypost import __version__
 from waypost.api.control.calls import LONGEST_KEY, PUBLIC
+from waypost.api.control.versions import CONDITIONAL, has_version
 from waypost.api.problems import MEDIA_TYPE
 from waypost.domain.accounts.sign_in import COOKIE
 from waypost.domain.events.segment import KINDS, SegmentBatch, SegmentMessage
@@ -84,10 +85,17 @@ _REFUSALS = {
     "404": "The resource does not exist in this workspace.",
     "409": "The current state of the resource does not allow the request.",
     "405": "The path does not allow this method.",
+    "412": "The resource was changed since the version in `If-Match`.",
     "413": "The request is too large.",
     "422": "The Idempotency-Key was used for another request.",
     "429": "The client is over its rate. Nothing was stored; retry after `Retry-After`.",
     "503": "The server cannot process the request now. Nothing was stored; retry.",
+}
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The `ETag` of a GET: if the resource was changed since, nothing is done.",
+    "schema": {"type": "string", "minLength": 1},
 }
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
@@ -112,7 +120,7 @@ def build_document(app: Litestar) -> Json:
         if media_types := handler.opt.get("file"):
             content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
             operation["requestBody"] = {"required": True, "content": content}
-        _finish(path, handler, operation)
+        _finish(path, handler, operation, versioned=has_version(app.state.readers.get(handler.handler_name)))
     for kind in (*KINDS, "batch"):
         document["paths"][f"/v1/{kind}"] = {"post": _edge(kind)}
     document["paths"]["/text/message/send"] = {"post": _text()}
@@ -155,7 +163,7 @@ def _problem(status: str) -> Json:
     return {"description": _REFUSALS[status], "content": {MEDIA_TYPE: {"schema": _ref(Problem)}}}
 
 
-def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
+def _finish(path: str, handler: HTTPRouteHandler, operation: Json, *, versioned: bool) -> None:
     operation.pop("deprecated", None)
     operation["tags"] = [path.removeprefix("/v1").split("/")[1]]
     parameters = operation.setdefault("parameters", [])
@@ -177,6 +185,9 @@ def _finish(path: str, handler: HTTPRouteHandler, operation: Json) -> None:
         statuses |= {"422"}
     if handler.http_methods & {"POST", "PUT", "PATCH", "DELETE"}:
         statuses |= {"409", "413"}
+    if versioned and handler.http_methods & CONDITIONAL:
+        parameters.append(_IF_MATCH)
+        statuses |= {"412"}
     for media_type in handler.opt.get("also", ()):
         operation["responses"]["200"]["content"][media_type] = {"schema": {"type": "string"}}
     operation["responses"].update({status: _problem(status) for status in sorted(statuses)})

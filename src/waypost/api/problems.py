@@ -30,6 +30,7 @@ BY_CODE = {
     "request_timeout": (408, "Request timeout"),
     "head_too_large": (431, "Request header fields too large"),
     "method_not_allowed": (405, "Method not allowed"),
+    "precondition_failed": (412, "Precondition failed"),
     "idempotency_key_reused": (422, "Idempotency key reused"),
     "setup_check_failed": (422, "Set-up check failed"),
     "setup_not_verified": (422, "Set-up not verified"),

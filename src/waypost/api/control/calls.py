@@ -16,6 +16,7 @@ from litestar.params import QueryParameter
 
 from waypost.api.control.admission import Admitted, admit
 from waypost.api.control.auditing import is_logged, message_log, record
+from waypost.api.control.versions import CONDITIONAL, check_version, has_version
 from waypost.clock import now_us
 from waypost.domain.values.json_numbers import check_numbers
 from waypost.engine.accounts.workspaces import Keyring
@@ -88,7 +89,7 @@ class Call:
         sent = b"" if self._request.method == "DELETE" else await self._request.body()
 
         async def logged(tx: Tx) -> T:
-            before = await self._view(tx)
+            before = await self._before(tx)
             result = await work(tx, *args, **kwargs)
             # The route responds with nothing or with what it reads afterwards.
             after = None if self._request.method == "DELETE" else await self._view(tx)
@@ -135,7 +136,7 @@ class Call:
         return self.respond(done)
 
     async def _answer(self, tx: Tx, status: int, work: Callable[[Tx], Awaitable[Any]]) -> Answer:
-        before = await self._view(tx)
+        before = await self._before(tx)
         body = _encode(await work(tx))
         await self._log(tx, before, body)
         return Answer(status, body)
@@ -144,10 +145,34 @@ class Call:
     def _logged(self) -> bool:
         return is_logged(self.admitted, self._request.route_handler)
 
-    async def _view(self, tx: Tx) -> Any:
-        """Return the resource as its GET route shows it now; None if there is none or the change is not logged."""
-        reader = self._request.app.state.readers.get(self._request.route_handler.handler_name)
-        if reader is None or not self._logged:
+    async def _before(self, tx: Tx) -> Any:
+        """Return the resource before the change, for the audit log; raise Conflict if `If-Match` names another version.
+
+        Changes with that header come one after another in a workspace: between this and the change there is no other.
+        """
+        given = self._request.headers.get("if-match")
+        if given is None or self._request.method not in CONDITIONAL:
+            return await self._view(tx)
+        if not has_version(self._reader):
+            raise Invalid("What this route changes has no version: leave out `If-Match`.", code="invalid_if_match")
+        await tx.run("workspaces.lock", id=self.workspace_id)
+        before = await self._view(tx, unlogged=True)
+        if before is not None:
+            check_version(given, before["updated_at"])
+        return before if self._logged else None
+
+    @property
+    def _reader(self) -> Callable[..., Any] | None:
+        found: Callable[..., Any] | None = self._request.app.state.readers.get(self._request.route_handler.handler_name)
+        return found
+
+    async def _view(self, tx: Tx, *, unlogged: bool = False) -> Any:
+        """Return the resource as its GET route shows it now; None if there is none.
+
+        If the change is not logged, it is read only when `unlogged` says so.
+        """
+        reader = self._reader
+        if reader is None or not (self._logged or unlogged):
             return None
         again = copy(self)
         again._tx = tx
