@@ -1,6 +1,6 @@
 /** Campaigns: drafts, what is missing, who would get them, sending, and what came of it. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type Campaign = Schemas["Campaign"];
 export type Change = Schemas["ChangeCampaign"];
@@ -121,8 +121,8 @@ export function duplicateCampaign(campaign: Campaign, name: string) {
 export const createCampaign = (body: { name: string; channel: CampaignChannel }) =>
   ask(client.POST("/v1/campaigns", { body }));
 
-export const changeCampaign = (id: string, body: Change) =>
-  ask(client.PATCH("/v1/campaigns/{id}", { params: { path: { id } }, body }));
+export const changeCampaign = (id: string, body: Change, version?: string) =>
+  ask(client.PATCH("/v1/campaigns/{id}", { params: { path: { id }, header: ifMatch(version) }, body }));
 
 export const deleteCampaign = (id: string) => ask(client.DELETE("/v1/campaigns/{id}", { params: { path: { id } } }));
 

@@ -29,6 +29,9 @@ export const client = createClient<Paths>({
 });
 client.use(chooseWorkspace, recovery);
 
+/** The header of a change that is made to this version alone; any version if it is undefined. */
+export const ifMatch = (version: string | undefined) => (version === undefined ? {} : { "If-Match": `"${version}"` });
+
 interface Answer<T> {
   data?: T;
   error?: unknown;

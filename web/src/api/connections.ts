@@ -1,6 +1,6 @@
 /** Connections to providers, and the connectors that they are made of. */
 import { queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type Connection = Schemas["Connection"];
 export type Connector = Schemas["Connector"];
@@ -42,8 +42,8 @@ export const policyQuery = ({ id, updated_at }: Connection) =>
 
 export const createConnection = (body: Schemas["CreateConnection"]) => ask(client.POST("/v1/connections", { body }));
 
-export const changeConnection = (id: string, body: Schemas["UpdateConnection"]) =>
-  ask(client.PATCH("/v1/connections/{id}", { params: at(id), body }));
+export const changeConnection = (id: string, body: Schemas["UpdateConnection"], version?: string) =>
+  ask(client.PATCH("/v1/connections/{id}", { params: { ...at(id), header: ifMatch(version) }, body }));
 
 export const deleteConnection = (id: string) => ask(client.DELETE("/v1/connections/{id}", { params: at(id) }));
 

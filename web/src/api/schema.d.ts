@@ -1055,7 +1055,7 @@ export interface paths {
         };
         /**
          * List events
-         * @description Returns events, newest first.
+         * @description Returns events, newest first, with the people they are about.
          */
         get: operations["list_events"];
         put?: never;
@@ -3024,7 +3024,7 @@ export interface components {
             message_id: string;
             occurred_at: string;
             received_at: string;
-            person: components["schemas"]["ActivityPerson"] | null;
+            person: components["schemas"]["EventPerson"] | null;
             data: unknown;
         };
         /**
@@ -3035,18 +3035,6 @@ export interface components {
             data: components["schemas"]["Activity"][];
             /** @default null */
             next?: string | null;
-        };
-        /**
-         * ActivityPerson
-         * @description The person that an event is about, as known now.
-         */
-        ActivityPerson: {
-            id: string;
-            first_name: string | null;
-            last_name: string | null;
-            user_id: string | null;
-            email: string | null;
-            phone: string | null;
         };
         /**
          * Actor
@@ -4146,6 +4134,7 @@ export interface components {
             occurred_at: string;
             received_at: string;
             data: unknown;
+            person?: components["schemas"]["EventPerson"] | null;
         };
         /**
          * Page[Event]
@@ -4155,6 +4144,18 @@ export interface components {
             data: components["schemas"]["Event"][];
             /** @default null */
             next?: string | null;
+        };
+        /**
+         * EventPerson
+         * @description The person that an event is about, as known now.
+         */
+        EventPerson: {
+            id: string;
+            first_name: string | null;
+            last_name: string | null;
+            user_id: string | null;
+            email: string | null;
+            phone: string | null;
         };
         /**
          * EventType
@@ -10278,7 +10279,10 @@ export interface operations {
     put_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -10344,6 +10348,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -10367,7 +10380,10 @@ export interface operations {
     delete_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -10427,6 +10443,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -10450,7 +10475,10 @@ export interface operations {
     update_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -10509,6 +10537,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11208,7 +11245,10 @@ export interface operations {
     delete_webhook_format: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -11268,6 +11308,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -11291,7 +11340,10 @@ export interface operations {
     update_webhook_format: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -11350,6 +11402,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12642,7 +12703,10 @@ export interface operations {
     remove_profile: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -12702,6 +12766,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -12725,7 +12798,10 @@ export interface operations {
     change_profile: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -12784,6 +12860,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13483,7 +13568,10 @@ export interface operations {
     delete_list: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -13543,6 +13631,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -13566,7 +13663,10 @@ export interface operations {
     update_list: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -13625,6 +13725,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -14561,7 +14670,10 @@ export interface operations {
     delete_segment: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -14621,6 +14733,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -14644,7 +14765,10 @@ export interface operations {
     update_segment: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -14703,6 +14827,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15603,7 +15736,10 @@ export interface operations {
     delete_connector: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 name: string;
             };
@@ -15656,6 +15792,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16012,7 +16157,10 @@ export interface operations {
     delete_connection: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -16072,6 +16220,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -16095,7 +16252,10 @@ export interface operations {
     update_connection: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -16154,6 +16314,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -17560,7 +17729,10 @@ export interface operations {
     delete_template: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -17620,6 +17792,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -17643,7 +17824,10 @@ export interface operations {
     update_template: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -17702,6 +17886,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -19097,7 +19290,10 @@ export interface operations {
     delete_campaign: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -19157,6 +19353,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -19180,7 +19385,10 @@ export interface operations {
     change_campaign: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -19239,6 +19447,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -20409,7 +20626,10 @@ export interface operations {
     delete_text_client: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -20469,6 +20689,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is too large. */
             413: {
                 headers: {
@@ -20492,7 +20721,10 @@ export interface operations {
     change_text_client: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -20551,6 +20783,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -20872,7 +21113,10 @@ export interface operations {
     set_sending_rules: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -20920,6 +21164,15 @@ export interface operations {
             };
             /** @description The current state of the resource does not allow the request. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,6 +1,6 @@
 /** Segments: saved conditions on people, and what a condition finds that is not saved. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 /** A condition of the API: an object whose key says what it tests. */
 export type Condition = Record<string, unknown>;
@@ -55,10 +55,10 @@ export interface SegmentFields {
 export const createSegment = (body: SegmentFields) =>
   ask(client.POST("/v1/segments", { body: body as unknown as Schemas["CreateSegment"] }));
 
-export const changeSegment = (id: string, body: SegmentFields) =>
+export const changeSegment = (id: string, body: SegmentFields, version?: string) =>
   ask(
     client.PATCH("/v1/segments/{id}", {
-      params: { path: { id } },
+      params: { path: { id }, header: ifMatch(version) },
       body: body as unknown as Schemas["UpdateSegment"],
     }),
   );

@@ -1,6 +1,6 @@
 /** Templates: contents of messages, their versions, and how the server renders them. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type Template = Schemas["Template"];
 export type TemplateContent = Schemas["TemplateContent"];
@@ -43,7 +43,12 @@ export const createTemplate = (name: string, channel: string, variants: Variants
   ask(client.POST("/v1/templates", { body: { name, channel, variants } }));
 
 /** All variants with their whole contents: what is not named is no longer there. */
-export const changeTemplate = (id: string, name: string, variants: Variants) =>
-  ask(client.PATCH("/v1/templates/{id}", { params: { path: { id } }, body: { name, variants } }));
+export const changeTemplate = (id: string, name: string, variants: Variants, version?: string) =>
+  ask(
+    client.PATCH("/v1/templates/{id}", {
+      params: { path: { id }, header: ifMatch(version) },
+      body: { name, variants },
+    }),
+  );
 
 export const deleteTemplate = (id: string) => ask(client.DELETE("/v1/templates/{id}", { params: { path: { id } } }));

@@ -1,6 +1,6 @@
 /** Webhook endpoints, their secrets, tests, deliveries and replays. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type Webhook = Schemas["Webhook"];
 export type Delivery = Schemas["Delivery"];
@@ -25,8 +25,8 @@ export const webhookQuery = (id: string) =>
 
 export const createWebhook = (body: Schemas["CreateWebhook"]) => ask(client.POST("/v1/webhooks", { body }));
 
-export const changeWebhook = (id: string, body: Schemas["UpdateWebhook"]) =>
-  ask(client.PATCH("/v1/webhooks/{id}", { params: at(id), body }));
+export const changeWebhook = (id: string, body: Schemas["UpdateWebhook"], version?: string) =>
+  ask(client.PATCH("/v1/webhooks/{id}", { params: { ...at(id), header: ifMatch(version) }, body }));
 
 export const deleteWebhook = (id: string) => ask(client.DELETE("/v1/webhooks/{id}", { params: at(id) }));
 

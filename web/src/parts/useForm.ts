@@ -1,5 +1,5 @@
 /** A form that keeps what was typed when a request fails, and shows the errors of the API beside their fields. */
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { type FieldError, Problem } from "@/api/problem";
 
@@ -36,6 +36,7 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
   const [errors, setErrors] = useState<Partial<Record<Key, string>>>({});
   const [places, setPlaces] = useState<FieldError[]>([]);
   const form = useRef<HTMLFormElement>(null);
+  const queries = useQueryClient();
   const [focusWanted, setFocusWanted] = useState(0);
 
   const sending = useMutation({
@@ -46,6 +47,8 @@ export function useForm<Values extends object, Result>(options: Options<Values, 
     },
     onError: (error) => {
       if (!(error instanceof Problem)) return;
+      // What is shown is old: the page gets what somebody else has saved, and says so.
+      if (error.code === "precondition_failed") void queries.invalidateQueries();
       setErrors(assign(error.fields, keys, names));
       setPlaces(error.fields);
       setFocusWanted((count) => count + 1);

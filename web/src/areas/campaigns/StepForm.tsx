@@ -4,6 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { type Campaign, type Change, changeCampaign } from "@/api/campaigns";
 import { useMay } from "@/api/me";
+import { useEdit } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
@@ -25,12 +26,14 @@ interface Options<Values extends object> {
 /** The form of a step, which sends only what the step sets. */
 export function useStep<Values extends object>({ campaign, goOn }: StepProps, options: Options<Values>) {
   const queries = useQueryClient();
+  const { version, saved } = useEdit();
   const form = useForm({
     initial: options.initial,
     names: options.names,
     checks: options.checks,
-    send: (values) => changeCampaign(campaign.id, options.write(values)),
+    send: (values) => changeCampaign(campaign.id, options.write(values), version),
     done: (changed) => {
+      saved(changed.updated_at);
       queries.setQueryData(["campaigns", campaign.id], changed);
       void queries.invalidateQueries({ queryKey: ["campaigns", "list"] });
       goOn();

@@ -3,6 +3,7 @@ import { Alert } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { type Campaign, campaignQuery } from "@/api/campaigns";
+import { Edited } from "@/parts/Edited";
 import { LinkTabs } from "@/parts/LinkTabs";
 import { Page } from "@/parts/Page";
 import { States } from "@/parts/States";
@@ -34,7 +35,9 @@ export function WizardPage() {
         {(one) => (
           <>
             {one.state !== "draft" && <Alert color="blue">{t("notEditable", { state: words(one.state) })}</Alert>}
-            <Shown key={`${step} ${one.id}`} step={step} campaign={one} />
+            <Edited key={`${step} ${one.id}`} data={one}>
+              {(draft) => <Shown step={step} campaign={draft} />}
+            </Edited>
           </>
         )}
       </States>

@@ -4,6 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Connection, type Connector, changeConnection } from "@/api/connections";
 import { Section } from "@/parts/Details";
+import { Edited, useEdit } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
 import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
@@ -25,12 +26,19 @@ interface Props {
 }
 
 /** A new form after each save: what was typed as a secret does not stay in the page. */
-export function EditConnection(props: Props) {
+export function EditConnection({ connection, connector }: Props) {
   const [saves, setSaves] = useState(0);
-  return <EditForm key={saves} {...props} saved={() => setSaves((count) => count + 1)} />;
+  return (
+    <Edited data={connection}>
+      {(one) => (
+        <EditForm key={saves} connection={one} connector={connector} again={() => setSaves((count) => count + 1)} />
+      )}
+    </Edited>
+  );
 }
 
-function EditForm({ connection, connector, saved }: Props & { saved: () => void }) {
+function EditForm({ connection, connector, again }: Props & { again: () => void }) {
+  const { version, saved } = useEdit();
   const queries = useQueryClient();
   const { fields, regions } = connector;
   const limits = Object.fromEntries(
@@ -49,16 +57,18 @@ function EditForm({ connection, connector, saved }: Props & { saved: () => void 
       // Only a changed config is checked at the provider.
       const changed = Object.keys(start).some((key) => values[key] !== start[key]);
       const numbers = NAMES.map((name) => [name, values[name] === "" ? null : Number(values[name])]);
-      return changeConnection(connection.id, {
+      const body = {
         name: String(values.name).trim(),
         ...Object.fromEntries(numbers),
         ...(changed && { config: configOf(fields, values, connection) }),
         ...(values.skip_check === true && { skip_check: true }),
-      });
+      };
+      return changeConnection(connection.id, body, version);
     },
-    done: () => {
+    done: (result) => {
       toast(t("saved"));
-      void queries.invalidateQueries({ queryKey: ["connections"] }).then(saved);
+      saved(result.updated_at);
+      void queries.invalidateQueries({ queryKey: ["connections"] }).then(again);
     },
   });
   useGuard(form.changed);

@@ -12,6 +12,7 @@ import { Details, Section } from "@/parts/Details";
 import { FilterBar, SelectFilter } from "@/parts/FilterBar";
 import { FormProblem } from "@/parts/FormProblem";
 import { type Column, Listing } from "@/parts/Listing";
+import { personName } from "@/parts/personName";
 import { States } from "@/parts/States";
 import { Status } from "@/parts/Status";
 import { Time } from "@/parts/Time";
@@ -20,7 +21,6 @@ import { useFilters } from "@/parts/useFilters";
 import { useForm } from "@/parts/useForm";
 import { useLive } from "@/parts/useLive";
 import { PeopleFrame } from "./PeopleFrame";
-import { personName } from "@/parts/personName";
 import { t } from "./texts";
 
 export function ListPage() {

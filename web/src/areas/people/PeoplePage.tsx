@@ -8,12 +8,12 @@ import { type Person, peopleQuery } from "@/api/people";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { FilterBar, TextFilter } from "@/parts/FilterBar";
 import { type Column, Listing } from "@/parts/Listing";
+import { personName } from "@/parts/personName";
 import { Time } from "@/parts/Time";
 import { useFilters } from "@/parts/useFilters";
 import { useLive } from "@/parts/useLive";
 import { AddPerson } from "./AddPerson";
 import { PeopleFrame } from "./PeopleFrame";
-import { personName } from "@/parts/personName";
 import { t } from "./texts";
 
 const COLUMNS: Column<Person>[] = [

@@ -6,8 +6,8 @@ import { useEffect, useState } from "react";
 import { previewQuery } from "@/api/segments";
 import { Section } from "@/parts/Details";
 import { FormProblem } from "@/parts/FormProblem";
-import { type Group, isComplete, writeCondition } from "./condition";
 import { personName } from "@/parts/personName";
+import { type Group, isComplete, writeCondition } from "./condition";
 import { t } from "./texts";
 
 const WAIT_MS = 400;

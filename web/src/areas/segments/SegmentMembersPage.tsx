@@ -5,8 +5,8 @@ import { Link, useParams } from "@tanstack/react-router";
 import { type SegmentPerson, segmentMembersQuery, segmentQuery } from "@/api/segments";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { type Column, Listing } from "@/parts/Listing";
-import { useFilters } from "@/parts/useFilters";
 import { personName } from "@/parts/personName";
+import { useFilters } from "@/parts/useFilters";
 import { SegmentFrame } from "./SegmentFrame";
 import { t } from "./texts";
 

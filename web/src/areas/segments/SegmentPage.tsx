@@ -5,6 +5,7 @@ import { useMay } from "@/api/me";
 import { changeSegment, deleteSegment, type Segment, segmentQuery } from "@/api/segments";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { DeleteButton } from "@/parts/DeleteButton";
+import { Edited, useEdit } from "@/parts/Edited";
 import { States } from "@/parts/States";
 import { toast } from "@/parts/toasts";
 import { SegmentForm } from "./SegmentForm";
@@ -14,7 +15,6 @@ import { t } from "./texts";
 export function SegmentPage() {
   const { id } = useParams({ from: "/app/segments/$id" });
   const segment = useQuery(segmentQuery(id));
-  const queries = useQueryClient();
   const may = useMay()("people.write");
   return (
     <SegmentFrame
@@ -28,21 +28,33 @@ export function SegmentPage() {
       }
     >
       <States query={segment}>
-        {(one) => (
-          <SegmentForm
-            key={one.version}
-            start={{ name: one.name, condition: one.condition, tracked: one.tracked }}
-            action={t("save")}
-            readOnly={!may}
-            send={(fields) => changeSegment(id, fields)}
-            done={() => {
-              toast(t("saved"));
-              void queries.invalidateQueries({ queryKey: ["segments"] });
-            }}
-          />
+        {(found) => (
+          <Edited data={found} theirs={fieldsOf}>
+            {(one) => <Form segment={one} readOnly={!may} />}
+          </Edited>
         )}
       </States>
     </SegmentFrame>
+  );
+}
+
+const fieldsOf = ({ name, condition, tracked }: Segment) => ({ name, condition, tracked });
+
+function Form({ segment, readOnly }: { segment: Segment; readOnly: boolean }) {
+  const queries = useQueryClient();
+  const { version, saved } = useEdit();
+  return (
+    <SegmentForm
+      start={fieldsOf(segment)}
+      action={t("save")}
+      readOnly={readOnly}
+      send={(fields) => changeSegment(segment.id, fields, version)}
+      done={(changed) => {
+        toast(t("saved"));
+        saved(changed.updated_at);
+        void queries.invalidateQueries({ queryKey: ["segments"] });
+      }}
+    />
   );
 }
 

@@ -144,3 +144,62 @@ test("members are listed", async () => {
   open("/segments/seg_1/members", { ...ANSWERS, "GET /v1/segments/{id}/members": { data: [ADA] } });
   expect(await screen.findByRole("link", { name: "ada@example.com" })).toHaveAttribute("href", "/people/pro_1");
 });
+
+describe("a segment that somebody else has saved meanwhile", () => {
+  const THEIRS = { ...SEGMENT, name: "Theirs", version: 2, updated_at: "2026-11-01T09:30:00Z" };
+  const name = () => screen.findByRole("textbox", { name: "Name" });
+
+  test("is shown at once where nothing was typed", async () => {
+    let now = SEGMENT;
+    const { queries } = open("/segments/seg_1", { ...ANSWERS, "GET /v1/segments/{id}": () => now });
+    expect(await name()).toHaveValue("Buyers");
+    now = THEIRS;
+    await queries.invalidateQueries();
+    await expect.poll(async () => ((await name()) as HTMLInputElement).value).toBe("Theirs");
+    expect(screen.queryByText("Somebody else has saved this in the meantime")).toBeNull();
+  });
+
+  test("does not take away what was typed, and is not overwritten unasked", async () => {
+    let now = SEGMENT;
+    const { user, queries, asked } = open("/segments/seg_1", {
+      ...ANSWERS,
+      "GET /v1/segments/{id}": () => now,
+      "PATCH /v1/segments/{id}": ({ body }) => ({ ...THEIRS, ...body, updated_at: "2026-11-01T09:31:00Z" }),
+    });
+    await user.type(await name(), "!");
+    now = THEIRS;
+    await queries.invalidateQueries();
+    expect(await screen.findByText("Somebody else has saved this in the meantime")).toBeVisible();
+    expect(screen.getByText(/"name": "Theirs"/)).toBeVisible();
+    expect(await name()).toHaveValue("Buyers!");
+    await user.click(screen.getByRole("button", { name: "Keep mine" }));
+    expect(screen.queryByText("Somebody else has saved this in the meantime")).toBeNull();
+    await user.click(screen.getByRole("button", { name: "Save" }));
+    expect((await screen.findAllByText("The segment is saved."))[0]).toBeInTheDocument();
+    const patches = () => asked.filter(({ method }) => method === "PATCH");
+    expect(patches()[0]?.body.name).toBe("Buyers!");
+    expect(patches()[0]?.headers.get("if-match")).toBe('"2026-11-01T09:30:00Z"');
+    // The next change is made to what this page has just saved, although the server was not asked for it again.
+    await user.type(await name(), "?");
+    await user.click(screen.getByRole("button", { name: "Save" }));
+    await expect.poll(() => patches()[1]?.headers.get("if-match")).toBe('"2026-11-01T09:31:00Z"');
+  });
+
+  test("is found out when saving, and can be taken", async () => {
+    let now = SEGMENT;
+    const { user } = open("/segments/seg_1", {
+      ...ANSWERS,
+      "GET /v1/segments/{id}": () => now,
+      "PATCH /v1/segments/{id}": () => {
+        now = THEIRS;
+        return refusal(412, "precondition_failed", "This was changed.");
+      },
+    });
+    await user.type(await name(), "!");
+    await user.click(screen.getByRole("button", { name: "Save" }));
+    expect(await screen.findByText("This was changed.")).toBeVisible();
+    await user.click(await screen.findByRole("button", { name: "Take theirs" }));
+    expect(await name()).toHaveValue("Theirs");
+    expect(screen.queryByText("This was changed.")).toBeNull();
+  });
+});

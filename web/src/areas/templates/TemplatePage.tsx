@@ -6,6 +6,7 @@ import { useMay } from "@/api/me";
 import { changeTemplate, deleteTemplate, type Template, templateQuery } from "@/api/templates";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { DeleteButton } from "@/parts/DeleteButton";
+import { Edited, useEdit } from "@/parts/Edited";
 import { Page } from "@/parts/Page";
 import { States } from "@/parts/States";
 import { toast } from "@/parts/toasts";
@@ -19,7 +20,6 @@ export function TemplatePage() {
   const filters = useFilters("version");
   const version = Number(filters.values.version) || undefined;
   const template = useQuery(templateQuery(id, version));
-  const queries = useQueryClient();
   const may = useMay()("templates.write");
   const one = template.data;
   return (
@@ -70,27 +70,45 @@ export function TemplatePage() {
       )}
       <States query={template}>
         {(found) => (
-          <TemplateForm
-            key={`${found.version} ${found.current_version}`}
-            channel={found.channel}
-            start={{
-              name: found.name,
-              variants: found.variants.map(({ name, weight, content }) =>
-                readContent(found.channel, name, weight, content),
-              ),
-            }}
-            action={t("save")}
-            readOnly={!may}
-            send={(name, variants) => changeTemplate(id, name, variants)}
-            done={(saved) => {
-              toast(t("saved", { version: saved.version }));
-              filters.set("version", "");
-              void queries.invalidateQueries({ queryKey: ["templates"] });
-            }}
-          />
+          <Edited key={filters.values.version} data={found} theirs={({ name, variants }) => ({ name, variants })}>
+            {(shown) => (
+              <Form
+                key={`${shown.version} ${shown.current_version}`}
+                template={shown}
+                readOnly={!may}
+                showNewest={() => filters.set("version", "")}
+              />
+            )}
+          </Edited>
         )}
       </States>
     </Page>
+  );
+}
+
+interface FormProps {
+  template: Template;
+  readOnly: boolean;
+  showNewest: () => void;
+}
+
+function Form({ template: { id, name, channel, variants }, readOnly, showNewest }: FormProps) {
+  const queries = useQueryClient();
+  const { version, saved } = useEdit();
+  return (
+    <TemplateForm
+      channel={channel}
+      start={{ name, variants: variants.map((one) => readContent(channel, one.name, one.weight, one.content)) }}
+      action={t("save")}
+      readOnly={readOnly}
+      send={(newName, newVariants) => changeTemplate(id, newName, newVariants, version)}
+      done={(changed) => {
+        toast(t("saved", { version: changed.version }));
+        saved(changed.updated_at);
+        showNewest();
+        void queries.invalidateQueries({ queryKey: ["templates"] });
+      }}
+    />
   );
 }
 
