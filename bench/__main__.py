@@ -23,6 +23,7 @@ from bench.clicks import clicks
 from bench.dead import dead
 from bench.feeds import feeds
 from bench.imports import imports
+from bench.interface import interface
 from bench.measurements import MEASUREMENTS as SPINE
 from bench.measurements import Plan, Section, yardstick
 from bench.messaging import MESSAGING
@@ -35,7 +36,7 @@ from bench.texts import TEXTS
 #: What a user gets comes first; then the same work on one core, beside the bare program.
 MEASUREMENTS = (
     OUTSIDE
-    | {"dead": dead, "feeds": feeds, "clicks": clicks, "segments": segments}
+    | {"dead": dead, "feeds": feeds, "clicks": clicks, "segments": segments, "interface": interface}
     | SPINE
     | MESSAGING
     | TEXTS
