@@ -1,6 +1,6 @@
 /** Texts with ICU placeholders, plurals and choices: `{name}`, `{n, plural, one {# key} other {# keys}}`. */
 import { createElement, Fragment, type ReactNode } from "react";
-import { formatNumber, locale } from "./format";
+import { formatNumber, pluralRules } from "./format";
 
 export type Texts = Readonly<Record<string, string>>;
 export type Values = Readonly<Record<string, string | number>>;
@@ -79,7 +79,7 @@ function choose(choice: Choice, value: ReactNode): Part[] {
   const exact = choice.options.get(choice.kind === "select" ? String(value) : `=${value}`);
   if (exact || choice.kind === "select") return exact ?? choice.options.get("other") ?? [];
   const type = choice.kind === "plural" ? "cardinal" : "ordinal";
-  const category = new Intl.PluralRules(locale(), { type }).select(Number(value));
+  const category = pluralRules({ type }).select(Number(value));
   return choice.options.get(category) ?? choice.options.get("other") ?? [];
 }
 

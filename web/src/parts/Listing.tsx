@@ -73,14 +73,15 @@ export function Listing<Row>({ label, query, columns, rowKey, empty, clearFilter
                 </Table.Tr>
               </Table.Thead>
               <Table.Tbody ref={body}>
+                {/* Plain elements: hundreds of cells of a component library are felt when a page opens. */}
                 {data.map((row) => (
-                  <Table.Tr key={rowKey(row)}>
+                  <tr key={rowKey(row)} className={classes.row}>
                     {columns.map(({ id, cell: show, numeric, wide }) => (
-                      <Table.Td key={id} className={cell(numeric, wide)}>
+                      <td key={id} className={cell(numeric, wide)}>
                         {show(row)}
-                      </Table.Td>
+                      </td>
                     ))}
-                  </Table.Tr>
+                  </tr>
                 ))}
               </Table.Tbody>
             </Table>
