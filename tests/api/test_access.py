@@ -37,8 +37,8 @@ outcome = "accepted"
 """
 #: Bodies that are not JSON.
 FILES = {"start_import": (b"email\nada@example.com\n", "text/csv")}
-#: An import of one row is over at once; no key deletes a workspace.
-REFUSED = {"cancel_import": 409, "delete_workspace": 403}
+#: An import of one row is over at once; no key deletes a workspace, or has an address for a test mail.
+REFUSED = {"cancel_import": 409, "delete_workspace": 403, "send_test_mail": 403}
 each_operation = pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
 #: The simulated provider refuses every message to this number.
 FAILS = "+12025550007"
@@ -66,6 +66,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "send_message": {"channel": "sms", "to": "+12025550101", "text": "Hello"},
     "send_message_batch": {"messages": [{"channel": "sms", "to": "+12025550101", "text": "Hello"}]},
     "create_text_client": {"name": "Another"},
+    "create_sender": {"address": "another@example.com"},
     "preview_text": {"client_id": "{text-clients}", "body": {"text": "Hello"}},
     "send_trial_text": {
         "client_id": "{text-clients}",
@@ -111,6 +112,7 @@ async def world(client, hook, sink, engine, keys):
     await ok(client.post("/v1/suppressions", json={"channel": "sms", "address": "+12025550198"}), 201)
     statement = {"channel": "sms", "address": "+12025550198", "state": "unsubscribed"}
     await ok(client.put("/v1/subscriptions", json=statement))
+    sender = await ok(client.post("/v1/senders", json={"address": "shop@example.com"}), 201)
     text_client = await ok(client.post("/v1/text-clients", json={"name": "Klaviyo"}), 201)
     later = {"channel": "sms", "to": "+12025550101", "text": "Hello", "send_at": "2027-06-01T00:00:00Z"}
     message = await ok(client.post("/v1/messages", json=later), 202)
@@ -168,6 +170,7 @@ async def world(client, hook, sink, engine, keys):
         "users": public("usr", user),
         "invitations": invitation["id"],
         "text-clients": text_client["id"],
+        "senders": sender["id"],
     }
 
 

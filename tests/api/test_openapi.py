@@ -122,6 +122,7 @@ async def test_answers_are_as_described(client, browser, hook, engine, keys):
     campaign: dict[str, Any] = {"name": "Spring", "channel": "email", "template_id": ids["templates"]}
     campaign["audience"] = {"profiles": [event["profile_id"]]}
     ids["campaigns"] = (await ok(client.post("/v1/campaigns", json=campaign), 201))["id"]
+    ids["senders"] = (await ok(client.post("/v1/senders", json={"address": "shop@example.com"}), 201))["id"]
     ids["text-clients"] = (await ok(client.post("/v1/text-clients", json=text_client), 201))["id"]
     user = await add_user(engine, keys.workspace_id, Role.OWNER)
     ids["users"], session = public("usr", user), await session_of(engine, user)

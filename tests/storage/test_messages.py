@@ -24,6 +24,7 @@ from waypost.domain.providers.connection import Connection
 from waypost.domain.providers.connector import Connector
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.values.ids import public
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging import retention
 from waypost.engine.messaging.acceptance import repeat, take_by_hand
@@ -736,7 +737,7 @@ async def test_a_throttle_is_kept_until_its_messages_are_due(office: Office):
     await office.submit(*messages, throttle=(throttle, 0.5))
     kept = []
     for days in (29, 36, 38):
-        await retention.prune_messaging(office.database, now_us() + days * DAY, 400)
+        await retention.prune_messaging(office.database, now_us() + days * DAY, Retention(400, 400))
         kept.append(len(await office.database.transact(lambda tx: tx.rows("buckets.lock", ids=[throttle]))))
     assert kept == [1, 1, 0]
 
@@ -841,13 +842,13 @@ async def test_retention_deletes_only_messages_that_are_not_owed_by_their_last_c
         contents = await tx.rows("messages.list", workspace_id=1, before=1 << 62, since=0, n=100)
         return contents, await tx.rows("messages.get", workspace_id=1, id=done.id)
 
-    assert await retention.prune_messaging(office.database, now + 91 * DAY, 90) > 0
+    assert await retention.prune_messaging(office.database, now + 91 * DAY, Retention(90, 90)) > 0
     messages, gone = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in (*scheduled, late))
     assert gone == []
     for m in scheduled:
         assert (await office.look(m.id))["content"] is not None
-    await retention.prune_messaging(office.database, now + 151 * DAY, 90)
+    await retention.prune_messaging(office.database, now + 151 * DAY, Retention(90, 90))
     messages, _ = await office.database.read(left)
     assert sorted(row[0] for row in messages) == sorted(m.id for m in scheduled)
 

@@ -13,6 +13,7 @@ from waypost.clock import DAY, HOUR, Ids, first_id
 from waypost.domain.events.event import Event
 from waypost.domain.events.metrics import QUARTER
 from waypost.domain.events.segment import metric_type
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.events import metrics
 from waypost.engine.events.metrics import MetricArea, count_intervals
 from waypost.engine.events.retention import prune_events
@@ -231,8 +232,8 @@ async def test_retention_deletes_counts_and_entries_with_their_events(
     held_clock(START + 10 * DAY)
     await node.record(status("x", "SENDING", START + 10 * DAY), tracked("z", START - DAY))
     found = await listed(database)
-    assert await prune_events(database, START + 11 * DAY, 30) == 0
-    assert await prune_events(database, START + 12 * DAY, 5) > 0
+    assert await prune_events(database, START + 11 * DAY, Retention(30, 30)) == 0
+    assert await prune_events(database, START + 12 * DAY, Retention(5, 5)) > 0
     # The names stay, and the counts of the days that are left.
     assert await listed(database) == found
     assert await counted(database, found["track", "z"]) == {}
@@ -252,7 +253,7 @@ async def test_retention_deletes_whole_days(database: Database, held_clock: Call
     (metric_id,) = (await listed(database)).values()
     edges = [midnight - DAY, midnight - QUARTER, midnight, midnight + QUARTER, midnight + DAY]
     for past, left in ((6 * DAY - 1, [0, 1, 1, 0]), (6 * DAY, [0, 0, 1, 0]), (7 * DAY, [0, 0, 0, 0])):
-        await prune_events(database, midnight - DAY + past, 5)
+        await prune_events(database, midnight - DAY + past, Retention(5, 5))
         assert await database.read(count_intervals, 1, metric_id, edges) == {"": left}
         days = await database.read(count_intervals, 1, metric_id, [midnight - DAY, midnight, midnight + DAY])
         assert days == {"": [sum(left[:2]), sum(left[2:])]}

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.storage.conftest import Store
+from waypost.engine.messaging.sending_rules import load_rules
 from waypost.errors import Conflict
 from waypost.storage import postgres as postgres_store
 from waypost.storage import sqlite as sqlite_store
@@ -70,6 +71,28 @@ async def test_step_by_step_is_the_same_as_at_once(bare: Database, place: Store,
     await again.transact(empty)
     assert len(await again.migrate()) == total
     assert await again.read(catalog) == step_by_step
+
+
+async def test_the_time_zone_of_sending_rules_becomes_that_of_the_workspace(
+    bare: Database, monkeypatch: pytest.MonkeyPatch
+):
+    names = [name for name, _ in load_migrations(bare.dialect)]
+    reveal(monkeypatch, names.index("0054_time_zones"))
+    await bare.migrate()
+
+    async def fill(tx: Tx) -> None:
+        for id_ in (1, 2):
+            await tx.run("workspaces.add", id=id_, name="Shop", now=1)
+        rules = '{"timezone":"Europe/Berlin","quiet_hours":[],"frequency_caps":[]}'
+        await tx.run("sending_rules.set", workspace_id=1, rules=rules, updated_by=7, now=1)
+
+    await bare.transact(fill)
+    reveal(monkeypatch, len(names))
+    assert (await bare.migrate())[0] == "0054_time_zones"
+    assert [(await bare.read(load_rules, id_))[0].timezone for id_ in (1, 2)] == ["Europe/Berlin", "UTC"]
+    row = await bare.read(lambda tx: tx.row("sending_rules.get", workspace_id=1))
+    assert row is not None
+    assert msgspec.json.decode(row[1]) == {"quiet_hours": [], "frequency_caps": []}
 
 
 async def test_a_migration_that_fails_leaves_nothing(bare: Database, monkeypatch: pytest.MonkeyPatch):

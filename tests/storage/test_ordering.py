@@ -16,6 +16,7 @@ from waypost.clock import Ids, first_id, now_us
 from waypost.domain.events.event import Event
 from waypost.domain.webhooks.delivery import AttemptOutcome
 from waypost.domain.webhooks.ledger import Balance, disagreements
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.net.request import Response
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.webhooks import deliveries as by_hand
@@ -247,7 +248,7 @@ async def test_what_waits_for_a_delivery_that_retention_deleted_is_released(post
     before = await post.database.transact(old)
     after = await post.report("a:2", "b:2", "c:2", "d:2", "d:3")
     assert list((await post.waits()).values()).count(None) == 4
-    await prune_webhooks(post.database, 1, now_us(), 5, 5)
+    await prune_webhooks(post.database, 1, now_us(), Retention(5, 5))
     assert await post.waits() == dict(zip(after, [*before, after[3]], strict=True))
     search = StrandedSearch(post.database)
     # It reads the waiting deliveries page by page, from the start again when it is at the end.

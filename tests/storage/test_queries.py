@@ -28,6 +28,9 @@ BIG_TABLES = {
     "metric_counts",
     "metric_events",
     "type_events",
+    "messages",
+    "quarantine",
+    "imports",
 }
 HOT = [
     "deliveries.claim",
@@ -49,13 +52,19 @@ HOT = [
     "events.list",
     "events.of_profile",
     "events.of_type",
+    "events.oldest_of_workspace",
     "identities.find",
     "metric_counts.oldest",
+    "metric_counts.oldest_of_workspace",
     "metric_counts.timeline",
     "metric_counts.totals",
     "metric_events.delete",
     "metric_events.list",
     "metric_events.older",
+    "metric_events.older_of_workspace",
+    "messages.aged_of_workspace",
+    "quarantine.older_of_workspace",
+    "imports.oldest_of_workspace",
     "metrics.find",
     "identities.move",
     "identities.of_many",
@@ -231,6 +240,36 @@ def reads_of(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield node["Relation Name"], "search" if direct else "scan"
     for inner in node.get("Plans", []):
         yield from reads_of(inner)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "events.oldest_of_workspace",
+        "messages.aged_of_workspace",
+        "quarantine.older_of_workspace",
+        "imports.oldest_of_workspace",
+    ],
+)
+async def test_a_workspace_is_pruned_by_its_own_index(database: Database, name: str):
+    """In the order of ids, the rows of all other workspaces would be searched for those of one."""
+
+    async def plan(tx: Tx) -> str:
+        connection = tx._connection  # type: ignore[attr-defined]
+        text, names = number_parameters(load_queries(database.dialect)[name])
+        if database.dialect == "sqlite":
+            source = load_queries("sqlite")[name]
+            return str(connection.execute(f"EXPLAIN QUERY PLAN {source}", dict.fromkeys(names)).fetchall())
+        events = [(n, n % 3, n, f"m{n}", "event.x", 1, n, "{}") for n in range(1, 5001)]
+        await tx.insert("events.insert", events)
+        await connection.execute("ANALYZE")
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE pruning AS {text}")
+        found = await connection.fetch(f"EXPLAIN EXECUTE pruning({', '.join(['NULL'] * len(names))})")
+        await connection.execute("DEALLOCATE pruning")
+        return str([row[0] for row in found])
+
+    assert f"{name.partition('.')[0]}_by_workspace" in await database.transact(plan)
 
 
 def test_every_query_has_a_sentence():

@@ -31,7 +31,17 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.accounts import audit, invitations, keys, passkeys, sessions, users, workspaces
+from waypost.api.control.accounts import (
+    audit,
+    invitations,
+    keys,
+    passkeys,
+    senders,
+    server,
+    sessions,
+    users,
+    workspaces,
+)
 from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
 from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
@@ -87,6 +97,8 @@ ROUTES = [
     *text_clients.ROUTES,
     *tracking.ROUTES,
     *sending_rules.ROUTES,
+    *senders.ROUTES,
+    *server.ROUTES,
     *text_previews.ROUTES,
     *insights.ROUTES,
     *operations.ROUTES,

@@ -14,6 +14,7 @@ from waypost.domain.values.egress_guard import parse_networks
 from waypost.engine.accounts.closed_workspaces import ClosedWorkspaces
 from waypost.engine.accounts.notices import send_notices
 from waypost.engine.accounts.passkeys import PasskeyRegistry
+from waypost.engine.accounts.retention import load_retention
 from waypost.engine.accounts.sessions import SessionRegistry, prune_accounts
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
@@ -38,6 +39,7 @@ from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.recording import Routing
 from waypost.engine.messaging.retention import prune_messaging, prune_recent_sends
 from waypost.engine.messaging.retries import STEP, bring_back_retries
+from waypost.engine.messaging.senders import SenderRegistry
 from waypost.engine.messaging.sending import Sender
 from waypost.engine.messaging.sending_rules import SendingRulesRegistry
 from waypost.engine.messaging.transitions import MessagingNotes
@@ -131,6 +133,7 @@ class Engine:
         self.tracker = MailTracker(self.tracking_settings, self.templates.marks)
         self.link_finder = LinkFinder(self.links, self.urls, self.tracker, self.closed)
         self.sending_rules = SendingRulesRegistry(database)
+        self.senders = SenderRegistry(database)
         self.link_checker = LinkChecker(
             self.outbound,
             self.networks,
@@ -198,6 +201,7 @@ class Engine:
             self.templates,
             self.encryption,
             self.tracker,
+            self.senders,
         )
         self._occurrences = Occurrences(
             database,
@@ -216,6 +220,7 @@ class Engine:
             self.encryption,
             self.tracker,
             self.tracking_settings,
+            self.senders,
             self.handover_due,
         )
         self.confirmations = Confirmations(database, self.recorder, self.messages, settings.base_url, self.closed)
@@ -235,6 +240,7 @@ class Engine:
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         await self.sending_rules.refresh()
+        await self.senders.refresh()
         await self.closed.refresh()
         key = await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us())
         self.tracker.use(key)
@@ -297,6 +303,7 @@ class Engine:
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         await self.sending_rules.refresh()
+        await self.senders.refresh()
         await self.closed.refresh()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
@@ -321,15 +328,16 @@ class Engine:
         return 0.0 if messages == STEP else CLOCK_S
 
     async def _prune(self) -> float:
-        database, now, event_days = self.database, now_us(), self.settings.event_days
-        deleted = await prune_webhooks(database, self.ids.node, now, event_days, self.settings.attempt_days)
-        deleted += await prune_events(database, now, event_days)
-        deleted += await prune_messaging(database, now, event_days)
+        database, now, settings = self.database, now_us(), self.settings
+        retention = await database.read(load_retention, settings.event_days, settings.attempt_days)
+        deleted = await prune_webhooks(database, self.ids.node, now, retention)
+        deleted += await prune_events(database, now, retention)
+        deleted += await prune_messaging(database, now, retention)
         deleted += await prune_recent_sends(database, now)
         deleted += await prune_links(database, now)
         deleted += await prune_idempotency(database, now)
         deleted += await prune_confirmations(database, now)
-        deleted += await prune_audience(database, self.ids.node, now, event_days)
+        deleted += await prune_audience(database, now, retention)
         deleted += await prune_texts(database, now)
         deleted += await prune_campaigns(database, now)
         deleted += await prune_accounts(database, now)

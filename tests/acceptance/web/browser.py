@@ -39,6 +39,7 @@ PAGES = (
     "/settings/audit",
     "/settings/api",
     "/settings/sending-rules",
+    "/settings/senders",
     "/settings/tracking",
     "/settings/texts",
     "/people/lists",

@@ -39,12 +39,39 @@ async def test_rules_are_shown_as_they_were_set(client, engine, keys):
     # This process knows of them at once.
     assert engine.sending_rules.get(keys.workspace_id) is not None
     assert engine.sending_rules.zone(keys.workspace_id).key == "Europe/Berlin"
-    # What is left out gets its default.
+    # Rules that are left out are removed. The time zone is a setting of the workspace, and stays.
     second = await ok(client.put("/v1/sending-rules", json={}))
-    assert {name: second[name] for name in EMPTY} == EMPTY
+    assert {name: second[name] for name in EMPTY} == EMPTY | {"timezone": "Europe/Berlin"}
     assert second["version"] == 2
     assert engine.sending_rules.get(keys.workspace_id) is None
-    assert engine.sending_rules.zone(keys.workspace_id).key == "UTC"
+    assert engine.sending_rules.zone(keys.workspace_id).key == "Europe/Berlin"
+
+
+async def test_the_time_zone_is_that_of_the_workspace(client, engine, keys):
+    shown = await ok(client.patch("/v1/workspace", json={"time_zone": "Asia/Tokyo"}))
+    assert shown["time_zone"] == "Asia/Tokyo"
+    # This process goes by it at once, and there are no rules yet that would have a version.
+    assert engine.sending_rules.zone(keys.workspace_id).key == "Asia/Tokyo"
+    assert await ok(client.get("/v1/sending-rules")) == EMPTY | {
+        "timezone": "Asia/Tokyo",
+        "version": 0,
+        "updated_at": None,
+        "updated_by": None,
+    }
+    await ok(client.put("/v1/sending-rules", json=quiet() | {"timezone": "Europe/Berlin"}))
+    assert (await ok(client.get("/v1/workspace")))["time_zone"] == "Europe/Berlin"
+    assert engine.sending_rules.get(keys.workspace_id).timezone == "Europe/Berlin"
+    # The rules show the zone: whoever read them before it changed does not put the old one back.
+    await ok(client.patch("/v1/workspace", json={"time_zone": "Asia/Tokyo"}))
+    await refused(
+        client.put("/v1/sending-rules", json={"version": 1, "timezone": "Europe/Berlin"}), 409, "version_changed"
+    )
+    changed = await ok(client.get("/v1/sending-rules"))
+    assert (changed["timezone"], changed["version"], len(changed["quiet_hours"])) == ("Asia/Tokyo", 2, 1)
+    assert engine.sending_rules.get(keys.workspace_id).timezone == "Asia/Tokyo"
+    # Other workspaces have their own.
+    assert engine.sending_rules.zone(keys.workspace_id + 1).key == "UTC"
+    assert (await ok(client.get("/v1/workspace", headers=bearer(keys.stranger))))["time_zone"] == "UTC"
 
 
 async def test_the_defaults_of_a_rule(client):

@@ -28,6 +28,7 @@ MAKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "/v1/templates": ({"name": "Hi", "channel": "sms", "text": "Hi"}, {"name": "changed"}),
     "/v1/text-clients": ({"name": "Klaviyo"}, {"name": "changed"}),
+    "/v1/senders": ({"address": "shop@example.com"}, {"name": "changed"}),
 }
 
 

@@ -63,6 +63,20 @@ async def test_a_notice_logs_in_over_tls(tmp_path, monkeypatch):
     assert len(server.mails) == 1
 
 
+async def test_no_error_says_the_password(tmp_path, monkeypatch):
+    tls = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    server = MailServer(offers=("STARTTLS", "AUTH PLAIN"), tls=tls, replies={"AUTH": ["535 hush/hush is wrong"] * 2})
+    async with mail_server(server) as url:
+        error = await mail(url.replace("://", "://way:hush%2Fhush@")) or ""
+    assert "535" in error
+    assert "*** is wrong" in error
+    # The slash ends the host, and what is before it looks like a port.
+    error = await mail("smtp://way:hush/hush@mail.example") or ""
+    assert "%2F" in error
+    assert "hush" not in error
+
+
 async def test_a_server_that_is_not_there_and_a_recipient_that_is_none_are_told():
     with contextlib.closing(socket.socket()) as closed:
         closed.bind(("127.0.0.1", 0))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.engine.conftest import Outside, World, abandon_world, close_world, eventually, open_world
 from waypost.clock import DAY, Ids, now_us
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.events.retention import prune_events
 from waypost.engine.webhooks.replays import BACKLOG
 from waypost.engine.webhooks.retention import prune_webhooks
@@ -210,8 +211,8 @@ async def test_retention_deletes_what_is_old_and_nothing_else(world: World, outs
     before = {id_: await world.balance(id_) for id_ in (well, dying)}
 
     async def prune() -> int:
-        deleted = await prune_webhooks(world.database, ids.node, now_us(), 90, 30)
-        return deleted + await prune_events(world.database, now_us(), 90)
+        deleted = await prune_webhooks(world.database, ids.node, now_us(), Retention(90, 30))
+        return deleted + await prune_events(world.database, now_us(), Retention(90, 30))
 
     assert await prune() >= 3 * 1300
     events = await world.ask("events.list", workspace_id=1, before=1 << 62, since=0, n=10_000)

@@ -571,7 +571,7 @@ export interface paths {
         head?: never;
         /**
          * Change the workspace
-         * @description Changes the name of the workspace, or who needs a second factor in it.
+         * @description Changes the name of the workspace, who needs a second factor in it, its time zone or its retention.
          */
         patch: operations["update_workspace"];
         trace?: never;
@@ -2697,6 +2697,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/senders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List senders
+         * @description Returns the senders of the workspace, newest first.
+         */
+        get: operations["list_senders"];
+        put?: never;
+        /**
+         * Create a sender
+         * @description Stores a sender. Your provider must know its address or domain, or it refuses the emails.
+         */
+        post: operations["create_sender"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/senders/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a sender
+         * @description Returns a sender.
+         */
+        get: operations["get_sender"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a sender
+         * @description Deletes a sender. Templates that name it keep it; without a default sender, that of the connection counts.
+         */
+        delete: operations["delete_sender"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a sender
+         * @description Changes a sender. What was accepted before is sent as it was; templates keep what they name.
+         */
+        patch: operations["change_sender"];
+        trace?: never;
+    };
+    "/v1/server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the settings of the server
+         * @description Returns the addresses of the server, and whether it can send mail of its own.
+         */
+        get: operations["get_server"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/server/test-mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test mail to yourself
+         * @description Sends a mail to your address as invitations and password resets are sent, and says whether it was accepted.
+         */
+        post: operations["send_test_mail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/text/preview": {
         parameters: {
             query?: never;
@@ -3437,6 +3529,20 @@ export interface components {
             role: string;
         };
         /**
+         * ChangeSender
+         * @description What to change; the rest stays.
+         */
+        ChangeSender: {
+            /** @description The email address. */
+            address?: string;
+            /** @description What people see beside the address; may be empty. */
+            name?: string;
+            /** @description `Name <address>` or an address, for answers; may be empty. */
+            reply_to?: string;
+            /** @description Whether emails that name no sender have this one, in place of another. */
+            default?: boolean;
+        };
+        /**
          * ChangeTextClient
          * @description The settings to change; the others stay.
          */
@@ -3472,6 +3578,10 @@ export interface components {
             name?: string | null;
             /** @default null */
             mfa?: components["schemas"]["MfaRule"] | null;
+            /** @default null */
+            time_zone?: string | null;
+            /** @default null */
+            retention?: components["schemas"]["SetRetention"] | null;
         };
         /**
          * CheckLinks
@@ -3889,6 +3999,35 @@ export interface components {
              * @default false
              */
             announce_existing?: boolean;
+        };
+        /**
+         * CreateSender
+         * @description A new sender.
+         */
+        CreateSender: {
+            /**
+             * @description Text messages have the sender of their connection.
+             * @default email
+             * @enum {unknown}
+             */
+            channel?: "email";
+            /** @description The email address. */
+            address: string;
+            /**
+             * @description What people see beside the address; may be empty.
+             * @default
+             */
+            name?: string;
+            /**
+             * @description `Name <address>` or an address, for answers; may be empty.
+             * @default
+             */
+            reply_to?: string;
+            /**
+             * @description Whether emails that name no sender have this one, in place of another.
+             * @default false
+             */
+            default?: boolean;
         };
         /**
          * CreateSuppression
@@ -4418,6 +4557,15 @@ export interface components {
             next?: string | null;
         };
         /**
+         * MailTest
+         * @description What became of a test mail.
+         */
+        MailTest: {
+            to: string;
+            accepted: boolean;
+            error: string | null;
+        };
+        /**
          * MakeWorkspace
          * @description The name of a new workspace.
          */
@@ -4858,6 +5006,14 @@ export interface components {
         OwnKey: {
             id: string;
             name: string;
+        };
+        /**
+         * OwnMail
+         * @description The mail of the server itself: invitations, password resets and notices.
+         */
+        OwnMail: {
+            configured: boolean;
+            sender: string;
         };
         /**
          * OwnSession
@@ -5754,6 +5910,30 @@ export interface components {
             sendPurpose: string | null;
         };
         /**
+         * SenderDetail
+         * @description A sender.
+         */
+        SenderDetail: {
+            id: string;
+            channel: string;
+            address: string;
+            name: string;
+            reply_to: string;
+            default: boolean;
+            mailbox: string;
+            created_at: string;
+            updated_at: string;
+        };
+        /**
+         * Page[SenderDetail]
+         * @description A page of a list.
+         */
+        SenderDetailPage: {
+            data: components["schemas"]["SenderDetail"][];
+            /** @default null */
+            next?: string | null;
+        };
+        /**
          * SendingRulesDetail
          * @description The sending rules of a workspace, with their version and who changed them last.
          */
@@ -5773,6 +5953,17 @@ export interface components {
             status: string | null;
             total: number;
             counts: number[];
+        };
+        /**
+         * Server
+         * @description The settings of the server that a workspace depends on. Whoever runs the server changes them.
+         */
+        Server: {
+            public_url: string;
+            data_centers: {
+                [key: string]: string;
+            };
+            mail: components["schemas"]["OwnMail"];
         };
         /**
          * SessionView
@@ -5851,15 +6042,22 @@ export interface components {
             address?: string | null;
         };
         /**
+         * SetRetention
+         * @description For how many days rows are kept; null for as long as the server keeps them. Omitted fields stay.
+         */
+        SetRetention: {
+            /** @description Events with their deliveries, messages, and imports. */
+            event_days?: number | null;
+            /** @description The log of attempts to deliver webhooks. */
+            attempt_days?: number | null;
+        };
+        /**
          * SetSendingRules
-         * @description The sending rules of a workspace. What is left out gets its default.
+         * @description The sending rules of a workspace. Rules that are left out are removed.
          */
         SetSendingRules: {
-            /**
-             * @description The time zone of people of whom none is known (IANA).
-             * @default UTC
-             */
-            timezone?: string;
+            /** @default null */
+            timezone?: string | null;
             /** @default [] */
             quiet_hours?: components["schemas"]["QuietHoursRule"][];
             /** @default [] */
@@ -6917,6 +7115,8 @@ export interface components {
             id: string;
             name: string;
             mfa: components["schemas"]["MfaRule"];
+            time_zone: string;
+            retention: components["schemas"]["WorkspaceRetention"];
             created_at: string;
         };
         /**
@@ -6945,6 +7145,16 @@ export interface components {
             name: string;
             api_key: string;
             write_key: string;
+        };
+        /**
+         * WorkspaceRetention
+         * @description For how many days rows are kept; null for as long as the server keeps them.
+         */
+        WorkspaceRetention: {
+            event_days: number | null;
+            attempt_days: number | null;
+            server_event_days: number;
+            server_attempt_days: number;
         };
         /**
          * WorkspaceUser
@@ -21182,6 +21392,571 @@ export interface operations {
             };
             /** @description The request is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_senders: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items on a page. */
+                limit?: number;
+                /** @description The `next` of the previous page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SenderDetailPage"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_sender: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repeated request with the same key within 24 hours gets the response of the first one. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateSender"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SenderDetail"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Idempotency-Key was used for another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sender: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SenderDetail"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_sender: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_sender: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ChangeSender"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SenderDetail"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_server: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Server"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    send_test_mail: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repeated request with the same key within 24 hours gets the response of the first one. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailTest"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Idempotency-Key was used for another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The client is over its rate. Nothing was stored; retry after `Retry-After`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

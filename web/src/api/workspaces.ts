@@ -3,6 +3,8 @@ import { queryOptions } from "@tanstack/react-query";
 import { ask, client, type Schemas } from "./client";
 
 export type MfaRule = Schemas["MfaRule"];
+export type Workspace = Schemas["Workspace"];
+export type WorkspaceRetention = Schemas["WorkspaceRetention"];
 export type WorkspaceContents = Schemas["WorkspaceContents"];
 
 export const workspaceQuery = queryOptions({
@@ -10,7 +12,8 @@ export const workspaceQuery = queryOptions({
   queryFn: ({ signal }) => ask(client.GET("/v1/workspace", { signal })),
 });
 
-export const changeWorkspace = (body: { name?: string; mfa?: MfaRule }) => ask(client.PATCH("/v1/workspace", { body }));
+/** What is left out stays. */
+export const changeWorkspace = (body: Schemas["ChangeWorkspace"]) => ask(client.PATCH("/v1/workspace", { body }));
 
 /** How much would be deleted with it. */
 export const contentsQuery = queryOptions({

@@ -52,6 +52,7 @@ export const SETTINGS = [
   { to: "/settings/keys", name: "settings_keys", permission: "keys.read" },
   { to: "/settings/api", name: "settings_api", permission: "webhooks.read" },
   { to: "/settings/sending-rules", name: "settings_rules", permission: "settings.read" },
+  { to: "/settings/senders", name: "settings_senders", permission: "settings.read" },
   { to: "/settings/tracking", name: "settings_tracking", permission: "settings.read" },
   { to: "/settings/texts", name: "settings_texts", permission: "settings.read" },
   { to: "/settings/audit", name: "settings_audit", permission: "audit.read" },

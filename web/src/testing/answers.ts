@@ -63,6 +63,11 @@ const USUAL: Answers = {
   "GET /v1/me": PERSON,
   "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin },
   "GET /v1/users/me/passkeys": { data: [] },
+  "GET /v1/server": {
+    public_url: "https://w.example",
+    data_centers: { global: "https://w.example" },
+    mail: { configured: false, sender: "waypost@localhost" },
+  },
 };
 
 /** Answers all requests of a test; returns those that were made. A request without an answer fails. */

@@ -1,5 +1,6 @@
 /** The person of the tests: an owner who may do everything. */
 import type { Me } from "@/api/me";
+import type { Workspace } from "@/api/workspaces";
 
 export const PERMISSIONS = [
   "events.read",
@@ -39,3 +40,13 @@ export const PERSON: Me = {
 
 /** The same person in another role. */
 export const withPermissions = (...permissions: string[]): Me => ({ ...PERSON, role: "viewer", permissions });
+
+/** The workspace of the person, as its settings show it. */
+export const WORKSPACE: Workspace = {
+  id: "ws_1",
+  name: "Shop",
+  mfa: "optional",
+  time_zone: "UTC",
+  retention: { event_days: null, attempt_days: null, server_event_days: 90, server_attempt_days: 30 },
+  created_at: "2026-11-01T10:00:00Z",
+};

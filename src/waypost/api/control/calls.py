@@ -211,6 +211,7 @@ class Call:
         await self.engine.connections.refresh([self.workspace_id])
         await self.engine.tracking_settings.refresh([self.workspace_id])
         await self.engine.sending_rules.refresh([self.workspace_id])
+        await self.engine.senders.refresh([self.workspace_id])
 
     def forget_callers(self) -> None:
         """Drop the cached keys and sessions, because one of them, a role or a workspace has changed."""

@@ -76,12 +76,19 @@ class FrequencyCapRule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 
 
 class SetSendingRules(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The sending rules of a workspace. What is left out gets its default."""
+    """The sending rules of a workspace. Rules that are left out are removed."""
 
-    timezone: Annotated[
-        str,
-        Meta(min_length=1, max_length=100, description="The time zone of people of whom none is known (IANA)."),
-    ] = "UTC"
+    timezone: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=100,
+                description="The `time_zone` of the workspace, for people of whom none is known. Left out, it stays.",
+            ),
+        ]
+        | None
+    ) = None
     quiet_hours: Annotated[list[QuietHoursRule], Meta(max_length=MOST_QUIET_HOURS)] = []
     frequency_caps: Annotated[list[FrequencyCapRule], Meta(max_length=MOST_CAPS)] = []
     version: (
@@ -93,6 +100,7 @@ class SetSendingRules(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class SendingRulesDetail(msgspec.Struct, kw_only=True):
     """The sending rules of a workspace, with their version and who changed them last."""
 
+    #: The time zone of the workspace.
     timezone: str
     quiet_hours: list[QuietHoursRule]
     frequency_caps: list[FrequencyCapRule]
@@ -114,7 +122,9 @@ async def set_sending_rules(call: NamedDependency[Call]) -> SendingRulesDetail:
     """Sets the quiet hours and frequency caps. Messages that are held are checked again when they are due."""
     given = await call.body(SetSendingRules)
     rules = _read(given)
-    saved = await call.transact(save_rules, call.workspace_id, rules, call.caller.id, call.now, given.version)
+    saved = await call.transact(
+        save_rules, call.workspace_id, rules, call.caller.id, call.now, given.version, given.timezone
+    )
     if not saved:
         raise Conflict(
             "The sending rules were changed since this version. Get them, and set them with their new version.",
@@ -125,14 +135,13 @@ async def set_sending_rules(call: NamedDependency[Call]) -> SendingRulesDetail:
 
 
 def _read(given: SetSendingRules) -> SendingRules:
-    if find_zone(given.timezone) is None:
+    if given.timezone is not None and find_zone(given.timezone) is None:
         raise Invalid(
             f"{given.timezone[:80]!r} is not a time zone. Use a name of the IANA database, such as Europe/Berlin.",
             code="invalid_timezone",
             field="timezone",
         )
     rules = SendingRules(
-        timezone=given.timezone,
         quiet_hours=tuple(_quiet_hours(rule, f"quiet_hours[{n}]") for n, rule in enumerate(given.quiet_hours)),
         frequency_caps=tuple(_cap(rule, f"frequency_caps[{n}]") for n, rule in enumerate(given.frequency_caps)),
     )

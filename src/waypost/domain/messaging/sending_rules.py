@@ -85,7 +85,7 @@ class FrequencyCap(Rule, frozen=True, kw_only=True):
 class SendingRules(msgspec.Struct, frozen=True, kw_only=True):
     """The sending rules of a workspace."""
 
-    #: The time zone of people of whom none is known.
+    #: The time zone of the workspace: that of people of whom none is known. It is a setting of the workspace.
     timezone: str = "UTC"
     quiet_hours: tuple[QuietHours, ...] = ()
     frequency_caps: tuple[FrequencyCap, ...] = ()

@@ -31,6 +31,7 @@ KINDS = {
     "ses": "session",
     "inv": "invitation",
     "psk": "passkey",
+    "snd": "sender",
     "aud": "entry of the audit log",
 }
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import structlog
 
@@ -12,6 +12,7 @@ from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.mime import build_mail, check_address, parse_sender
 from waypost.domain.providers.smtp import SmtpStage
 from waypost.domain.values.ids import public
+from waypost.domain.values.masking import Masker
 from waypost.engine.net.curl_transfer import find_authorities
 from waypost.engine.net.request import Envelope, Request
 from waypost.engine.net.smtp_pool import DEFAULT_PORTS, SmtpPool, Unreached
@@ -127,9 +128,7 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
             state, error = "shown", "no mail server is configured (WAYPOST_SMTP_URL)"
             log.warning("notice", action="notice_shown", notice=public("ntc", id_), subject=subject)
         else:
-            text = f"{body}\n-- \nWaypost at {settings.base_url}\n"
-            content = Content(sender=settings.mail_from, subject=subject, text=text)
-            error = await send_mail(settings.smtp_url, recipient, content, public("ntc", id_), now)
+            error = await send_own_mail(settings, recipient, subject, body, public("ntc", id_), now)
             if error is None:
                 log.info("notice mailed", action="notice_sent", notice=public("ntc", id_))
             else:
@@ -140,30 +139,43 @@ async def send_notices(database: Database, settings: Settings, now: int) -> int:
     return len(rows)
 
 
+async def send_own_mail(settings: Settings, recipient: str, subject: str, body: str, name: str, now: int) -> str | None:
+    """Mail a text of this server through its own mail server; return why it was not accepted, or None."""
+    text = f"{body}\n-- \nWaypost at {settings.base_url}\n"
+    content = Content(sender=settings.mail_from, subject=subject, text=text)
+    return await send_mail(settings.smtp_url, recipient, content, name, now)
+
+
 async def send_mail(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> str | None:
     """Send one email through the server of an `smtp://` or `smtps://` URL; return why it was not accepted, or None.
 
     The operator chose the server: it may have any address, and is not reached through the egress proxy. `name` is the
     start of the Message-ID.
     """
+    try:
+        parts = urlsplit(smtp_url)
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+    except ValueError:
+        # The error may quote a part of the password.
+        return "smtp_url is no valid URL; write characters such as @ and / in a password as %40 and %2F"
+    masker = Masker([unquote(parts.password)] if parts.password else [])
     pool = SmtpPool(_connect, find_authorities())
     try:
-        request = _mail_request(smtp_url, recipient, content, name, now)
+        request = _mail_request(parts, port, recipient, content, name, now)
         response, _ = await pool.send(request)
     except (Invalid, ValueError) as error:
-        return str(error)[:LONGEST_ERROR]
+        return masker.mask(str(error))[:LONGEST_ERROR]
     finally:
         pool.close()
     if response.status == 250 and response.stage == SmtpStage.MESSAGE:
         return None
     reply = f"{response.status} {response.body.decode('utf-8', 'replace')}" if response.status else response.error
-    return f"{response.stage}: {reply}"[:LONGEST_ERROR]
+    return masker.mask(f"{response.stage}: {reply}")[:LONGEST_ERROR]
 
 
-def _mail_request(smtp_url: str, recipient: str, content: Content, name: str, now: int) -> Request:
-    parts = urlsplit(smtp_url)
+def _mail_request(parts: SplitResult, port: int, recipient: str, content: Content, name: str, now: int) -> Request:
     host = parts.hostname or "localhost"
-    url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
+    url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     sender = parse_sender(content.sender)[1]
     to = check_address(recipient)
     message_id = f"{name}@{sender.rpartition('@')[2]}"

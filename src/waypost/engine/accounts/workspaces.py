@@ -4,7 +4,7 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +22,8 @@ from waypost.storage.database import Database, Tx
 #: Seconds for which a key that was found is cached.
 TRUST_S = 5.0
 _KEPT = 10_000
+#: The settings that `change_workspace` changes.
+CHANGEABLE = ("name", "mfa", "event_days", "attempt_days")
 _scopes = msgspec.json.Decoder(list[str])
 _encode = msgspec.json.Encoder().encode
 
@@ -200,12 +202,10 @@ async def delete_key(tx: Tx, workspace_id: int, key_id: int) -> None:
         raise NotFound("The key does not exist in this workspace.")
 
 
-async def change_workspace(tx: Tx, workspace_id: int, name: str | None, mfa: str | None) -> dict[str, Any]:
-    """Change the name or the rule about second factors; None leaves it. Return the workspace."""
-    workspace = await read_workspace(tx, workspace_id)
-    changed = workspace | {field: value for field, value in (("name", name), ("mfa", mfa)) if value is not None}
-    await tx.run("workspaces.change", id=workspace_id, name=changed["name"], mfa=changed["mfa"])
-    return changed
+async def change_workspace(tx: Tx, workspace_id: int, changes: Mapping[str, Any]) -> None:
+    """Change the name, the rule about second factors, or the retention of a workspace; what is not given stays."""
+    changed = {**await read_workspace(tx, workspace_id), **changes}
+    await tx.run("workspaces.change", id=workspace_id, **{field: changed[field] for field in CHANGEABLE})
 
 
 async def add_workspace(tx: Tx, ids: Ids, name: str, user_id: int, now: int) -> dict[str, str]:

@@ -1,15 +1,20 @@
 """Delete the members of deleted lists, and imports past their retention."""
 
 from waypost.clock import DAY, first_id
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.runtime.retention import STEP, delete_in_steps
 from waypost.storage.database import Database, Tx
 
 
-async def prune_audience(database: Database, node: int, now: int, event_days: int) -> int:
-    """Delete members of deleted lists, and imports older than `event_days` with their rejected rows; return how many
-    rows were deleted."""
+async def prune_audience(database: Database, now: int, retention: Retention) -> int:
+    """Delete members of deleted lists, and imports as old as events with their rejected rows; return how many rows."""
     deleted = await delete_in_steps(database, _delete_members)
-    return deleted + await delete_in_steps(database, _delete_imports, first_id(now - event_days * DAY))
+    before = first_id(now - retention.event_days * DAY)
+    deleted += await delete_in_steps(database, _delete_imports, "imports.oldest", before=before)
+    for workspace_id, event_days in retention.events.items():
+        of_workspace = {"workspace_id": workspace_id, "before": first_id(now - event_days * DAY)}
+        deleted += await delete_in_steps(database, _delete_imports, "imports.oldest_of_workspace", **of_workspace)
+    return deleted
 
 
 async def _delete_members(tx: Tx) -> int:
@@ -23,8 +28,8 @@ async def _delete_members(tx: Tx) -> int:
     return 0
 
 
-async def _delete_imports(tx: Tx, before: int) -> int:
-    for (import_id,) in await tx.rows("imports.oldest", before=before):
+async def _delete_imports(tx: Tx, /, select: str, **values: int) -> int:
+    for (import_id,) in await tx.rows(select, **values):
         deleted = await tx.run("import_errors.delete", import_id=import_id, n=STEP)
         return deleted + await tx.run("imports.delete_ended", id=import_id)
     return 0

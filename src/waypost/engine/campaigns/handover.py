@@ -30,6 +30,7 @@ from waypost.engine.campaigns.occurrences import OpenOccurrence, load_open
 from waypost.engine.campaigns.rendering import Handed, PartRenderer, store_links
 from waypost.engine.campaigns.winner import choose_winner
 from waypost.engine.messaging.recording import MessageBatch, record_messages
+from waypost.engine.messaging.senders import SenderRegistry
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime.encryption import Encryption
@@ -78,6 +79,7 @@ class Handover:
         encryption: Encryption,
         tracker: MailTracker,
         tracking: TrackingRegistry,
+        senders: SenderRegistry,
         alarm: Alarm,
     ) -> None:
         self._database = database
@@ -88,6 +90,7 @@ class Handover:
         self._encryption = encryption
         self._tracker = tracker
         self._tracking = tracking
+        self._senders = senders
         self._alarm = alarm
         #: The node whose parts this process released when it started to use its number.
         self._node: int | None = None
@@ -167,7 +170,7 @@ class Handover:
         now = now_us()
         rate = one.definition.rate
         start = spread(now, waiting, rate)
-        renderer = PartRenderer(one, template, connection, people, self._tracker, self._tracking, now)
+        renderer = PartRenderer(one, template, connection, people, self._tracker, self._tracking, self._senders, now)
         handed: list[Handed] = []
         made = 0
         for number, (profile_id, message_id) in enumerate(zip(ids, self._ids.take(len(ids), now), strict=True)):

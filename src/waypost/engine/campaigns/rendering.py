@@ -6,6 +6,7 @@ from waypost.clock import SECOND
 from waypost.domain.campaigns.campaign import share_of
 from waypost.domain.messaging.message import Content, Status
 from waypost.domain.messaging.request import check_content
+from waypost.domain.messaging.senders import fill_sender
 from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, context_of, person_values
 from waypost.domain.texts.links import check_length, fill_marks, mark_links
@@ -14,6 +15,7 @@ from waypost.engine.audience.recipients import Recipient, Recipients, describe_r
 from waypost.engine.campaigns.campaigns import MESSAGE_CHANNELS
 from waypost.engine.campaigns.occurrences import OpenOccurrence
 from waypost.engine.messaging.recording import NewMessage
+from waypost.engine.messaging.senders import SenderRegistry
 from waypost.engine.tracking.links import LinkTarget, NewLink, add_links, new_links
 from waypost.engine.tracking.mail import MailTracker, NewUrl
 from waypost.engine.tracking.settings import TrackingRegistry, UtmParameters
@@ -45,6 +47,7 @@ class PartRenderer:
         people: Recipients,
         tracker: MailTracker,
         tracking: TrackingRegistry,
+        senders: SenderRegistry,
         now: int,
     ) -> None:
         self._one = one
@@ -54,6 +57,7 @@ class PartRenderer:
         self._organization = people.organization
         self._now = now
         self._channel = MESSAGE_CHANNELS[one.channel]
+        self._sender = senders.default(one.workspace_id, self._channel)
         definition = one.definition
         utm = None if definition.utm is None else UtmParameters(**msgspec.structs.asdict(definition.utm))
         self._settings = tracking.get(one.workspace_id)
@@ -88,6 +92,7 @@ class PartRenderer:
             known = person_values(public("pro", person.id), person.traits, person.identifiers)
             context = context_of(known, {}, self._organization, {**definition.variables, **mail.values})
             content = template.render(context, variant=variant, now=self._now, marked=True)
+            fill_sender(content, self._sender)
             mail.finish(content)
             if self._channel == "sms":
                 links = self._shorten(content, message_id, profile_id)

@@ -19,12 +19,14 @@ from waypost.domain.messaging.request import (
     read_due_at,
     read_metadata,
 )
+from waypost.domain.messaging.senders import fill_sender
 from waypost.domain.messaging.status import MessageState, Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, complete, context_of, person_values
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
 from waypost.engine.messaging.recording import Log, MessageBatch, NewMessage
+from waypost.engine.messaging.senders import SenderRegistry
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime import idempotency
@@ -120,8 +122,10 @@ class Messages:
         templates: Templates,
         encryption: Encryption,
         tracker: MailTracker,
+        senders: SenderRegistry,
     ) -> None:
         self._tracker = tracker
+        self._senders = senders
         self._database = database
         self._journal = journal
         self._recorder = recorder
@@ -303,6 +307,7 @@ class Messages:
                 id_, address, person.id if person else None, person.traits if person else {}
             )
             content = self._content(channel, request, template, person, address, recipients, mail, now)
+            fill_sender(content, self._senders.default(workspace_id, channel))
             if is_verbatim(request):
                 # Making the text of a large mail takes long, and so does finding its links.
                 large = len(content.html) > LARGE_HTML

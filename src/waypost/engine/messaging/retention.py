@@ -1,6 +1,7 @@
 """Delete messages, receipts and counts past their retention."""
 
 from waypost.clock import DAY, SECOND, first_id
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.runtime.retention import STEP, delete_in_steps, delete_selected
 from waypost.storage.database import Database, Row, Tx
 
@@ -10,17 +11,21 @@ PAGE = 4 * STEP
 UNMATCHED_DAYS = 7
 #: Days for which the hourly counts of messages are kept: long enough to compare with the same week a year ago.
 COUNT_DAYS = 400
+#: The queries that find what is old, of all workspaces and of one: messages and unreadable callbacks.
+_ALL = ("messages.aged", "quarantine.older")
+_OF_WORKSPACE = ("messages.aged_of_workspace", "quarantine.older_of_workspace")
 
 
-async def prune_messaging(database: Database, now: int, event_days: int) -> int:
-    """Delete messages and unreadable callbacks older than `event_days`, and receipts, buckets and counts past theirs.
+async def prune_messaging(database: Database, now: int, retention: Retention) -> int:
+    """Delete messages and unreadable callbacks as old as events, and receipts, buckets and counts past their retention.
 
     Return how many rows were deleted.
     """
-    aged, unmatched = now - event_days * DAY, now - UNMATCHED_DAYS * DAY
-    deleted = await _prune_messages(database, first_id(aged), aged)
+    unmatched = now - UNMATCHED_DAYS * DAY
+    deleted = await _prune(database, now - retention.event_days * DAY, _ALL)
+    for workspace_id, event_days in retention.events.items():
+        deleted += await _prune(database, now - event_days * DAY, _OF_WORKSPACE, workspace_id=workspace_id)
     for select, delete, before in (
-        ("quarantine.older", "quarantine.delete", first_id(aged)),
         ("unmatched.older", "unmatched.delete", first_id(unmatched)),
         ("buckets.unused", "buckets.delete", unmatched),
     ):
@@ -48,13 +53,23 @@ def _by_workspace(rows: list[Row]) -> dict[int, list[str]]:
     return people
 
 
-async def _prune_messages(database: Database, accepted_before: int, settled_before: int) -> int:
+async def _prune(database: Database, aged: int, queries: tuple[str, str], **where: int) -> int:
+    """Delete messages and unreadable callbacks from before `aged` that these queries find; return how many rows."""
+    messages, callbacks = queries
+    before = first_id(aged)
+    deleted = await _prune_messages(database, messages, aged, before=before, **where)
+    return deleted + await delete_in_steps(
+        database, delete_selected, callbacks, "quarantine.delete", before=before, **where
+    )
+
+
+async def _prune_messages(database: Database, select: str, settled_before: int, **where: int) -> int:
     """Delete messages in a final status that have not changed since `settled_before`.
 
     Messages that are not sent yet may be much older. They are skipped outside the writer's transaction.
     """
     deleted = after = 0
-    while page := await database.read(_page, after, accepted_before, settled_before):
+    while page := await database.read(_page, select, after=after, settled_before=settled_before, **where):
         after = page[-1][0]
         settled = [id_ for id_, is_settled in page if is_settled]
         for start in range(0, len(settled), STEP):
@@ -62,8 +77,8 @@ async def _prune_messages(database: Database, accepted_before: int, settled_befo
     return deleted
 
 
-async def _page(tx: Tx, after: int, accepted_before: int, settled_before: int) -> list[tuple[int, bool]]:
-    rows = await tx.rows("messages.aged", after=after, before=accepted_before, settled_before=settled_before, n=PAGE)
+async def _page(tx: Tx, /, select: str, **values: int) -> list[tuple[int, bool]]:
+    rows = await tx.rows(select, n=PAGE, **values)
     return [(row[0], bool(row[1])) for row in rows]
 
 

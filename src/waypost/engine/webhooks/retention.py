@@ -2,21 +2,19 @@
 
 from waypost.clock import DAY, first_id
 from waypost.domain.webhooks.delivery import State
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.runtime.retention import STEP, delete_in_steps
 from waypost.engine.runtime.unit import Counters
 from waypost.engine.webhooks.ledger_counts import count_deliveries
 from waypost.storage.database import Database, Tx
 
 
-async def prune_webhooks(database: Database, node: int, now: int, event_days: int, attempt_days: int) -> int:
-    """Delete attempts older than `attempt_days` and deliveries of events older than `event_days`.
-
-    Return how many rows were deleted.
-    """
+async def prune_webhooks(database: Database, node: int, now: int, retention: Retention) -> int:
+    """Delete attempts past their retention, and deliveries of events past theirs; return how many rows."""
     deleted = 0
-    events_before = first_id(now - event_days * DAY)
-    attempts_before = first_id(now - attempt_days * DAY)
     for endpoint_id, workspace_id in await database.read(_endpoints):
+        events_before = first_id(now - retention.events_of(workspace_id) * DAY)
+        attempts_before = first_id(now - retention.attempts_of(workspace_id) * DAY)
         deleted += await delete_in_steps(database, _prune_attempts, endpoint_id, attempts_before)
         deleted += await delete_in_steps(
             database, _prune_deliveries, endpoint_id, workspace_id, events_before, node, now

@@ -48,7 +48,7 @@ DELETED_AT_ONCE = (
     "workspace_deletions.close_invitations",
 )
 #: The areas whose configuration other processes have in memory.
-AREAS = ("webhooks", "providers", "tracking", "sending_rules", "segments", "campaigns")
+AREAS = ("webhooks", "providers", "tracking", "sending_rules", "senders", "segments", "campaigns")
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -162,6 +162,7 @@ TABLES = (
     "purge.notices",
     "purge.idempotency",
     "purge.sending_rules",
+    "purge.senders",
     "purge.tracking_settings",
     "purge.text_clients",
     "purge.keys",

@@ -52,6 +52,26 @@ async def mails(outreach: Outreach, count: int) -> list[str]:
     return sorted(found)
 
 
+async def test_emails_that_name_no_sender_have_the_default_one(client: httpx.AsyncClient, outreach: Outreach):
+    """Messages with content of their own, messages with a template, tests of campaigns, and campaigns."""
+    sender = {"address": "news@example.com", "name": "Daily, News", "reply_to": "desk@example.com", "default": True}
+    await ok(client.post("/v1/senders", json=sender), 201)
+    plain = {"channel": "email", "to": "a@example.com", "subject": "Hello", "text": "Hello"}
+    await ok(client.post("/v1/messages", json=plain), 202)
+    await ok(client.post("/v1/messages", json=plain | {"to": "b@example.com", "sender": "eve@example.com"}), 202)
+    await ok(client.post("/v1/messages", json={"to": "c@example.com", "template_id": outreach.template}), 202)
+    made = await outreach.draft([await outreach.person("d@example.com"), await outreach.person("f@example.com")])
+    await ok(client.post(f"/v1/campaigns/{made['id']}/test", json={"to": ["e@example.com"]}), 202)
+    await ok(client.post(f"/v1/campaigns/{made['id']}/launch"))
+    assert await mails(outreach, 6) == [f"{name}@example.com" for name in "abcdef"]
+    for envelope, (to,), mail in outreach.server.mails:
+        read = email.message_from_bytes(mail, policy=email.policy.default)
+        own = to == "b@example.com"
+        assert str(read["From"]) == ("eve@example.com" if own else '"Daily, News" <news@example.com>')
+        assert str(read["Reply-To"]) == ("None" if own else "desk@example.com")
+        assert envelope
+
+
 async def test_a_test_goes_to_addresses_and_colleagues_and_counts_nowhere(
     client: httpx.AsyncClient, outreach: Outreach
 ):

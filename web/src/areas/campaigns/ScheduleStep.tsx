@@ -3,20 +3,30 @@ import { Checkbox, Group, NativeSelect, Radio, Stack, Text, TextInput } from "@m
 import "@mantine/core/styles/Radio.css";
 import { useQuery } from "@tanstack/react-query";
 import { estimateQuery } from "@/api/campaigns";
+import { useMay } from "@/api/me";
+import { workspaceQuery } from "@/api/workspaces";
 import { Section } from "@/parts/Details";
+import { Loading } from "@/parts/States";
+import { ZoneInput } from "@/parts/ZoneInput";
 import { StepForm, type StepProps, useStep } from "./StepForm";
 import { DAYS, type Day, KINDS, ownZone, readSchedule, type ScheduleFields, writeSchedule } from "./schedule";
 import { t } from "./texts";
 import { duration, namesNobody } from "./words";
 
 export function ScheduleStep(props: StepProps) {
-  const { campaign } = props;
+  const workspace = useQuery({ ...workspaceQuery, enabled: useMay()("settings.read") });
+  if (workspace.isLoading) return <Loading />;
+  return <Schedule {...props} zone={workspace.data?.time_zone ?? ownZone()} />;
+}
+
+function Schedule(props: StepProps & { zone: string }) {
+  const { campaign, zone } = props;
   const { throttle } = campaign;
   const started = campaign.state === "live" || campaign.occurrences.length > 0;
   const minutely = throttle?.per_minute ?? (throttle?.per_second ? throttle.per_second * 60 : null);
   const form = useStep(props, {
     initial: {
-      schedule: readSchedule(campaign),
+      schedule: readSchedule(campaign, zone),
       throttle: minutely === null ? "" : String(minutely),
       holdout: campaign.holdout ? String(campaign.holdout * 100) : "",
     },
@@ -143,7 +153,7 @@ function Again({ value, set, change }: { value: ScheduleFields; set: SetField; c
       )}
       <Group align="flex-end">
         <TextInput {...set("time")} type="time" label={t("timeOfDay")} />
-        <TextInput {...set("timezone")} label={t("zone")} />
+        <ZoneInput {...set("timezone")} label={t("zone")} />
         <TextInput {...set("endsOn")} type="date" label={t("endsOn")} />
       </Group>
     </>

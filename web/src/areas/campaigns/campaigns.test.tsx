@@ -5,7 +5,7 @@ import type { Campaign, Overview } from "@/api/campaigns";
 import { type Answers, refusal } from "@/testing/answers";
 import { AT, DRAFT, NONE } from "@/testing/campaign";
 import { open } from "@/testing/open";
-import { withPermissions } from "@/testing/person";
+import { WORKSPACE, withPermissions } from "@/testing/person";
 import { readSchedule, writeSchedule } from "./schedule";
 
 const READY: Campaign = { ...DRAFT, template_id: "tpl_1", audience: { lists: ["lst_1"] } };
@@ -31,6 +31,7 @@ const OVERVIEW: Overview = {
 };
 const ANSWERS: Answers = {
   "GET /v1/campaigns/{id}": DRAFT,
+  "GET /v1/workspace": { ...WORKSPACE, time_zone: "Asia/Tokyo" },
   "GET /v1/connections": { data: [] },
   "GET /v1/templates": { data: [] },
   "GET /v1/segments": { data: [] },
@@ -104,6 +105,7 @@ describe("the wizard", () => {
     await user.click(await screen.findByRole("radio", { name: "Again and again" }));
     await user.click(screen.getByRole("checkbox", { name: "Thursday" }));
     await user.click(screen.getByRole("checkbox", { name: "Monday" }));
+    expect(screen.getByLabelText("Time zone")).toHaveValue("Asia/Tokyo");
     await user.clear(screen.getByLabelText("Time zone"));
     await user.type(screen.getByLabelText("Time zone"), "Europe/Berlin");
     await user.type(screen.getByLabelText("Messages per minute"), "10");
@@ -244,5 +246,5 @@ test.each([
   { kind: "at", at: "2026-12-01T08:00:00.000Z" },
   { kind: "recurring", every: "month", interval: 1, at: "18:30", timezone: "America/New_York", day: 31 },
 ] as const)("the schedule %j is the same after a walk through the form", (schedule) => {
-  expect(writeSchedule(readSchedule({ ...DRAFT, schedule }))).toEqual(schedule);
+  expect(writeSchedule(readSchedule({ ...DRAFT, schedule }, "UTC"))).toEqual(schedule);
 });

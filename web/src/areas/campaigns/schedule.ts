@@ -26,7 +26,8 @@ function toLocal(at: string): string {
   return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
-export function readSchedule({ schedule }: Campaign): ScheduleFields {
+/** `zone` is offered for a campaign that has no time zone yet. */
+export function readSchedule({ schedule }: Campaign, zone: string): ScheduleFields {
   const empty: ScheduleFields = {
     kind: schedule.kind,
     at: "",
@@ -36,7 +37,7 @@ export function readSchedule({ schedule }: Campaign): ScheduleFields {
     weekdays: [],
     day: "",
     time: "09:00",
-    timezone: ownZone(),
+    timezone: zone,
     endsOn: "",
   };
   switch (schedule.kind) {

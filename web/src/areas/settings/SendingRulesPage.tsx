@@ -1,7 +1,8 @@
 /** The sending rules: when people get nothing, and how much they get at most. */
-import { Alert, Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useId, useRef, useState } from "react";
+import { Link } from "@tanstack/react-router";
+import { useEffect, useRef, useState } from "react";
 import { useMay } from "@/api/me";
 import { Problem } from "@/api/problem";
 import { type SendingRules, sendingRulesQuery, setSendingRules } from "@/api/sendingRules";
@@ -11,14 +12,14 @@ import { FormProblem } from "@/parts/FormProblem";
 import { Json } from "@/parts/Json";
 import { States } from "@/parts/States";
 import { toast, toastError } from "@/parts/toasts";
-import { type Field, useForm } from "@/parts/useForm";
+import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
 import { CapRuleFields, QuietHoursFields, RuleFrame } from "./RuleFields";
 import classes from "./RuleFields.module.css";
 import { lacksLimit, lacksTimes, newCap, newQuiet, type RulesFields, readRules, writeRules } from "./rules";
 import { SettingsFrame } from "./SettingsFrame";
-import { t } from "./sendingTexts";
+import { rich, t } from "./sendingTexts";
 
 export function SendingRulesPage() {
   const query = useQuery(sendingRulesQuery);
@@ -67,7 +68,7 @@ function Rules({ start }: { start: SendingRules }) {
     <form {...form.form} aria-label={t("formName")}>
       <fieldset disabled={!may} className={classes.plain}>
         <Stack>
-          <Zone field={form.field("timezone")} />
+          <Text size="sm">{rich("zone", { zone: <b>{start.timezone}</b>, link: <WorkspaceLink /> })}</Text>
           <Quiet form={form} />
           <Caps form={form} />
           {conflict ? (
@@ -101,17 +102,11 @@ function Rules({ start }: { start: SendingRules }) {
 
 type Form = ReturnType<typeof useForm<RulesFields, SendingRules>>;
 
-function Zone({ field }: { field: Field<string> }) {
-  const id = useId();
+function WorkspaceLink() {
   return (
-    <Section title={t("zoneTitle")}>
-      <TextInput {...field} label={t("zone")} description={t("zoneHint")} list={id} maw={480} spellCheck={false} />
-      <datalist id={id}>
-        {Intl.supportedValuesOf("timeZone").map((zone) => (
-          <option key={zone} value={zone} />
-        ))}
-      </datalist>
-    </Section>
+    <Anchor component={Link} to="/settings/workspace" inherit>
+      {t("workspaceLink")}
+    </Anchor>
   );
 }
 
@@ -207,12 +202,12 @@ function Conflict({ keepMine, takeTheirs }: ConflictProps) {
   const newest = useQuery({ ...sendingRulesQuery, staleTime: 0, refetchOnMount: "always" });
   const withNewest = (then: (rules: SendingRules) => void) =>
     void queries.fetchQuery({ ...sendingRulesQuery, staleTime: 0 }).then(then, toastError);
-  const { quiet_hours, frequency_caps, timezone } = newest.data ?? {};
+  const { quiet_hours, frequency_caps } = newest.data ?? {};
   return (
     <Alert color="orange" title={t("conflict")} role="alert">
       <Stack gap="sm">
         <Text size="sm">{t("conflictBody")}</Text>
-        {newest.data && <Json label={t("theirs")} value={{ timezone, quiet_hours, frequency_caps }} />}
+        {newest.data && <Json label={t("theirs")} value={{ quiet_hours, frequency_caps }} />}
         <Group>
           <Button size="xs" onClick={() => withNewest(keepMine)}>
             {t("keepMine")}

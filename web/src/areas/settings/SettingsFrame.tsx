@@ -13,6 +13,7 @@ const TABS = [
   { to: "/settings/keys", name: "keys", permission: "keys.read", user: false },
   { to: "/settings/api", name: "api", permission: "webhooks.read", user: false },
   { to: "/settings/sending-rules", name: "sendingRules", permission: "settings.read", user: false },
+  { to: "/settings/senders", name: "senders", permission: "settings.read", user: false },
   { to: "/settings/tracking", name: "tracking", permission: "settings.read", user: false },
   { to: "/settings/texts", name: "texts", permission: "settings.read", user: false },
   { to: "/settings/audit", name: "audit", permission: "audit.read", user: false },

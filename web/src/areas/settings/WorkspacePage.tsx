@@ -3,7 +3,7 @@ import { Alert, Button, Stack, TextInput } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMay, useMe } from "@/api/me";
 import { openWorkspace } from "@/api/workspace";
-import { changeWorkspace, createWorkspace, type MfaRule, workspaceQuery } from "@/api/workspaces";
+import { changeWorkspace, createWorkspace, type Workspace, workspaceQuery } from "@/api/workspaces";
 import { Section } from "@/parts/Details";
 import { FormProblem } from "@/parts/FormProblem";
 import { SecretOnce } from "@/parts/SecretOnce";
@@ -12,8 +12,11 @@ import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { useCommandKey } from "@/parts/useKeys";
+import { ZoneInput } from "@/parts/ZoneInput";
 import { DeleteWorkspace } from "./DeleteWorkspace";
 import { MfaChoice } from "./MfaChoice";
+import { Retention } from "./Retention";
+import { ServerSection } from "./ServerSection";
 import { SettingsFrame } from "./SettingsFrame";
 import { t } from "./texts";
 
@@ -26,23 +29,39 @@ export function WorkspacePage() {
   const may = useMay();
   return (
     <SettingsFrame>
-      <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
+      <States query={query}>
+        {(workspace) => (
+          <>
+            <Rules key={workspace.id} workspace={workspace} />
+            <Retention key={`retention of ${workspace.id}`} retention={workspace.retention} />
+          </>
+        )}
+      </States>
+      <ServerSection />
       {me?.user && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && <NewWorkspace />}
       {may("workspace.delete") && query.data && <DeleteWorkspace name={query.data.name} />}
     </SettingsFrame>
   );
 }
 
-function Rules({ name, mfa }: { name: string; mfa: MfaRule }) {
-  const may = useMay()("settings.write");
+function Rules({ workspace }: { workspace: Workspace }) {
+  const mayChange = useMay();
+  const may = mayChange("settings.write");
   const queries = useQueryClient();
   const form = useForm({
-    initial: { name, mfa },
-    send: changeWorkspace,
+    initial: { name: workspace.name, mfa: workspace.mfa, time_zone: workspace.time_zone },
+    // Only what is new: not everybody who may change one may change the others.
+    send: ({ name, mfa, time_zone }) =>
+      changeWorkspace({
+        ...(name !== workspace.name && { name }),
+        ...(mfa !== workspace.mfa && { mfa }),
+        ...(time_zone !== workspace.time_zone && { time_zone }),
+      }),
     done: () => {
       toast(t("saved"));
       void queries.invalidateQueries({ queryKey: ["workspace"] });
       void queries.invalidateQueries({ queryKey: ["me"] });
+      void queries.invalidateQueries({ queryKey: ["sending-rules"] });
     },
   });
   useGuard(form.changed);
@@ -52,7 +71,13 @@ function Rules({ name, mfa }: { name: string; mfa: MfaRule }) {
       <form {...form.form}>
         <Stack maw={480}>
           <TextInput {...form.field("name")} label={t("workspaceName")} readOnly={!may} />
-          <MfaChoice field={form.field("mfa")} disabled={!may} />
+          <ZoneInput
+            {...form.field("time_zone")}
+            label={t("timeZone")}
+            description={t("timeZoneHint")}
+            readOnly={!may}
+          />
+          <MfaChoice field={form.field("mfa")} disabled={!may || !mayChange("users.write")} />
           <FormProblem problem={form.problem} />
           {may && (
             <div>

@@ -38,6 +38,12 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/senders",
+    validateSearch: searchTexts(),
+    component: lazyRouteComponent(() => import("./SendersPage"), "SendersPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/tracking",
     component: lazyRouteComponent(() => import("./TrackingPage"), "TrackingPage"),
   }),

@@ -31,7 +31,6 @@ export interface CapFields extends Rule {
 }
 
 export interface RulesFields {
-  timezone: string;
   quiet_hours: QuietFields[];
   frequency_caps: CapFields[];
 }
@@ -56,15 +55,13 @@ function readCap(rule: FrequencyCap): CapFields {
   return { key: newKey(), channel: channel ?? "", limit: String(limit), ...rest };
 }
 
-export const readRules = ({ timezone, quiet_hours: quiet, frequency_caps: caps }: SendingRules): RulesFields => ({
-  timezone,
+export const readRules = ({ quiet_hours: quiet, frequency_caps: caps }: SendingRules): RulesFields => ({
   quiet_hours: quiet.map(readQuiet),
   frequency_caps: caps.map(readCap),
 });
 
-/** What only messages that wait need is left out for others: its fields are not shown. */
-export const writeRules = ({ timezone, quiet_hours: quiet, frequency_caps: caps }: RulesFields) => ({
-  timezone: timezone.trim(),
+/** What only messages that wait need is left out for others: its fields are not shown. The time zone is the workspace's. */
+export const writeRules = ({ quiet_hours: quiet, frequency_caps: caps }: RulesFields) => ({
   quiet_hours: quiet.map(
     ({ channel, from, to, days, purpose, action, max_hold, jitter }): QuietHours => ({
       channel: channel || null,

@@ -60,6 +60,11 @@ describe("sending rules", () => {
     const quiet = within(await screen.findByRole("group", { name: "Quiet hours 1" }));
     expect(quiet.getByLabelText("From")).toHaveValue("21:00");
     expect(quiet.getByText("on the next day")).toBeVisible();
+    expect(screen.getByText("UTC")).toBeVisible();
+    expect(screen.getByRole("link", { name: "settings of the workspace" })).toHaveAttribute(
+      "href",
+      "/settings/workspace",
+    );
     await user.click(quiet.getByRole("checkbox", { name: "Sunday" }));
     await user.selectOptions(quiet.getByLabelText("Channel"), "All channels");
     await user.click(screen.getByRole("button", { name: "Add a frequency cap" }));
@@ -76,7 +81,6 @@ describe("sending rules", () => {
     await expect
       .poll(() => asked.find(({ method }) => method === "PUT")?.body)
       .toEqual({
-        timezone: "UTC",
         quiet_hours: [{ ...NIGHT, channel: null, days: ALL_DAYS.slice(0, 6) }],
         frequency_caps: [{ channel: null, limit: 2, within: "7d", per: null, purpose: "promotional", action: "skip" }],
         version: 3,
@@ -133,7 +137,6 @@ describe("sending rules", () => {
     const cap = { channel: "email", limit: 4, within: null, per: "week", purpose: "any", action: "hold" } as const;
     const rules = { ...RULES, frequency_caps: [{ ...cap, max_hold: "2d" }] };
     expect(writeRules(readRules(rules))).toEqual({
-      timezone: "UTC",
       quiet_hours: rules.quiet_hours,
       frequency_caps: rules.frequency_caps,
     });

@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import sending from "@/locales/en/sending";
 
-export const { t } = catalogue("sending", sending);
+export const { t, rich } = catalogue("sending", sending);

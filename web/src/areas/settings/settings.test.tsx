@@ -3,7 +3,7 @@ import { screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
-import { PERSON, withPermissions } from "@/testing/person";
+import { PERSON, WORKSPACE, withPermissions } from "@/testing/person";
 import { nameBrowser } from "./browserName";
 
 const AT = "2026-11-01T10:00:00Z";
@@ -229,15 +229,35 @@ describe("keys", () => {
 test("who is required to have a second factor is chosen, with who lacks one", async () => {
   const { user, asked } = open("/settings/workspace", {
     ...PEOPLE,
-    "GET /v1/workspace": { id: "ws_1", name: "Shop", mfa: "optional", created_at: AT },
-    "PATCH /v1/workspace": ({ body }) => ({ id: "ws_1", created_at: AT, ...body }),
+    "GET /v1/workspace": WORKSPACE,
+    "PATCH /v1/workspace": ({ body }) => ({ ...WORKSPACE, ...body }),
   });
   await user.click(await screen.findByRole("radio", { name: "Everybody" }));
   expect(await screen.findByText("1 person does not have it yet: Bo")).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Save" }));
-  await expect
-    .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
-    .toEqual({ name: "Shop", mfa: "required" });
+  await expect.poll(() => asked.find(({ method }) => method === "PATCH")?.body).toEqual({ mfa: "required" });
+});
+
+test("the time zone of the workspace is set, and a name that is none is refused beside its field", async () => {
+  const { user, asked } = open("/settings/workspace", {
+    ...PEOPLE,
+    "GET /v1/workspace": WORKSPACE,
+    "PATCH /v1/workspace": ({ body }) =>
+      body.time_zone === "Europe/Berlin"
+        ? { ...WORKSPACE, ...body }
+        : refusal(400, "invalid_time_zone", "It is not a time zone.", { field: "time_zone" }),
+  });
+  const zone = await screen.findByLabelText("Time zone");
+  await user.clear(zone);
+  await user.type(zone, "Berlin");
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  expect(await screen.findByText("It is not a time zone.")).toBeVisible();
+  expect(zone).toBeInvalid();
+  await user.clear(zone);
+  await user.type(zone, "Europe/Berlin");
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  expect((await screen.findAllByText("Saved."))[0]).toBeInTheDocument();
+  expect(asked.findLast(({ method }) => method === "PATCH")?.body).toEqual({ time_zone: "Europe/Berlin" });
 });
 
 test.each([

@@ -2,7 +2,7 @@
 import { fireEvent, screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { open } from "@/testing/open";
-import { PERSON, withPermissions } from "@/testing/person";
+import { PERSON, WORKSPACE, withPermissions } from "@/testing/person";
 
 const AT = "2026-11-01T10:00:00Z";
 const PEOPLE = {
@@ -22,8 +22,96 @@ const PEOPLE = {
   },
 };
 
+describe("retention", () => {
+  test("is shortened after a question, and its limit is said before it is sent", async () => {
+    const { user, asked } = open("/settings/workspace", {
+      "GET /v1/workspace": WORKSPACE,
+      "PATCH /v1/workspace": ({ body }) => ({ ...WORKSPACE, retention: { ...WORKSPACE.retention, ...body.retention } }),
+    });
+    const days = await screen.findByLabelText("Days for events and messages");
+    const save = screen.getByRole("button", { name: "Save the retention" });
+    expect(days).toHaveValue("");
+    await user.type(days, "91");
+    await user.tab();
+    expect(await screen.findByText("Enter a whole number from 1 to 90, or nothing.")).toBeVisible();
+    await user.clear(days);
+    await user.type(days, "30");
+    await user.click(save);
+    const dialog = await screen.findByRole("dialog", { name: "Keep less?" });
+    expect(asked.some(({ method }) => method === "PATCH")).toBe(false);
+    await user.click(within(dialog).getByRole("button", { name: "Keep less" }));
+    await expect
+      .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
+      .toEqual({ retention: { event_days: 30, attempt_days: null } });
+    // More time asks nothing.
+    await user.clear(days);
+    await user.click(save);
+    await expect
+      .poll(() => asked.findLast(({ method }) => method === "PATCH")?.body)
+      .toEqual({ retention: { event_days: null, attempt_days: null } });
+  });
+
+  test("is read by who may not change it", async () => {
+    open("/settings/workspace", {
+      "GET /v1/me": withPermissions("settings.read"),
+      "GET /v1/workspace": { ...WORKSPACE, retention: { ...WORKSPACE.retention, attempt_days: 7 } },
+    });
+    expect(await screen.findByLabelText("Days for attempts of webhooks")).toHaveValue("7");
+    expect(screen.getByLabelText("Days for attempts of webhooks")).toHaveAttribute("readonly");
+    expect(screen.queryByRole("button", { name: "Save the retention" })).toBeNull();
+  });
+});
+
+describe("the server", () => {
+  const SERVER = {
+    public_url: "https://w.example",
+    data_centers: { global: "https://w.example", india: "https://in.example" },
+    mail: { configured: true, sender: "way@post.example" },
+  };
+  const button = () => screen.findByRole("button", { name: "Send a test mail to me" });
+
+  test("is shown with the settings that change it, and its mail is tested", async () => {
+    let tries = 0;
+    const { user, asked } = open("/settings/workspace", {
+      "GET /v1/workspace": WORKSPACE,
+      "GET /v1/server": SERVER,
+      "POST /v1/server/test-mail": () =>
+        tries++ === 0
+          ? { to: "ada@example.com", accepted: false, error: "recipient: 550 no such user" }
+          : { to: "ada@example.com", accepted: true, error: null },
+    });
+    const section = within(await screen.findByRole("region", { name: "Server" }));
+    expect(await section.findByText("https://w.example")).toBeVisible();
+    expect(section.getByText("https://in.example")).toBeVisible();
+    expect(section.getByText("data_centers")).toBeVisible();
+    expect(section.getByText(/mailed from way@post.example/)).toBeVisible();
+    await user.click(await button());
+    expect(await screen.findByRole("alert")).toHaveTextContent("550 no such user");
+    await user.click(await button());
+    expect(await screen.findByText(/accepted the mail to ada@example.com/)).toBeVisible();
+    expect(asked.filter(({ method }) => method === "POST")).toHaveLength(2);
+  });
+
+  test("says which setting is missing for its mail", async () => {
+    open("/settings/workspace", { "GET /v1/workspace": WORKSPACE });
+    expect(await screen.findByText(/No mail server is set/)).toBeVisible();
+    expect(screen.getByText("smtp_url")).toBeVisible();
+    expect(screen.queryByRole("button", { name: "Send a test mail to me" })).toBeNull();
+  });
+
+  test("its mail is tested by owners and admins alone", async () => {
+    open("/settings/workspace", {
+      "GET /v1/me": withPermissions("settings.read", "settings.write"),
+      "GET /v1/workspace": WORKSPACE,
+      "GET /v1/server": SERVER,
+    });
+    expect(await screen.findByText(/mailed from way@post.example/)).toBeVisible();
+    expect(screen.queryByRole("button", { name: "Send a test mail to me" })).toBeNull();
+  });
+});
+
 describe("the end of a workspace", () => {
-  const SHOP = { "GET /v1/workspace": { id: "ws_1", name: "Shop", mfa: "optional", created_at: AT } } as const;
+  const SHOP = { "GET /v1/workspace": WORKSPACE } as const;
   const TWO = {
     ...PERSON,
     workspaces: [

@@ -7,6 +7,7 @@ import { BLOCKS, type BlockName } from "./blocks";
 import { CodeEditor } from "./CodeEditor";
 import { type BodyKind, type Fields, jsonProblem } from "./content";
 import type { EditorProps, Finding, Value } from "./EditorView";
+import { SenderField } from "./SenderField";
 import { t } from "./texts";
 
 interface Props {
@@ -73,7 +74,7 @@ export function ContentFields({ channel, fields, change, findings, values, readO
       />
       <TextInput {...line("preheader")} label={t("preheader")} description={t("preheaderHint")} />
       <Group align="flex-start" grow>
-        <TextInput {...line("sender")} label={t("sender")} description={t("senderHint")} />
+        <SenderField fields={fields} change={change} readOnly={readOnly} />
         <TextInput {...line("reply_to")} label={t("replyTo")} />
       </Group>
       <SegmentedControl

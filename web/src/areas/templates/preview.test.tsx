@@ -42,6 +42,7 @@ const SHIPPED: Activity = {
 const METRIC = { id: "met_1", name: "Order Shipped", source: "track", event_type: "track" } as never;
 const ANSWERS: Answers = {
   "GET /v1/profiles": { data: [] },
+  "GET /v1/senders": { data: [] },
   "GET /v1/events": { data: [] },
   "GET /v1/metrics": { data: [METRIC] },
   "GET /v1/metrics/{id}/activity": { data: [SHIPPED] },

@@ -34,6 +34,7 @@ const RENDERED: TemplatePreview = {
 };
 const ANSWERS: Answers = {
   "GET /v1/profiles": { data: [] },
+  "GET /v1/senders": { data: [] },
   "GET /v1/events": { data: [] },
   "GET /v1/metrics": { data: [] },
   "GET /v1/templates": { data: [MAIL] },
@@ -91,6 +92,26 @@ describe("a template", () => {
       }),
     });
     expect((await screen.findAllByText("html, line 1, column 4: The tag is not closed."))[0]).toBeVisible();
+  });
+
+  test("offers the senders of the settings, with their address for answers", async () => {
+    const mailbox = "Shop <shop@example.com>";
+    const sender = {
+      id: "snd_1",
+      channel: "email",
+      address: "shop@example.com",
+      name: "Shop",
+      default: false,
+      mailbox,
+    };
+    const { user } = open("/templates/tpl_1", {
+      ...ANSWERS,
+      "GET /v1/senders": { data: [{ ...sender, reply_to: "help@example.com", created_at: AT, updated_at: AT }] },
+    });
+    const field = await screen.findByLabelText("Sender");
+    await expect.poll(() => document.querySelector(`option[value="${mailbox}"]`)).not.toBeNull();
+    await user.type(field, mailbox);
+    expect(screen.getByLabelText("Reply to")).toHaveValue("help@example.com");
   });
 
   test("gets a ready block where the cursor is", async () => {

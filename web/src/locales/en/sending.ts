@@ -1,13 +1,12 @@
-/** Texts of the pages of sending rules and tracking, under /settings. */
+/** Texts of the pages of sending rules, senders and tracking, under /settings. */
 export default {
   save: "Save",
   remove: "Remove",
   saved: "Saved.",
 
   formName: "Sending rules",
-  zoneTitle: "Time zone",
-  zone: "Time zone of people of whom none is known",
-  zoneHint: "A name such as Europe/Berlin. A person's own time zone counts first, then that of the phone number.",
+  zone: "The rules go by each person's own clock, and by that of {zone} for people of whom no time zone is known. Change it in the {link}.",
+  workspaceLink: "settings of the workspace",
   quietHours: "Quiet hours",
   quietLead: "When people get nothing, by their own clock. Messages wait until the window is over, or are skipped.",
   noQuiet: "There are no quiet hours.",
@@ -88,4 +87,31 @@ export default {
   textsTitle: "Texts",
   optOut: "End of promotional texts",
   optOutHint: "For texts that do not say how to opt out, such as “Reply STOP to opt out”. Empty: nothing is added.",
+
+  senders: "Senders",
+  sendersLead:
+    "Who your emails are from. Templates offer them; the default one is for emails that name none. Text messages have the sender of their connection.",
+  sender: "Sender",
+  noSenders: "No sender yet",
+  noSendersHint: "Emails that name no sender then have that of the connection.",
+  newSender: "New sender",
+  saveSender: "Save the sender",
+  senderAddress: "Email address",
+  senderAddressHint: "Your provider must know the address or its domain, or it refuses the emails.",
+  addressNeeded: "Enter an email address.",
+  senderName: "Name beside the address",
+  senderNameHint: "What people see in their inbox, such as the name of your shop.",
+  replyTo: "Address for answers",
+  replyToHint: "Only if answers go elsewhere.",
+  isDefault: "Default sender",
+  isDefaultHint: "For all emails and campaigns that name no sender, in place of that of the connection.",
+  defaultSender: "Default",
+  changeSender: "Change",
+  changeSenderOf: "Change {sender}",
+  deleteSenderOf: "Delete {sender}",
+  deleteSenderQuestion: "Delete the sender {sender}?",
+  deleteSenderBody: "Templates that name it keep it. What was accepted is sent as it was.",
+  senderDeleted: "The sender {sender} is deleted.",
+  cancel: "Cancel",
+  delete: "Delete",
 } as const;

@@ -20,6 +20,7 @@ export default {
   settings_keys: "API keys",
   settings_api: "API + Connectors",
   settings_rules: "Sending rules: quiet hours, frequency caps",
+  settings_senders: "Senders of emails",
   settings_tracking: "Tracking: opens, clicks, domain, UTM",
   settings_texts: "Text clients",
   settings_audit: "Audit log",

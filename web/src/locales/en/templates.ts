@@ -51,7 +51,7 @@ export default {
   preheader: "Preheader",
   preheaderHint: "The text that mail programs show beside the subject.",
   sender: "Sender",
-  senderHint: "Name <address>. Without it, that of the connection.",
+  senderHint: "Name <address>. Without it, the default sender of the settings, else that of the connection.",
   replyTo: "Reply to",
   body: "Body as",
   body_mjml: "MJML",

@@ -1,1 +1,1 @@
-"""Users, sessions, second factors, invitations, API keys, workspaces and the audit log."""
+"""Users, sessions, second factors, invitations, API keys, workspaces, senders, the server and the audit log."""

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from waypost.api.control.accounts.sessions import require_session
 from waypost.api.control.calls import LOGGED, OWN, Call, permit
@@ -17,9 +17,12 @@ from waypost.domain.accounts.permissions import may_make_workspaces
 from waypost.domain.accounts.second_factor import FactorState
 from waypost.domain.accounts.workspace_deletion import check_deletion
 from waypost.domain.values.ids import public
+from waypost.domain.values.local_time import read_zone
 from waypost.engine.accounts import workspaces
+from waypost.engine.accounts.retention import check_days
 from waypost.engine.accounts.sessions import require_passkey
 from waypost.engine.accounts.users import workspaces_of
+from waypost.engine.messaging.sending_rules import set_time_zone
 from waypost.engine.workspaces import deletions
 from waypost.errors import Conflict, Forbidden
 from waypost.storage.database import Tx
@@ -41,11 +44,50 @@ class MakeWorkspace(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=sign_in.LONGEST_NAME)]
 
 
+Days = Annotated[int, Meta(ge=1, le=100_000)]
+
+
+class SetRetention(msgspec.Struct, forbid_unknown_fields=True):
+    """For how many days rows are kept; null for as long as the server keeps them. Omitted fields stay."""
+
+    event_days: (
+        Annotated[Days | None, Meta(description="Events with their deliveries, messages, and imports.")] | UnsetType
+    ) = UNSET
+    attempt_days: Annotated[Days | None, Meta(description="The log of attempts to deliver webhooks.")] | UnsetType = (
+        UNSET
+    )
+
+
 class ChangeWorkspace(msgspec.Struct, forbid_unknown_fields=True):
     """What may be changed; omitted fields stay."""
 
     name: Annotated[str, Meta(max_length=sign_in.LONGEST_NAME)] | None = None
     mfa: MfaRule | None = None
+    time_zone: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=100,
+                description="Of people of whom none is known: a name of the IANA database, such as `Europe/Berlin`.",
+            ),
+        ]
+        | None
+    ) = None
+    retention: (
+        Annotated[SetRetention, Meta(description="At most as long as the server keeps them. What is past it is lost.")]
+        | None
+    ) = None
+
+
+class WorkspaceRetention(msgspec.Struct, kw_only=True):
+    """For how many days rows are kept; null for as long as the server keeps them."""
+
+    event_days: int | None
+    attempt_days: int | None
+    #: The settings of the server, over which no workspace goes.
+    server_event_days: int
+    server_attempt_days: int
 
 
 class Workspace(msgspec.Struct, kw_only=True):
@@ -54,6 +96,9 @@ class Workspace(msgspec.Struct, kw_only=True):
     id: str
     name: str
     mfa: MfaRule
+    #: The time zone of people of whom none is known, for quiet hours, frequency caps and campaigns at a local time.
+    time_zone: str
+    retention: WorkspaceRetention
     created_at: str
 
 
@@ -86,10 +131,10 @@ async def get_workspace(call: NamedDependency[Call]) -> Workspace:
 
 @patch("/v1/workspace", summary="Change the workspace", opt={"body": ChangeWorkspace})
 async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
-    """Changes the name of the workspace, or who needs a second factor in it."""
+    """Changes the name of the workspace, who needs a second factor in it, its time zone or its retention."""
     body = await call.body(ChangeWorkspace)
-    name = None if body.name is None else sign_in.check_name(body.name)
-    mfa = None if body.mfa is None else body.mfa.value
+    changes = _read_changes(call, body)
+    mfa = changes.get("mfa")
     if mfa is not None:
         # Who may only change settings must not switch off what guards the rest.
         call.admitted.require("users.write", call.now)
@@ -100,10 +145,14 @@ async def update_workspace(call: NamedDependency[Call]) -> Response[Workspace]:
             raise Conflict("Set up your own second factor first: this would lock you out.", code="no_totp", field="mfa")
 
     async def work(tx: Tx) -> Workspace:
-        return _view(call, await workspaces.change_workspace(tx, call.workspace_id, name, mfa))
+        if body.time_zone is not None:
+            await set_time_zone(tx, call.workspace_id, body.time_zone, call.caller.id, call.now)
+        await workspaces.change_workspace(tx, call.workspace_id, changes)
+        return _view(call, await workspaces.read_workspace(tx, call.workspace_id))
 
     response = await call.perform(200, work)
     call.forget_callers()
+    await call.refresh()
     return response
 
 
@@ -158,11 +207,38 @@ async def delete_workspace(call: NamedDependency[Call]) -> None:
     call.engine.workspaces_due.wake_at(call.now)
 
 
+def _read_changes(call: Call, body: ChangeWorkspace) -> dict[str, Any]:
+    """Return what `change_workspace` changes; raise Invalid, with `field`, for a value that is not valid."""
+    changes: dict[str, Any] = {}
+    if body.name is not None:
+        changes["name"] = sign_in.check_name(body.name)
+    if body.mfa is not None:
+        changes["mfa"] = body.mfa.value
+    if body.time_zone is not None:
+        read_zone(body.time_zone, "time_zone")
+    settings, retention = call.engine.settings, body.retention or SetRetention()
+    for field, days, most in (
+        ("event_days", retention.event_days, settings.event_days),
+        ("attempt_days", retention.attempt_days, settings.attempt_days),
+    ):
+        if not isinstance(days, UnsetType):
+            check_days(field, days, most)
+            changes[field] = days
+    return changes
+
+
 def _view(call: Call, record: dict[str, Any]) -> Workspace:
     return Workspace(
         id=public("ws", call.workspace_id),
         name=record["name"],
         mfa=MfaRule(record["mfa"]),
+        time_zone=record["time_zone"],
+        retention=WorkspaceRetention(
+            event_days=record["event_days"],
+            attempt_days=record["attempt_days"],
+            server_event_days=call.engine.settings.event_days,
+            server_attempt_days=call.engine.settings.attempt_days,
+        ),
         created_at=iso(record["created_at"]),
     )
 

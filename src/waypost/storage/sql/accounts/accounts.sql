@@ -9,12 +9,21 @@ INSERT INTO workspaces (id, name, created_at) VALUES (:id, :name, :now);
 SELECT id, name, created_at FROM workspaces WHERE deleted_at IS NULL ORDER BY id;
 
 -- name: workspaces.get
--- Return the name of a workspace.
-SELECT name, mfa, created_at FROM workspaces WHERE id = :id AND deleted_at IS NULL;
+-- Return the settings of a workspace.
+SELECT name, mfa, time_zone, event_days, attempt_days, created_at FROM workspaces WHERE id = :id AND deleted_at IS NULL;
 
 -- name: workspaces.change
 -- Change the settings of a workspace.
-UPDATE workspaces SET name = :name, mfa = :mfa WHERE id = :id AND deleted_at IS NULL;
+UPDATE workspaces SET name = :name, mfa = :mfa, event_days = :event_days, attempt_days = :attempt_days WHERE id = :id AND deleted_at IS NULL;
+
+-- name: workspaces.set_time_zone
+-- Change the time zone of a workspace.
+UPDATE workspaces SET time_zone = :time_zone WHERE id = :id AND deleted_at IS NULL;
+
+-- name: workspaces.retention
+-- Return for how many days the workspaces that say so keep events and attempts.
+SELECT id, event_days, attempt_days FROM workspaces
+WHERE (event_days IS NOT NULL OR attempt_days IS NOT NULL) AND deleted_at IS NULL;
 
 -- name: workspaces.lock
 -- Lock a workspace until the transaction ends.

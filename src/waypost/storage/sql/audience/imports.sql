@@ -71,6 +71,16 @@ SELECT id FROM imports WHERE state = 'receiving' AND updated_at < :before ORDER 
 -- Return ended imports that are past their retention.
 SELECT id FROM imports WHERE id < :before AND state IN ('done', 'failed', 'cancelled') ORDER BY id LIMIT 10;
 
+-- name: imports.oldest_of_workspace (sqlite)
+-- Return ended imports of a workspace that are past their retention.
+SELECT id FROM imports
+WHERE workspace_id = :workspace_id AND id < :before AND state IN ('done', 'failed', 'cancelled') ORDER BY id LIMIT 10;
+
+-- name: imports.oldest_of_workspace (postgres)
+-- By pairs, as for messages.
+SELECT id FROM imports WHERE (workspace_id, id) > (:workspace_id, 0) AND (workspace_id, id) < (:workspace_id, :before)
+    AND state IN ('done', 'failed', 'cancelled') ORDER BY workspace_id, id LIMIT 10;
+
 -- name: imports.delete_ended
 -- Delete an import whose rejected rows are deleted.
 DELETE FROM imports WHERE id = :id AND NOT EXISTS (SELECT 1 FROM import_errors e WHERE e.import_id = imports.id);

@@ -80,6 +80,15 @@ WHERE workspace_id = :workspace_id AND id > :after AND id < :until ORDER BY id L
 -- Return the oldest events before an id, for retention.
 SELECT id FROM events WHERE id < :before ORDER BY id LIMIT :n;
 
+-- name: events.oldest_of_workspace (sqlite)
+-- Return the oldest events of a workspace before an id.
+SELECT id FROM events WHERE workspace_id = :workspace_id AND id < :before ORDER BY id LIMIT :n;
+
+-- name: events.oldest_of_workspace (postgres)
+-- By pairs: only the index by workspace has their order. Otherwise PostgreSQL searches the events of all workspaces.
+SELECT id FROM events WHERE (workspace_id, id) > (:workspace_id, 0) AND (workspace_id, id) < (:workspace_id, :before)
+ORDER BY workspace_id, id LIMIT :n;
+
 -- name: events.delete
 -- Delete events.
 DELETE FROM events WHERE id IN @list(ids bigint);

@@ -95,6 +95,11 @@ FROM (
 SELECT DISTINCT c.workspace_id, c.ends_at FROM workspaces w CROSS JOIN metric_counts c
 WHERE c.workspace_id = w.id AND c.ends_at <= :before LIMIT :n;
 
+-- name: metric_counts.oldest_of_workspace
+-- Return ends of intervals of a workspace past their retention.
+SELECT DISTINCT workspace_id, ends_at FROM metric_counts
+WHERE workspace_id = :workspace_id AND ends_at <= :before LIMIT :n;
+
 -- name: metric_counts.delete
 -- Delete the counts of the intervals that end at a time.
 DELETE FROM metric_counts WHERE workspace_id = :workspace_id AND ends_at = :ends_at;
@@ -136,6 +141,12 @@ ORDER BY e.id DESC;
 -- Return entries of events before an id: one look-up per metric and status.
 SELECT k.metric_id, k.status, k.event_id FROM metric_statuses s CROSS JOIN metric_events k
 WHERE k.metric_id = s.metric_id AND k.status = s.status AND k.event_id < :before LIMIT :n;
+
+-- name: metric_events.older_of_workspace
+-- Return entries of a workspace's events before an id: one look-up per metric and status.
+SELECT k.metric_id, k.status, k.event_id FROM metrics m CROSS JOIN metric_statuses s CROSS JOIN metric_events k
+WHERE m.workspace_id = :workspace_id AND s.metric_id = m.id AND k.metric_id = s.metric_id AND k.status = s.status
+    AND k.event_id < :before LIMIT :n;
 
 -- name: metric_events.delete (sqlite)
 -- Delete entries of events.

@@ -199,6 +199,17 @@ SELECT min(id), count(*) FROM (
 SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before THEN 1 ELSE 0 END FROM messages
 WHERE id > :after AND id < :before ORDER BY id LIMIT :n;
 
+-- name: messages.aged_of_workspace (sqlite)
+-- The same of one workspace.
+SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before THEN 1 ELSE 0 END FROM messages
+WHERE workspace_id = :workspace_id AND id > :after AND id < :before ORDER BY id LIMIT :n;
+
+-- name: messages.aged_of_workspace (postgres)
+-- By pairs: only the index by workspace has their order. Otherwise PostgreSQL searches the messages of all workspaces.
+SELECT id, CASE WHEN status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before THEN 1 ELSE 0 END FROM messages
+WHERE (workspace_id, id) > (:workspace_id, :after) AND (workspace_id, id) < (:workspace_id, :before)
+ORDER BY workspace_id, id LIMIT :n;
+
 -- name: messages.delete
 -- Delete messages, except those that were queued again since they were read.
 DELETE FROM messages WHERE id IN @list(ids bigint) AND status NOT IN ('queued', 'held', 'sending') AND updated_at < :settled_before;
@@ -335,6 +346,15 @@ WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :n;
 -- name: quarantine.older
 -- Return unreadable callbacks past their retention.
 SELECT id FROM quarantine WHERE id < :before ORDER BY id LIMIT :n;
+
+-- name: quarantine.older_of_workspace (sqlite)
+-- Return unreadable callbacks of a workspace past their retention.
+SELECT id FROM quarantine WHERE workspace_id = :workspace_id AND id < :before ORDER BY id LIMIT :n;
+
+-- name: quarantine.older_of_workspace (postgres)
+-- By pairs, as for messages.
+SELECT id FROM quarantine WHERE (workspace_id, id) > (:workspace_id, 0) AND (workspace_id, id) < (:workspace_id, :before)
+ORDER BY workspace_id, id LIMIT :n;
 
 -- name: quarantine.delete
 -- Delete unreadable callbacks.

@@ -1,13 +1,18 @@
 -- Sending rules, what they hold, and what they count.
 
 -- name: sending_rules.get
--- Return the sending rules of a workspace.
-SELECT rules, version, updated_at, updated_by, EXISTS (SELECT 1 FROM users u WHERE u.id = updated_by)
-FROM sending_rules WHERE workspace_id = :workspace_id;
+-- Return the time zone and the sending rules of a workspace; nulls if they were never set.
+SELECT w.time_zone, r.rules, r.version, r.updated_at, r.updated_by, EXISTS (SELECT 1 FROM users u WHERE u.id = r.updated_by)
+FROM workspaces w LEFT JOIN sending_rules r ON r.workspace_id = w.id WHERE w.id = :workspace_id;
 
 -- name: sending_rules.of_workspaces
--- Return the sending rules of workspaces.
-SELECT workspace_id, rules FROM sending_rules WHERE workspace_id IN @list(ids bigint);
+-- Return the time zones and the sending rules of workspaces.
+SELECT w.id, w.time_zone, r.rules FROM workspaces w LEFT JOIN sending_rules r ON r.workspace_id = w.id
+WHERE w.id IN @list(ids bigint);
+
+-- name: sending_rules.zone_changed
+-- Give the rules of a workspace another version, because they show its time zone.
+UPDATE sending_rules SET version = version + 1, updated_at = :now, updated_by = :updated_by WHERE workspace_id = :workspace_id;
 
 -- name: sending_rules.set
 -- Store the sending rules of a workspace.

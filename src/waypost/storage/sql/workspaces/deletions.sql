@@ -367,6 +367,10 @@ DELETE FROM idempotency WHERE (workspace_id, key) IN (SELECT workspace_id, key F
 -- Delete sending rules of a workspace.
 DELETE FROM sending_rules WHERE workspace_id IN (SELECT workspace_id FROM sending_rules WHERE workspace_id = :workspace_id LIMIT :n);
 
+-- name: purge.senders
+-- Delete senders of a workspace.
+DELETE FROM senders WHERE id IN (SELECT id FROM senders WHERE workspace_id = :workspace_id LIMIT :n);
+
 -- name: purge.tracking_settings
 -- Delete tracking settings of a workspace.
 DELETE FROM tracking_settings WHERE workspace_id IN (SELECT workspace_id FROM tracking_settings WHERE workspace_id = :workspace_id LIMIT :n);
