@@ -245,13 +245,19 @@ def reads_of(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(
     "name",
     [
+        "events.list",
         "events.oldest_of_workspace",
         "messages.aged_of_workspace",
+        "messages.stretch",
+        "messages.stretch_end",
+        "profiles.list",
+        "profiles.stretch",
+        "profiles.stretch_end",
         "quarantine.older_of_workspace",
         "imports.oldest_of_workspace",
     ],
 )
-async def test_a_workspace_is_pruned_by_its_own_index(database: Database, name: str):
+async def test_the_rows_of_a_workspace_are_found_by_its_own_index(database: Database, name: str):
     """In the order of ids, the rows of all other workspaces would be searched for those of one."""
 
     async def plan(tx: Tx) -> str:
@@ -262,11 +268,12 @@ async def test_a_workspace_is_pruned_by_its_own_index(database: Database, name: 
             return str(connection.execute(f"EXPLAIN QUERY PLAN {source}", dict.fromkeys(names)).fetchall())
         events = [(n, n % 3, n, f"m{n}", "event.x", 1, n, "{}") for n in range(1, 5001)]
         await tx.insert("events.insert", events)
+        await tx.insert("profiles.insert", [(n, n % 3, None, "{}", n, n) for n in range(1, 5001)])
         await connection.execute("ANALYZE")
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        await connection.execute(f"PREPARE pruning AS {text}")
-        found = await connection.fetch(f"EXPLAIN EXECUTE pruning({', '.join(['NULL'] * len(names))})")
-        await connection.execute("DEALLOCATE pruning")
+        await connection.execute(f"PREPARE asked AS {text}")
+        found = await connection.fetch(f"EXPLAIN EXECUTE asked({', '.join(['NULL'] * len(names))})")
+        await connection.execute("DEALLOCATE asked")
         return str([row[0] for row in found])
 
     assert f"{name.partition('.')[0]}_by_workspace" in await database.transact(plan)

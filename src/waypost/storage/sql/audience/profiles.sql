@@ -72,10 +72,16 @@ UPDATE profiles SET merged_into = (
 -- Return a profile.
 SELECT id, merged_into, traits, created_at, updated_at FROM profiles WHERE workspace_id = :workspace_id AND id = :id;
 
--- name: profiles.list
+-- name: profiles.list (sqlite)
 -- Return a page of profiles without merged ones, newest first.
 SELECT id, merged_into, traits, created_at, updated_at FROM profiles
 WHERE workspace_id = :workspace_id AND id < :before AND merged_into IS NULL ORDER BY id DESC LIMIT :n;
+
+-- name: profiles.list (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT id, merged_into, traits, created_at, updated_at FROM profiles
+WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) > (:workspace_id, 0) AND merged_into IS NULL
+ORDER BY workspace_id DESC, id DESC LIMIT :n;
 
 -- name: profiles.find
 -- Return the profile of an identifier.
@@ -95,13 +101,21 @@ SELECT id, merged_into, traits, created_at, updated_at FROM (
 -- Return profiles among the next :scan ones whose trait has one of two JSON values, newest first.
 SELECT id, merged_into, traits, created_at, updated_at FROM (
     SELECT id, merged_into, traits, created_at, updated_at FROM profiles
-    WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :scan
+    WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) > (:workspace_id, 0)
+    ORDER BY workspace_id DESC, id DESC LIMIT :scan
 ) p WHERE merged_into IS NULL AND (traits::json -> :trait -> 0)::text IN (:text, :literal) ORDER BY id DESC LIMIT :n;
 
--- name: profiles.stretch_end
+-- name: profiles.stretch_end (sqlite)
 -- Return the last id and the length of a stretch.
 SELECT min(id), count(*) FROM (
     SELECT id FROM profiles WHERE workspace_id = :workspace_id AND id < :before ORDER BY id DESC LIMIT :scan
+) p;
+
+-- name: profiles.stretch_end (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT min(id), count(*) FROM (
+    SELECT id FROM profiles WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) > (:workspace_id, 0)
+    ORDER BY workspace_id DESC, id DESC LIMIT :scan
 ) p;
 
 -- name: identities.prefix (sqlite)

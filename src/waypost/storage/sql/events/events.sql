@@ -18,10 +18,16 @@ FROM events WHERE message_key IN @list(keys bigint);
 -- Record events.
 INSERT INTO events (id, workspace_id, message_key, message_id, type, profile_id, occurred_at, data) VALUES :rows;
 
--- name: events.list
+-- name: events.list (sqlite)
 -- Return a page of a workspace's events, newest first.
 SELECT id, message_id, type, profile_id, occurred_at, data FROM events
 WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :n;
+
+-- name: events.list (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT id, message_id, type, profile_id, occurred_at, data FROM events
+WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) >= (:workspace_id, :since)
+ORDER BY workspace_id DESC, id DESC LIMIT :n;
 
 -- name: events.of_profile (sqlite)
 -- Return a page of the events of a profile and of all profiles merged into it, newest first. The newest key of each is

@@ -179,7 +179,7 @@ ORDER BY m.id DESC LIMIT :n;
 SELECT m.*, NULL AS content FROM messages m
 WHERE m.workspace_id = :workspace_id AND m.status = 'unknown' AND m.id < :before AND m.id >= :since ORDER BY m.id DESC LIMIT :n;
 
--- name: messages.stretch
+-- name: messages.stretch (sqlite)
 -- Return messages that match a filter among the next :scan messages, so that a page reads no more rows.
 SELECT s.*, NULL AS content FROM (
     SELECT * FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
@@ -188,10 +188,27 @@ SELECT s.*, NULL AS content FROM (
     AND (:channel = '' OR s.channel = :channel)
 ORDER BY s.id DESC LIMIT :n;
 
--- name: messages.stretch_end
+-- name: messages.stretch (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT s.*, NULL AS content FROM (
+    SELECT * FROM messages WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) >= (:workspace_id, :since)
+    ORDER BY workspace_id DESC, id DESC LIMIT :scan
+) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
+    AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
+    AND (:channel = '' OR s.channel = :channel)
+ORDER BY s.id DESC LIMIT :n;
+
+-- name: messages.stretch_end (sqlite)
 -- Return where that range ends, and how many messages it has.
 SELECT min(id), count(*) FROM (
     SELECT id FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
+) stretch;
+
+-- name: messages.stretch_end (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT min(id), count(*) FROM (
+    SELECT id FROM messages WHERE (workspace_id, id) < (:workspace_id, :before) AND (workspace_id, id) >= (:workspace_id, :since)
+    ORDER BY workspace_id DESC, id DESC LIMIT :scan
 ) stretch;
 
 -- name: messages.aged
