@@ -31,7 +31,16 @@ from waypost.api.control import (
     webhook_secrets,
     webhooks,
 )
-from waypost.api.control.accounts import audit, invitations, keys, passkeys, sessions, users, workspaces
+from waypost.api.control.accounts import (
+    audit,
+    invitations,
+    keys,
+    passkeys,
+    sessions,
+    single_sign_on,
+    users,
+    workspaces,
+)
 from waypost.api.control.audience import imports, lists, people, profiles, segments, subscriptions, suppressions
 from waypost.api.control.auditing import find_readers
 from waypost.api.control.calls import BODY_BYTES, Call, authorize
@@ -59,6 +68,7 @@ ROUTES = [
     *sessions.ROUTES,
     *users.ROUTES,
     *passkeys.ROUTES,
+    *single_sign_on.ROUTES,
     *invitations.ROUTES,
     *keys.ROUTES,
     *workspaces.ROUTES,

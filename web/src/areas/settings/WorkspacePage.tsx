@@ -27,8 +27,12 @@ export function WorkspacePage() {
   return (
     <SettingsFrame>
       <States query={query}>{(workspace) => <Rules key={workspace.id} {...workspace} />}</States>
-      {me?.user && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && <NewWorkspace />}
-      {may("workspace.delete") && query.data && <DeleteWorkspace name={query.data.name} />}
+      {me?.user && !me.session?.single_sign_on && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && (
+        <NewWorkspace />
+      )}
+      {may("workspace.delete") && !me?.session?.single_sign_on && query.data && (
+        <DeleteWorkspace name={query.data.name} />
+      )}
     </SettingsFrame>
   );
 }
