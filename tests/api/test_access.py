@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.calling import add_user, bearer, eventually, make_webhook, ok, refused, session_of, settled, track
+from tests.oidc import CLIENT_ID, CLIENT_SECRET, oidc_provider
 from waypost.api.app import describe_api
 from waypost.api.control.webhooks import mask
 from waypost.domain.accounts.permissions import NAMES as PERMISSIONS
@@ -87,11 +88,25 @@ BODIES: dict[str, dict[str, Any]] = {
     "order_connections": {"channel": "sms", "connections": ["{connections}"]},
     "start_replay": {"since": "2020-01-01T00:00:00Z"},
     "test_connection": {"to": "+12025550101", "text": "Hello"},
+    "set_single_sign_on": {
+        "issuer": "{issuer}",
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "domains": ["example.com"],
+    },
+    "check_single_sign_on": {"issuer": "{issuer}"},
 }
 
 
+@pytest.fixture(scope="module")
+def issuer():
+    """A provider of single sign-on."""
+    with oidc_provider() as found:
+        yield found.issuer
+
+
 @pytest.fixture
-async def world(client, hook, sink, engine, keys):
+async def world(client, hook, sink, engine, keys, issuer):
     """Create one resource of each kind; return their paths."""
     await ok(client.post("/v1/identify", json={"userId": "ada", "traits": {"phone": "+12025550197"}}))
     webhook = await make_webhook(client, hook, signature="v1a")
@@ -141,6 +156,8 @@ async def world(client, hook, sink, engine, keys):
     imported = await ok(client.post("/v1/imports", content=content, headers={"content-type": kind}), 202)
 
     invitation = await ok(client.post("/v1/invitations", json={"email": "alan@example.com"}), 201)
+    sign_on = body_of({"operationId": "set_single_sign_on"}, {"issuer": issuer})
+    await ok(client.put("/v1/workspace/single-sign-on", json=sign_on))
     user = await add_user(engine, keys.workspace_id, Role.VIEWER)
 
     async def over():
@@ -171,6 +188,7 @@ async def world(client, hook, sink, engine, keys):
         "invitations": invitation["id"],
         "text-clients": text_client["id"],
         "senders": sender["id"],
+        "issuer": issuer,
     }
 
 
@@ -192,7 +210,7 @@ def place(method, path, world):
 def body_of(operation, world):
     """Return the body of a request."""
     text = json.dumps(BODIES.get(operation["operationId"]))
-    names = "connections|text-clients|webhook-formats|events"
+    names = "connections|text-clients|webhook-formats|events|issuer"
     return json.loads(re.sub(rf"\{{({names})\}}", lambda found: world[found[1]], text))
 
 

@@ -39,6 +39,7 @@ from waypost.api.control.accounts import (
     senders,
     server,
     sessions,
+    single_sign_on,
     users,
     workspaces,
 )
@@ -69,6 +70,7 @@ ROUTES = [
     *sessions.ROUTES,
     *users.ROUTES,
     *passkeys.ROUTES,
+    *single_sign_on.ROUTES,
     *invitations.ROUTES,
     *keys.ROUTES,
     *workspaces.ROUTES,

@@ -16,6 +16,7 @@ from waypost.engine.accounts.notices import send_notices
 from waypost.engine.accounts.passkeys import PasskeyRegistry
 from waypost.engine.accounts.retention import load_retention
 from waypost.engine.accounts.sessions import SessionRegistry, prune_accounts
+from waypost.engine.accounts.single_sign_on import SingleSignOn
 from waypost.engine.audience.area import AudienceArea
 from waypost.engine.audience.imports import Importer
 from waypost.engine.audience.retention import prune_audience
@@ -110,6 +111,9 @@ class Engine:
         self.passkeys = PasskeyRegistry(database, self.ids, self.encryption, self.sessions, settings.base_url)
         self.networks = parse_networks(settings.allow_private)
         self.outbound = Outbound(self.networks, settings.egress_proxy)
+        self.sign_on = SingleSignOn(
+            database, self.ids, self.encryption, self.sessions, self.outbound, settings.base_url
+        )
         self.journal = Journal(settings.max_waiting)
         self.scheduler = Scheduler()
         self.webhooks_due, self.deferred_due, self.order_due, self.links_due = Alarm(), Alarm(), Alarm(), Alarm()

@@ -35,6 +35,7 @@ PAGES = (
     "/settings",
     "/settings/workspace",
     "/settings/people",
+    "/settings/single-sign-on",
     "/settings/keys",
     "/settings/audit",
     "/settings/api",

@@ -1,10 +1,14 @@
 /** Requests that a session must be renewed or confirmed for: the shell asks the person, then they are sent again. */
 import type { Middleware } from "openapi-fetch";
 
-/** A passkey is needed where the password alone does not confirm anything. */
-export type Need = "session" | "confirmation" | "passkey";
+/** A passkey is needed where the password alone does not confirm anything, a factor where single sign-on alone does not. */
+export type Need = "session" | "confirmation" | "passkey" | "factor";
 
-const OF_CODE: Record<string, Need> = { confirmation_required: "confirmation", passkey_required: "passkey" };
+const OF_CODE: Record<string, Need> = {
+  confirmation_required: "confirmation",
+  passkey_required: "passkey",
+  second_factor_required: "factor",
+};
 
 /** Asks the person; resolves to whether the request has a chance now. */
 type Ask = (need: Need) => Promise<boolean>;

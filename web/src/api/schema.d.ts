@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * Ask whether the server has an owner
-         * @description Returns whether a first user has to be made, the version of the server, and where passkeys work.
+         * @description Returns whether a first user has to be made, the version of the server, and the ways to sign in.
          */
         get: operations["get_setup"];
         put?: never;
@@ -376,6 +376,116 @@ export interface paths {
          * @description Changes the name of a passkey.
          */
         patch: operations["update_passkey"];
+        trace?: never;
+    };
+    "/v1/workspace/single-sign-on": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the single sign-on
+         * @description Returns the provider with which people sign in to the workspace. Without one, the error has `redirect_uri`.
+         */
+        get: operations["get_single_sign_on"];
+        /**
+         * Set the single sign-on
+         * @description Sets the provider with which people sign in to the workspace, once it has answered.
+         *
+         *     Sessions that the one before has opened end if it was another issuer, or if the domains or owners may no longer.
+         */
+        put: operations["set_single_sign_on"];
+        post?: never;
+        /**
+         * Delete the single sign-on
+         * @description Deletes the provider, and ends the sessions that it has opened. Users stay, with their roles.
+         */
+        delete: operations["delete_single_sign_on"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspace/single-sign-on/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check a provider of single sign-on
+         * @description Reads the configuration and the keys of a provider, and says what is wrong with them. Nothing is stored.
+         */
+        post: operations["check_single_sign_on"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/single-sign-on": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find single sign-on
+         * @description Returns the providers for a domain of email addresses. It says nothing about single addresses.
+         */
+        get: operations["find_single_sign_on"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/single-sign-on/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sign in by single sign-on
+         * @description Leads a browser to the provider of a workspace; to the sign-in page, with a `problem`, if that cannot be.
+         */
+        get: operations["begin_single_sign_on"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/single-sign-on/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Come back from single sign-on
+         * @description Opens a session for somebody whom a provider has sent back, and leads to the page that they wanted.
+         */
+        get: operations["finish_single_sign_on"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/invitations": {
@@ -3590,6 +3700,14 @@ export interface components {
          */
         CheckLinks: "later" | "never" | "now";
         /**
+         * CheckSingleSignOn
+         * @description The provider to check.
+         */
+        CheckSingleSignOn: {
+            /** @description The https URL by which the provider names itself. */
+            issuer: string;
+        };
+        /**
          * CheckStep
          * @description One step of a set-up check.
          */
@@ -5024,6 +5142,7 @@ export interface components {
             mfa: boolean;
             confirmed_until: string;
             expires_at: string;
+            single_sign_on: boolean;
         };
         /**
          * OwnUser
@@ -6066,6 +6185,39 @@ export interface components {
             version?: number | null;
         };
         /**
+         * SetSingleSignOn
+         * @description The provider of a workspace. What is left out gets its default.
+         */
+        SetSingleSignOn: {
+            /** @description The https URL by which the provider names itself. */
+            issuer: string;
+            client_id: string;
+            /** @default null */
+            client_secret?: string | null;
+            /**
+             * @description Its name on the sign-in page; the host of the issuer if empty.
+             * @default
+             */
+            label?: string;
+            /** @description The domains of the email addresses that may sign in. */
+            domains: string[];
+            /**
+             * @description The role of people who are not in the workspace yet: marketer, developer or viewer. null: only those who are invited.
+             * @default null
+             */
+            role?: string | null;
+            /**
+             * @description Whether owners may sign in by it. Only owners say so.
+             * @default false
+             */
+            owners?: boolean;
+            /**
+             * @description Whether its sign-in counts as a second factor here. Only owners say so.
+             * @default false
+             */
+            trusts_mfa?: boolean;
+        };
+        /**
          * SetSubscription
          * @description What the owner of an address said.
          */
@@ -6174,6 +6326,7 @@ export interface components {
             needs_owner: boolean;
             version: string;
             passkey_origin: string | null;
+            single_sign_on: boolean;
         };
         /**
          * SetupStep
@@ -6200,12 +6353,53 @@ export interface components {
             passkey?: components["schemas"]["PasskeyUse"] | null;
         };
         /**
+         * SignOnChoice
+         * @description A provider for a domain of email addresses: `GET /v1/single-sign-on/{id}` leads there.
+         */
+        SignOnChoice: {
+            id: string;
+            label: string;
+            host: string;
+        };
+        /**
+         * SignOnChoices
+         * @description The providers for a domain of email addresses.
+         */
+        SignOnChoices: {
+            data: components["schemas"]["SignOnChoice"][];
+        };
+        /**
          * SigningSecret
          * @description The signing secret of an endpoint.
          */
         SigningSecret: {
             secret: string;
             previous: components["schemas"]["PreviousSecret"][];
+        };
+        /**
+         * SingleSignOn
+         * @description The provider of the workspace. Its secret is never shown.
+         */
+        SingleSignOn: {
+            issuer: string;
+            client_id: string;
+            label: string;
+            domains: string[];
+            role: string | null;
+            owners: boolean;
+            trusts_mfa: boolean;
+            redirect_uri: string;
+            updated_at: string;
+        };
+        /**
+         * SingleSignOnCheck
+         * @description Whether a provider can be used, or what is wrong with it.
+         */
+        SingleSignOnCheck: {
+            ok: boolean;
+            problem: string | null;
+            authorization_endpoint: string | null;
+            redirect_uri: string;
         };
         /**
          * SmsMeasure
@@ -8999,6 +9193,447 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_single_sign_on: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SingleSignOn"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_single_sign_on: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetSingleSignOn"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SingleSignOn"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_single_sign_on: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of a GET: if the resource was changed since, nothing is done. */
+                "If-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource does not exist in this workspace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource was changed since the version in `If-Match`. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_single_sign_on: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckSingleSignOn"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SingleSignOnCheck"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid API key was given. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key does not have the required scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The current state of the resource does not allow the request. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    find_single_sign_on: {
+        parameters: {
+            query: {
+                /** @description The domain of an email address. */
+                domain: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignOnChoices"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_single_sign_on: {
+        parameters: {
+            query?: {
+                /** @description The page to open afterwards. */
+                to?: string;
+                /** @description Whether to prove anew who one is. */
+                fresh?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Object moved -- see Method and URL list */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot process the request now. Nothing was stored; retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    finish_single_sign_on: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Object moved -- see Method and URL list */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
                 };
             };
             /** @description The server cannot process the request now. Nothing was stored; retry. */

@@ -25,7 +25,9 @@ export function Frame() {
   // biome-ignore lint/correctness/useExhaustiveDependencies: a page that was chosen closes the navigation.
   useEffect(close, [path]);
   const me = useMe();
-  const needsFactor = me?.workspace?.mfa === "required" && me.user?.totp === false && me.user.passkeys === 0;
+  const hasFactor = me?.session?.mfa || me?.user?.totp !== false || me.user.passkeys > 0;
+  const needsFactor = me?.workspace?.mfa === "required" && !hasFactor;
+  const bySignOn = me?.session?.single_sign_on;
   const page = PAGES.find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
   const missing = page?.permission && !may(page.permission) ? page.permission : undefined;
   return (
@@ -63,10 +65,12 @@ export function Frame() {
       <main id="content" className={classes.main} tabIndex={-1}>
         {needsFactor && (
           <Alert color="orange" mb="md">
-            {t("mfaNeeded")}{" "}
-            <Anchor component={Link} to="/settings">
-              {t("mfaSetUp")}
-            </Anchor>
+            {t(bySignOn ? "mfaNotCounted" : "mfaNeeded")}{" "}
+            {!bySignOn && (
+              <Anchor component={Link} to="/settings">
+                {t("mfaSetUp")}
+              </Anchor>
+            )}
           </Alert>
         )}
         <Suspense>{missing ? <NotAllowedPage permission={missing} /> : <Outlet />}</Suspense>

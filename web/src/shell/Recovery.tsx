@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { confirmSession, type Me, meQuery, useMe } from "@/api/me";
 import { confirmWithPasskey } from "@/api/passkeys";
 import { type Need, onNeed } from "@/api/recovery";
+import { signOnAddress } from "@/api/singleSignOn";
 import { FormProblem } from "@/parts/FormProblem";
 import { PasskeyButton } from "@/parts/PasskeyButton";
 import { SignInForm } from "@/parts/SignInForm";
@@ -20,6 +21,7 @@ export function Recovery() {
   const [open, setOpen] = useState<Open>();
   const queries = useQueryClient();
   const me = useMe();
+  const bySignOn = me?.session?.single_sign_on;
   useEffect(
     () =>
       onNeed(
@@ -47,38 +49,69 @@ export function Recovery() {
     >
       <Stack>
         <Text size="sm">{t(HINTS[open?.need ?? "confirmation"])}</Text>
-        {open?.need === "session" ? (
-          <SignInForm
-            email={me?.user?.email}
-            done={(next) => {
-              queries.setQueryData(meQuery.queryKey, next);
+        {open && bySignOn && open.need !== "factor" && me?.workspace && (
+          <SignOnAgain
+            workspace={me.workspace.id}
+            done={() => {
               open.answer(true);
+              void queries.invalidateQueries(meQuery);
             }}
           />
-        ) : (
-          open && (
-            <Confirm
-              me={me}
-              need={open.need}
-              done={(next) => {
-                queries.setQueryData(meQuery.queryKey, next);
-                open.answer(true);
-              }}
-            />
-          )
         )}
+        {open?.need === "session"
+          ? !bySignOn && (
+              <SignInForm
+                email={me?.user?.email}
+                done={(next) => {
+                  queries.setQueryData(meQuery.queryKey, next);
+                  open.answer(true);
+                }}
+              />
+            )
+          : open && (
+              <Confirm
+                me={me}
+                need={open.need}
+                done={(next) => {
+                  queries.setQueryData(meQuery.queryKey, next);
+                  open.answer(true);
+                }}
+              />
+            )}
       </Stack>
     </Modal>
   );
 }
 
-const HINTS = { session: "sessionOverHint", confirmation: "confirmHint", passkey: "passkeyHint" } as const;
+const HINTS = {
+  session: "sessionOverHint",
+  confirmation: "confirmHint",
+  passkey: "passkeyHint",
+  factor: "factorHint",
+} as const;
+
+/** The provider's page opens in another tab, so that nothing that was typed in this one is lost. */
+function SignOnAgain({ workspace, done }: { workspace: string; done: () => void }) {
+  return (
+    <>
+      <Text size="sm">{t("signOnHint")}</Text>
+      <Button component="a" href={signOnAddress(workspace, "/", { fresh: true })} target="_blank" rel="noopener">
+        {t("signOnAgain")}
+      </Button>
+      <Button variant="default" onClick={done}>
+        {t("signOnDone")}
+      </Button>
+    </>
+  );
+}
 
 /** What the person has to prove it with: a passkey, and what the server takes besides. */
 function Confirm({ me, need, done }: { me: Me | undefined; need: Need; done: (me: Me) => void }) {
   const { totp = false, passkeys = 0 } = me?.user ?? {};
-  // A session that was made with a passkey is not confirmed by the password.
-  const passkeyAlone = !totp && passkeys > 0 && (need === "passkey" || me?.session?.mfa);
+  const bySignOn = me?.session?.single_sign_on ?? false;
+  // A session that was made with a passkey, or without a password, is not confirmed by the password.
+  const passkeyAlone = !totp && passkeys > 0 && (need === "passkey" || bySignOn || me?.session?.mfa);
+  if (bySignOn && !totp && passkeys === 0) return null;
   return (
     <>
       {!passkeyAlone && <ConfirmForm totp={totp} done={done} />}

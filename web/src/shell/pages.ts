@@ -49,6 +49,7 @@ export const PAGES: readonly NavigationPage[] = [
 export const SETTINGS = [
   { to: "/settings/workspace", name: "settings_workspace", permission: "settings.read" },
   { to: "/settings/people", name: "settings_people", permission: "users.read" },
+  { to: "/settings/single-sign-on", name: "settings_sign_on", permission: "users.read" },
   { to: "/settings/keys", name: "settings_keys", permission: "keys.read" },
   { to: "/settings/api", name: "settings_api", permission: "webhooks.read" },
   { to: "/settings/sending-rules", name: "settings_rules", permission: "settings.read" },

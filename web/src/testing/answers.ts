@@ -61,7 +61,7 @@ export const refusal = (...given: ConstructorParameters<typeof Refusal>) => new 
 /** What a test gets that says nothing else. */
 const USUAL: Answers = {
   "GET /v1/me": PERSON,
-  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin },
+  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin, single_sign_on: false },
   "GET /v1/users/me/passkeys": { data: [] },
   "GET /v1/server": {
     public_url: "https://w.example",

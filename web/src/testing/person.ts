@@ -35,8 +35,17 @@ export const PERSON: Me = {
   role: "owner",
   workspaces: [{ id: "ws_1", name: "Shop", role: "owner", mfa: "optional" }],
   permissions: PERMISSIONS,
-  session: { id: "ses_1", expires_at: "2027-01-01T00:00:00Z", mfa: false, confirmed_until: "2026-01-01T00:00:00Z" },
+  session: {
+    id: "ses_1",
+    expires_at: "2027-01-01T00:00:00Z",
+    mfa: false,
+    confirmed_until: "2026-01-01T00:00:00Z",
+    single_sign_on: false,
+  },
 };
+
+/** The same person, let in by the provider of the workspace. */
+export const BY_SIGN_ON: Me = { ...PERSON, session: PERSON.session && { ...PERSON.session, single_sign_on: true } };
 
 /** The same person in another role. */
 export const withPermissions = (...permissions: string[]): Me => ({ ...PERSON, role: "viewer", permissions });

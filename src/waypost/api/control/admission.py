@@ -36,6 +36,18 @@ class Admitted(msgspec.Struct, frozen=True):
         """Return the workspace of a user; None for a key."""
         return self.session.membership(self.caller.workspace_id) if self.session else None
 
+    def require_own_sign_in(self) -> None:
+        """Raise Forbidden for a session of single sign-on: a workspace's provider vouches for nobody beyond it.
+
+        Otherwise whoever runs one workspace could name its provider somebody else, and take over their account.
+        """
+        if self.session is not None and self.session.sign_on_id is not None:
+            raise Forbidden(
+                "You signed in by single sign-on, which opens one workspace and not your own account. "
+                "Sign in with your password or a passkey for this.",
+                code="single_sign_on_only",
+            )
+
     def require(self, permission: str, now: int) -> None:
         """Raise Forbidden unless the caller has the permission and has proved what it takes."""
         session, membership = self.session, self.membership

@@ -45,6 +45,9 @@ CSV = {"also": ("text/csv",)}
 SECRET = {"permission": "webhooks.secrets"}
 #: Routes of a user's own account have this in their `opt`: they need a session, and no permission in a workspace.
 OWN = {"own": True}
+#: Those of them that a session of single sign-on may use as well have this, too: they show or change nothing beyond
+#: its workspace.
+BOUND = {"bound": True}
 #: The same for those that take a password or a code, of which there are only so many tries.
 PROVING = OWN | {"statuses": {"429"}}
 #: Routes that ignore an Idempotency-Key and whose changes are in the audit log all the same have this in their `opt`.
@@ -305,6 +308,8 @@ async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     if handler.opt.get("own"):
         if admitted.session is None and not handler.opt.get("keys"):
             raise Forbidden("This route is for users who are signed in, not for API keys.", code="users_only")
+        if not handler.opt.get("bound"):
+            admitted.require_own_sign_in()
     else:
         admitted.require(handler.opt["permission"], now_us())
     connection.state.admitted = admitted

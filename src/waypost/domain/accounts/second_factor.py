@@ -76,6 +76,13 @@ def factor_state(*, totp: bool, passkeys: int, mfa: bool) -> FactorState:
     return FactorState.UNPROVED if passkeys else FactorState.MISSING
 
 
+def sign_on_factor_state(*, trusted: bool, has_factor: bool, mfa: bool) -> FactorState:
+    """Return the same of a session of single sign-on, whose provider may be `trusted` to have asked for it itself."""
+    if trusted or mfa:
+        return FactorState.PROVED
+    return FactorState.UNPROVED if has_factor else FactorState.MISSING
+
+
 def password_confirms(*, totp: bool, passkeys: int, mfa: bool) -> bool:
     """Whether the password alone confirms who somebody is: never less than what the session was made with."""
     return not totp and not (passkeys and mfa)

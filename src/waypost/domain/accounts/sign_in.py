@@ -16,6 +16,8 @@ COOKIE = "__Host-waypost"
 TOKEN_BYTES = 32
 #: A session ends when it was not used for so long, and at the latest this long after it was made.
 IDLE, LONGEST_SESSION = 7 * DAY, 30 * DAY
+#: The same for a session of single sign-on: whom the provider no longer knows is out within a day.
+LONGEST_SIGN_ON = DAY
 #: How long the proof of who somebody is counts for sensitive actions.
 CONFIRMED = 15 * MINUTE
 #: How often the use of a session or a key is noted.
@@ -71,6 +73,15 @@ def passkey_limits(credential_id: str, ip: str) -> list[TryLimit]:
     ]
 
 
+def sign_on_limit(step: str, ip: str) -> TryLimit:
+    """Return the limit of those who go to a provider of single sign-on, or come back from it, from one IP.
+
+    A whole office may have the same one, and nobody guesses anything here: it keeps strangers from making us ask
+    providers without end.
+    """
+    return TryLimit(f"sign-on-{step}:" + digest(network_of(ip)), 1000, 15 * MINUTE)
+
+
 def digest(text: str) -> str:
     """Return the SHA-256 of a text. Tokens have 256 random bits, so that their digest needs no salt."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -81,9 +92,9 @@ def make_token(entropy: bytes) -> str:
     return base64.urlsafe_b64encode(entropy).decode().rstrip("=")
 
 
-def session_end(created_at: int, now: int) -> int:
-    """Return when a session ends that was made at `created_at` and used `now`."""
-    return min(created_at + LONGEST_SESSION, now + IDLE)
+def session_end(created_at: int, now: int, *, sign_on: bool) -> int:
+    """Return when a session ends that was made at `created_at`, perhaps by single sign-on, and used `now`."""
+    return min(created_at + (LONGEST_SIGN_ON if sign_on else LONGEST_SESSION), now + IDLE)
 
 
 def check_password(password: str, email: str) -> str:

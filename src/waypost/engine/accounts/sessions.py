@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -10,7 +10,7 @@ from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.accounts import second_factor, sign_in
 from waypost.domain.accounts.callers import Caller
 from waypost.domain.accounts.permissions import role_permissions
-from waypost.domain.accounts.second_factor import FactorState, factor_state
+from waypost.domain.accounts.second_factor import FactorState, factor_state, sign_on_factor_state
 from waypost.domain.accounts.sign_in import TryLimit, digest
 from waypost.domain.values.ids import public
 from waypost.engine.accounts.passwords import Passwords
@@ -35,6 +35,13 @@ class Membership(msgspec.Struct, frozen=True):
     mfa: str
 
 
+class SignOn(NamedTuple):
+    """That the provider of a workspace has signed somebody in, and when they last proved it there (0: not known)."""
+
+    workspace_id: int
+    proved_at: int
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A session that was found by its cookie, with its user and the workspaces of the user."""
 
@@ -51,10 +58,17 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: int
     expires_at: int
     workspaces: tuple[Membership, ...]
+    #: The only workspace that it sees, whose provider has opened it by single sign-on; None for other sessions.
+    sign_on_id: int | None = None
+    #: Whether the sign-in at that provider counts as a second factor.
+    trusts_mfa: bool = False
 
     @property
     def factor(self) -> FactorState:
         """Return what the session says about the second factor of the user."""
+        if self.sign_on_id is not None:
+            has_factor = self.has_totp or self.passkeys > 0
+            return sign_on_factor_state(trusted=self.trusts_mfa, has_factor=has_factor, mfa=self.mfa)
         return factor_state(totp=self.has_totp, passkeys=self.passkeys, mfa=self.mfa)
 
     def membership(self, workspace_id: int | None) -> Membership | None:
@@ -105,7 +119,7 @@ class SessionRegistry:
         if session is None:
             raise Unauthorized("This session has ended. Sign in again.", code="session_ended")
         if session.last_used_at < now - sign_in.NOTED_EVERY:
-            end = sign_in.session_end(session.created_at, now)
+            end = sign_in.session_end(session.created_at, now, sign_on=session.sign_on_id is not None)
             await self._database.transact(_touch, session.id, ip, end, now)
         if len(self._known) >= _KEPT:
             self._known.clear()
@@ -150,19 +164,30 @@ class SessionRegistry:
         user_agent: str,
         verified: dict[str, Any] | None = None,
         fresh: str | None = None,
+        sign_on: SignOn | None = None,
     ) -> tuple[str, Session]:
         """Return a new session of a user who has proved who they are, and its cookie.
 
         `verified` is the user whose password was verified: it must not have changed meanwhile. `fresh` is a better
-        hash of the same password.
+        hash of the same password. A session of single sign-on sees the workspace of `sign_on` alone.
         """
         cookie, now = sign_in.make_token(os.urandom(sign_in.TOKEN_BYTES)), now_us()
         await self._database.transact(
-            _add, self._ids.one(now), user_id, digest(cookie), int(mfa), ip, user_agent[:500], now, verified, fresh
+            _add,
+            self._ids.one(now),
+            user_id,
+            digest(cookie),
+            int(mfa),
+            ip,
+            user_agent[:500],
+            now,
+            verified,
+            fresh,
+            sign_on,
         )
         session = await self._database.read(_find, digest(cookie), now)
         if session is None:
-            raise Unauthorized("The user was deleted.", code="session_ended")
+            raise Unauthorized("The user or the single sign-on was deleted.", code="session_ended")
         return cookie, session
 
     async def use_code(self, user: dict[str, Any], code: str) -> None:
@@ -196,15 +221,29 @@ def require_second_factor(session: Session, membership: Membership) -> None:
     if membership.mfa != "required":
         return
     if session.factor is FactorState.MISSING:
-        raise Forbidden(
-            "This workspace requires a second factor. Set it up (POST /v1/users/me/totp), then go on.",
-            code="mfa_enrolment_required",
-        )
+        raise _no_factor(session, "This workspace requires a second factor.")
     require_passkey(session)
 
 
+def _no_factor(session: Session, why: str) -> Forbidden:
+    if session.sign_on_id is None:
+        return Forbidden(f"{why} Set it up (POST /v1/users/me/totp), then go on.", code="mfa_enrolment_required")
+    return Forbidden(
+        f"{why} Single sign-on does not count as one here. Sign in with your own password (you can choose one by "
+        '"Forgot your password?"), set the second factor up, then sign in as before; or ask an owner to let the '
+        "sign-in of your provider count.",
+        code="sign_on_factor_missing",
+    )
+
+
 def require_passkey(session: Session) -> None:
-    """Raise Forbidden if a user with passkeys has given only the password in this session."""
+    """Raise Forbidden if a user has a second factor and has not given it in this session."""
+    if session.factor is FactorState.UNPROVED and session.sign_on_id is not None:
+        raise Forbidden(
+            "Single sign-on alone is not enough for this. Confirm with your second factor "
+            "(POST /v1/sessions/current/confirm), then repeat the request.",
+            code="second_factor_required",
+        )
     if session.factor is FactorState.UNPROVED:
         raise Forbidden(
             "The password alone is not enough for this. Confirm with your passkey "
@@ -216,11 +255,7 @@ def require_passkey(session: Session) -> None:
 def require_confirmation(session: Session, *, second_factor: bool, now: int) -> None:
     """Raise Forbidden unless the user proved lately who they are, with a second factor if they must have one."""
     if second_factor and session.factor is FactorState.MISSING:
-        raise Forbidden(
-            "This workspace asks for a second factor before connections and webhooks are changed. "
-            "Set it up first (POST /v1/users/me/totp).",
-            code="mfa_enrolment_required",
-        )
+        raise _no_factor(session, "This workspace asks for a second factor before connections and webhooks change.")
     if second_factor:
         require_passkey(session)
     if session.confirmed_at < now - sign_in.CONFIRMED:
@@ -261,7 +296,8 @@ async def _find(tx: Tx, hash_: str, now: int) -> Session | None:
     if not found:
         return None
     row = found[0]
-    memberships = await workspaces_of(tx, row["user_id"])
+    only = row["workspace_id"]
+    memberships = [one for one in await workspaces_of(tx, row["user_id"]) if only in (None, one["id"])]
     return Session(
         id=row["id"],
         user_id=row["user_id"],
@@ -275,6 +311,8 @@ async def _find(tx: Tx, hash_: str, now: int) -> Session | None:
         last_used_at=row["last_used_at"],
         expires_at=row["expires_at"],
         workspaces=tuple(Membership(one["id"], one["name"], one["role"], one["mfa"]) for one in memberships),
+        sign_on_id=only,
+        trusts_mfa=bool(row["trusts_mfa"]),
     )
 
 
@@ -293,6 +331,7 @@ async def _add(
     now: int,
     verified: dict[str, Any] | None,
     fresh: str | None,
+    sign_on: SignOn | None,
 ) -> None:
     if verified is not None:
         current = await tx.records("users.get", id=user_id)
@@ -301,7 +340,7 @@ async def _add(
             raise Unauthorized("The password was changed meanwhile. Sign in again.", code="wrong_credentials")
     if fresh is not None:
         await tx.run("users.set_password", id=user_id, password=fresh, now=now)
-    end = sign_in.session_end(now, now)
+    end = sign_in.session_end(now, now, sign_on=sign_on is not None)
     await tx.run(
         "sessions.add",
         id=id_,
@@ -312,6 +351,8 @@ async def _add(
         user_agent=user_agent,
         now=now,
         expires_at=end,
+        workspace_id=sign_on.workspace_id if sign_on else None,
+        confirmed_at=sign_on.proved_at if sign_on else now,
     )
 
 

@@ -79,6 +79,8 @@ async def remove_member(tx: Tx, workspace_id: int, user_id: int, by: frozenset[s
     _require_rank(by, Role(member["role"]))
     await _require_other_owner(tx, workspace_id, user_id)
     await tx.run("memberships.delete", user_id=user_id, workspace_id=workspace_id)
+    for query in ("single_sign_on.delete_identity", "single_sign_on.end_sessions_of"):
+        await tx.run(query, user_id=user_id, workspace_id=workspace_id)
 
 
 def require_grantable(by: frozenset[str], role: Role) -> None:

@@ -85,6 +85,14 @@ async def _reencrypt_users(tx: Tx, encryption: Encryption, after: Row) -> tuple[
     return _next(rows, 1), len(rows), changed
 
 
+async def _reencrypt_single_sign_on(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+    rows, changed = await tx.rows("single_sign_on.encrypted", after=after[0], n=STEP), 0
+    for id_, encrypted in rows:
+        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
+            changed += await tx.run("single_sign_on.reencrypt", id=id_, before=encrypted, after=fresh)
+    return _next(rows, 1), len(rows), changed
+
+
 def _next(rows: list[Row], width: int) -> Row | None:
     """Return the key after which the next step starts, or None after the last step."""
     return tuple(rows[-1][:width]) if len(rows) == STEP else None
@@ -97,4 +105,5 @@ _STEPS: tuple[tuple[_Step, Row], ...] = (
     (_reencrypt_responses, (-1, "")),
     (_reencrypt_signing_keys, (-1,)),
     (_reencrypt_users, (-1,)),
+    (_reencrypt_single_sign_on, (-1,)),
 )

@@ -46,6 +46,10 @@ DELETED_AT_ONCE = (
     "workspace_deletions.close_text_clients",
     "workspace_deletions.close_keys",
     "workspace_deletions.close_invitations",
+    "single_sign_on.delete",
+    "single_sign_on.delete_domains",
+    "single_sign_on.delete_identities",
+    "single_sign_on.end_sessions",
 )
 #: The areas whose configuration other processes have in memory.
 AREAS = ("webhooks", "providers", "tracking", "sending_rules", "senders", "segments", "campaigns")

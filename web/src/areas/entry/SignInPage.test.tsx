@@ -1,6 +1,7 @@
 /** Signing in, as a person does it. */
 import { cleanup, screen } from "@testing-library/react";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { departure } from "@/api/singleSignOn";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
 import { CHALLENGE, stubPasskeys, USED } from "@/testing/passkeys";
@@ -9,7 +10,7 @@ import { ownPath } from "./arrive";
 
 const SIGNED_OUT = {
   "GET /v1/me": refusal(401, "unauthorized"),
-  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin },
+  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: window.location.origin, single_sign_on: false },
 };
 
 async function signIn(user: ReturnType<typeof open>["user"]) {
@@ -88,13 +89,85 @@ test.each([
   [null, undefined],
 ])("where passkeys work at %j, there is no button for them", async (passkey_origin, said) => {
   stubPasskeys();
-  open("/sign-in", { ...SIGNED_OUT, "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin } });
+  open("/sign-in", {
+    ...SIGNED_OUT,
+    "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin, single_sign_on: false },
+  });
   await screen.findByLabelText("Email");
   if (said) {
     expect(await screen.findByText(said)).toBeVisible();
     expect(screen.getByRole("link", { name: "https://waypost.example" })).toHaveAttribute("href", passkey_origin);
   }
   expect(screen.queryByRole("button", { name: /passkey/ })).not.toBeInTheDocument();
+});
+
+const WITH_SIGN_ON = {
+  ...SIGNED_OUT,
+  "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin: null, single_sign_on: true },
+} as const;
+const ACME = { id: "ws_1", label: "Acme", host: "login.acme.example" };
+
+async function askForSignOn(user: ReturnType<typeof open>["user"], email: string) {
+  await user.click(await screen.findByRole("button", { name: "Single sign-on" }));
+  await user.type(await screen.findByLabelText("Work email"), email);
+  await user.click(screen.getByRole("button", { name: "Continue" }));
+}
+
+test("single sign-on asks for the address, sends its domain alone, and leads to the provider", async () => {
+  const leave = vi.spyOn(departure, "leave").mockImplementation(() => undefined);
+  const { user, asked } = open("/sign-in?to=%2Fwebhooks%3Fstate%3Dfailed", {
+    ...WITH_SIGN_ON,
+    "GET /v1/single-sign-on": { data: [ACME] },
+  });
+  await askForSignOn(user, "Ada@Example.com");
+  await expect.poll(() => leave.mock.calls).toEqual([["/v1/single-sign-on/ws_1?to=%2Fwebhooks%3Fstate%3Dfailed"]]);
+  expect(asked.filter(({ path }) => path === "/v1/single-sign-on").map(({ query }) => query)).toEqual([
+    { domain: "example.com" },
+  ]);
+});
+
+test("several workspaces of one domain are a choice, and none is said", async () => {
+  const leave = vi.spyOn(departure, "leave").mockImplementation(() => undefined);
+  const { user } = open("/sign-in?to=https%3A%2F%2Fevil.example", {
+    ...WITH_SIGN_ON,
+    "GET /v1/single-sign-on": ({ query }) => ({
+      data: query.domain === "example.com" ? [ACME, { ...ACME, id: "ws_2", label: "Acme shop" }] : [],
+    }),
+  });
+  await askForSignOn(user, "ada@example.org");
+  expect(await screen.findByRole("alert")).toHaveTextContent("No workspace here has single sign-on for example.org.");
+  await user.clear(screen.getByLabelText("Work email"));
+  await user.type(screen.getByLabelText("Work email"), "ada@example.com");
+  await user.click(screen.getByRole("button", { name: "Continue" }));
+  expect(await screen.findByRole("link", { name: "Continue with Acme shop (login.acme.example)" })).toHaveAttribute(
+    "href",
+    "/v1/single-sign-on/ws_2?to=%2F",
+  );
+  expect(leave).not.toHaveBeenCalled();
+  await user.click(screen.getByRole("button", { name: "Sign in another way" }));
+  expect(await screen.findByLabelText("Password")).toBeVisible();
+});
+
+test("what is no address is not sent", async () => {
+  const { user } = open("/sign-in", WITH_SIGN_ON);
+  await askForSignOn(user, "@");
+  expect(await screen.findByText(/Write the whole address/)).toBeVisible();
+});
+
+test("without a provider there is no button for it", async () => {
+  open("/sign-in", SIGNED_OUT);
+  await screen.findByLabelText("Email");
+  expect(screen.queryByRole("button", { name: "Single sign-on" })).not.toBeInTheDocument();
+});
+
+test.each([
+  ["sign_on_state", /began in another browser/],
+  ["sign_on_not_invited", /Ask an admin of it for an invitation/],
+  ["toString", /Single sign-on did not work/],
+  ["<b>x</b>", /Single sign-on did not work/],
+])("the refusal %j is said in words", async (code, words) => {
+  open(`/sign-in?problem=${encodeURIComponent(code)}`, SIGNED_OUT);
+  expect(await screen.findByRole("alert")).toHaveTextContent(words);
 });
 
 test("an invitation is accepted by a new person, and by one who is signed in", async () => {
@@ -115,7 +188,7 @@ test("an invitation is accepted by a new person, and by one who is signed in", a
 test("a new server asks for its first owner", async () => {
   const { address } = open("/", {
     ...SIGNED_OUT,
-    "GET /v1/setup": { needs_owner: true, version: "1", passkey_origin: window.location.origin },
+    "GET /v1/setup": { needs_owner: true, version: "1", passkey_origin: window.location.origin, single_sign_on: false },
   });
   expect(await screen.findByLabelText(/One-time code/)).toBeVisible();
   expect(address()).toBe("/setup");

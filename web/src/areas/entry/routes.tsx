@@ -6,7 +6,10 @@ export const entryRoutes = [
   createRoute({
     getParentRoute: () => rootRoute,
     path: "/sign-in",
-    validateSearch: (search): { to?: string } => (typeof search.to === "string" ? { to: search.to } : {}),
+    validateSearch: (search): { to?: string; problem?: string } => ({
+      ...(typeof search.to === "string" && { to: search.to }),
+      ...(typeof search.problem === "string" && { problem: search.problem }),
+    }),
     component: lazyRouteComponent(() => import("./SignInPage"), "SignInPage"),
   }),
   createRoute({

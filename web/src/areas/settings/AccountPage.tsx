@@ -15,10 +15,16 @@ import { SettingsFrame } from "./SettingsFrame";
 import { t } from "./texts";
 
 export function AccountPage() {
-  const user = useMe()?.user;
+  const me = useMe();
+  const user = me?.user;
   return (
     <SettingsFrame>
-      {user && (
+      {me?.session?.single_sign_on && (
+        <Section title={t("signOnBound")} lead={t("signOnBoundBody")}>
+          <TextInput label={t("email")} value={user?.email ?? ""} readOnly variant="filled" maw={420} />
+        </Section>
+      )}
+      {user && !me.session?.single_sign_on && (
         <>
           <Profile user={user} />
           <Password />

@@ -10,6 +10,7 @@ const TABS = [
   { to: "/settings", name: "account", permission: undefined, user: true },
   { to: "/settings/workspace", name: "workspace", permission: "settings.read", user: false },
   { to: "/settings/people", name: "people", permission: "users.read", user: false },
+  { to: "/settings/single-sign-on", name: "singleSignOn", permission: "users.read", user: false },
   { to: "/settings/keys", name: "keys", permission: "keys.read", user: false },
   { to: "/settings/api", name: "api", permission: "webhooks.read", user: false },
   { to: "/settings/sending-rules", name: "sendingRules", permission: "settings.read", user: false },

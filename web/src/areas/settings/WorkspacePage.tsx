@@ -38,8 +38,12 @@ export function WorkspacePage() {
         )}
       </States>
       <ServerSection />
-      {me?.user && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && <NewWorkspace />}
-      {may("workspace.delete") && query.data && <DeleteWorkspace name={query.data.name} />}
+      {me?.user && !me.session?.single_sign_on && me.workspaces.some(({ role }) => MAKERS.includes(role ?? "")) && (
+        <NewWorkspace />
+      )}
+      {may("workspace.delete") && !me?.session?.single_sign_on && query.data && (
+        <DeleteWorkspace name={query.data.name} />
+      )}
     </SettingsFrame>
   );
 }

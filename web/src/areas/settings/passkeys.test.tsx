@@ -84,7 +84,10 @@ test.each([
   ["https://waypost.example", /do not work at this address/],
   [window.location.origin, /do not work in this browser/],
 ])("where passkeys work at %j and not in this page, it says why", async (passkey_origin, said) => {
-  open("/settings", { ...LISTED, "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin } });
+  open("/settings", {
+    ...LISTED,
+    "GET /v1/setup": { needs_owner: false, version: "1", passkey_origin, single_sign_on: false },
+  });
   expect(await screen.findByText(said)).toBeVisible();
   expect(screen.queryByRole("button", { name: "Add a passkey" })).not.toBeInTheDocument();
   // What there is can still be deleted.

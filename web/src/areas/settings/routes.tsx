@@ -22,6 +22,11 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/single-sign-on",
+    component: lazyRouteComponent(() => import("./SingleSignOnPage"), "SingleSignOnPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/keys",
     validateSearch: searchTexts(),
     component: lazyRouteComponent(() => import("./KeysPage"), "KeysPage"),

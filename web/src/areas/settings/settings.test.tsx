@@ -184,7 +184,7 @@ describe("people and roles", () => {
     expect(await screen.findByText("Bo")).toBeVisible();
     expect(screen.queryByRole("button", { name: /Invite|Remove/ })).not.toBeInTheDocument();
     const tabs = within(screen.getByRole("navigation", { name: "Settings" })).getAllByRole("link");
-    expect(tabs.map((tab) => tab.textContent)).toEqual(["Your account", "People and roles"]);
+    expect(tabs.map((tab) => tab.textContent)).toEqual(["Your account", "People and roles", "Single sign-on"]);
     expect(screen.getAllByRole("img", { name: "viewer: yes" })).toHaveLength(1);
   });
 });

@@ -47,5 +47,33 @@ export default {
   passkeyAddress: "Passkeys do not work at this address. Open Waypost here to use them:",
   passkeyBrowser:
     "Passkeys do not work in this browser. A current version of Chrome, Edge, Firefox or Safari has them.",
+  singleSignOn: "Single sign-on",
+  signOnTitle: "Single sign-on",
+  signOnHint: "Sign in with the account of your company. Its address tells where.",
+  workEmail: "Work email",
+  signOnAddress: "Write the whole address, such as ada@example.com.",
+  signOnNone:
+    "No workspace here has single sign-on for {domain}. Check the address, or go back and sign in another way.",
+  signOnSeveral: "Several workspaces have single sign-on for this address. Open one of them:",
+  signOnWith: "Continue with {label} ({host})",
+  signOnBack: "Sign in another way",
+  signOnState:
+    "This sign-in was used already, took longer than ten minutes, or began in another browser. Begin it again.",
+  signOnDenied: "Your company's sign-in page did not sign you in. Try again, or ask who runs it.",
+  signOnProvider:
+    "Your company's sign-in page did not answer as it should. Try again in a few minutes; if it goes on, tell an admin of the workspace.",
+  signOnToken:
+    "What your company's sign-in page said was not accepted. Try again; if it goes on, tell an admin of the workspace. The log of the server says why.",
+  signOnUnavailable: "This workspace has no single sign-on. Sign in another way, or ask an admin of the workspace.",
+  signOnEmail:
+    "Your company's sign-in page did not confirm an email address of yours. Ask who runs it to send a verified one.",
+  signOnDomain: "People with this email address do not sign in to this workspace. Ask an admin of the workspace.",
+  signOnNotInvited: "You have no access to this workspace. Ask an admin of it for an invitation.",
+  signOnOwner:
+    "In this workspace, single sign-on is not for owners. Sign in with your password or a passkey; an owner can allow it in the settings.",
+  signOnOtherPerson:
+    "This address belongs to somebody whom your company's sign-in page knows as another person. Ask an admin of the workspace to remove that user first.",
+  signOnLimited: "Too many attempts. Try again in 15 minutes.",
+  signOnFailed: "Single sign-on did not work. Try again, or sign in another way.",
   tooMany: "Too many attempts. Try again in {seconds, plural, one {# second} other {# seconds}}.",
 } as const;

@@ -5,6 +5,7 @@ export default {
   account: "Your account",
   workspace: "Workspace",
   people: "People and roles",
+  singleSignOn: "Single sign-on",
   keys: "API keys",
   api: "API + Connectors",
   sendingRules: "Sending rules",
@@ -19,6 +20,9 @@ export default {
   saved: "Saved.",
   profile: "Profile",
   password: "Password",
+  signOnBound: "You signed in by single sign-on",
+  signOnBoundBody:
+    "It opens this workspace alone. Your name, password, passkeys, second factor and sessions are behind your own password or passkey: sign out, and sign in with one of them. “Forgot your password?” on the sign-in page gives you a password.",
   passwordLead: "Changing it ends all your other sessions.",
   currentPassword: "Current password",
   newPassword: "New password",

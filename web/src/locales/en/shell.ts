@@ -17,6 +17,7 @@ export default {
   settings: "Settings",
   settings_workspace: "Workspace",
   settings_people: "People and roles",
+  settings_sign_on: "Single sign-on",
   settings_keys: "API keys",
   settings_api: "API + Connectors",
   settings_rules: "Sending rules: quiet hours, frequency caps",
@@ -50,6 +51,11 @@ export default {
   confirmTitle: "Confirm that it is you",
   confirmHint: "This needs a fresh proof. It counts for a few minutes.",
   passkeyHint: "This needs your passkey: the password alone is not enough for it.",
+  factorHint: "Single sign-on alone is not enough for this. Give your second factor as well.",
+  signOnHint:
+    "Sign in with your company's account once more: the page opens in a new tab. Come back to this one afterwards.",
+  signOnAgain: "Sign in in a new tab",
+  signOnDone: "I have signed in",
   confirmPasskey: "Use your passkey",
   confirm: "Confirm",
   password: "Password",
@@ -78,6 +84,8 @@ export default {
   campaign: "Campaign {name}",
   close: "Close",
   mfaNeeded: "This workspace requires a second factor, and you have none yet.",
+  mfaNotCounted:
+    "This workspace requires a second factor, and single sign-on does not count as one here. Sign in with your own password, set one up, then sign in as before; or ask an owner to let the sign-in of your company count.",
   mfaSetUp: "Set it up",
   showTyped: "Show what is typed",
   sessionOver: "Sign in again",

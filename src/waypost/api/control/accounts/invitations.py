@@ -105,6 +105,7 @@ async def accept_invitation(request: Request[Any, Any, Any]) -> Response[Me]:
     member_id, hashed, admitted = None, None, None
     if body.password is None:
         admitted = await admit(engine, request.app.state.keyring, request.scope)
+        admitted.require_own_sign_in()
         member_id = admitted.caller.user_id
     else:
         hashed = await engine.sessions.passwords.hash(sign_in.check_password(body.password, found["email"]))

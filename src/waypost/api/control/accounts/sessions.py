@@ -11,7 +11,7 @@ from msgspec import Meta
 from waypost import __version__
 from waypost.api.control.accounts.passkey_json import PasskeyUse
 from waypost.api.control.admission import Admitted, check_origin, client_ip, read_headers
-from waypost.api.control.calls import OWN, PROVING, PUBLIC, Call, read_json
+from waypost.api.control.calls import BOUND, OWN, PROVING, PUBLIC, Call, read_json
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import MINUTE, SECOND, iso, now_us
 from waypost.domain.accounts import sign_in
@@ -21,6 +21,7 @@ from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts import account_tokens, sessions, users
 from waypost.engine.accounts.passkeys import count_passkeys
 from waypost.engine.accounts.sessions import Session
+from waypost.engine.accounts.sign_on_settings import any_provider
 from waypost.engine.accounts.workspaces import create_workspace
 from waypost.engine.process import Engine
 from waypost.errors import Invalid, Unauthorized
@@ -66,6 +67,8 @@ class SetupState(msgspec.Struct, kw_only=True):
     version: str
     #: The origin at which passkeys work; null if the public URL is neither https nor localhost.
     passkey_origin: str | None
+    #: Whether a workspace has single sign-on: GET /v1/single-sign-on finds its provider.
+    single_sign_on: bool
 
 
 class OwnUser(msgspec.Struct, kw_only=True):
@@ -105,6 +108,8 @@ class OwnSession(msgspec.Struct, kw_only=True):
     mfa: bool
     confirmed_until: str
     expires_at: str
+    #: Whether the provider of the workspace has opened it: it sees that workspace alone, and not your own account.
+    single_sign_on: bool
 
 
 class Me(msgspec.Struct, kw_only=True):
@@ -134,13 +139,14 @@ class SessionView(msgspec.Struct, kw_only=True):
 
 @get("/v1/setup", summary="Ask whether the server has an owner", opt=PUBLIC)
 async def get_setup(request: Request[Any, Any, Any]) -> SetupState:
-    """Returns whether a first user has to be made, the version of the server, and where passkeys work."""
+    """Returns whether a first user has to be made, the version of the server, and the ways to sign in."""
     engine: Engine = request.app.state.engine
     party = engine.passkeys.party
     return SetupState(
         needs_owner=not await engine.database.read(users.any_user),
         version=__version__,
         passkey_origin=party.origin if party else None,
+        single_sign_on=await engine.database.read(any_provider),
     )
 
 
@@ -189,10 +195,12 @@ async def list_own_sessions(call: NamedDependency[Call], limit: Limit = 50, afte
     return page("sessions", rows, limit, lambda row: _session_view(call, row), lambda row: int(row["id"]))
 
 
-@delete("/v1/sessions/{id:str}", summary="End a session", opt=OWN)
+@delete("/v1/sessions/{id:str}", summary="End a session", opt=OWN | BOUND)
 async def delete_session(call: NamedDependency[Call], id: FromPath[str]) -> Response[None]:
     """Ends one of your sessions; `current` is the one of this request."""
     session_id = call.caller.session_id if id == "current" else internal("ses", id)
+    if session_id != call.caller.session_id:
+        call.admitted.require_own_sign_in()
     await call.transact(sessions.end_session, call.caller.user_id, session_id)
     call.forget_callers()
     headers = {"set-cookie": _cookie("", 0)} if session_id == call.caller.session_id else {}
@@ -203,7 +211,7 @@ async def delete_session(call: NamedDependency[Call], id: FromPath[str]) -> Resp
     "/v1/sessions/current/confirm",
     status_code=200,
     summary="Confirm that it is you",
-    opt=PROVING | {"body": Confirmation, "keyless": True},
+    opt=PROVING | BOUND | {"body": Confirmation, "keyless": True},
 )
 async def confirm_session(call: NamedDependency[Call]) -> Me:
     """Proves who you are again, before something sensitive: by a passkey, a code, or the password without both."""
@@ -221,7 +229,7 @@ async def confirm_session(call: NamedDependency[Call]) -> Me:
     return await call.read(_me_of, confirmed, call.caller.workspace_id or None)
 
 
-@get("/v1/me", summary="Get the caller", opt=OWN | {"keys": True})
+@get("/v1/me", summary="Get the caller", opt=OWN | BOUND | {"keys": True})
 async def get_me(call: NamedDependency[Call]) -> Me:
     """Returns the user or the API key that asks, the workspace, and the permissions there."""
     return await call.read(_me, call)
@@ -291,9 +299,10 @@ async def _me_of(tx: Tx, session: Session, workspace_id: int | None) -> Me:
         permissions=[] if chosen is None else sorted(role_permissions(chosen.role)),
         session=OwnSession(
             id=public("ses", session.id),
-            mfa=session.mfa,
+            mfa=session.mfa or (session.sign_on_id is not None and session.trusts_mfa),
             confirmed_until=iso(session.confirmed_at + sign_in.CONFIRMED),
             expires_at=iso(session.expires_at),
+            single_sign_on=session.sign_on_id is not None,
         ),
     )
 
@@ -338,15 +347,19 @@ async def describe_me(engine: Engine, admitted: Admitted) -> Me:
 async def respond(request: Request[Any, Any, Any], cookie: str, session: Session, *, status: int) -> Response[Me]:
     """Return the response with the cookie of a new session; the one that the browser had is ended."""
     engine: Engine = request.app.state.engine
+    await end_old_session(request, session.user_id)
+    me = await engine.database.read(_me_of, session, None)
+    headers = {"set-cookie": _cookie(cookie, sign_in.LONGEST_SESSION // SECOND), "cache-control": "no-store"}
+    return Response(me, status_code=status, headers=headers)
+
+
+async def end_old_session(request: Request[Any, Any, Any], user_id: int) -> None:
+    """End the session that the browser of a user had before it gets another one."""
+    engine: Engine = request.app.state.engine
     old = sign_in.read_cookie(read_headers(request.scope["headers"]).get("cookie", ""))
     if old is not None:
-        await engine.database.transact(_end_old, old, session.user_id)
+        await engine.database.transact(_end_old, old, user_id)
         engine.sessions.forget()
-    me = await engine.database.read(_me_of, session, None)
-    longest = sign_in.LONGEST_SESSION // SECOND
-    return Response(
-        me, status_code=status, headers={"set-cookie": _cookie(cookie, longest), "cache-control": "no-store"}
-    )
 
 
 async def _end_old(tx: Tx, cookie: str, user_id: int) -> None:

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from waypost.api.control.accounts.sessions import Password, require_proof, require_session
-from waypost.api.control.calls import KEYLESS, LOGGED, OWN, PROVING, Call, permit
+from waypost.api.control.calls import BOUND, KEYLESS, LOGGED, OWN, PROVING, Call, permit
 from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso, iso_or_none
 from waypost.domain.accounts import permissions, sign_in
@@ -205,7 +205,7 @@ async def delete_user(call: NamedDependency[Call], id: FromPath[str]) -> None:
     call.forget_callers()
 
 
-@get("/v1/roles", summary="List the roles", opt=OWN | {"keys": True})
+@get("/v1/roles", summary="List the roles", opt=OWN | BOUND | {"keys": True})
 async def list_roles(call: NamedDependency[Call]) -> Roles:
     """Returns the roles with their permissions, and what each permission is for."""
     return Roles(

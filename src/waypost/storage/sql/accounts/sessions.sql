@@ -2,14 +2,15 @@
 
 -- name: sessions.add
 -- Create a session; only the digest of its cookie is stored.
-INSERT INTO sessions (id, user_id, hash, mfa, confirmed_at, ip, user_agent, created_at, last_used_at, expires_at)
-VALUES (:id, :user_id, :hash, :mfa, :now, :ip, :user_agent, :now, :now, :expires_at);
+INSERT INTO sessions (id, user_id, hash, mfa, confirmed_at, ip, user_agent, created_at, last_used_at, expires_at, workspace_id)
+VALUES (:id, :user_id, :hash, :mfa, :confirmed_at, :ip, :user_agent, :now, :now, :expires_at, :workspace_id);
 
 -- name: sessions.find
--- Find the session of a cookie, with its user.
-SELECT s.id, s.user_id, s.mfa, s.confirmed_at, s.created_at, s.last_used_at, s.expires_at, u.email, u.name, u.totp_confirmed_at,
-    (SELECT count(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys
-FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = :hash AND s.expires_at > :now;
+-- Find the session of a cookie, with its user; one of single sign-on only as long as its workspace has that.
+SELECT s.id, s.user_id, s.mfa, s.confirmed_at, s.created_at, s.last_used_at, s.expires_at, s.workspace_id, o.trusts_mfa,
+    u.email, u.name, u.totp_confirmed_at, (SELECT count(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys
+FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN single_sign_on o ON o.workspace_id = s.workspace_id
+WHERE s.hash = :hash AND s.expires_at > :now AND (s.workspace_id IS NULL OR o.workspace_id IS NOT NULL);
 
 -- name: sessions.touch
 -- Note that a session was used, and extend it.

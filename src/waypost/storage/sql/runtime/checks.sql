@@ -44,4 +44,4 @@ FROM trait_indexes;
 -- Return whether anything encrypted is stored: it is lost without its key.
 SELECT EXISTS (SELECT 1 FROM endpoints) OR EXISTS (SELECT 1 FROM idempotency) OR EXISTS (SELECT 1 FROM signing_keys)
     OR EXISTS (SELECT 1 FROM connections WHERE deleted_at IS NULL)
-    OR EXISTS (SELECT 1 FROM users WHERE totp_secret IS NOT NULL);
+    OR EXISTS (SELECT 1 FROM users WHERE totp_secret IS NOT NULL) OR EXISTS (SELECT 1 FROM single_sign_on);
