@@ -96,7 +96,7 @@ function Provider({ form, isNew, may }: { form: Form; isNew: boolean; may: boole
           label={t("issuer")}
           description={t("issuerHint")}
           type="url"
-          placeholder="https://login.example.com"
+          placeholder={t("issuerExample")}
           spellCheck={false}
           required
         />
@@ -166,7 +166,7 @@ function People({ form }: { form: Form }) {
           {...form.field("domains")}
           label={t("domains")}
           description={t("domainsHint")}
-          placeholder="example.com"
+          placeholder={t("domainExample")}
           spellCheck={false}
           required
         />

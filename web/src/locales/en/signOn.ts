@@ -38,6 +38,8 @@ export default {
   owners: "Owners may sign in this way",
   ownersHint: "Whoever runs the provider could then sign in as an owner.",
   ownersOnly: "Only owners switch these on. While one is on, only they change the rest.",
+  issuerExample: "https://login.example.com",
+  domainExample: "example.com",
   turnOn: "Turn single sign-on on",
   save: "Save",
   saved: "Saved. The sign-in page offers it.",
