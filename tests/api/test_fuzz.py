@@ -60,6 +60,7 @@ MEANING = frozenset(
         "invalid_callback_data",
         "invalid_campaign",
         "invalid_condition",
+        "invalid_config",
         "invalid_format",
         "invalid_sending_rules",
         "unknown_format",
@@ -84,6 +85,7 @@ MEANING = frozenset(
         "invalid_phone",
         "invalid_proof",
         "invalid_schedule",
+        "invalid_sender",
         "invalid_subscriptions",
         "invalid_template",
         "invalid_text",
@@ -107,6 +109,7 @@ MEANING = frozenset(
         "no_testers",
         "passkey_missing",
         "passkey_wrong",
+        "retention_too_long",
         "several_credentials",
         "several_identifiers",
         "url_scheme",
@@ -143,7 +146,7 @@ SCHEMA = schemathesis.openapi.from_dict(
                 phases=PhasesConfig(coverage=CoveragePhaseConfig(unexpected_methods={"OPTIONS", "TRACE"})),
                 checks=ChecksConfig(
                     negative_data_rejection=NegativeDataRejectionConfig(
-                        expected_statuses=["400", "401", "403", "404", "409", "413", "422"]
+                        expected_statuses=["400", "401", "403", "404", "409", "412", "413", "422"]
                     )
                 ),
             )
@@ -262,7 +265,7 @@ def left_out(case: Any) -> bool:
 
 
 def fill(case: Any, served: Served) -> None:
-    """Put the id of an existing resource into the path, and use a new Idempotency-Key."""
+    """Put the id of an existing resource into the path, use a new Idempotency-Key, and name any version."""
     modes = {place: part.mode for place, part in case.meta.components.items()}
     kind = (case.path + "//").split("/")[2]
     if kind in MAKERS and modes.get(ParameterLocation.PATH) == GenerationMode.POSITIVE:
@@ -274,6 +277,8 @@ def fill(case: Any, served: Served) -> None:
         case.path_parameters["id"] = served.ids[operation]
     if modes.get(ParameterLocation.HEADER) == GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}-{next(served.numbers)}"
+    if modes.get(ParameterLocation.HEADER) == GenerationMode.POSITIVE and "If-Match" in (case.headers or {}):
+        case.headers["If-Match"] = "*"
 
 
 # The server runs on a thread of this process and uses `random` while Hypothesis makes the next request.

@@ -14,6 +14,7 @@ from waypost.api.control.connection_view import mask
 from waypost.clock import now_us
 from waypost.domain.values.ids import internal
 from waypost.engine.providers.registry import ConnectionRegistry, pause_connection
+from waypost.engine.runtime import idempotency
 from waypost.sink.thread_runner import Running, running
 
 TRACKER = "http://127.0.0.1:8080/tracking/amazon-pinpoint-events"
@@ -244,6 +245,23 @@ async def test_a_repeat_makes_one_connection_and_gets_the_same_answer(client, pr
     await refused(
         client.post("/v1/connections", json=twilio(provider, "Other"), headers=headers), 422, "idempotency_key_reused"
     )
+
+
+async def test_a_repeat_that_comes_between_gets_the_same_answer(client, provider, monkeypatch):
+    """The first request is stored after the repeat has looked for its answer, and before it looks for its name."""
+    headers = {"idempotency-key": "one"}
+    first = await ok(client.post("/v1/connections", json=twilio(provider), headers=headers), 201)
+    stored, looks = idempotency.stored_response, []
+
+    async def too_early(*about):
+        looks.append(about)
+        return await stored(*about) if len(looks) > 1 else None
+
+    monkeypatch.setattr(idempotency, "stored_response", too_early)
+    assert await ok(client.post("/v1/connections", json=twilio(provider), headers=headers), 201) == first
+    assert len(looks) == 2
+    looks.clear()
+    await refused(client.post("/v1/connections", json=twilio(provider), headers={}), 409, "name_taken")
 
 
 async def test_a_refusal_is_not_remembered(client, provider):

@@ -23,6 +23,7 @@ from waypost.engine.providers import connection_records
 from waypost.engine.providers.connection_records import ConnectionDraft, ConnectionRecord
 from waypost.engine.providers.connectors import find_connector
 from waypost.engine.runtime import idempotency
+from waypost.errors import Conflict
 from waypost.storage.database import Tx
 
 LONGEST_WORD = 200
@@ -123,7 +124,14 @@ async def create_checked(call: Call, body: CreateConnection) -> Response[Connect
         connector,
         engine.connections.data_centers,
     )
-    await call.read(connection_records.check_name, call.workspace_id, draft.name)
+    try:
+        await call.read(connection_records.check_name, call.workspace_id, draft.name)
+    except Conflict:
+        # The name may be that of the first request, which was stored since.
+        known = await idempotency.stored_response(engine.database, engine.encryption, call.workspace_id, key)
+        if known is None:
+            raise
+        return call.respond(known)
     report = await run_setup_check(call, connector, draft, body.skip_check)
     receipts_key = connection_records.make_receipts_key()
 
