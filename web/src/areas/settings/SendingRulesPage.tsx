@@ -104,7 +104,7 @@ type Form = ReturnType<typeof useForm<RulesFields, SendingRules>>;
 
 function WorkspaceLink() {
   return (
-    <Anchor component={Link} to="/settings/workspace" inherit>
+    <Anchor component={Link} to="/settings/workspace" inherit style={{ textDecoration: "underline" }}>
       {t("workspaceLink")}
     </Anchor>
   );

@@ -8,7 +8,7 @@ const View = lazy(() => import("./EditorView"));
 
 export function CodeEditor(props: EditorProps) {
   return (
-    <Suspense fallback={<Skeleton height={320} aria-label={t("loadingEditor")} />}>
+    <Suspense fallback={<Skeleton height={320} role="status" aria-busy aria-label={t("loadingEditor")} />}>
       <View {...props} />
     </Suspense>
   );
