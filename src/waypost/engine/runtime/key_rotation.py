@@ -33,13 +33,21 @@ async def reencrypt_all(database: Database, encryption: Encryption) -> Reencrypt
     return done
 
 
-async def _reencrypt_connections(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("connections.encrypted", after=after[0], n=STEP), 0
-    for id_, encrypted in rows:
-        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
-            # A row that has changed meanwhile was encrypted with the first key.
-            changed += await tx.run("connections.reencrypt", id=id_, before=encrypted, after=fresh)
-    return _next(rows, 1), len(rows), changed
+_Step = Callable[[Tx, Encryption, Row], Awaitable[tuple[Row | None, int, int]]]
+
+
+def _by_id(select: str, update: str) -> _Step:
+    """Return the step for a table whose rows have an id and one encrypted value, with its two queries."""
+
+    async def reencrypt(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
+        rows, changed = await tx.rows(select, after=after[0], n=STEP), 0
+        for id_, encrypted in rows:
+            if (fresh := encryption.reencrypt(encrypted)) != encrypted:
+                # A row that has changed meanwhile was encrypted with the first key.
+                changed += await tx.run(update, id=id_, before=encrypted, after=fresh)
+        return _next(rows, 1), len(rows), changed
+
+    return reencrypt
 
 
 async def _reencrypt_endpoints(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
@@ -69,41 +77,16 @@ async def _reencrypt_responses(tx: Tx, encryption: Encryption, after: Row) -> tu
     return _next(rows, 2), len(rows), changed
 
 
-async def _reencrypt_signing_keys(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("signing_keys.encrypted", after=after[0], n=STEP), 0
-    for id_, encrypted in rows:
-        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
-            changed += await tx.run("signing_keys.reencrypt", id=id_, before=encrypted, after=fresh)
-    return _next(rows, 1), len(rows), changed
-
-
-async def _reencrypt_users(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("users.encrypted", after=after[0], n=STEP), 0
-    for id_, encrypted in rows:
-        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
-            changed += await tx.run("users.reencrypt", id=id_, before=encrypted, after=fresh)
-    return _next(rows, 1), len(rows), changed
-
-
-async def _reencrypt_single_sign_on(tx: Tx, encryption: Encryption, after: Row) -> tuple[Row | None, int, int]:
-    rows, changed = await tx.rows("single_sign_on.encrypted", after=after[0], n=STEP), 0
-    for id_, encrypted in rows:
-        if (fresh := encryption.reencrypt(encrypted)) != encrypted:
-            changed += await tx.run("single_sign_on.reencrypt", id=id_, before=encrypted, after=fresh)
-    return _next(rows, 1), len(rows), changed
-
-
 def _next(rows: list[Row], width: int) -> Row | None:
     """Return the key after which the next step starts, or None after the last step."""
     return tuple(rows[-1][:width]) if len(rows) == STEP else None
 
 
-_Step = Callable[[Tx, Encryption, Row], Awaitable[tuple[Row | None, int, int]]]
 _STEPS: tuple[tuple[_Step, Row], ...] = (
-    (_reencrypt_connections, (-1,)),
+    (_by_id("connections.encrypted", "connections.reencrypt"), (-1,)),
     (_reencrypt_endpoints, (-1,)),
     (_reencrypt_responses, (-1, "")),
-    (_reencrypt_signing_keys, (-1,)),
-    (_reencrypt_users, (-1,)),
-    (_reencrypt_single_sign_on, (-1,)),
+    (_by_id("signing_keys.encrypted", "signing_keys.reencrypt"), (-1,)),
+    (_by_id("users.encrypted", "users.reencrypt"), (-1,)),
+    (_by_id("single_sign_on.encrypted", "single_sign_on.reencrypt"), (-1,)),
 )
