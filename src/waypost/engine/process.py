@@ -239,13 +239,7 @@ class Engine:
         if pending := await self.database.pending_migrations():
             raise Unavailable(f"The database has pending migrations: {', '.join(pending)}. Run `waypost migrate`.")
         # At the start, not at the first event, so that a wrong secret key is detected before an event is accepted.
-        await self.endpoints.refresh(await self.database.read(_workspaces))
-        await self.connections.refresh()
-        await self.tracking_settings.refresh()
-        await self.goals.refresh()
-        await self.sending_rules.refresh()
-        await self.senders.refresh()
-        await self.closed.refresh()
+        await self._read_configurations(await self.database.read(_workspaces))
         key = await load_signing_key(self.database, self.encryption, KEY_BYTES, now_us())
         self.tracker.use(key)
         self.client.bounces = BounceTokens(key)
@@ -301,14 +295,18 @@ class Engine:
             self.webhooks_due.wake_at(now_us())
         return nodes.BEAT_S
 
-    async def _refresh(self) -> float:
-        await self.endpoints.refresh()
+    async def _read_configurations(self, workspaces: list[int] | None = None) -> None:
+        """Read what was changed elsewhere; the endpoints of these workspaces in any case."""
+        await self.endpoints.refresh(workspaces)
         await self.connections.refresh()
         await self.tracking_settings.refresh()
         await self.goals.refresh()
         await self.sending_rules.refresh()
         await self.senders.refresh()
         await self.closed.refresh()
+
+    async def _refresh(self) -> float:
+        await self._read_configurations()
         await self.connections.pause_unreadable(self.ids, now_us())
         return POLL_S
 
