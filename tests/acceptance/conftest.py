@@ -16,6 +16,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.acceptance)
 
 
+@pytest.fixture(autouse=True)
+def no_server_left() -> Iterator[None]:
+    """Kill the servers that a failed test left; those of its module go on."""
+    before = len(Server.started)
+    yield
+    for process in Server.started[before:]:
+        process.kill()
+        process.wait(30)
+    del Server.started[before:]
+
+
 @pytest.fixture
 def sink() -> Iterator[thread_runner.Running]:
     """A sink that accepts webhooks and email."""

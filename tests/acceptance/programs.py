@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tests.waiting import eventually_blocking as eventually
 
@@ -118,6 +118,9 @@ class Client:
 class Server:
     """A `waypost serve` process over one data directory."""
 
+    #: The processes that this test process started.
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, data: Path, environment: dict[str, str] | None = None, *, command: str = "serve") -> None:
         self.data = data
         self.port = free_port()
@@ -157,6 +160,7 @@ class Server:
             self.process = subprocess.Popen(
                 arguments, env=self._environment(), stdout=log, stderr=log, preexec_fn=before
             )
+        self.started.append(self.process)
         if self.command == "serve":
             eventually(self._ready, what=f"ready; log: {self.log.read_text()[-2000:]}")
 
