@@ -18,7 +18,8 @@ interface Props {
 
 export function HtmlFrame({ html, title, images = false, dark = false, width, onLink }: Props) {
   const frame = useRef<HTMLIFrameElement>(null);
-  const [ready, setReady] = useState(false);
+  // How often a page in the frame has said that it is loaded. With images it is another page, which has no mail yet.
+  const [ready, setReady] = useState(0);
   const [height, setHeight] = useState(200);
   const follow = useRef(onLink);
   follow.current = onLink;
@@ -26,7 +27,7 @@ export function HtmlFrame({ html, title, images = false, dark = false, width, on
   useEffect(() => {
     const listen = (event: MessageEvent) => {
       if (event.source !== frame.current?.contentWindow) return;
-      if (event.data?.ready) setReady(true);
+      if (event.data?.ready) setReady((times) => times + 1);
       if (typeof event.data?.height === "number") setHeight(Math.min(Math.max(event.data.height, 80), 20_000));
       if (typeof event.data?.link === "string") follow.current?.(event.data.link);
     };
