@@ -1,6 +1,6 @@
 /** People: search, one person, what is known of them, and what changes them. */
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 /** A profile with traits of any kind. */
 export type Person = Omit<Schemas["Profile"], "traits"> & { traits: Record<string, unknown> };
@@ -75,7 +75,14 @@ export const addPerson = (body: { email?: string; phone?: string; user_id?: stri
 export const changePerson = (
   id: string,
   body: { email?: string; phone?: string; user_id?: string; traits?: Record<string, unknown> },
-) => ask(client.PATCH("/v1/profiles/{id}", { params: { path: { id } }, body: body as Schemas["ChangeProfile"] }));
+  version?: string,
+) =>
+  ask(
+    client.PATCH("/v1/profiles/{id}", {
+      params: { path: { id }, header: ifMatch(version) },
+      body: body as Schemas["ChangeProfile"],
+    }),
+  );
 
 export const erasePerson = (id: string) => ask(client.DELETE("/v1/profiles/{id}", { params: { path: { id } } }));
 

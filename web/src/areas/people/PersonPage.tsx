@@ -2,19 +2,19 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
+import { useState } from "react";
 import { useMay } from "@/api/me";
 import { erasePerson, exportPerson, type Person, personQuery } from "@/api/people";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
-import { CopyButton } from "@/parts/CopyButton";
-import { Details, Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
 import { download } from "@/parts/download";
+import { Edited } from "@/parts/Edited";
 import { Page } from "@/parts/Page";
 import { personName } from "@/parts/personName";
 import { States } from "@/parts/States";
-import { Time } from "@/parts/Time";
 import { toast, toastError } from "@/parts/toasts";
 import { useLive } from "@/parts/useLive";
+import { Identifiers } from "./Identifiers";
 import { Lists } from "./Lists";
 import { Subscriptions } from "./Subscriptions";
 import { Tags } from "./Tags";
@@ -50,8 +50,7 @@ export function PersonPage() {
       <States query={person}>
         {(one) => (
           <>
-            <Identifiers person={one} />
-            <Traits key={one.updated_at} person={one} />
+            <Known person={one} />
             <Subscriptions person={one} />
             <Tags person={one} />
             <Lists person={one} />
@@ -63,30 +62,19 @@ export function PersonPage() {
   );
 }
 
-function Identifiers({ person }: { person: Person }) {
-  const all = (values: string[]) =>
-    values.length === 0
-      ? undefined
-      : values.map((value) => (
-          <div key={value}>
-            {value} <CopyButton text={value} what={value} />
-          </div>
-        ));
+/** What can be typed on the page: it stays while events of the person come in, and says when they changed it. */
+function Known({ person }: { person: Person }) {
+  const [adding, setAdding] = useState(false);
+  const [changing, setChanging] = useState(false);
   return (
-    <Section title={t("identifiers")}>
-      <Details
-        rows={[
-          [t("email"), all(person.emails)],
-          [t("phone"), all(person.phones)],
-          [t("userId"), all(person.user_ids)],
-          [t("anonymousIds"), all(person.anonymous_ids)],
-          [t("id"), all([person.id])],
-          [t("merged"), all(person.merged_ids)],
-          [t("created"), <Time key="created" at={person.created_at} exact />],
-          [t("changed"), <Time key="changed" at={person.updated_at} exact />],
-        ]}
-      />
-    </Section>
+    <Edited key={person.id} data={person} theirs={({ traits }) => traits}>
+      {(one) => (
+        <>
+          <Identifiers person={one} changing={adding} setChanging={setAdding} />
+          <Traits person={one} changing={changing} setChanging={setChanging} />
+        </>
+      )}
+    </Edited>
   );
 }
 

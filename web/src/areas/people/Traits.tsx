@@ -1,19 +1,19 @@
 /** The traits of a person, and a form that changes them. */
 import { Button, Group, Stack, Text, Textarea } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useMay } from "@/api/me";
 import { changePerson, type Person } from "@/api/people";
 import { Details, Section } from "@/parts/Details";
+import { useEdit } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
-import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
+import { useGuard } from "@/parts/useGuard";
 import { t } from "./texts";
+import { type Changing, useChanged } from "./useChanged";
 
 const show = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
 
-export function Traits({ person }: { person: Person }) {
-  const [changing, setChanging] = useState(false);
+export function Traits({ person, changing, setChanging }: Changing) {
   const may = useMay()("people.write");
   const names = Object.keys(person.traits).sort();
   return (
@@ -48,11 +48,20 @@ function parse(text: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
+/** Returns the traits that differ: the others may have been changed by somebody else meanwhile. */
+function changedOf(before: Record<string, unknown>, now: Record<string, unknown>): Record<string, unknown> {
+  const differs = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(before[name]);
+  return Object.fromEntries(Object.entries(now).filter(differs));
+}
+
 function ChangeTraits({ person, close }: { person: Person; close: () => void }) {
-  const queries = useQueryClient();
+  const { version } = useEdit();
+  const changed = useChanged(person, close);
+  // What the text was made of, also when somebody else's version is known by now.
+  const [start] = useState(person.traits);
   const form = useForm({
-    initial: { traits: JSON.stringify(person.traits, null, 2) },
-    send: ({ traits }) => changePerson(person.id, { traits: parse(traits) }),
+    initial: { traits: JSON.stringify(start, null, 2) },
+    send: ({ traits }) => changePerson(person.id, { traits: changedOf(start, parse(traits)) }, version),
     checks: {
       traits: (text) => {
         try {
@@ -63,12 +72,9 @@ function ChangeTraits({ person, close }: { person: Person; close: () => void }) 
         }
       },
     },
-    done: () => {
-      toast(t("saved"));
-      close();
-      void queries.invalidateQueries({ queryKey: ["people"] });
-    },
+    done: changed,
   });
+  useGuard(form.changed && !form.pending);
   return (
     <form {...form.form} aria-label={t("traits")}>
       <Stack>

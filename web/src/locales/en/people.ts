@@ -28,6 +28,9 @@ export default {
   name: "Name",
 
   identifiers: "Identifiers",
+  addIdentifier: "Add an identifier",
+  addIdentifierHint:
+    "It is added to those that are there. If somebody else has it, the two can become one person, as with an identify call.",
   anonymousIds: "Anonymous IDs",
   id: "ID",
   merged: "Merged from",
@@ -65,6 +68,10 @@ export default {
   noTags: "No tags.",
   onLists: "On lists",
   noLists: "On no list.",
+  addToList: "Add to the list",
+  chooseList: "Choose a list",
+  addedToList: "Added to {name}.",
+  addedPending: "{name} has double opt-in: the person is pending until they confirm by mail.",
   timeline: "Timeline",
   timelineLead: "What happened, newest first, with the data of each event.",
   noEvents: "No events yet",
