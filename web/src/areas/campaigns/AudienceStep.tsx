@@ -5,6 +5,7 @@ import type { Audience } from "@/api/campaigns";
 import { someListsQuery } from "@/api/lists";
 import { allSegmentsQuery } from "@/api/segments";
 import { Section } from "@/parts/Details";
+import { States } from "@/parts/States";
 import { StepForm, type StepProps, useStep } from "./StepForm";
 import { t } from "./texts";
 
@@ -40,8 +41,8 @@ interface Props {
 }
 
 function Chooser({ title, lead, value, error, change }: Props) {
-  const lists = useQuery(someListsQuery).data?.data ?? [];
-  const segments = useQuery(allSegmentsQuery).data?.data ?? [];
+  const lists = useQuery(someListsQuery);
+  const segments = useQuery(allSegmentsQuery);
   return (
     <Section title={title} lead={lead}>
       <Stack>
@@ -50,12 +51,21 @@ function Chooser({ title, lead, value, error, change }: Props) {
           value={value.lists ?? []}
           onChange={(chosen) => change({ ...value, lists: chosen })}
         >
-          <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
-            {lists.length === 0 && <Text size="sm">{t("noLists")}</Text>}
-            {lists.map(({ id, name, members }) => (
-              <Checkbox key={id} value={id} label={name} description={t("subscribers", { n: members.subscribed })} />
-            ))}
-          </Stack>
+          <States query={lists} isEmpty={() => false}>
+            {({ data }) => (
+              <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
+                {data.length === 0 && <Text size="sm">{t("noLists")}</Text>}
+                {data.map(({ id, name, members }) => (
+                  <Checkbox
+                    key={id}
+                    value={id}
+                    label={name}
+                    description={t("subscribers", { n: members.subscribed })}
+                  />
+                ))}
+              </Stack>
+            )}
+          </States>
         </Checkbox.Group>
         <Checkbox.Group
           label={t("segments")}
@@ -63,12 +73,16 @@ function Chooser({ title, lead, value, error, change }: Props) {
           onChange={(chosen) => change({ ...value, segments: chosen })}
           error={error}
         >
-          <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
-            {segments.length === 0 && <Text size="sm">{t("noSegments")}</Text>}
-            {segments.map(({ id, name }) => (
-              <Checkbox key={id} value={id} label={name} />
-            ))}
-          </Stack>
+          <States query={segments} isEmpty={() => false}>
+            {({ data }) => (
+              <Stack gap={6} mt="xs" mah={240} style={{ overflowY: "auto" }}>
+                {data.length === 0 && <Text size="sm">{t("noSegments")}</Text>}
+                {data.map(({ id, name }) => (
+                  <Checkbox key={id} value={id} label={name} />
+                ))}
+              </Stack>
+            )}
+          </States>
         </Checkbox.Group>
       </Stack>
     </Section>

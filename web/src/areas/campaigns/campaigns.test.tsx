@@ -96,6 +96,21 @@ describe("the wizard", () => {
     });
   });
 
+  test("says that lists cannot be loaded, not that there are none", async () => {
+    let down = true;
+    const { user } = open("/campaigns/cmp_1/edit?step=audience", {
+      ...ANSWERS,
+      "GET /v1/lists": () =>
+        (down ? refusal(500, "internal", "The lists failed.") : ANSWERS["GET /v1/lists"]) as never,
+    });
+    const include = within(await screen.findByRole("region", { name: "Who gets it" }));
+    expect(await include.findByText("The lists failed.")).toBeVisible();
+    expect(include.queryByText("There are no lists yet.")).toBeNull();
+    down = false;
+    await user.click(include.getByRole("button", { name: "Try again" }));
+    expect(await include.findByRole("checkbox", { name: "News" })).toBeVisible();
+  });
+
   test("sets a recurring schedule and a rate", async () => {
     const { user, asked } = open("/campaigns/cmp_1/edit?step=schedule", {
       ...ANSWERS,

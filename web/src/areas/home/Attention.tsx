@@ -5,6 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { connectionsHome, endpointsQuery, ledgerQuery, runningCampaigns } from "@/api/home";
 import { useMay } from "@/api/me";
 import { Section } from "@/parts/Details";
+import { Failed, Loading } from "@/parts/States";
 import { Time } from "@/parts/Time";
 import classes from "./HomePage.module.css";
 import { t } from "./texts";
@@ -12,17 +13,40 @@ import { findTroubles } from "./troubles";
 
 export function Attention() {
   const may = useMay();
-  const endpoints = useQuery({ ...endpointsQuery, enabled: may("webhooks.read") }).data?.data;
-  const connections = useQuery({ ...connectionsHome, enabled: may("connections.read") }).data?.data;
-  const campaigns = useQuery({ ...runningCampaigns, enabled: may("campaigns.read") }).data?.data;
-  const ledger = useQuery({ ...ledgerQuery, enabled: may("settings.read") }).data;
-  const troubles = findTroubles({ endpoints, connections, campaigns, ledger });
+  const endpoints = useQuery({ ...endpointsQuery, enabled: may("webhooks.read") });
+  const connections = useQuery({ ...connectionsHome, enabled: may("connections.read") });
+  const campaigns = useQuery({ ...runningCampaigns, enabled: may("campaigns.read") });
+  const ledger = useQuery({ ...ledgerQuery, enabled: may("settings.read") });
+  const all = [endpoints, connections, campaigns, ledger];
+  // What this person may not see is never asked for: it is idle.
+  const loading = all.some(({ isPending, fetchStatus }) => isPending && fetchStatus !== "idle");
+  const failed = all.filter(({ isError, data }) => isError && data === undefined);
+  const troubles = findTroubles({
+    endpoints: endpoints.data?.data,
+    connections: connections.data?.data,
+    campaigns: campaigns.data?.data,
+    ledger: ledger.data,
+  });
   return (
     <Section title={t("attention")}>
+      {failed.length > 0 && (
+        <Failed
+          error={failed[0]?.error}
+          retry={() => {
+            for (const query of failed) void query.refetch();
+          }}
+        />
+      )}
       {troubles.length === 0 ? (
-        <Text size="sm" c="dimmed">
-          {t("allWell")}
-        </Text>
+        loading ? (
+          <Loading />
+        ) : (
+          failed.length === 0 && (
+            <Text size="sm" c="dimmed">
+              {t("allWell")}
+            </Text>
+          )
+        )
       ) : (
         <ul className={classes.problems}>
           {troubles.map(({ id, to, what, why, at }) => (

@@ -3,7 +3,7 @@ import { screen, within } from "@testing-library/react";
 import { expect, test } from "vitest";
 import type { Schemas } from "@/api/client";
 import { addUp } from "@/api/home";
-import type { Answers } from "@/testing/answers";
+import { type Answers, refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
 import { withPermissions } from "@/testing/person";
 
@@ -144,6 +144,36 @@ test("what needs attention is named, with its reason and the way to it", async (
   expect(
     within(attention).getByRole("link", { name: "Open: The endpoint https://shop.example/hook is disabled" }),
   ).toHaveAttribute("href", "/webhooks/whk_1");
+});
+
+test("that nothing needs attention is said when all of it is known, and not before", async () => {
+  let answer: (data: { data: [] }) => void = () => undefined;
+  const later = new Promise<{ data: [] }>((resolve) => {
+    answer = resolve;
+  });
+  open("/", { ...EMPTY, "GET /v1/connections": () => later });
+  const attention = await screen.findByRole("region", { name: "Needs attention" });
+  // The others have answered.
+  expect(await screen.findByText("No campaign is running or planned.")).toBeVisible();
+  expect(within(attention).getByText("Loading")).toBeInTheDocument();
+  expect(within(attention).queryByText("Nothing needs attention.")).toBeNull();
+  answer({ data: [] });
+  expect(await within(attention).findByText("Nothing needs attention.")).toBeVisible();
+});
+
+test("what needs attention and cannot be loaded is asked for again; what is known is shown", async () => {
+  let down = true;
+  const { user } = open("/", {
+    ...EMPTY,
+    "GET /v1/webhooks": { data: [endpoint({ status: "disabled", disabled_reason: "failing" })] },
+    "GET /v1/ledger": () => (down ? refusal(500, "internal", "The ledger failed.") : EMPTY["GET /v1/ledger"]) as never,
+  });
+  const attention = within(await screen.findByRole("region", { name: "Needs attention" }));
+  expect(await attention.findByText("The ledger failed.")).toBeVisible();
+  expect(await attention.findByText(/shop.example.hook is disabled/)).toBeVisible();
+  down = false;
+  await user.click(attention.getByRole("button", { name: "Try again" }));
+  await expect.poll(() => attention.queryByText("The ledger failed.")).toBeNull();
 });
 
 test("a role gets only the figures that it may see, and asks for no others", async () => {

@@ -12,8 +12,6 @@ export default {
   ofFinal: "{share} of those that ended",
   webhooks: "Webhooks delivered in all",
   waiting: "{pending} waiting, {dead} given up",
-  balanced: "Accepted = delivered + waiting + given up",
-  unbalanced: "The ledger does not balance",
   perHour: "Messages sent in each hour",
   hourly: "{hour}: {n, plural, one {# message} other {# messages}}",
 
@@ -26,7 +24,6 @@ export default {
   connectionCheck: "The set-up of the connection {name} is not right: {code}",
   campaignPaused: "The campaign {name} is paused",
   ledgerWrong: "The ledger of webhooks does not balance",
-  pendingOld: "{n, plural, one {# webhook waits} other {# webhooks wait}} for the endpoint {url}",
   open: "Open",
   openIt: "Open: {what}",
 
@@ -48,12 +45,10 @@ export default {
   unknownCode: "A code of the provider",
   seeThem: "See the failed messages",
 
-  metrics: "Most frequent events",
   latest: "Latest events",
   noEvents: "No events yet. Send one with any Segment library, or with this command:",
   event: "Event",
   when: "When",
-  count: "Count",
 
   start: "Get started",
   startLead: "Four steps to the first message and the first webhook. Each is ticked when it is done.",
