@@ -1,7 +1,10 @@
 /** Pages that say what went wrong: a failing page, an address without a page, a page that is not for this person. */
 import { Alert, Anchor, Button } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { type ErrorComponentProps, Link, useRouter } from "@tanstack/react-router";
+import { useMe } from "@/api/me";
 import { Problem } from "@/api/problem";
+import { rolesQuery } from "@/api/users";
 import { Page } from "@/parts/Page";
 import { t } from "./texts";
 
@@ -51,9 +54,13 @@ export function NotFoundPage() {
 }
 
 export function NotAllowedPage({ permission }: { permission: string }) {
+  const role = useMe()?.role;
+  const roles = useQuery(rolesQuery).data?.data ?? [];
+  const having = roles.filter(({ permissions }) => permissions.includes(permission)).map((one) => one.role);
   return (
     <Page title={t("notAllowed")}>
       <p>{t("notAllowedHint", { permission })}</p>
+      {having.length > 0 && <p>{t("notAllowedRoles", { roles: having.join(", "), role: role ?? "none" })}</p>}
     </Page>
   );
 }

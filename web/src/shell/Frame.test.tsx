@@ -22,6 +22,15 @@ const NAMES = [
 const links = async () =>
   within(await screen.findByRole("navigation", { name: "Main" })).getAllByRole("link", { hidden: true });
 
+const ROLES = {
+  data: [
+    { role: "owner", description: "", permissions: ["people.read", "people.write"] },
+    { role: "marketer", description: "", permissions: ["people.read", "people.write"] },
+    { role: "viewer", description: "", permissions: ["people.read"] },
+  ],
+  permissions: [],
+};
+
 test("the navigation has all pages, and the title of the tab says where one is", async () => {
   const { user, address } = open("/segments");
   expect((await links()).map((link) => link.textContent)).toEqual(NAMES);
@@ -32,10 +41,24 @@ test("the navigation has all pages, and the title of the tab says where one is",
 });
 
 test("a role sees only the pages that it may open", async () => {
-  open("/webhooks", { "GET /v1/me": withPermissions("people.read") });
+  open("/webhooks", { "GET /v1/me": withPermissions("people.read"), "GET /v1/roles": ROLES });
   expect((await links()).map((link) => link.textContent)).toEqual(["Home", "People", "Segments", "Settings"]);
   expect(screen.getByRole("heading", { level: 1 })).toHaveTextContent("You cannot open this page");
   expect(screen.getByText(/webhooks\.read/)).toBeVisible();
+});
+
+test("a page that makes something names the roles that may, and shows no form to the others", async () => {
+  open("/segments/new", { "GET /v1/me": withPermissions("people.read"), "GET /v1/roles": ROLES });
+  expect(await screen.findByRole("heading", { level: 1 })).toHaveTextContent("You cannot open this page");
+  expect(screen.getByText(/people\.write/)).toBeVisible();
+  expect(await screen.findByText("Roles that have it: owner, marketer. Yours is viewer.")).toBeVisible();
+  expect(screen.queryByRole("form")).toBeNull();
+});
+
+test("a page of settings needs its own permission", async () => {
+  open("/settings/audit", { "GET /v1/me": withPermissions("settings.read"), "GET /v1/roles": ROLES });
+  expect(await screen.findByRole("heading", { level: 1 })).toHaveTextContent("You cannot open this page");
+  expect(screen.getByText(/audit\.read/)).toBeVisible();
 });
 
 test("the palette finds the pages of settings", async () => {

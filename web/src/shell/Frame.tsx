@@ -2,7 +2,7 @@
 import { ActionIcon, Alert, Anchor } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconMenu2, IconX } from "@tabler/icons-react";
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useMatches, useRouterState } from "@tanstack/react-router";
 import { Suspense, useEffect } from "react";
 import { useMay, useMe } from "@/api/me";
 import { Dialogs } from "@/parts/dialogs";
@@ -12,7 +12,7 @@ import classes from "./Frame.module.css";
 import { Navigation } from "./Navigation";
 import { Palette } from "./Palette";
 import { PersonMenu } from "./PersonMenu";
-import { PAGES } from "./pages";
+import { PAGES, SETTINGS } from "./pages";
 import { Recovery } from "./Recovery";
 import { Shortcuts } from "./Shortcuts";
 import { t } from "./texts";
@@ -28,8 +28,11 @@ export function Frame() {
   const hasFactor = me?.session?.mfa || me?.user?.totp !== false || me.user.passkeys > 0;
   const needsFactor = me?.workspace?.mfa === "required" && !hasFactor;
   const bySignOn = me?.session?.single_sign_on;
-  const page = PAGES.find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
-  const missing = page?.permission && !may(page.permission) ? page.permission : undefined;
+  // What a page needs to be of use, such as one that makes something; else what seeing the pages of its noun needs.
+  const own = useMatches({ select: (matches) => matches.at(-1)?.staticData.permission });
+  const page = [...SETTINGS, ...PAGES].find(({ to }) => to !== "/" && (path === to || path.startsWith(`${to}/`)));
+  const needed = own ?? page?.permission;
+  const missing = needed && !may(needed) ? needed : undefined;
   return (
     <>
       <a href="#content" className={classes.skip}>

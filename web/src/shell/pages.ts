@@ -13,6 +13,13 @@ import {
   type TablerIcon,
 } from "@tabler/icons-react";
 
+declare module "@tanstack/react-router" {
+  interface StaticDataRouteOption {
+    /** What a page needs beside seeing its area. Without it, the frame says which roles have it. */
+    permission?: string;
+  }
+}
+
 export interface NavigationPage {
   to: string;
   name:

@@ -13,6 +13,7 @@ export const campaignRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/campaigns/new",
+    staticData: { permission: "campaigns.write" },
     component: lazyRouteComponent(() => import("./NewCampaignPage"), "NewCampaignPage"),
   }),
   createRoute({

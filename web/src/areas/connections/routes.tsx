@@ -12,6 +12,7 @@ export const connectionRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/connections/new",
+    staticData: { permission: "connections.write" },
     validateSearch: searchTexts("connector"),
     component: lazyRouteComponent(() => import("./NewConnectionPage"), "NewConnectionPage"),
   }),

@@ -13,6 +13,7 @@ export const segmentRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/segments/new",
+    staticData: { permission: "people.write" },
     component: lazyRouteComponent(() => import("./NewSegmentPage"), "NewSegmentPage"),
   }),
   createRoute({

@@ -13,6 +13,7 @@ export const templateRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/templates/new",
+    staticData: { permission: "templates.write" },
     validateSearch: searchTexts("channel"),
     component: lazyRouteComponent(() => import("./NewTemplatePage"), "NewTemplatePage"),
   }),

@@ -13,6 +13,7 @@ export const webhookRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/webhooks/new",
+    staticData: { permission: "webhooks.write" },
     validateSearch: searchTexts("format", "types"),
     component: lazyRouteComponent(() => import("./NewWebhookPage"), "NewWebhookPage"),
   }),
@@ -24,6 +25,7 @@ export const webhookRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/webhooks/$id/edit",
+    staticData: { permission: "webhooks.write" },
     component: lazyRouteComponent(() => import("./EditWebhookPage"), "EditWebhookPage"),
   }),
   createRoute({

@@ -43,6 +43,7 @@ export default {
   goHome: "Go to Home",
   notAllowed: "You cannot open this page",
   notAllowedHint: "It needs the permission {permission}. Ask an owner or admin of the workspace for it.",
+  notAllowedRoles: "Roles that have it: {roles}. {role, select, none {} other {Yours is {role}.}}",
   failed: "This page failed",
   failedHint: "Nothing that was saved is lost. Load the page again; if it fails again, report what is written here.",
   reload: "Load again",
