@@ -45,6 +45,7 @@ PAGES = (
     "/settings/texts",
     "/people/lists",
     "/people/imports",
+    "/people/suppressions",
     "/segments/new",
     "/templates/new",
     "/campaigns/new",

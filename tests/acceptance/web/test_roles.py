@@ -41,6 +41,7 @@ BUTTONS: tuple[tuple[str, str, str], ...] = (
     ("/people", "Add a person", PEOPLE),
     ("/people/lists", "New list", PEOPLE),
     ("/people/imports", "Import a file", PEOPLE),
+    ("/people/suppressions", "Suppress an address", PEOPLE),
     ("/people/{profiles}", "Erase", PEOPLE),
     ("/segments", "New segment", PEOPLE),
     ("/segments/{segments}", "Delete", PEOPLE),

@@ -2374,7 +2374,8 @@ export interface paths {
         };
         /**
          * List suppressions
-         * @description Returns suppressions, ordered by channel and address.
+         * @description Returns suppressions, ordered by channel and address; with `address`, those of this address, and with
+         *     `profile_id` those of the email addresses and phone numbers of a person.
          */
         get: operations["list_suppressions"];
         put?: never;
@@ -19549,6 +19550,12 @@ export interface operations {
     list_suppressions: {
         parameters: {
             query?: {
+                /** @description Return only this channel. */
+                channel?: string;
+                /** @description Return only this address. */
+                address?: string;
+                /** @description Return only addresses of this profile. */
+                profile_id?: string;
                 /** @description Maximum number of items on a page. */
                 limit?: number;
                 /** @description The `next` of the previous page. */

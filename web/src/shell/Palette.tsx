@@ -9,7 +9,7 @@ import { useMay } from "@/api/me";
 import { type Found, searchQuery } from "@/api/search";
 import { useCommandKey } from "@/parts/useKeys";
 import classes from "./Palette.module.css";
-import { PAGES, SETTINGS } from "./pages";
+import { PAGES, SETTINGS, WITHIN } from "./pages";
 import { t } from "./texts";
 
 const ADDRESSES = { person: "/people", message: "/messages", webhook: "/webhooks", campaign: "/campaigns" } as const;
@@ -70,6 +70,9 @@ function Search({ close }: { close: () => void }) {
       .filter(({ name }) => t(name).toLowerCase().includes(wanted))
       .map(({ to, name }) => ({ to, group: t("pages"), name: t(name) })),
     // Only when they are looked for: the list is short without them.
+    ...WITHIN.filter(({ permission }) => wanted && may(permission))
+      .filter(({ name }) => t(name).toLowerCase().includes(wanted))
+      .map(({ to, name }) => ({ to, group: t("people"), name: t(name) })),
     ...SETTINGS.filter(({ permission }) => wanted && may(permission))
       .filter(({ name }) => t(name).toLowerCase().includes(wanted))
       .map(({ to, name }) => ({ to, group: t("settings"), name: t(name) })),

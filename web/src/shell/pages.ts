@@ -52,6 +52,13 @@ export const PAGES: readonly NavigationPage[] = [
   { to: "/settings", name: "settings", icon: IconSettings, key: "s" },
 ];
 
+/** Pages within the area of people, which the palette finds as well. */
+export const WITHIN = [
+  { to: "/people/lists", name: "people_lists", permission: "people.read" },
+  { to: "/people/imports", name: "people_imports", permission: "people.read" },
+  { to: "/people/suppressions", name: "people_suppressions", permission: "people.read" },
+] as const;
+
 /** The pages of settings, which the palette finds as well. */
 export const SETTINGS = [
   { to: "/settings/workspace", name: "settings_workspace", permission: "settings.read" },

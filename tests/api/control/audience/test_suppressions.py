@@ -90,6 +90,42 @@ async def test_suppressions_are_listed_page_by_page(client: Api):
     assert (await client.delete(place)).status_code == 204
 
 
+async def test_suppressions_are_found_by_channel_address_and_person(client: Api, keys: Keys):
+    for channel, address in (
+        ("email", "ada@example.com"),
+        ("event", "ada@example.com"),
+        ("sms", FIRST),
+        ("sms", OTHER),
+    ):
+        await suppress(client, address, channel)
+    person = await ok(client.post("/v1/profiles", json={"email": "ada@example.com", "phone": FIRST}))
+
+    async def found(query: str, **options: Any) -> list[tuple[str, str]]:
+        page = await ok(client.get(f"/v1/suppressions?{query}", **options))
+        return [(row["channel"], row["address"]) for row in page["data"]]
+
+    first = await ok(client.get("/v1/suppressions?channel=sms&limit=1"))
+    assert [row["address"] for row in first["data"]] == [FIRST]
+    assert await found(f"channel=sms&after={quote(first['next'])}") == [("sms", OTHER)]
+    assert await found("channel=email") == [("email", "ada@example.com")]
+    # As somebody types it.
+    assert await found(f"address={quote('+1 (202) 200-0015')}") == [("sms", FIRST)]
+    assert await found("address=Ada@Example.com&channel=email") == [("email", "ada@example.com")]
+    assert await found("address=ada@example.com") == [("email", "ada@example.com"), ("event", "ada@example.com")]
+    assert await found("address=alan@example.com") == []
+    own = [("email", "ada@example.com"), ("sms", FIRST)]
+    assert await found(f"profile_id={person['id']}") == own
+    assert await found(f"profile_id={person['id']}&channel=sms") == own[1:]
+    stranger = bearer(keys.stranger)
+    assert await found("address=ada@example.com", headers=stranger) == []
+    assert await found("channel=sms", headers=stranger) == []
+    place = f"/v1/suppressions?profile_id={person['id']}"
+    await refused(client.get(place, headers=stranger), 404, "not_found")
+    await refused(client.get(f"{place}&address=a"), 400, "several_identifiers")
+    await refused(client.get("/v1/suppressions?channel=sms&address=12"), 400, "invalid_address")
+    await refused(client.get("/v1/suppressions?address=%20"), 400, "invalid_address")
+
+
 @pytest.mark.parametrize("path", ["/v1/suppressions", "/v1/subscriptions"])
 async def test_what_is_no_address_is_refused(client: Api, path: str):
     async def call(body: dict[str, Any]) -> httpx.Response:

@@ -32,8 +32,19 @@ const COLUMNS: Column<Recipient>[] = [
   {
     id: "reason",
     title: t("reason"),
-    cell: ({ code, failure, reason }) => (
-      <Reason code={code} text={[failure, reason && words(reason)].filter(Boolean).join(": ")} />
+    cell: ({ code, failure, reason, to }) => (
+      <Reason
+        code={code}
+        text={[failure, reason && words(reason)].filter(Boolean).join(": ")}
+        fix={
+          reason === "suppressed" &&
+          to && (
+            <Anchor inherit component={Link} to="/people/suppressions" search={{ address: to } as never}>
+              {t("seeSuppression")}
+            </Anchor>
+          )
+        }
+      />
     ),
   },
   { id: "variant", title: t("variant"), cell: ({ variant }) => variant ?? t("none"), wide: true },

@@ -54,6 +54,16 @@ export function MessagePage() {
   );
 }
 
+/** Why the address gets nothing, and where that is changed. */
+function Suppressed({ message: { to, channel } }: { message: MessageDetail }) {
+  if (!useMay()("people.read")) return null;
+  return (
+    <Anchor inherit component={Link} to="/people/suppressions" search={{ address: to, channel } as never}>
+      {t("seeSuppression")}
+    </Anchor>
+  );
+}
+
 function Facts({ message }: { message: MessageDetail }) {
   const means = `means_${message.status}`;
   const people = (all: number, machines: number) =>
@@ -75,7 +85,13 @@ function Facts({ message }: { message: MessageDetail }) {
                   key="reason"
                   code={message.code}
                   text={message.failure ?? reasonWords(message.reason)}
-                  fix={message.failure ? reasonWords(message.reason) : undefined}
+                  fix={
+                    message.reason === "suppressed" ? (
+                      <Suppressed message={message} />
+                    ) : message.failure ? (
+                      reasonWords(message.reason)
+                    ) : undefined
+                  }
                 />,
               ]
             : false,

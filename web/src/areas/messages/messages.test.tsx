@@ -87,6 +87,15 @@ test("one message tells its whole story, and is sent again", async () => {
   expect(asked.some(({ path }) => path === "/v1/messages/msg_1/resend")).toBe(true);
 });
 
+test("a message to a suppressed address leads to the suppression", async () => {
+  open("/messages/msg_1", {
+    ...CONNECTIONS,
+    "GET /v1/messages/{id}": { ...MESSAGE, status: "skipped", code: null, failure: null, reason: "suppressed" },
+  });
+  const link = await screen.findByRole("link", { name: "See why the address is suppressed" });
+  expect(link.getAttribute("href")).toMatch(/^\/people\/suppressions\?address=.*&channel=sms$/);
+});
+
 test("an email stands in a frame of its own; one that waits is cancelled", async () => {
   const { user, asked } = open("/messages/msg_1", {
     ...CONNECTIONS,

@@ -1,4 +1,4 @@
-/** What the pages of people, lists and imports have in common: the title and the tabs. */
+/** What the pages of people, lists, imports and suppressions have in common: the title and the tabs. */
 import type { ReactNode } from "react";
 import { LinkTabs } from "@/parts/LinkTabs";
 import { Page } from "@/parts/Page";
@@ -19,6 +19,7 @@ export function PeopleFrame({ title, actions, children }: Props) {
           { to: "/people", label: t("title"), exact: true },
           { to: "/people/lists", label: t("lists") },
           { to: "/people/imports", label: t("imports") },
+          { to: "/people/suppressions", label: t("suppressions") },
         ]}
       />
       {children}

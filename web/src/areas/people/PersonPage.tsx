@@ -26,7 +26,7 @@ export function PersonPage() {
   const { id } = useParams({ from: "/app/people/$id" });
   const person = useQuery(personQuery(id));
   const may = useMay();
-  useLive(["people", id]);
+  useLive(["people", id], ["suppressions"]);
   return (
     <Page
       title={person.data ? personName(person.data) : id}

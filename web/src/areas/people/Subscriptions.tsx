@@ -1,6 +1,7 @@
 /** What the owner of each address said about its channel, with a change and the history. */
-import { Button, Group, Modal, Stack, Table, Text } from "@mantine/core";
+import { Anchor, Button, Group, Modal, Stack, Table, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useMay, useMe } from "@/api/me";
 import {
@@ -11,17 +12,20 @@ import {
   setSubscription,
   subscriptionHistoryQuery,
 } from "@/api/people";
+import { type Suppression, suppressionsQuery } from "@/api/suppressions";
 import { Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
 import { States } from "@/parts/States";
 import { Status } from "@/parts/Status";
 import { Time } from "@/parts/Time";
 import { toastError } from "@/parts/toasts";
+import { reasonOf } from "./suppressions";
 import { t } from "./texts";
 
 export function Subscriptions({ person }: { person: Person }) {
   const email = useQuery(personSubscriptionsQuery(person.id, "email"));
   const sms = useQuery(personSubscriptionsQuery(person.id, "sms"));
+  const suppressed = useQuery(suppressionsQuery({ profile_id: person.id }));
   const [open, setOpen] = useState<PersonSubscription>();
   const rows = [...(email.data?.data ?? []), ...(sms.data?.data ?? [])];
   return (
@@ -47,7 +51,15 @@ export function Subscriptions({ person }: { person: Person }) {
                 </Table.Thead>
                 <Table.Tbody>
                   {rows.map((row) => (
-                    <Row key={`${row.channel} ${row.address}`} id={person.id} row={row} open={() => setOpen(row)} />
+                    <Row
+                      key={`${row.channel} ${row.address}`}
+                      id={person.id}
+                      row={row}
+                      suppression={suppressed.data?.data.find(
+                        ({ channel, address }) => channel === row.channel && address === row.address,
+                      )}
+                      open={() => setOpen(row)}
+                    />
                   ))}
                 </Table.Tbody>
               </Table>
@@ -68,7 +80,15 @@ export function Subscriptions({ person }: { person: Person }) {
   );
 }
 
-function Row({ id, row, open }: { id: string; row: PersonSubscription; open: () => void }) {
+interface RowProps {
+  id: string;
+  row: PersonSubscription;
+  /** Why the address gets nothing, whatever its owner said. */
+  suppression: Suppression | undefined;
+  open: () => void;
+}
+
+function Row({ id, row, suppression, open }: RowProps) {
   const { channel, address, state } = row;
   const queries = useQueryClient();
   const me = useMe();
@@ -89,7 +109,16 @@ function Row({ id, row, open }: { id: string; row: PersonSubscription; open: () 
     <Table.Tr>
       <Table.Td>{channel}</Table.Td>
       <Table.Td>{address}</Table.Td>
-      <Table.Td>{state ? <Status value={state} /> : t("unknownState")}</Table.Td>
+      <Table.Td>
+        <Group gap="xs">
+          {state ? <Status value={state} /> : t("unknownState")}
+          {suppression && (
+            <Anchor component={Link} to="/people/suppressions" search={{ address, channel } as never}>
+              <Status value="rejected" label={t("suppressedBecause", { reason: reasonOf(suppression) })} />
+            </Anchor>
+          )}
+        </Group>
+      </Table.Td>
       <Table.Td>{row.source ?? "–"}</Table.Td>
       <Table.Td>{row.changed_at ? <Time at={row.changed_at} /> : "–"}</Table.Td>
       <Table.Td>

@@ -35,6 +35,12 @@ export const peopleRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/people/suppressions",
+    validateSearch: searchTexts("address", "channel"),
+    component: lazyRouteComponent(() => import("./SuppressionsPage"), "SuppressionsPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/people/$id",
     validateSearch: searchTexts(),
     component: lazyRouteComponent(() => import("./PersonPage"), "PersonPage"),

@@ -2,4 +2,4 @@
 import { catalogue } from "@/locales/catalogue";
 import people from "@/locales/en/people";
 
-export const { t, rich } = catalogue("people", people);
+export const { has, t, rich } = catalogue("people", people);

@@ -178,6 +178,7 @@ export default {
   sent: "Sent",
   delivered: "Delivered",
   failed: "Failed",
+  seeSuppression: "See why the address is suppressed",
   skipped: "Skipped",
   unknown: "May have been sent",
   holdoutPeople: "Held out",

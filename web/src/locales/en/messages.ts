@@ -81,6 +81,7 @@ export default {
   media: "Media",
   text: "Text",
   htmlOf: "The email to {to}",
+  seeSuppression: "See why the address is suppressed",
   images: "Load pictures",
   imagesHint: "From other hosts, which may count it as an open.",
   allContent: "All fields",

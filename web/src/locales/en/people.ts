@@ -2,9 +2,10 @@
 export default {
   title: "People",
   lead: "Everybody that events, imports and messages told Waypost about.",
-  tabs: "People, lists and imports",
+  tabs: "People, lists, imports and suppressions",
   lists: "Lists",
   imports: "Imports",
+  suppressions: "Suppressions",
 
   search: "Email, phone or user ID",
   searchHint: "begins with…",
@@ -119,6 +120,35 @@ export default {
   delete: "Delete",
   listDeleted: "The list {name} is deleted.",
   changedAt: "Since",
+
+  suppress: "Suppress an address",
+  suppressLead:
+    "Nothing is sent to it any more, whatever its owner says, until the suppression is lifted. Queued messages to it are skipped.",
+  why: "Reason",
+  reasonHint: "One word that you choose, such as manual or legal.",
+  reasonNeeded: "Use lower-case letters, digits and _, beginning with a letter.",
+  addressNeeded: "Give an address.",
+  detail: "Details",
+  detailHint: "What whoever lifts it should know.",
+  wholeAddress: "the whole address",
+  reportedBy: "Reported by",
+  byHand: "by hand",
+  aConnection: "a provider",
+  suppressedNow: "{address} is suppressed.",
+  suppressedBecause: "Suppressed: {reason}",
+  suppressed_bounced: "bounced",
+  suppressed_complained: "complained about a message",
+  suppressed_invalid_number: "the number does not exist",
+  suppressed_invalid_address: "the address does not exist",
+  suppressed_manual: "by hand",
+  lift: "Lift",
+  liftOf: "Lift the suppression of {address}, {channel}",
+  liftQuestion: "Send to {address} again?",
+  liftBody: "It is suppressed with the reason “{reason}”. Messages to it are sent again from now on.",
+  lifted: "{address} is not suppressed any more.",
+  noSuppressions: "No address is suppressed",
+  noSuppressionsHint:
+    "Addresses come here by themselves after bounces, complaints and for numbers that do not exist. You can also suppress one by hand.",
 
   newImport: "Import a file",
   newImportLead:

@@ -9,22 +9,36 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta
 
+from waypost.api.control.audience.profiles import find_profile
 from waypost.api.control.calls import NAMES, Call, permit
 from waypost.api.paging import After, Limit, Page, before, cursor, page, position
 from waypost.clock import HOUR, SECOND, iso
 from waypost.domain.messaging.failure_codes import describe
 from waypost.domain.values.contacts import normal_email, normal_phone
-from waypost.domain.values.ids import public
+from waypost.domain.values.ids import internal, public
 from waypost.domain.values.times import parse_time
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
+#: In the order of the list.
+CHANNELS = ("email", "event", "sms")
 #: The longest period of one request for counts, in hours.
 MOST_HOURS = 24 * 92
 
 Channel = Annotated[str, Meta(pattern="^(sms|email|event)$")]
 Address = Annotated[str, Meta(min_length=1, max_length=320)]
 ChannelQuery = Annotated[str, QueryParameter(name="channel", pattern="^(sms|email|event)$")]
+ChannelFilter = Annotated[
+    str | None,
+    QueryParameter(name="channel", pattern="^(sms|email|event)$", description="Return only this channel."),
+]
+AddressFilter = Annotated[
+    str | None,
+    QueryParameter(name="address", min_length=1, max_length=320, description="Return only this address."),
+]
+ProfileFilter = Annotated[
+    str | None, QueryParameter(name="profile_id", description="Return only addresses of this profile.")
+]
 AddressQuery = Annotated[str, QueryParameter(name="address", min_length=1, max_length=320)]
 
 
@@ -76,14 +90,40 @@ class QuarantinedReceipt(msgspec.Struct, kw_only=True):
 
 
 @get("/v1/suppressions", summary="List suppressions")
-async def list_suppressions(call: NamedDependency[Call], limit: Limit = 50, after: After = None) -> Page[Suppression]:
-    """Returns suppressions, ordered by channel and address."""
-    channel, address = position("suppressions", after, "", "")
+async def list_suppressions(
+    call: NamedDependency[Call],
+    channel: ChannelFilter = None,
+    address: AddressFilter = None,
+    profile_id: ProfileFilter = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Suppression]:
+    """Returns suppressions, ordered by channel and address; with `address`, those of this address, and with
+    `profile_id` those of the email addresses and phone numbers of a person."""
+    if address is not None and profile_id is not None:
+        raise Invalid("Give only one of `address` and `profile_id`.", code="several_identifiers")
+    place: dict[str, Any] = {"workspace_id": call.workspace_id}
+    if address is not None:
+        found = _read_addresses(channel, address)
+
+        async def of_address(tx: Tx) -> list[Row]:
+            return [row for one in found for row in await tx.rows("suppressions.get", **place, **one)]
+
+        return Page([_suppression_view(row) for row in await call.read(of_address)])
+    if profile_id is not None:
+
+        async def of_profile(tx: Tx) -> list[Row]:
+            profile = await find_profile(tx, call.workspace_id, internal("pro", profile_id))
+            rows = await tx.rows("suppressions.of_profile", profile_id=profile["id"])
+            return [row for row in rows if channel in (None, row[0])][:limit]
+
+        return Page([_suppression_view(row) for row in await call.read(of_profile)])
+    start, mark = position("suppressions", after, channel or "", "")
 
     async def work(tx: Tx) -> list[Row]:
-        return await tx.rows(
-            "suppressions.list", workspace_id=call.workspace_id, channel=channel, address=address, n=limit + 1
-        )
+        if channel is None:
+            return await tx.rows("suppressions.list", **place, channel=start, address=mark, n=limit + 1)
+        return await tx.rows("suppressions.of_channel", **place, channel=channel, address=mark, n=limit + 1)
 
     rows = await call.read(work)
     following = cursor("suppressions", rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else None
@@ -187,6 +227,21 @@ def read_address(channel: str, address: str) -> str:
             code="invalid_address",
             field="address",
         )
+    return found
+
+
+def _read_addresses(channel: str | None, address: str) -> list[dict[str, str]]:
+    """Return an address as each channel writes it; without a channel, those channels that it is one of."""
+    if channel is not None:
+        return [{"channel": channel, "address": read_address(channel, address)}]
+    found = []
+    for one in CHANNELS:
+        try:
+            found.append({"channel": one, "address": read_address(one, address)})
+        except Invalid:
+            continue
+    if not found:
+        raise Invalid(f"{address[:80]!r} is not a valid address.", code="invalid_address", field="address")
     return found
 
 

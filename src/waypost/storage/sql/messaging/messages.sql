@@ -283,6 +283,18 @@ ON CONFLICT (workspace_id, channel, address) DO NOTHING;
 SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
 WHERE workspace_id = :workspace_id AND (channel, address) > (:channel, :address) ORDER BY channel, address LIMIT :n;
 
+-- name: suppressions.of_channel
+-- Return a page of the suppressions of a channel, by address.
+SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
+WHERE workspace_id = :workspace_id AND channel = :channel AND address > :address ORDER BY address LIMIT :n;
+
+-- name: suppressions.of_profile
+-- Return the suppressions of the email addresses and phone numbers of a profile.
+SELECT s.channel, s.address, s.reason, s.connection_id, s.detail, s.created_at FROM identities i JOIN suppressions s
+    ON s.workspace_id = i.workspace_id AND s.address = i.value
+    AND s.channel = CASE i.kind WHEN 'email' THEN 'email' WHEN 'phone' THEN 'sms' END
+WHERE i.profile_id = :profile_id ORDER BY s.channel, s.address;
+
 -- name: suppressions.get
 -- Return the suppression of an address.
 SELECT channel, address, reason, connection_id, detail, created_at FROM suppressions
