@@ -76,18 +76,29 @@ export const estimateQuery = (id: string, version: number) =>
     staleTime: 30_000,
   });
 
-export const campaignPreviewQuery = (id: string, version: number, variant?: string) =>
+/** Without a person, for somebody of whom nothing is known. */
+export const campaignPreviewQuery = (id: string, version: number, of: Schemas["CampaignPreviewRequest"] = {}) =>
   queryOptions({
-    queryKey: ["campaigns", id, "preview", version, variant],
-    queryFn: ({ signal }) =>
-      ask(
-        client.POST("/v1/campaigns/{id}/preview", {
-          params: { path: { id } },
-          body: variant ? { variant } : {},
-          signal,
-        }),
-      ),
+    queryKey: ["campaigns", id, "preview", version, of],
+    queryFn: ({ signal }) => ask(client.POST("/v1/campaigns/{id}/preview", { params: { path: { id } }, body: of, signal })),
     retry: false,
+  });
+
+/** Some people of an audience: members of its first list, else of its first segment. */
+export const samplePeopleQuery = ({ lists: [list] = [], segments: [segment] = [] }: Audience) =>
+  queryOptions({
+    queryKey: ["campaigns", "sample", list, segment],
+    queryFn: async ({ signal }) => {
+      if (list) {
+        const params = { path: { id: list }, query: { state: "subscribed", limit: 4 } };
+        const { data } = await ask(client.GET("/v1/lists/{id}/members", { params, signal }));
+        return data.map(({ profile_id: id, ...one }) => ({ id, ...one }));
+      }
+      if (!segment) return [];
+      const params = { path: { id: segment }, query: { limit: 4 } };
+      return (await ask(client.GET("/v1/segments/{id}/members", { params, signal }))).data;
+    },
+    staleTime: 60_000,
   });
 
 /** A draft with the same settings. A time that has passed is left out: it could not be launched. */

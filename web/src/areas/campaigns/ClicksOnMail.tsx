@@ -12,7 +12,7 @@ export function ClicksOnMail({ campaign, of }: { campaign: Campaign; of: Overvie
   const [variant, setVariant] = useState("");
   const variants = of.variants.map((one) => one.variant);
   const preview = useQuery({
-    ...campaignPreviewQuery(campaign.id, campaign.version, variant || variants[0]),
+    ...campaignPreviewQuery(campaign.id, campaign.version, { variant: variant || variants[0] }),
     enabled: campaign.channel === "email" && campaign.template_id !== null && of.clicks.links.length > 0,
   });
   const html = preview.data?.content.html;

@@ -2,6 +2,7 @@
 import { Anchor, NativeSelect, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useState } from "react";
 import { templateNamesQuery } from "@/api/campaigns";
 import { Goal, Utm, Winner } from "./ContentFields";
 import { type Extras, readExtras, winnerLacks, writeExtras } from "./extras";
@@ -22,6 +23,7 @@ const BESIDE = [
 
 export function ContentStep(props: StepProps) {
   const { campaign } = props;
+  const [person, setPerson] = useState<string>();
   const channel = campaign.channel === "webhook" ? "event" : campaign.channel;
   const templates = useQuery(templateNamesQuery).data?.data.filter((one) => one.channel === channel);
   // Who has it got it as it was: these cannot change any more.
@@ -79,7 +81,9 @@ export function ContentStep(props: StepProps) {
           )}
         </>
       )}
-      {campaign.template_id && chosen === campaign.template_id && <MessagePreview campaign={campaign} />}
+      {campaign.template_id && chosen === campaign.template_id && (
+        <MessagePreview campaign={campaign} person={person} choose={setPerson} />
+      )}
     </StepForm>
   );
 }

@@ -1,20 +1,51 @@
-/** The message of a campaign as the server renders it. */
-import { Paper, Text } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { type Campaign, campaignPreviewQuery } from "@/api/campaigns";
+/** The message of a campaign as the server renders it, for a person who can be chosen. */
+import { Paper, Stack, Text } from "@mantine/core";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { type Campaign, campaignPreviewQuery, samplePeopleQuery } from "@/api/campaigns";
+import type { Schemas } from "@/api/client";
+import { useMay } from "@/api/me";
 import { Section } from "@/parts/Details";
 import { FormProblem } from "@/parts/FormProblem";
 import { HtmlFrame } from "@/parts/HtmlFrame";
 import { Json } from "@/parts/Json";
+import { PersonField } from "@/parts/PersonField";
+import { personName } from "@/parts/personName";
+import { Loading } from "@/parts/States";
+import { TextBubble } from "@/parts/TextBubble";
 import { t } from "./texts";
 
-export function MessagePreview({ campaign }: { campaign: Campaign }) {
-  const preview = useQuery(campaignPreviewQuery(campaign.id, campaign.version));
-  if (preview.error) return <FormProblem problem={preview.error} />;
-  if (!preview.data) return null;
-  const { content, undefined: missing } = preview.data;
+interface Props {
+  campaign: Campaign;
+  person: string | undefined;
+  choose: (person: string | undefined) => void;
+}
+
+export function MessagePreview({ campaign, person, choose }: Props) {
+  const may = useMay()("people.read");
+  const people = useQuery({ ...samplePeopleQuery(campaign.audience), enabled: may }).data ?? [];
+  const preview = useQuery({
+    ...campaignPreviewQuery(campaign.id, campaign.version, person ? { profile_id: person } : {}),
+    placeholderData: keepPreviousData,
+  });
   return (
-    <Section title={t("preview")} lead={t("previewLead")}>
+    <Section title={t("preview")} lead={person ? undefined : t("previewLead")}>
+      <Stack>
+        <PersonField change={choose} samples={people.map((one) => ({ id: one.id, name: personName(one) }))} />
+        {preview.error ? (
+          <FormProblem problem={preview.error} />
+        ) : preview.data ? (
+          <Shown preview={preview.data} />
+        ) : (
+          <Loading />
+        )}
+      </Stack>
+    </Section>
+  );
+}
+
+function Shown({ preview: { content, undefined: missing, sms } }: { preview: Schemas["CampaignPreview"] }) {
+  return (
+    <div>
       {content.subject && (
         <Text size="sm">
           {t("subject")}: <b>{content.subject}</b>
@@ -22,6 +53,8 @@ export function MessagePreview({ campaign }: { campaign: Campaign }) {
       )}
       {content.html ? (
         <HtmlFrame html={content.html} title={t("previewTitle")} />
+      ) : sms ? (
+        <TextBubble text={content.text ?? ""} sms={sms} />
       ) : content.text ? (
         <Paper withBorder p="sm" radius="lg" maw={360} style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
           {content.text}
@@ -34,6 +67,6 @@ export function MessagePreview({ campaign }: { campaign: Campaign }) {
           {t("undefined", { names: [...new Set(missing.map(({ name }) => name))].join(", ") })}
         </Text>
       )}
-    </Section>
+    </div>
   );
 }

@@ -2,6 +2,7 @@
 import { Alert, Anchor, Button, Group, Stack, Table, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
 import { type Campaign, type Estimate, estimateQuery, launchCampaign, type Missing } from "@/api/campaigns";
 import { useMay } from "@/api/me";
 import { Problem } from "@/api/problem";
@@ -37,6 +38,8 @@ export function ReviewStep({ campaign }: StepProps) {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const may = useMay();
+  /** Whom the preview and the tests are for. */
+  const [person, setPerson] = useState<string>();
   const estimate = useQuery(estimateQuery(campaign.id, campaign.version));
   const launch = useMutation({
     mutationFn: () => launchCampaign(campaign.id),
@@ -99,8 +102,8 @@ export function ReviewStep({ campaign }: StepProps) {
           </Alert>
         )}
       </Section>
-      {campaign.template_id && <MessagePreview campaign={campaign} />}
-      {campaign.template_id && may("campaigns.write") && <TestForm id={campaign.id} />}
+      {campaign.template_id && <MessagePreview campaign={campaign} person={person} choose={setPerson} />}
+      {campaign.template_id && may("campaigns.write") && <TestForm id={campaign.id} person={person} />}
       {launch.error && !readMissing(launch.error) && <FormProblem problem={launch.error} />}
       {may("campaigns.write") && campaign.state === "draft" && (
         <Group>

@@ -7,7 +7,13 @@ import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { t } from "./texts";
 
-export function TestForm({ id }: { id: string }) {
+interface Props {
+  id: string;
+  /** Whose data the messages are rendered with. */
+  person: string | undefined;
+}
+
+export function TestForm({ id, person }: Props) {
   const form = useForm({
     initial: { to: "" },
     send: ({ to }) =>
@@ -16,11 +22,12 @@ export function TestForm({ id }: { id: string }) {
           .split(",")
           .map((one) => one.trim())
           .filter(Boolean),
+        ...(person && { profile_id: person }),
       }),
     done: ({ data }) => toast(t("testSent", { n: data.length })),
   });
   return (
-    <Section title={t("test")}>
+    <Section title={t("test")} lead={t(person ? "testAs" : "testAsNobody")}>
       <form {...form.form} aria-label={t("test")}>
         <Group align="flex-end">
           <TextInput {...form.field("to")} label={t("testTo")} miw={280} />

@@ -1,5 +1,5 @@
 /** How the server renders what is being written, for a person: as a mail, a text message, or data. */
-import { Alert, Checkbox, Group, Paper, SegmentedControl, Stack, Text } from "@mantine/core";
+import { Alert, Checkbox, Group, SegmentedControl, Stack, Text } from "@mantine/core";
 import "@mantine/core/styles/FloatingIndicator.css";
 import "@mantine/core/styles/SegmentedControl.css";
 import { useState } from "react";
@@ -9,6 +9,7 @@ import { CodeBlock } from "@/parts/CodeBlock";
 import { Details, Section } from "@/parts/Details";
 import { HtmlFrame } from "@/parts/HtmlFrame";
 import { Json } from "@/parts/Json";
+import { TextBubble } from "@/parts/TextBubble";
 import { lintMail } from "./lints";
 import { t } from "./texts";
 
@@ -58,7 +59,7 @@ function Shown({ preview: { content, undefined: missing, sms } }: { preview: Tem
       {content.html ? (
         <Mail html={content.html} text={content.text ?? ""} />
       ) : sms ? (
-        <Bubble text={content.text ?? ""} sms={sms} />
+        <TextBubble text={content.text ?? ""} sms={sms} />
       ) : content.metric ? (
         <Json value={{ metric: content.metric, properties: content.properties }} label={t("channel_event")} />
       ) : (
@@ -118,32 +119,6 @@ function Mail({ html, text }: { html: string; text: string }) {
           width={view === "phone" ? PHONE : undefined}
         />
       )}
-    </>
-  );
-}
-
-function Bubble({ text, sms }: { text: string; sms: NonNullable<TemplatePreview["sms"]> }) {
-  return (
-    <>
-      <Paper
-        component="section"
-        aria-label={t("bubble")}
-        withBorder
-        p="sm"
-        radius="lg"
-        maw={340}
-        style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}
-      >
-        {text}
-      </Paper>
-      <Details
-        rows={[
-          [t("encoding"), sms.encoding],
-          [t("units"), t("unitsOf", { n: sms.units, of: sms.units_per_part })],
-          [t("parts"), String(sms.parts)],
-        ]}
-      />
-      {sms.forcing.length > 0 && <Text size="sm">{t("forcing", { characters: sms.forcing.join(" ") })}</Text>}
     </>
   );
 }

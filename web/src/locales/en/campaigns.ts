@@ -145,6 +145,8 @@ export default {
   test: "Send a test",
   testTo: "Addresses, separated by commas",
   testSend: "Send the test",
+  testAs: "With the values of the person whom the preview above is for.",
+  testAsNobody: "As in the preview above: choose a person there to send it with their values.",
   testSent: "{n, plural, one {# test is on its way.} other {# tests are on their way.}}",
   launch: "{n, plural, =0 {Launch} one {Send to # person} other {Send to # people}}",
   schedule: "{n, plural, =0 {Schedule} one {Schedule for # person} other {Schedule for # people}}",
