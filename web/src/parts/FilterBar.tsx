@@ -25,10 +25,12 @@ interface TextProps {
   value: string;
   onChange: (value: string) => void;
   placeholder?: string;
+  /** What is wrong with the value. */
+  error?: string;
 }
 
 /** Goes into the address when typing stops. */
-export function TextFilter({ label, value, onChange, placeholder }: TextProps) {
+export function TextFilter({ label, value, onChange, placeholder, error }: TextProps) {
   const [typed, setTyped] = useState(value);
   useEffect(() => setTyped(value), [value]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: only what is typed starts the wait.
@@ -42,6 +44,7 @@ export function TextFilter({ label, value, onChange, placeholder }: TextProps) {
       type="search"
       label={label}
       placeholder={placeholder}
+      error={error}
       value={typed}
       onChange={(event) => setTyped(event.currentTarget.value)}
       size="xs"

@@ -25,11 +25,14 @@ import { t } from "./texts";
 interface Props {
   id: string;
   campaign: Campaign | undefined;
+  /** The one that both pages show; none is chosen if it is empty. */
+  occurrence?: string;
   children: ReactNode;
 }
 
-export function CampaignFrame({ id, campaign, children }: Props) {
+export function CampaignFrame({ id, campaign, occurrence, children }: Props) {
   const may = useMay()("campaigns.write");
+  const search = occurrence ? { occurrence } : undefined;
   return (
     <Page
       title={campaign?.name ?? id}
@@ -45,8 +48,8 @@ export function CampaignFrame({ id, campaign, children }: Props) {
       <LinkTabs
         label={t("tabs")}
         tabs={[
-          { to: "/campaigns/$id", params: { id }, label: t("overview"), exact: true },
-          { to: "/campaigns/$id/recipients", params: { id }, label: t("recipients") },
+          { to: "/campaigns/$id", params: { id }, search, label: t("overview"), exact: true },
+          { to: "/campaigns/$id/recipients", params: { id }, search, label: t("recipients") },
         ]}
       />
       {children}

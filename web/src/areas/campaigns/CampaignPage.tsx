@@ -1,5 +1,5 @@
 /** The overview of a campaign: how far it is, what came of it, and why somebody got nothing. */
-import { Alert, NativeSelect, Progress, Stack, Text } from "@mantine/core";
+import { Alert, Progress, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
@@ -13,34 +13,27 @@ import { useLive } from "@/parts/useLive";
 import { CampaignFrame } from "./CampaignFrame";
 import { ClicksOnMail } from "./ClicksOnMail";
 import { Failures, Links, Numbers, Reasons, Variants } from "./Numbers";
+import { OccurrenceField } from "./OccurrenceField";
 import { t } from "./texts";
 import { duration, words } from "./words";
 
 export function CampaignPage() {
   const { id } = useParams({ from: "/app/campaigns/$id" });
   const filters = useFilters("occurrence");
+  const { occurrence } = filters.values;
   const campaign = useQuery(campaignQuery(id));
-  const overview = useQuery(overviewQuery(id, filters.values.occurrence || undefined));
+  const overview = useQuery(overviewQuery(id, occurrence || undefined));
   useLive(["campaigns", id]);
   const one = campaign.data;
   return (
-    <CampaignFrame id={id} campaign={one}>
+    <CampaignFrame id={id} campaign={one} occurrence={occurrence}>
       {one && <Sending campaign={one} />}
-      {one && one.occurrences.length > 1 && (
-        <NativeSelect
-          maw={360}
-          label={t("occurrence")}
-          value={filters.values.occurrence}
-          onChange={(event) => filters.set("occurrence", event.currentTarget.value)}
-          data={[
-            { value: "", label: t("allOccurrences") },
-            ...one.occurrences.map(({ id: value, planned_at: at, winner }) => ({
-              value,
-              label: [formatDateTime(new Date(at)), winner && t("winner", { name: winner })]
-                .filter(Boolean)
-                .join(" · "),
-            })),
-          ]}
+      {one && (
+        <OccurrenceField
+          campaign={one}
+          value={occurrence}
+          change={(value) => filters.set("occurrence", value)}
+          otherwise={t("allOccurrences")}
         />
       )}
       <States query={overview}>
@@ -50,8 +43,13 @@ export function CampaignPage() {
           ) : (
             <Stack>
               <Numbers of={found} />
-              <Failures of={found} />
-              <Reasons id={id} of={found} />
+              <Failures id={id} occurrence={occurrence} of={found} />
+              <Reasons id={id} occurrence={occurrence} of={found} />
+              {one && one.occurrences.length > 1 && !occurrence && (
+                <Text size="sm" c="dimmed">
+                  {t("ofAll")}
+                </Text>
+              )}
               <Links of={found} />
               {one && <ClicksOnMail campaign={one} of={found} />}
               <Variants of={found} />

@@ -99,17 +99,48 @@ function Rows({ title, heads, rows }: Cells) {
 
 const count = (n: number) => <Count of={n} />;
 
-export function Failures({ of }: { of: Overview }) {
+interface Linked {
+  id: string;
+  /** Whose recipients the links lead to; the latest if it is empty. */
+  occurrence: string;
+  of: Overview;
+}
+
+function Recipients({
+  id,
+  search,
+  children,
+}: {
+  id: string;
+  search: Record<string, string | number>;
+  children: ReactNode;
+}) {
+  const wanted = Object.fromEntries(Object.entries(search).filter(([, value]) => value !== ""));
+  return (
+    <Anchor component={Link} to="/campaigns/$id/recipients" params={{ id } as never} search={wanted as never}>
+      {children}
+    </Anchor>
+  );
+}
+
+export function Failures({ id, occurrence, of }: Linked) {
   return (
     <Rows
       title={t("failures")}
       heads={[t("code"), t("meaning"), t("count")]}
-      rows={of.failed.map(({ code, name, meaning, count: n }) => [String(code), `${code} ${name}`, meaning, count(n)])}
+      rows={of.failed.map(({ code, name, meaning, count: n }) => [
+        String(code),
+        <Recipients key="code" id={id} search={{ occurrence, status: "failed", code }}>
+          {code} {name}
+        </Recipients>,
+        meaning,
+        count(n),
+      ])}
     />
   );
 }
 
-export function Reasons({ id, of }: { id: string; of: Overview }) {
+export function Reasons({ id, occurrence, of }: Linked) {
   const all = [
     ...of.held.map((one) => ({ ...one, status: "held" })),
     ...of.skipped.map((one) => ({ ...one, status: "skipped" })),
@@ -120,15 +151,9 @@ export function Reasons({ id, of }: { id: string; of: Overview }) {
       heads={[t("reason"), t("status"), t("count")]}
       rows={all.map(({ reason, status, count: n }) => [
         `${status} ${reason}`,
-        <Anchor
-          key="reason"
-          component={Link}
-          to="/campaigns/$id/recipients"
-          params={{ id } as never}
-          search={{ status, reason } as never}
-        >
+        <Recipients key="reason" id={id} search={{ occurrence, status, reason }}>
           {words(reason)}
-        </Anchor>,
+        </Recipients>,
         status,
         count(n),
       ])}

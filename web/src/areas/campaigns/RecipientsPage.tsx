@@ -13,6 +13,7 @@ import { toastError } from "@/parts/toasts";
 import { useFilters } from "@/parts/useFilters";
 import { useLive } from "@/parts/useLive";
 import { CampaignFrame } from "./CampaignFrame";
+import { OccurrenceField } from "./OccurrenceField";
 import { t } from "./texts";
 import { words } from "./words";
 
@@ -65,25 +66,42 @@ const COLUMNS: Column<Recipient>[] = [
   },
 ];
 
+/** The codes of failures; 0 stands for all. */
+const CODE = /^[1-9]\d{0,4}$/;
+
 export function RecipientsPage() {
   const { id } = useParams({ from: "/app/campaigns/$id/recipients" });
   const filters = useFilters("status", "reason", "code");
+  const chosen = useFilters("occurrence");
   const { status, reason, code } = filters.query;
-  const asked = { status, reason, code: code ? Number(code) : undefined };
+  const { occurrence } = chosen.query;
+  const known = !code || CODE.test(code);
+  const asked = { occurrence_id: occurrence, status, reason, code: code && known ? Number(code) : undefined };
   const campaign = useQuery(campaignQuery(id));
-  const recipients = useQuery(recipientsQuery(id, { ...asked, after: filters.after }));
+  const recipients = useQuery({ ...recipientsQuery(id, { ...asked, after: filters.after }), enabled: known });
   useLive(["campaigns", id]);
   const save = useMutation({
     mutationFn: () => exportRecipients(id, asked),
-    onSuccess: (text) => download(`${id}-recipients.csv`, String(text), "text/csv"),
+    onSuccess: (text) =>
+      download(`${[id, occurrence].filter(Boolean).join("-")}-recipients.csv`, String(text), "text/csv"),
     onError: toastError,
   });
+  const again = (campaign.data?.occurrences.length ?? 0) > 1 || occurrence !== undefined;
+  const some = status || reason || code;
   return (
-    <CampaignFrame id={id} campaign={campaign.data}>
+    <CampaignFrame id={id} campaign={campaign.data} occurrence={occurrence}>
+      {campaign.data && (
+        <OccurrenceField
+          campaign={campaign.data}
+          value={occurrence ?? ""}
+          change={(value) => chosen.set("occurrence", value)}
+          otherwise={t("latestOccurrence")}
+        />
+      )}
       <FilterBar
         end={
-          <Button variant="default" size="xs" onClick={() => save.mutate()} loading={save.isPending}>
-            {t("export")}
+          <Button variant="default" size="xs" onClick={() => save.mutate()} loading={save.isPending} disabled={!known}>
+            {t("export", { which: some ? "some" : again ? "occurrence" : "all" })}
           </Button>
         }
       >
@@ -98,16 +116,23 @@ export function RecipientsPage() {
           value={filters.values.reason}
           onChange={(value) => filters.set("reason", value)}
         />
-        <TextFilter label={t("code")} value={filters.values.code} onChange={(value) => filters.set("code", value)} />
+        <TextFilter
+          label={t("code")}
+          value={filters.values.code}
+          onChange={(value) => filters.set("code", value.trim())}
+          error={known ? undefined : t("codeWrong")}
+        />
       </FilterBar>
-      <Listing
-        label={t("recipients")}
-        query={recipients}
-        columns={COLUMNS}
-        rowKey={(one) => one.profile_id}
-        empty={{ title: t("noRecipients"), hint: t("noRecipientsHint") }}
-        clearFilters={filters.clear}
-      />
+      {known && (
+        <Listing
+          label={t("recipients")}
+          query={recipients}
+          columns={COLUMNS}
+          rowKey={(one) => one.profile_id}
+          empty={{ title: t("noRecipients"), hint: t("noRecipientsHint") }}
+          clearFilters={filters.clear}
+        />
+      )}
     </CampaignFrame>
   );
 }

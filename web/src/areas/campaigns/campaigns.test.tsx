@@ -100,8 +100,7 @@ describe("the wizard", () => {
     let down = true;
     const { user } = open("/campaigns/cmp_1/edit?step=audience", {
       ...ANSWERS,
-      "GET /v1/lists": () =>
-        (down ? refusal(500, "internal", "The lists failed.") : ANSWERS["GET /v1/lists"]) as never,
+      "GET /v1/lists": () => (down ? refusal(500, "internal", "The lists failed.") : ANSWERS["GET /v1/lists"]) as never,
     });
     const include = within(await screen.findByRole("region", { name: "Who gets it" }));
     expect(await include.findByText("The lists failed.")).toBeVisible();
@@ -192,6 +191,10 @@ describe("the overview", () => {
     });
     expect(await screen.findByText(/60 of 100 done/)).toBeVisible();
     expect(await screen.findByRole("row", { name: "2004 INVALID_TARGET The number does not exist. 4" })).toBeVisible();
+    expect(screen.getByRole("link", { name: "2004 INVALID_TARGET" })).toHaveAttribute(
+      "href",
+      "/campaigns/cmp_1/recipients?status=failed&code=2004",
+    );
     expect(screen.getByRole("link", { name: "not consented" })).toHaveAttribute(
       "href",
       "/campaigns/cmp_1/recipients?status=skipped&reason=not_consented",
@@ -250,7 +253,7 @@ describe("the overview", () => {
     expect(await screen.findByRole("row", { name: /ada@example.com.*2004.*INVALID_TARGET: rejected/ })).toBeVisible();
     URL.createObjectURL = () => "blob:file";
     URL.revokeObjectURL = () => undefined;
-    await user.click(screen.getByRole("button", { name: "Download all as CSV" }));
+    await user.click(screen.getByRole("button", { name: "Download those that fit as CSV" }));
     await expect.poll(() => asked.some(({ query }) => query.format === "csv" && query.status === "failed")).toBe(true);
   });
 });

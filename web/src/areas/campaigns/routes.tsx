@@ -31,7 +31,7 @@ export const campaignRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/campaigns/$id/recipients",
-    validateSearch: searchTexts("status", "reason", "code"),
+    validateSearch: searchTexts("occurrence", "status", "reason", "code"),
     component: lazyRouteComponent(() => import("./RecipientsPage"), "RecipientsPage"),
   }),
 ] as const;

@@ -220,7 +220,12 @@ export default {
   opened: "Opened at",
   clicked: "Clicked at",
   message: "Message",
-  export: "Download all as CSV",
+  latestOccurrence: "The latest",
+  ofAll:
+    "These are the numbers of all occurrences together. The links lead to the recipients of the latest; choose an occurrence to see its own.",
+  codeWrong: "A code is a number, such as 2004.",
+  export:
+    "{which, select, some {Download those that fit} occurrence {Download all of this occurrence} other {Download all}} as CSV",
   noRecipients: "No recipients yet",
   noRecipientsHint: "The audience is decided when the campaign begins to send.",
   noNumbers: "It has not begun to send.",
