@@ -20,15 +20,24 @@ const TABS = [
   { to: "/settings/audit", name: "audit", permission: "audit.read", user: false },
 ] as const;
 
-export function SettingsFrame({ children }: { children: ReactNode }) {
+interface Props {
+  /** Of a page below a tab. */
+  title?: string;
+  children: ReactNode;
+}
+
+export function SettingsFrame({ title, children }: Props) {
   const may = useMay();
   const me = useMe();
   const path = useMatches({ select: (matches) => matches.at(-1)?.pathname.replace(/\/$/, "") });
   const tabs = TABS.filter(({ permission, user }) => (permission ? may(permission) : !user || me?.user));
   const shown = TABS.find(({ to }) => to === path) ?? TABS[0];
   return (
-    <Page title={t(shown.name)} area={t("title")}>
-      <LinkTabs label={t("tabs")} tabs={tabs.map(({ to, name }) => ({ to, label: t(name), exact: true }))} />
+    <Page title={title ?? t(shown.name)} area={t("title")}>
+      <LinkTabs
+        label={t("tabs")}
+        tabs={tabs.map(({ to, name }) => ({ to, label: t(name), exact: to === "/settings" }))}
+      />
       {children}
     </Page>
   );

@@ -60,6 +60,11 @@ export const settingsRoutes = [
   }),
   createRoute({
     getParentRoute: () => appRoute,
+    path: "/settings/texts/$id",
+    component: lazyRouteComponent(() => import("./TextClientPage"), "TextClientPage"),
+  }),
+  createRoute({
+    getParentRoute: () => appRoute,
     path: "/settings/audit",
     validateSearch: searchTexts("actor", "action", "q", "since", "until"),
     component: lazyRouteComponent(() => import("./AuditPage"), "AuditPage"),
