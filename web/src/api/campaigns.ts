@@ -80,7 +80,8 @@ export const estimateQuery = (id: string, version: number) =>
 export const campaignPreviewQuery = (id: string, version: number, of: Schemas["CampaignPreviewRequest"] = {}) =>
   queryOptions({
     queryKey: ["campaigns", id, "preview", version, of],
-    queryFn: ({ signal }) => ask(client.POST("/v1/campaigns/{id}/preview", { params: { path: { id } }, body: of, signal })),
+    queryFn: ({ signal }) =>
+      ask(client.POST("/v1/campaigns/{id}/preview", { params: { path: { id } }, body: of, signal })),
     retry: false,
   });
 
@@ -154,13 +155,8 @@ export const cancelCampaign = (id: string) => ask(client.POST("/v1/campaigns/{id
 export const testCampaign = (id: string, body: Schemas["CampaignTest"]) =>
   ask(client.POST("/v1/campaigns/{id}/test", { params: once(id), body }));
 
-/** Names to choose from: of the connections that may send it, and of the templates. */
+/** Names to choose from: of the connections that may send it. */
 export const connectionNamesQuery = queryOptions({
   queryKey: ["connections", "names"],
   queryFn: ({ signal }) => ask(client.GET("/v1/connections", { params: { query: { limit: 500 } }, signal })),
-});
-
-export const templateNamesQuery = queryOptions({
-  queryKey: ["templates", "names"],
-  queryFn: ({ signal }) => ask(client.GET("/v1/templates", { params: { query: { limit: 500 } }, signal })),
 });

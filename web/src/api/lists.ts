@@ -1,6 +1,6 @@
 /** Lists and their members. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type List = Schemas["List"];
 export type Member = Schemas["Member"];
@@ -33,6 +33,9 @@ export const membersQuery = (id: string, filters: { state?: string; after?: stri
   });
 
 export const createList = (body: Schemas["CreateList"]) => ask(client.POST("/v1/lists", { body }));
+
+export const changeList = (id: string, body: Schemas["UpdateList"], version: string | undefined) =>
+  ask(client.PATCH("/v1/lists/{id}", { params: { path: { id }, header: ifMatch(version) }, body }));
 
 export const deleteList = (id: string) => ask(client.DELETE("/v1/lists/{id}", { params: { path: { id } } }));
 

@@ -21,6 +21,12 @@ export const templateQuery = (id: string, version?: number) =>
       ask(client.GET("/v1/templates/{id}", { params: { path: { id }, query: { version } }, signal })),
   });
 
+/** Names to choose from. */
+export const templateNamesQuery = queryOptions({
+  queryKey: ["templates", "names"],
+  queryFn: ({ signal }) => ask(client.GET("/v1/templates", { params: { query: { limit: 500 } }, signal })),
+});
+
 /** Whom a preview is for. */
 export interface Context {
   profile_id?: string;

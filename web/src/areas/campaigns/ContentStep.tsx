@@ -3,7 +3,7 @@ import { Anchor, NativeSelect, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { templateNamesQuery } from "@/api/campaigns";
+import { templateNamesQuery } from "@/api/templates";
 import { Goal, Utm, Winner } from "./ContentFields";
 import { type Extras, readExtras, winnerLacks, writeExtras } from "./extras";
 import { MessagePreview } from "./MessagePreview";

@@ -3,12 +3,22 @@ import { Anchor, Button, Group, Stack, Textarea } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
-import { addMembers, deleteList, type List, listQuery, type Member, membersQuery, removeMember } from "@/api/lists";
+import {
+  addMembers,
+  changeList,
+  deleteList,
+  type List,
+  listQuery,
+  type Member,
+  membersQuery,
+  removeMember,
+} from "@/api/lists";
 import { useMay } from "@/api/me";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
 import { DeleteButton } from "@/parts/DeleteButton";
 import { Details, Section } from "@/parts/Details";
+import { Edited, useEdit } from "@/parts/Edited";
 import { FilterBar, SelectFilter } from "@/parts/FilterBar";
 import { FormProblem } from "@/parts/FormProblem";
 import { type Column, Listing } from "@/parts/Listing";
@@ -20,6 +30,7 @@ import { toast, toastError } from "@/parts/toasts";
 import { useFilters } from "@/parts/useFilters";
 import { useForm } from "@/parts/useForm";
 import { useLive } from "@/parts/useLive";
+import { ListForm } from "./ListForm";
 import { PeopleFrame } from "./PeopleFrame";
 import { t } from "./texts";
 
@@ -30,6 +41,7 @@ export function ListPage() {
   const members = useQuery(membersQuery(id, { ...filters.query, after: filters.after }));
   const may = useMay()("people.write");
   const [adding, setAdding] = useState(false);
+  const [changing, setChanging] = useState(false);
   useLive(["lists", id]);
   const columns: Column<Member>[] = [
     {
@@ -59,15 +71,10 @@ export function ListPage() {
     >
       {adding && <AddMembers id={id} close={() => setAdding(false)} />}
       <States query={list}>
-        {(one) => (
-          <Details
-            rows={[
-              [t("subscribed"), <Count key="on" of={one.members.subscribed} />],
-              [t("pending"), <Count key="pending" of={one.members.pending} />],
-              [t("unsubscribed"), <Count key="off" of={one.members.unsubscribed} />],
-              [t("doubleOptIn"), t(one.double_opt_in ? "yes" : "no")],
-            ]}
-          />
+        {(found) => (
+          <Edited key={id} data={found} theirs={settingsOf}>
+            {(one) => <Settings list={one} changing={changing} setChanging={setChanging} />}
+          </Edited>
         )}
       </States>
       <FilterBar>
@@ -87,6 +94,70 @@ export function ListPage() {
         clearFilters={filters.clear}
       />
     </PeopleFrame>
+  );
+}
+
+const settingsOf = ({ name, double_opt_in, template_id }: List) => ({ name, double_opt_in, template_id });
+
+interface SettingsProps {
+  list: List;
+  changing: boolean;
+  setChanging: (changing: boolean) => void;
+}
+
+function Settings({ list, changing, setChanging }: SettingsProps) {
+  const queries = useQueryClient();
+  const may = useMay()("people.write");
+  const { version, saved } = useEdit();
+  return (
+    <Section
+      title={t("aboutList")}
+      actions={
+        may &&
+        !changing && (
+          <Button variant="default" size="xs" onClick={() => setChanging(true)}>
+            {t("edit")}
+          </Button>
+        )
+      }
+    >
+      {changing ? (
+        <ListForm
+          label={t("aboutList")}
+          action={t("save")}
+          start={settingsOf(list)}
+          send={(values) => changeList(list.id, values, version)}
+          done={(changed) => {
+            toast(t("saved"));
+            saved(changed.updated_at);
+            setChanging(false);
+            void queries.invalidateQueries({ queryKey: ["lists"] });
+          }}
+          close={() => setChanging(false)}
+        />
+      ) : (
+        <Details
+          rows={[
+            [t("subscribed"), <Count key="on" of={list.members.subscribed} />],
+            [t("pending"), <Count key="pending" of={list.members.pending} />],
+            [t("unsubscribed"), <Count key="off" of={list.members.unsubscribed} />],
+            [t("doubleOptIn"), t(list.double_opt_in ? "yes" : "no")],
+            [
+              t("confirmation"),
+              list.double_opt_in ? (
+                list.template_id ? (
+                  <Anchor key="mail" component={Link} to={`/templates/${list.template_id}` as "/templates"}>
+                    {list.template_id}
+                  </Anchor>
+                ) : (
+                  t("confirmationOwn")
+                )
+              ) : undefined,
+            ],
+          ]}
+        />
+      )}
+    </Section>
   );
 }
 

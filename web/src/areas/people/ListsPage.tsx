@@ -1,5 +1,5 @@
 /** All lists, with how many people are on each. */
-import { Anchor, Button, Checkbox, Group, Stack, TextInput } from "@mantine/core";
+import { Anchor, Button } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
@@ -8,12 +8,11 @@ import { useMay } from "@/api/me";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
 import { Section } from "@/parts/Details";
-import { FormProblem } from "@/parts/FormProblem";
 import { type Column, Listing } from "@/parts/Listing";
 import { Time } from "@/parts/Time";
 import { useFilters } from "@/parts/useFilters";
-import { useForm } from "@/parts/useForm";
 import { useLive } from "@/parts/useLive";
+import { ListForm } from "./ListForm";
 import { PeopleFrame } from "./PeopleFrame";
 import { t } from "./texts";
 
@@ -74,41 +73,24 @@ export function ListsPage() {
   );
 }
 
+const EMPTY = { name: "", double_opt_in: false, template_id: null };
+
 function NewList({ close }: { close: () => void }) {
   const queries = useQueryClient();
   const navigate = useNavigate();
-  const form = useForm({
-    initial: { name: "", double_opt_in: false },
-    send: createList,
-    done: ({ id }) => {
-      void queries.invalidateQueries({ queryKey: ["lists"] });
-      void navigate({ to: "/people/lists/$id", params: { id } });
-    },
-  });
-  const twice = form.field("double_opt_in");
   return (
     <Section title={t("newList")}>
-      <form {...form.form} aria-label={t("newList")}>
-        <Stack maw={420}>
-          <TextInput {...form.field("name")} label={t("name")} required withAsterisk={false} maxLength={200} />
-          <Checkbox
-            label={t("doubleOptIn")}
-            description={t("doubleOptInHint")}
-            checked={form.values.double_opt_in}
-            onChange={twice.onChange}
-            error={twice.error}
-          />
-          <FormProblem problem={form.problem} />
-          <Group>
-            <Button type="submit" loading={form.pending}>
-              {t("createList")}
-            </Button>
-            <Button variant="default" onClick={close}>
-              {t("cancel")}
-            </Button>
-          </Group>
-        </Stack>
-      </form>
+      <ListForm
+        label={t("newList")}
+        action={t("createList")}
+        start={EMPTY}
+        send={createList}
+        done={({ id }) => {
+          void queries.invalidateQueries({ queryKey: ["lists"] });
+          void navigate({ to: "/people/lists/$id", params: { id }, ignoreBlocker: true });
+        }}
+        close={close}
+      />
     </Section>
   );
 }

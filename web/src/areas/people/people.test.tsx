@@ -1,5 +1,5 @@
 /** The pages of people, lists and imports, as a person uses them. */
-import { screen } from "@testing-library/react";
+import { screen, within } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { refusal } from "@/testing/answers";
 import { open } from "@/testing/open";
@@ -9,7 +9,7 @@ const LIST = {
   id: "lst_1",
   name: "News",
   double_opt_in: false,
-  template_id: null,
+  template_id: null as string | null,
   members: { subscribed: 2, pending: 1, unsubscribed: 0 },
   created_at: AT,
   updated_at: AT,
@@ -56,7 +56,7 @@ describe("people", () => {
       ...PROFILE,
     });
     expect(await screen.findByRole("heading", { name: "Nobody yet" })).toBeVisible();
-    await user.click(screen.getByRole("button", { name: "Add a person" }));
+    await user.click((await screen.findAllByRole("button", { name: "Add a person" }))[0] as HTMLElement);
     await user.type(screen.getByLabelText("Email"), "ada@example.com");
     await user.click(screen.getByRole("button", { name: "Add" }));
     await expect.poll(address).toBe("/people/pro_1");
@@ -100,7 +100,43 @@ test("a list is made", async () => {
   await user.click(screen.getByRole("checkbox", { name: "Double opt-in" }));
   await user.click(screen.getByRole("button", { name: "Create the list" }));
   await expect.poll(address).toBe("/people/lists/lst_1");
-  expect(asked.find(({ method }) => method === "POST")?.body).toEqual({ name: "News", double_opt_in: true });
+  expect(asked.find(({ method }) => method === "POST")?.body).toEqual({
+    name: "News",
+    double_opt_in: true,
+    template_id: null,
+  });
+});
+
+test("a list is renamed, and asks with a mail of its own", async () => {
+  let now = LIST;
+  const template = (id: string, name: string, channel: string) =>
+    ({ id, name, channel, version: 1, current_version: 1, variants: [], created_at: AT, updated_at: AT }) as never;
+  const { user, asked } = open("/people/lists/lst_1", {
+    "GET /v1/lists/{id}": () => now,
+    "GET /v1/lists/{id}/members": { data: [] },
+    "GET /v1/templates": { data: [template("tpl_1", "Please confirm", "email"), template("tpl_2", "A text", "sms")] },
+    "PATCH /v1/lists/{id}": ({ body }) => {
+      now = { ...LIST, ...body, updated_at: "2026-11-01T09:30:00Z" };
+      return now;
+    },
+  });
+  await user.click(await screen.findByRole("button", { name: "Change" }));
+  const form = within(screen.getByRole("form", { name: "About the list" }));
+  await user.clear(form.getByLabelText("Name"));
+  await user.click(form.getByRole("button", { name: "Save" }));
+  expect(form.getByText("Give the list a name.")).toBeVisible();
+  await user.type(form.getByLabelText("Name"), "Readers");
+  await user.click(form.getByRole("checkbox", { name: "Double opt-in" }));
+  const mail = form.getByLabelText("Mail that asks to confirm");
+  await expect.poll(() => within(mail).queryByRole("option", { name: "Please confirm" })).not.toBeNull();
+  expect(within(mail).queryByRole("option", { name: "A text" })).toBeNull();
+  await user.selectOptions(mail, "Please confirm");
+  await user.click(form.getByRole("button", { name: "Save" }));
+  expect(await screen.findByRole("heading", { level: 1, name: "Readers" })).toBeVisible();
+  const patch = asked.find(({ method }) => method === "PATCH");
+  expect(patch?.body).toEqual({ name: "Readers", double_opt_in: true, template_id: "tpl_1" });
+  expect(patch?.headers.get("if-match")).toBe(`"${AT}"`);
+  expect(await screen.findByRole("link", { name: "tpl_1" })).toHaveAttribute("href", "/templates/tpl_1");
 });
 
 describe("an import", () => {
@@ -113,7 +149,7 @@ describe("an import", () => {
       "POST /v1/imports": { id: "imp_1", state: "running" },
       "GET /v1/imports/{id}": IMPORT,
     });
-    await user.click(await screen.findByRole("button", { name: "Import a file" }));
+    await user.click((await screen.findAllByRole("button", { name: "Import a file" }))[0] as HTMLElement);
     await user.click(screen.getByRole("button", { name: "Check the file" }));
     expect(await screen.findByText("Choose a file.")).toBeVisible();
     await user.upload(document.querySelector("input[type=file]") as HTMLInputElement, CSV);
@@ -142,7 +178,7 @@ describe("an import", () => {
         columns: ["Kontakt", "Age"],
       }),
     });
-    await user.click(await screen.findByRole("button", { name: "Import a file" }));
+    await user.click((await screen.findAllByRole("button", { name: "Import a file" }))[0] as HTMLElement);
     await user.upload(document.querySelector("input[type=file]") as HTMLInputElement, CSV);
     await user.type(screen.getByLabelText("Source"), "fair");
     await user.click(screen.getByRole("button", { name: "Check the file" }));
