@@ -1,6 +1,6 @@
 /** Who the emails of the workspace are from. */
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 
 export type Sender = Schemas["SenderDetail"];
 
@@ -21,7 +21,7 @@ export const allSendersQuery = queryOptions({
 
 export const createSender = (body: Schemas["CreateSender"]) => ask(client.POST("/v1/senders", { body }));
 
-export const changeSender = (id: string, body: Schemas["ChangeSender"]) =>
-  ask(client.PATCH("/v1/senders/{id}", { params: at(id), body }));
+export const changeSender = (id: string, body: Schemas["ChangeSender"], version: string | undefined) =>
+  ask(client.PATCH("/v1/senders/{id}", { params: { ...at(id), header: ifMatch(version) }, body }));
 
 export const deleteSender = (id: string) => ask(client.DELETE("/v1/senders/{id}", { params: at(id) }));

@@ -1,6 +1,6 @@
 /** Single sign-on: the provider of the workspace, and those that a domain of email addresses leads to. */
 import { queryOptions } from "@tanstack/react-query";
-import { ask, client, type Schemas } from "./client";
+import { ask, client, ifMatch, type Schemas } from "./client";
 import { Problem } from "./problem";
 
 export type SingleSignOn = Schemas["SingleSignOn"];
@@ -26,7 +26,8 @@ export const singleSignOnQuery = queryOptions({
   },
 });
 
-export const setSingleSignOn = (body: SetSingleSignOn) => ask(client.PUT("/v1/workspace/single-sign-on", { body }));
+export const setSingleSignOn = (body: SetSingleSignOn, version: string | undefined) =>
+  ask(client.PUT("/v1/workspace/single-sign-on", { params: { header: ifMatch(version) }, body }));
 
 export const deleteSingleSignOn = () => ask(client.DELETE("/v1/workspace/single-sign-on"));
 

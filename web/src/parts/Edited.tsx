@@ -51,22 +51,36 @@ export function Edited<T extends Versioned>({ data, theirs, children }: Props<T>
   return (
     <Context value={{ version, saved: setVersion }}>
       {newer && anythingTyped() && (
-        <Alert color="orange" title={t("conflict")} role="alert" mb="md">
-          <Stack gap="sm">
-            <Text size="sm">{t("conflictBody")}</Text>
-            {theirs && <Json label={t("theirs")} value={theirs(data)} />}
-            <Group>
-              <Button size="xs" onClick={() => setVersion(data.updated_at)}>
-                {t("keepMine")}
-              </Button>
-              <Button size="xs" variant="default" onClick={take}>
-                {t("takeTheirs")}
-              </Button>
-            </Group>
-          </Stack>
-        </Alert>
+        <ConflictAlert theirs={theirs?.(data)} keepMine={() => setVersion(data.updated_at)} takeTheirs={take} />
       )}
       <Fragment key={round}>{children(data.updated_at === version ? data : shown)}</Fragment>
     </Context>
+  );
+}
+
+interface ConflictProps {
+  /** What somebody else has saved. */
+  theirs?: unknown;
+  keepMine: () => void;
+  takeTheirs: () => void;
+}
+
+/** Theirs beside mine, and which of them stays. */
+export function ConflictAlert({ theirs, keepMine, takeTheirs }: ConflictProps) {
+  return (
+    <Alert color="orange" title={t("conflict")} role="alert" mb="md">
+      <Stack gap="sm">
+        <Text size="sm">{t("conflictBody")}</Text>
+        {theirs !== undefined && <Json label={t("theirs")} value={theirs} />}
+        <Group>
+          <Button size="xs" onClick={keepMine}>
+            {t("keepMine")}
+          </Button>
+          <Button size="xs" variant="default" onClick={takeTheirs}>
+            {t("takeTheirs")}
+          </Button>
+        </Group>
+      </Stack>
+    </Alert>
   );
 }

@@ -17,13 +17,16 @@ export function NewKey({ close }: { close: () => void }) {
   const queries = useQueryClient();
   const permissions = useQuery(rolesQuery).data?.permissions ?? [];
   const form = useForm({
-    initial: { name: "", scope: "manage", single: [] as string[], days: "" },
+    initial: { name: "", scope: "ingest", single: [] as string[], days: "" },
     send: ({ name, scope, single, days }) =>
       createKey({
         name,
         scopes: scope === "single" ? single : [scope],
         ...(days && { expires_at: new Date(Date.now() + Number(days) * DAY_MS).toISOString() }),
       }),
+    checks: {
+      single: (single, { scope }) => (scope === "single" && single.length === 0 ? t("singleNeeded") : undefined),
+    },
     names: { scopes: "scope", expires_at: "days" },
     done: () => void queries.invalidateQueries({ queryKey: ["keys"] }),
   });
@@ -62,12 +65,15 @@ export function NewKey({ close }: { close: () => void }) {
             {SCOPES.map((one) => (
               <Radio key={one} value={one} label={t(`scope_${one}`)} description={t(`scope_${one}_hint`)} />
             ))}
-            {permissions.length > 0 && <Radio value="single" label={t("scope_single")} />}
+            {permissions.length > 0 && (
+              <Radio value="single" label={t("scope_single")} description={t("scope_single_hint")} />
+            )}
           </Stack>
         </Radio.Group>
         {form.values.scope === "single" && (
           <Checkbox.Group
             label={t("permissions")}
+            error={form.errors.single}
             value={form.values.single}
             onChange={(value) => form.set("single", value)}
           >

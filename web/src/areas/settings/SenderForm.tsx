@@ -2,23 +2,27 @@
 import { Button, Checkbox, Group, Stack, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { changeSender, createSender, type Sender } from "@/api/senders";
+import { useEdit } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
 import { toast } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
 import { useGuard } from "@/parts/useGuard";
 import { t } from "./sendingTexts";
 
+export const fieldsOf = ({ address, name, reply_to, default: chosen }: Sender) => ({
+  address,
+  name,
+  reply_to,
+  default: chosen,
+});
+
 export function SenderForm({ sender, close }: { sender?: Sender; close: () => void }) {
   const queries = useQueryClient();
+  const { version } = useEdit();
   const form = useForm({
-    initial: {
-      address: sender?.address ?? "",
-      name: sender?.name ?? "",
-      reply_to: sender?.reply_to ?? "",
-      default: sender?.default ?? false,
-    },
+    initial: sender ? fieldsOf(sender) : { address: "", name: "", reply_to: "", default: false },
     checks: { address: (address: string) => (address.includes("@") ? undefined : t("addressNeeded")) },
-    send: (values) => (sender ? changeSender(sender.id, values) : createSender(values)),
+    send: (values) => (sender ? changeSender(sender.id, values, version) : createSender(values)),
     done: () => {
       void queries.invalidateQueries({ queryKey: ["senders"] });
       toast(t("saved"));

@@ -7,10 +7,11 @@ import { deleteSender, type Sender, sendersQuery } from "@/api/senders";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
+import { Edited } from "@/parts/Edited";
 import { type Column, Listing } from "@/parts/Listing";
 import { toast, toastError } from "@/parts/toasts";
 import { useFilters } from "@/parts/useFilters";
-import { SenderForm } from "./SenderForm";
+import { fieldsOf, SenderForm } from "./SenderForm";
 import { SettingsFrame } from "./SettingsFrame";
 import { t } from "./sendingTexts";
 
@@ -20,6 +21,7 @@ export function SendersPage() {
   const may = useMay()("settings.write");
   /** The sender that is changed, or "new". */
   const [open, setOpen] = useState<Sender | "new">();
+  const close = () => setOpen(undefined);
   const columns: Column<Sender>[] = [
     {
       id: "sender",
@@ -46,7 +48,7 @@ export function SendersPage() {
           {
             id: "actions",
             title: "",
-            cell: (one: Sender) => <Actions one={one} change={() => setOpen(one)} deleted={() => setOpen(undefined)} />,
+            cell: (one: Sender) => <Actions one={one} change={() => setOpen(one)} deleted={close} />,
           },
         ]
       : []),
@@ -63,12 +65,15 @@ export function SendersPage() {
           </>
         }
       >
-        {open !== undefined && (
-          <SenderForm
-            key={open === "new" ? open : open.id}
-            sender={open === "new" ? undefined : open}
-            close={() => setOpen(undefined)}
-          />
+        {open === "new" ? (
+          <SenderForm close={close} />
+        ) : (
+          open && (
+            // As it is now, if it is on the page that is shown.
+            <Edited key={open.id} data={query.data?.data.find(({ id }) => id === open.id) ?? open} theirs={fieldsOf}>
+              {(sender) => <SenderForm sender={sender} close={close} />}
+            </Edited>
+          )
         )}
         <Listing
           label={t("senders")}

@@ -1,5 +1,5 @@
 /** The sending rules: when people get nothing, and how much they get at most. */
-import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
+import { Anchor, Button, Group, Stack, Text } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
@@ -8,8 +8,8 @@ import { Problem } from "@/api/problem";
 import { type SendingRules, sendingRulesQuery, setSendingRules } from "@/api/sendingRules";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
 import { Section } from "@/parts/Details";
+import { ConflictAlert } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
-import { Json } from "@/parts/Json";
 import { States } from "@/parts/States";
 import { toast, toastError } from "@/parts/toasts";
 import { useForm } from "@/parts/useForm";
@@ -196,7 +196,6 @@ interface ConflictProps {
   takeTheirs: (newest: SendingRules) => void;
 }
 
-/** Theirs beside mine, and which of them stays. */
 function Conflict({ keepMine, takeTheirs }: ConflictProps) {
   const queries = useQueryClient();
   const newest = useQuery({ ...sendingRulesQuery, staleTime: 0, refetchOnMount: "always" });
@@ -204,19 +203,10 @@ function Conflict({ keepMine, takeTheirs }: ConflictProps) {
     void queries.fetchQuery({ ...sendingRulesQuery, staleTime: 0 }).then(then, toastError);
   const { quiet_hours, frequency_caps } = newest.data ?? {};
   return (
-    <Alert color="orange" title={t("conflict")} role="alert">
-      <Stack gap="sm">
-        <Text size="sm">{t("conflictBody")}</Text>
-        {newest.data && <Json label={t("theirs")} value={{ quiet_hours, frequency_caps }} />}
-        <Group>
-          <Button size="xs" onClick={() => withNewest(keepMine)}>
-            {t("keepMine")}
-          </Button>
-          <Button size="xs" variant="default" onClick={() => withNewest(takeTheirs)}>
-            {t("takeTheirs")}
-          </Button>
-        </Group>
-      </Stack>
-    </Alert>
+    <ConflictAlert
+      theirs={newest.data && { quiet_hours, frequency_caps }}
+      keepMine={() => withNewest(keepMine)}
+      takeTheirs={() => withNewest(takeTheirs)}
+    />
   );
 }

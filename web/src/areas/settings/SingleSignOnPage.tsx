@@ -15,6 +15,7 @@ import {
 import { CodeBlock } from "@/parts/CodeBlock";
 import { Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
+import { Edited, useEdit } from "@/parts/Edited";
 import { FormProblem } from "@/parts/FormProblem";
 import { States } from "@/parts/States";
 import { toast, toastError } from "@/parts/toasts";
@@ -33,7 +34,15 @@ export function SingleSignOnPage() {
   return (
     <SettingsFrame>
       <States query={query}>
-        {(settings) => <SignOnForm key={settings.found === null ? "new" : "set"} start={settings} />}
+        {({ found, redirectUri }) =>
+          found === null ? (
+            <SignOnForm start={{ found, redirectUri }} />
+          ) : (
+            <Edited data={found} theirs={({ updated_at: _, ...settings }) => settings}>
+              {(one) => <SignOnForm start={{ found: one, redirectUri }} />}
+            </Edited>
+          )
+        }
       </States>
     </SettingsFrame>
   );
@@ -44,18 +53,20 @@ type Form = ReturnType<typeof useForm<SignOnFields, SingleSignOn>>;
 function SignOnForm({ start }: { start: SignOnSettings }) {
   const may = useMay()("users.write");
   const queries = useQueryClient();
+  const { version, saved } = useEdit();
   const [initial] = useState(() => readSignOn(start));
   const isNew = start.found === null;
   const form = useForm<SignOnFields, SingleSignOn>({
     initial,
-    send: (values) => setSingleSignOn(writeSignOn(values)),
+    send: (values) => setSingleSignOn(writeSignOn(values), version),
     checks: {
       domains: (text) => (readDomains(text).length > 0 ? undefined : t("domainsNeeded")),
       client_secret: (secret, { issuer }) => (secret || issuer === start.found?.issuer ? undefined : t("secretNeeded")),
     },
-    done: (saved) => {
+    done: (now) => {
       toast(t("saved"));
-      queries.setQueryData(singleSignOnQuery.queryKey, { found: saved, redirectUri: saved.redirect_uri });
+      saved(now.updated_at);
+      queries.setQueryData(singleSignOnQuery.queryKey, { found: now, redirectUri: now.redirect_uri });
       void queries.invalidateQueries({ queryKey: ["setup"] });
     },
   });

@@ -27,7 +27,7 @@ test("a sender is made, and what the server refuses stands beside its field", as
       ++tries === 1 ? refusal(400, "invalid_sender", "It is no address for answers.", { field: "reply_to" }) : SHOP,
   });
   expect(await screen.findByText("No sender yet")).toBeVisible();
-  await user.click(screen.getByRole("button", { name: "New sender" }));
+  await user.click((await screen.findAllByRole("button", { name: "New sender" }))[0] as HTMLElement);
   const save = screen.getByRole("button", { name: "Save the sender" });
   await user.click(save);
   expect(await screen.findByText("Enter an email address.")).toBeVisible();
@@ -63,11 +63,35 @@ test("a sender is changed and deleted", async () => {
   await expect
     .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
     .toEqual({ address: "shop@example.com", name: "Shop!", reply_to: "", default: true });
+  expect(asked.find(({ method }) => method === "PATCH")?.headers.get("if-match")).toBe(`"${AT}"`);
   await user.click(await screen.findByRole("button", { name: "Delete Shop <shop@example.com>" }));
   const dialog = await screen.findByRole("dialog");
   expect(dialog).toHaveTextContent("Delete the sender Shop <shop@example.com>?");
   await user.click(within(dialog).getByRole("button", { name: "Delete" }));
   await expect.poll(() => asked.some(({ method }) => method === "DELETE")).toBe(true);
+});
+
+test("a sender that somebody else changes meanwhile is not overwritten unasked", async () => {
+  const theirs = { ...SHOP, name: "Their shop", updated_at: "2026-11-01T10:30:00Z" };
+  let now = SHOP;
+  const { user, asked } = open("/settings/senders", {
+    "GET /v1/senders": () => ({ data: [now] }),
+    "PATCH /v1/senders/{id}": ({ headers, body }) =>
+      headers.get("if-match") === `"${now.updated_at}"`
+        ? { ...now, ...body }
+        : refusal(412, "precondition_failed", "This was changed."),
+  });
+  await user.click(await screen.findByRole("button", { name: "Change Shop <shop@example.com>" }));
+  await user.type(screen.getByLabelText("Address for answers"), "help@example.com");
+  now = theirs;
+  await user.click(screen.getByRole("button", { name: "Save the sender" }));
+  expect(await screen.findByText("Somebody else has saved this in the meantime")).toBeVisible();
+  expect(screen.getByText(/"name": "Their shop"/)).toBeVisible();
+  await user.click(screen.getByRole("button", { name: "Take theirs" }));
+  expect(screen.getByLabelText("Name beside the address")).toHaveValue("Their shop");
+  await user.type(screen.getByLabelText("Name beside the address"), "!");
+  await user.click(screen.getByRole("button", { name: "Save the sender" }));
+  await expect.poll(() => asked.findLast(({ method }) => method === "PATCH")?.body.name).toBe("Their shop!");
 });
 
 test("senders are read by who may not change them", async () => {

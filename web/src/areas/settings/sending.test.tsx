@@ -117,9 +117,9 @@ describe("sending rules", () => {
     });
     await user.click(await screen.findByRole("button", { name: "Remove quiet hours 1" }));
     await user.click(save());
-    expect(await screen.findByText("Somebody else changed the sending rules meanwhile")).toBeVisible();
+    expect(await screen.findByText("Somebody else has saved this in the meantime")).toBeVisible();
     expect(screen.getByText("There are no quiet hours.")).toBeVisible();
-    await user.click(screen.getByRole("button", { name: "Save mine in their place" }));
+    await user.click(screen.getByRole("button", { name: "Keep mine" }));
     expect((await screen.findAllByText("Saved."))[0]).toBeInTheDocument();
     expect(asked.findLast(({ method }) => method === "PUT")?.body).toMatchObject({ quiet_hours: [], version: 9 });
   });

@@ -198,7 +198,12 @@ describe("keys", () => {
     });
     await user.click(await screen.findByRole("button", { name: "New key" }));
     await user.type(screen.getByLabelText("Name"), "reports");
+    // What may do the least is chosen, and each choice says what it may do.
+    expect(screen.getByRole("radio", { name: "Send events" })).toBeChecked();
+    expect(screen.getByRole("radio", { name: "Everything" })).toHaveAccessibleDescription(/reads signing secrets/);
     await user.click(await screen.findByRole("radio", { name: "Only some permissions" }));
+    await user.click(screen.getByRole("button", { name: "Create the key" }));
+    expect(await screen.findByText("Choose at least one permission.")).toBeVisible();
     await user.click(screen.getByRole("checkbox", { name: "people.read" }));
     await user.selectOptions(screen.getByLabelText("Ends after"), "30 days");
     await user.click(screen.getByRole("button", { name: "Create the key" }));

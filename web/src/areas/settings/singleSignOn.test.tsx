@@ -78,6 +78,28 @@ test("a change keeps the secret, and another issuer needs one", async () => {
   expect(asked.find(({ method }) => method === "PUT")?.body).not.toHaveProperty("client_secret");
 });
 
+test("what another owner saves meanwhile is shown, and not overwritten unasked", async () => {
+  let now = SET;
+  const { user, asked } = open("/settings/single-sign-on", {
+    "GET /v1/workspace/single-sign-on": () => now,
+    "PUT /v1/workspace/single-sign-on": ({ headers, body }) =>
+      headers.get("if-match") === `"${now.updated_at}"`
+        ? { ...now, ...body }
+        : refusal(412, "precondition_failed", "This was changed."),
+  });
+  await user.type(await screen.findByLabelText(/^Name of the provider/), " Ltd");
+  now = { ...SET, owners: true, updated_at: "2026-11-01T10:30:00Z" };
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  expect(await screen.findByText("Somebody else has saved this in the meantime")).toBeVisible();
+  await user.click(screen.getByRole("button", { name: "Take theirs" }));
+  expect(screen.getByLabelText(/^Name of the provider/)).toHaveValue("Acme");
+  expect(screen.getByLabelText(/^Owners may sign in this way/)).toBeChecked();
+  await user.type(screen.getByLabelText(/^Name of the provider/), " Inc");
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  expect(await screen.findByText("Saved. The sign-in page offers it.")).toBeVisible();
+  expect(asked.findLast(({ method }) => method === "PUT")?.body).toMatchObject({ label: "Acme Inc", owners: true });
+});
+
 test("it is turned off after a question", async () => {
   let set = true;
   const { user, asked } = open("/settings/single-sign-on", {

@@ -53,11 +53,6 @@ export default {
   within: "Length of the period",
   timesNeeded: "Enter when each window begins and ends, and choose a day.",
   limitsNeeded: "Enter how many messages: a whole number from 1 to 100.",
-  conflict: "Somebody else changed the sending rules meanwhile",
-  conflictBody: "Yours are still here and not saved.",
-  theirs: "As they are saved now",
-  keepMine: "Save mine in their place",
-  takeTheirs: "Take theirs",
 
   trackingForm: "Tracking",
   emails: "Emails",
