@@ -90,3 +90,21 @@ def test_pinpoint_is_refused_with_each_code_and_then_accepted(owned, browser, si
         api.post("/v1/messages", {"channel": "sms", "to": "+12025550109", "text": "Hello"}, status=202)
         row = page.get_by_role("row").filter(has_text="+12025550109")
         expect(row).to_contain_text(re.compile("delivered", re.IGNORECASE))
+
+
+def test_connections_are_dragged_into_their_order(owned, browser, sink):
+    api = owned.api()
+    config = {"url": f"{sink.url}/gateway/send", "auth": "bearer", "token": "made-up"}
+    for name in ("First", "Second", "Third"):
+        api.post("/v1/connections", {"name": name, "connector": "http", "config": config}, status=201)
+    with signed_in(browser, owned) as page:
+        open_page(page, "Connections")
+        names = page.get_by_role("table", name="Text messages").get_by_role("link")
+        expect(names).to_have_text(["First", "Second", "Third"])
+        target = page.get_by_role("row").filter(has_text="Third")
+        page.get_by_title("Drag First to another place").drag_to(target)
+        expect(names).to_have_text(["Second", "Third", "First"])
+        page.get_by_role("button", name="Move First up").press("Enter")
+        expect(names).to_have_text(["Second", "First", "Third"])
+        page.reload()
+        expect(names).to_have_text(["Second", "First", "Third"])

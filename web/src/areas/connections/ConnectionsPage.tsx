@@ -1,6 +1,6 @@
-/** The page /connections: those of each channel in their order, which buttons change. */
+/** The page /connections: those of each channel in their order, which dragging and buttons change. */
 import { ActionIcon, Anchor, Button, Group, Table, Text } from "@mantine/core";
-import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
+import { IconArrowDown, IconArrowUp, IconGripVertical } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type Connection, connectionsQuery, connectorsQuery, orderConnections } from "@/api/connections";
@@ -13,8 +13,10 @@ import { States } from "@/parts/States";
 import { Time } from "@/parts/Time";
 import { toastError } from "@/parts/toasts";
 import { useLive } from "@/parts/useLive";
+import classes from "./ConnectionsPage.module.css";
 import { Health, Result, State } from "./State";
 import { t } from "./texts";
+import { useDragOrder } from "./useDragOrder";
 
 /** Left out where there is no room. */
 const WIDE = new Set(["connector", "health"]);
@@ -82,6 +84,7 @@ function Channel({ channel, connections, may }: ChannelProps) {
     order.mutate({ ids, name: connections[from]?.name ?? id, n: from + by + 1 });
   }
 
+  const drag = useDragOrder(move);
   const several = connections.length > 1;
   return (
     <Section title={t(`channel_${channel}`)} lead={several ? t("orderLead") : undefined}>
@@ -99,7 +102,7 @@ function Channel({ channel, connections, may }: ChannelProps) {
           </Table.Thead>
           <Table.Tbody>
             {connections.map((connection, index) => (
-              <Table.Tr key={connection.id}>
+              <Table.Tr key={connection.id} className={classes.row} {...(may && several && drag.row(index))}>
                 <Table.Td>
                   <Anchor
                     component={Link}
@@ -136,6 +139,13 @@ function Channel({ channel, connections, may }: ChannelProps) {
                 {may && several && (
                   <Table.Td>
                     <Group gap={4} wrap="nowrap">
+                      <span
+                        className={classes.handle}
+                        title={t("drag", { name: connection.name })}
+                        {...drag.handle(index)}
+                      >
+                        <IconGripVertical size={16} aria-hidden />
+                      </span>
                       <ActionIcon
                         variant="default"
                         aria-label={t("up", { name: connection.name })}

@@ -12,6 +12,7 @@ export default {
   health: "Health",
   check: "Set-up check",
   order: "Order",
+  drag: "Drag {name} to another place",
   up: "Move {name} up",
   down: "Move {name} down",
   moved: "{name} is number {n} now.",
