@@ -22,7 +22,7 @@ HTML = (
 def import_people(page: Page) -> None:
     """Import the file: its columns have names that mean nothing to Waypost."""
     open_page(page, "People", "Imports")
-    page.get_by_role("button", name="Import a file").click()
+    page.get_by_role("button", name="Import a file").first.click()
     with page.expect_file_chooser() as chooser:
         field(page, "File").click()
     chooser.value.set_files({"name": "people.csv", "mimeType": "text/csv", "buffer": FILE.encode()})

@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { type Campaign, campaignsQuery } from "@/api/campaigns";
 import { useMay } from "@/api/me";
 import { formatNumber } from "@/locales/format";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { FilterBar, SelectFilter } from "@/parts/FilterBar";
 import { type Column, Listing } from "@/parts/Listing";
 import { Page } from "@/parts/Page";
@@ -59,6 +59,9 @@ export function CampaignsPage() {
   const campaigns = useQuery(campaignsQuery({ ...filters.query, after: filters.after }));
   const may = useMay()("campaigns.write");
   useLive(["campaigns", "list"]);
+  const make = may && (
+    <Button renderRoot={(props) => <Link to="/campaigns/new" {...props} />}>{t("newCampaign")}</Button>
+  );
   return (
     <Page
       title={t("title")}
@@ -66,7 +69,7 @@ export function CampaignsPage() {
       actions={
         <>
           <CopyAsCurl path="/v1/campaigns" query={filters.query} />
-          {may && <Button renderRoot={(props) => <Link to="/campaigns/new" {...props} />}>{t("newCampaign")}</Button>}
+          {make}
         </>
       }
     >
@@ -83,7 +86,16 @@ export function CampaignsPage() {
         query={campaigns}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noCampaigns"), hint: t("noCampaignsHint") }}
+        empty={{
+          title: t("noCampaigns"),
+          hint: t("noCampaignsHint"),
+          children: make || undefined,
+          example: curl({
+            method: "POST",
+            path: "/v1/campaigns",
+            body: { name: "Spring", channel: "email", template_id: "tpl_…", audience: { lists: ["lst_…"] } },
+          }),
+        }}
         clearFilters={filters.clear}
       />
     </Page>

@@ -40,13 +40,14 @@ export function ImportsPage() {
   const may = useMay()("people.write");
   const [making, setMaking] = useState(false);
   useLive(["imports"]);
+  const make = may && !making && <Button onClick={() => setMaking(true)}>{t("newImport")}</Button>;
   return (
     <PeopleFrame
       title={t("imports")}
       actions={
         <>
           <CopyAsCurl path="/v1/imports" />
-          {may && !making && <Button onClick={() => setMaking(true)}>{t("newImport")}</Button>}
+          {make}
         </>
       }
     >
@@ -56,7 +57,12 @@ export function ImportsPage() {
         query={imports}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noImports"), hint: t("noImportsHint") }}
+        empty={{
+          title: t("noImports"),
+          hint: t("noImportsHint"),
+          children: make || undefined,
+          example: `curl -H "Authorization: Bearer $KEY" -H "Content-Type: text/csv" --data-binary @people.csv '${window.location.origin}/v1/imports?source=fair&dry_run=true'`,
+        }}
       />
     </PeopleFrame>
   );

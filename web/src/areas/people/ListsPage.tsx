@@ -5,7 +5,7 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { createList, type List, listsQuery } from "@/api/lists";
 import { useMay } from "@/api/me";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
 import { Section } from "@/parts/Details";
 import { type Column, Listing } from "@/parts/Listing";
@@ -51,13 +51,14 @@ export function ListsPage() {
   const may = useMay()("people.write");
   const [making, setMaking] = useState(false);
   useLive(["lists"]);
+  const make = may && !making && <Button onClick={() => setMaking(true)}>{t("newList")}</Button>;
   return (
     <PeopleFrame
       title={t("lists")}
       actions={
         <>
           <CopyAsCurl path="/v1/lists" />
-          {may && !making && <Button onClick={() => setMaking(true)}>{t("newList")}</Button>}
+          {make}
         </>
       }
     >
@@ -67,7 +68,12 @@ export function ListsPage() {
         query={lists}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noListsYet"), hint: t("noListsHint") }}
+        empty={{
+          title: t("noListsYet"),
+          hint: t("noListsHint"),
+          children: make || undefined,
+          example: curl({ method: "POST", path: "/v1/lists", body: { name: "News", double_opt_in: true } }),
+        }}
       />
     </PeopleFrame>
   );

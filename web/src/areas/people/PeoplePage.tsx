@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useMay } from "@/api/me";
 import { type Person, peopleQuery } from "@/api/people";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { FilterBar, TextFilter } from "@/parts/FilterBar";
 import { type Column, Listing } from "@/parts/Listing";
 import { personName } from "@/parts/personName";
@@ -54,13 +54,14 @@ export function PeoplePage() {
   const may = useMay()("people.write");
   const [adding, setAdding] = useState(false);
   useLive(["people", "list"]);
+  const add = may && !adding && <Button onClick={() => setAdding(true)}>{t("addPerson")}</Button>;
   return (
     <PeopleFrame
       title={t("title")}
       actions={
         <>
           <CopyAsCurl path="/v1/profiles" query={asked} />
-          {may && !adding && <Button onClick={() => setAdding(true)}>{t("addPerson")}</Button>}
+          {add}
         </>
       }
     >
@@ -80,7 +81,16 @@ export function PeoplePage() {
         query={people as never}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noPeople"), hint: t("noPeopleHint") }}
+        empty={{
+          title: t("noPeople"),
+          hint: t("noPeopleHint"),
+          children: add || undefined,
+          example: curl({
+            method: "POST",
+            path: "/v1/profiles",
+            body: { email: "ada@example.com", traits: { plan: "pro" } },
+          }),
+        }}
         clearFilters={filters.clear}
       />
     </PeopleFrame>

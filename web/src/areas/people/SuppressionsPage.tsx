@@ -25,6 +25,7 @@ export function SuppressionsPage() {
   const may = useMay();
   const [adding, setAdding] = useState(false);
   useLive(["suppressions"]);
+  const add = may("people.write") && !adding && <Button onClick={() => setAdding(true)}>{t("suppress")}</Button>;
   const columns: Column<Suppression>[] = [
     {
       id: "address",
@@ -74,7 +75,7 @@ export function SuppressionsPage() {
       actions={
         <>
           <CopyAsCurl path="/v1/suppressions" query={asked} />
-          {may("people.write") && !adding && <Button onClick={() => setAdding(true)}>{t("suppress")}</Button>}
+          {add}
         </>
       }
     >
@@ -98,7 +99,7 @@ export function SuppressionsPage() {
         query={suppressions}
         columns={columns}
         rowKey={({ channel, address }) => `${channel} ${address}`}
-        empty={{ title: t("noSuppressions"), hint: t("noSuppressionsHint") }}
+        empty={{ title: t("noSuppressions"), hint: t("noSuppressionsHint"), children: add || undefined }}
         clearFilters={filters.clear}
       />
     </PeopleFrame>

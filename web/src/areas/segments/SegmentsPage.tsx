@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import type { Schemas } from "@/api/client";
 import { useMay } from "@/api/me";
 import { segmentsQuery } from "@/api/segments";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { type Column, Listing } from "@/parts/Listing";
 import { Page } from "@/parts/Page";
 import { Time } from "@/parts/Time";
@@ -57,7 +57,16 @@ export function SegmentsPage() {
         query={segments}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noSegments"), hint: t("noSegmentsHint") }}
+        empty={{
+          title: t("noSegments"),
+          hint: t("noSegmentsHint"),
+          children: make || undefined,
+          example: curl({
+            method: "POST",
+            path: "/v1/segments",
+            body: { name: "On pro", condition: { trait: "plan", is: "pro" } },
+          }),
+        }}
       />
     </Page>
   );

@@ -4,7 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { type ApiKey, deleteKey, keysQuery } from "@/api/keys";
 import { useMay } from "@/api/me";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
 import { type Column, Listing } from "@/parts/Listing";
@@ -22,6 +22,7 @@ export function KeysPage() {
   const may = useMay()("keys.write");
   const [making, setMaking] = useState(false);
   const [rotating, setRotating] = useState<ApiKey>();
+  const make = may && !making && <Button onClick={() => setMaking(true)}>{t("newKey")}</Button>;
   const columns: Column<ApiKey>[] = [
     {
       id: "name",
@@ -71,7 +72,7 @@ export function KeysPage() {
         actions={
           <>
             <CopyAsCurl path="/v1/keys" />
-            {may && !making && <Button onClick={() => setMaking(true)}>{t("newKey")}</Button>}
+            {make}
           </>
         }
       >
@@ -82,7 +83,12 @@ export function KeysPage() {
           query={query}
           columns={columns}
           rowKey={({ id }) => id}
-          empty={{ title: t("noKeys"), hint: t("noKeysHint") }}
+          empty={{
+            title: t("noKeys"),
+            hint: t("noKeysHint"),
+            children: make || undefined,
+            example: curl({ path: "/v1/events" }),
+          }}
         />
       </Section>
     </SettingsFrame>

@@ -4,7 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useMay } from "@/api/me";
 import { deleteSender, type Sender, sendersQuery } from "@/api/senders";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { Section } from "@/parts/Details";
 import { confirm } from "@/parts/dialogs";
 import { Edited } from "@/parts/Edited";
@@ -22,6 +22,7 @@ export function SendersPage() {
   /** The sender that is changed, or "new". */
   const [open, setOpen] = useState<Sender | "new">();
   const close = () => setOpen(undefined);
+  const make = may && open === undefined && <Button onClick={() => setOpen("new")}>{t("newSender")}</Button>;
   const columns: Column<Sender>[] = [
     {
       id: "sender",
@@ -61,7 +62,7 @@ export function SendersPage() {
         actions={
           <>
             <CopyAsCurl path="/v1/senders" query={{ after }} />
-            {may && open === undefined && <Button onClick={() => setOpen("new")}>{t("newSender")}</Button>}
+            {make}
           </>
         }
       >
@@ -80,7 +81,16 @@ export function SendersPage() {
           query={query}
           columns={columns}
           rowKey={({ id }) => id}
-          empty={{ title: t("noSenders"), hint: t("noSendersHint") }}
+          empty={{
+            title: t("noSenders"),
+            hint: t("noSendersHint"),
+            children: make || undefined,
+            example: curl({
+              method: "POST",
+              path: "/v1/senders",
+              body: { address: "shop@example.com", name: "Shop", default: true },
+            }),
+          }}
         />
       </Section>
     </SettingsFrame>

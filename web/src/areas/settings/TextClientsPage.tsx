@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useMay } from "@/api/me";
 import { type TextClient, textClientsQuery } from "@/api/textClients";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { Count } from "@/parts/Count";
 import { Section } from "@/parts/Details";
 import { type Column, Listing } from "@/parts/Listing";
@@ -19,6 +19,7 @@ export function TextClientsPage() {
   const query = useQuery(textClientsQuery(after));
   const may = useMay()("settings.write");
   const [making, setMaking] = useState(false);
+  const make = may && !making && <Button onClick={() => setMaking(true)}>{t("newText")}</Button>;
   const columns: Column<TextClient>[] = [
     {
       id: "name",
@@ -70,7 +71,7 @@ export function TextClientsPage() {
         actions={
           <>
             <CopyAsCurl path="/v1/text-clients" query={{ after }} />
-            {may && !making && <Button onClick={() => setMaking(true)}>{t("newText")}</Button>}
+            {make}
           </>
         }
       >
@@ -80,7 +81,12 @@ export function TextClientsPage() {
           query={query}
           columns={columns}
           rowKey={({ id }) => id}
-          empty={{ title: t("noTexts"), hint: t("noTextsHint") }}
+          empty={{
+            title: t("noTexts"),
+            hint: t("noTextsHint"),
+            children: make || undefined,
+            example: curl({ method: "POST", path: "/v1/text-clients", body: { name: "Birthday flow" } }),
+          }}
         />
       </Section>
     </SettingsFrame>

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMay } from "@/api/me";
 import { type Template, type TemplateChannel, templatesQuery } from "@/api/templates";
-import { CopyAsCurl } from "@/parts/CopyAsCurl";
+import { CopyAsCurl, curl } from "@/parts/CopyAsCurl";
 import { type Column, Listing } from "@/parts/Listing";
 import { Page } from "@/parts/Page";
 import { Time } from "@/parts/Time";
@@ -34,6 +34,9 @@ export function TemplatesPage() {
   const templates = useQuery(templatesQuery(after));
   const may = useMay()("templates.write");
   useLive(["templates", "list"]);
+  const make = may && (
+    <Button renderRoot={(props) => <Link to="/templates/new" {...props} />}>{t("newTemplate")}</Button>
+  );
   return (
     <Page
       title={t("title")}
@@ -41,7 +44,7 @@ export function TemplatesPage() {
       actions={
         <>
           <CopyAsCurl path="/v1/templates" />
-          {may && <Button renderRoot={(props) => <Link to="/templates/new" {...props} />}>{t("newTemplate")}</Button>}
+          {make}
         </>
       }
     >
@@ -50,7 +53,16 @@ export function TemplatesPage() {
         query={templates}
         columns={COLUMNS}
         rowKey={({ id }) => id}
-        empty={{ title: t("noTemplates"), hint: t("noTemplatesHint") }}
+        empty={{
+          title: t("noTemplates"),
+          hint: t("noTemplatesHint"),
+          children: make || undefined,
+          example: curl({
+            method: "POST",
+            path: "/v1/templates",
+            body: { name: "Welcome", channel: "sms", text: "Hello {{ person.first_name }}" },
+          }),
+        }}
       />
     </Page>
   );

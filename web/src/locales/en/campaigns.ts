@@ -16,7 +16,8 @@ export default {
   create: "Create the draft",
   createHint: "Nothing is sent before you say so on the last step. The channel cannot be changed later.",
   noCampaigns: "No campaigns yet",
-  noCampaignsHint: "A campaign sends one template to lists and segments.",
+  noCampaignsHint:
+    "A campaign sends one template to the people on lists and in segments: at once, at a time, or again and again. It needs a template and a list or segment.",
   edit: "Edit",
   duplicate: "Duplicate",
   duplicated: "{name} is a draft. Nothing of it is sent yet.",

@@ -101,7 +101,7 @@ export default {
   aboutList: "About the list",
   listNameNeeded: "Give the list a name.",
   confirmation: "Mail that asks to confirm",
-  confirmationHint: "An email template with the link '{{ confirm_url }}'.",
+  confirmationHint: "An email template with the link {variable}.",
   confirmationOwn: "The mail of Waypost",
   openTemplate: "Open the template",
   yes: "yes",
@@ -211,7 +211,8 @@ export default {
   stop: "Stop the import",
   stopped: "The import is stopped. Rows that were imported stay.",
   noImports: "No imports yet",
-  noImportsHint: "Bring the people of another system here from a file.",
+  noImportsHint:
+    "Bring the people of another system here from a CSV or NDJSON file. It is checked first, and nothing is imported until you say so.",
   encoding: "Encoding",
   format: "Format",
 } as const;

@@ -88,7 +88,8 @@ export default {
     "Who your emails are from. Templates offer them; the default one is for emails that name none. Text messages have the sender of their connection.",
   sender: "Sender",
   noSenders: "No sender yet",
-  noSendersHint: "Emails that name no sender then have that of the connection.",
+  noSendersHint:
+    "A sender is an address with a name, kept once for all templates. Emails that name none have that of the connection.",
   newSender: "New sender",
   saveSender: "Save the sender",
   senderAddress: "Email address",

@@ -225,7 +225,7 @@ export default {
   deleteKeyBody: "Programs that use it are refused at once.",
   keyDeleted: "The key {name} is deleted.",
   noKeys: "No keys yet",
-  noKeysHint: "A program needs a key to send events or call the API.",
+  noKeysHint: "A program needs a key to send events or call the API, as in this command.",
 
   auditLead: "Who changed what, and from where. Nothing changes or deletes these entries.",
   search: "Search",
