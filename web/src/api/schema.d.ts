@@ -4927,6 +4927,7 @@ export interface components {
             expires_at: string;
             history: components["schemas"]["MessageHistoryEntry"][];
             content: Record<string, never> | null;
+            campaign_id: string | null;
             clicks: number;
             machine_clicks: number;
             opens: number;
@@ -17849,6 +17850,16 @@ export interface operations {
                 profile_id?: string;
                 /** @description Return only messages to this address, spelled as in `to` of a message. */
                 to?: string;
+                /** @description Return only messages of the campaign with this name. */
+                campaign?: string;
+                /** @description Return only failures with this code; 0 for all. */
+                code?: number;
+                /** @description Return only the message that its provider knows so. */
+                provider_message_id?: string;
+                /** @description Return only messages accepted at or after this time. */
+                since?: string;
+                /** @description Return only messages accepted before this time. */
+                until?: string;
                 /** @description Maximum number of items on a page. */
                 limit?: number;
                 /** @description The `next` of the previous page. */

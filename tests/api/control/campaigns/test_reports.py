@@ -126,6 +126,8 @@ async def test_a_campaign_is_tracked_as_it_says_and_its_test_looks_the_same(
         assert ("/o/" in html) is opens
         assert ("/c/" in html) is clicks
         assert ("https://shop.example/spring" in html) is not clicks
+    shown = {one["to"]: one["id"] for one in (await ok(client.get("/v1/messages?campaign=Spring")))["data"]}
+    assert (await ok(client.get(f"/v1/messages/{shown['ada@example.com']}")))["campaign_id"] == made["id"]
     promotional = settings.get("purpose") != "transactional"
     for _, _, mail in outreach.server.mails:
         read = email.message_from_bytes(mail, policy=email.policy.default)
