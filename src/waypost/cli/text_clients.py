@@ -194,7 +194,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         ("utm", (given["utm"], given.get("no_utm"))),
     ):
         if sum(map(bool, several)) > 1:
-            raise Invalid(f"Give only one option for the {name}.", code=f"invalid_{name}")
+            raise Invalid(f"Give only one option for the {name}.", code="conflicting_options")
     found = {
         "name": given["name"],
         "rate_limit": given["rate_limit"],
