@@ -82,17 +82,36 @@ test("failures say what their codes mean", async () => {
   const table = await screen.findByRole("table", { name: "Failed, by reason" });
   expect(within(table).getByRole("row", { name: "2009 Undelivered 2" })).toBeVisible();
   expect(within(table).getByRole("row", { name: "7 A code of the provider 1" })).toBeVisible();
+  expect(within(table).getByRole("link", { name: "2" })).toHaveAttribute("href", "/messages?status=failed&code=2009");
 });
 
 test("a new workspace is led through the first steps, which can be left and shown again", async () => {
   const { user } = open("/", EMPTY);
   const start = await screen.findByRole("region", { name: "Get started" });
   expect(within(start).getAllByRole("listitem")).toHaveLength(4);
-  expect(within(start).getByText("This needs a connection.")).toBeVisible();
+  expect(within(start).getByText("This needs a connection for texts, such as Pinpoint or Twilio.")).toBeVisible();
   await user.click(within(start).getByRole("button", { name: "Leave this" }));
   expect(screen.queryByRole("region", { name: "Get started" })).not.toBeInTheDocument();
   await user.click(screen.getByRole("button", { name: "Show the first steps" }));
   expect(screen.getByRole("region", { name: "Get started" })).toBeVisible();
+});
+
+test.each([
+  ["email", false],
+  ["sms", true],
+])("a connection for %s is one to send a text through: %s", async (channel, ready) => {
+  const connection = {
+    id: "con_1",
+    name: "One",
+    connector: "x",
+    channel,
+    status: "enabled",
+    check: null,
+    health: "ok",
+  };
+  open("/", { ...EMPTY, "GET /v1/connections": { data: [connection] as never } });
+  const start = await screen.findByRole("region", { name: "Get started" });
+  expect(within(start).queryByRole("form", { name: "Send a text" }) !== null).toBe(ready);
 });
 
 test("an endpoint is added, its secret shown once, and a test event shown as it was sent", async () => {

@@ -39,10 +39,6 @@ export default {
 
   failures: "Failed, by reason",
   noFailures: "No message failed in the last 24 hours.",
-  reason: "Reason",
-  messages: "Messages",
-  noCode: "without a code",
-  unknownCode: "A code of the provider",
   seeThem: "See the failed messages",
 
   latest: "Latest events",
@@ -62,7 +58,7 @@ export default {
   connectOpen: "Go to the connections",
   text: "Send a text",
   textHint: "To your own phone, through the connection.",
-  textNeeds: "This needs a connection.",
+  textNeeds: "This needs a connection for texts, such as Pinpoint or Twilio.",
   phone: "Phone number",
   message: "Text",
   firstText: "Hello from Waypost",
