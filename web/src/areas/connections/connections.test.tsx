@@ -1,81 +1,10 @@
 /** The pages of connections, as a person uses them. */
-import { fireEvent, screen, within } from "@testing-library/react";
+import { screen, within } from "@testing-library/react";
 import { expect, test } from "vitest";
-import type { Connection, Connector } from "@/api/connections";
 import { refusal } from "@/testing/answers";
+import { AT, CONNECTION, CONNECTORS } from "@/testing/connection";
 import { open } from "@/testing/open";
 
-const AT = "2026-11-01T10:00:00Z";
-const field = (name: string, label: string, more: Partial<Connector["fields"][number]> = {}) => ({
-  name,
-  label,
-  kind: "text",
-  secret: false,
-  required: true,
-  pattern: "",
-  choices: [],
-  default: null,
-  help: "",
-  ...more,
-});
-const PINPOINT: Connector = {
-  name: "aws-pinpoint",
-  label: "AWS Pinpoint",
-  description: "SMS through an Amazon Pinpoint project.",
-  channel: "sms",
-  own: false,
-  fields: [
-    field("region", "Region", { help: "Such as us-east-1." }),
-    field("project_id", "Project ID", { pattern: "[0-9a-f]{4}" }),
-    field("secret_key", "Secret key", { secret: true }),
-    field("message_type", "Message type", {
-      kind: "choice",
-      choices: ["TRANSACTIONAL", "PROMOTIONAL"],
-      default: "TRANSACTIONAL",
-      required: false,
-    }),
-  ],
-  regions: ["us-east-1"],
-  batch_size: 100,
-  per_second: 4000,
-  concurrency: 16,
-  validity: 1,
-  idempotent: false,
-  callback: null,
-  tracker_urls: { global: "https://w.example.com/tracking", in: "https://in.example.com/tracking" },
-  created_at: null,
-  updated_at: null,
-};
-const CONNECTORS = {
-  "GET /v1/connectors": {
-    data: [PINPOINT, { ...PINPOINT, name: "http", label: "HTTP gateway", fields: [], tracker_urls: {} }],
-  },
-};
-const CONNECTION: Connection = {
-  id: "con_1",
-  name: "Pinpoint Promo",
-  connector: "aws-pinpoint",
-  channel: "sms",
-  status: "enabled",
-  status_reason: null,
-  status_at: null,
-  health: "ok",
-  config: { region: "us-east-1", project_id: "00ff", message_type: "TRANSACTIONAL" } as never,
-  secrets: { secret_key: "••••EKEY" },
-  position: 0,
-  per_second: null,
-  concurrency: null,
-  validity: null,
-  limits: { per_second: 4000, concurrency: 16, validity: 259200 },
-  data_center: "global",
-  check: null,
-  callback_url: "https://w.example.com/receipts/con_1",
-  tracker_url: "https://w.example.com/tracking/amazon-pinpoint-events",
-  last_error: null,
-  last_error_at: null,
-  created_at: AT,
-  updated_at: AT,
-};
 const ONE = {
   ...CONNECTORS,
   "GET /v1/message-counts": { data: [] },
@@ -96,50 +25,6 @@ const REFUSED = refusal(422, "setup_check_failed", "Set-up code 2002", {
   resolution: ["Go back to your Pinpoint SMS Project."],
   call: "mobiletargeting:GetEventStream",
   found: "the project has no event stream",
-});
-
-test("connections stand in their order by channel, and buttons change it", async () => {
-  const second = { ...CONNECTION, id: "con_2", name: "Backup", position: 1 };
-  const { user, asked } = open("/connections", {
-    ...CONNECTORS,
-    "GET /v1/connections": { data: [second, CONNECTION] },
-    "POST /v1/connections/order": { data: [] },
-  });
-  const rows = within(await screen.findByRole("table", { name: "Text messages" })).getAllByRole("row");
-  expect(rows[1]).toHaveTextContent("Pinpoint Promo");
-  expect(rows[2]).toHaveTextContent("Backup");
-  await user.click(screen.getByRole("button", { name: "Move Backup up" }));
-  await expect
-    .poll(() => asked.find(({ method }) => method === "POST")?.body)
-    .toEqual({
-      channel: "sms",
-      connections: ["con_2", "con_1"],
-    });
-});
-
-test("connections are dragged to another place, where there is more than one", async () => {
-  const others = [2, 3].map((n) => ({ ...CONNECTION, id: `con_${n}`, name: `Backup ${n}`, position: n - 1 }));
-  const mail = { ...CONNECTION, id: "con_4", name: "Mail", channel: "email" };
-  const { asked } = open("/connections", {
-    ...CONNECTORS,
-    "GET /v1/connections": { data: [CONNECTION, ...others, mail] },
-    "POST /v1/connections/order": { data: [] },
-  });
-  const rows = within(await screen.findByRole("table", { name: "Text messages" })).getAllByRole("row");
-  expect(screen.queryByTitle("Drag Mail to another place")).toBeNull();
-  const dataTransfer = { setData: () => undefined, setDragImage: () => undefined };
-  const [, first, , third] = rows as [HTMLElement, HTMLElement, HTMLElement, HTMLElement];
-  // What comes from elsewhere is not taken.
-  fireEvent.drop(third, { dataTransfer });
-  fireEvent.dragStart(screen.getByTitle("Drag Pinpoint Promo to another place"), { dataTransfer });
-  expect(fireEvent.dragOver(third, { dataTransfer })).toBe(false);
-  expect(third).toHaveAttribute("data-dropping", "below");
-  fireEvent.drop(third, { dataTransfer });
-  await expect
-    .poll(() => asked.filter(({ method }) => method === "POST").map(({ body }) => body.connections))
-    .toEqual([["con_2", "con_3", "con_1"]]);
-  expect(third).not.toHaveAttribute("data-dropping");
-  expect(first).not.toHaveAttribute("data-dropping");
 });
 
 test("before there is a connection, the page says where Firehose has to report to, by data center", async () => {
