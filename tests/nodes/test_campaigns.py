@@ -1,5 +1,6 @@
 """Campaigns with two nodes on one database: one message a person, whoever prepares, hands over, pauses or dies."""
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -11,8 +12,12 @@ from waypost.clock import Ids, now_us
 from waypost.domain.campaigns.campaign import Audience, CampaignAction, Conversion, Definition, Throttle
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
+from waypost.domain.messaging.message import Status
+from waypost.domain.messaging.status import Transition
 from waypost.domain.values.ids import public
 from waypost.engine.campaigns import campaigns, handover, occurrences
+from waypost.engine.messaging import deletions
+from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.runtime.unit import Unit
 from waypost.storage.database import Tx
 
@@ -226,3 +231,51 @@ async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
     await order(still.other, ids[0], "second")
     counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
     assert counted == [(1,)]
+
+
+async def sent(node: Node, ids: list[int]) -> None:
+    """Record that a provider took the messages of these people."""
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        rows = await tx._connection.fetch(  # type: ignore[attr-defined]
+            "SELECT message_id FROM recipients WHERE profile_id = ANY($1) AND message_id IS NOT NULL", ids
+        )
+        transitions = Transitions(unit)
+        await transitions.load(tx, [row[0] for row in rows])
+        for state in transitions.states.values():
+            if state.status is not Status.SKIPPED:
+                transitions.apply(state, Transition(status=Status.SENT, at=unit.now))
+        await transitions.write(tx)
+
+    await node.engine.recorder.perform(work)
+
+
+@pytest.mark.usefixtures("small")
+async def test_people_are_deleted_while_the_nodes_send(still: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, "GRACE", 1)
+    ids = await people(still, 60)
+    await launched(still)
+    await still.both("campaigns", times=2)
+    await still.one.run("hand-over")
+
+    async def delete(id_: int) -> None:
+        node = still.nodes[id_ % 2]
+        await node.engine.recorder.perform(lambda tx, unit: deletions.delete_profile(tx, unit, 1, id_))
+
+    gone = ids[::3]
+    await asyncio.gather(
+        *(delete(id_) for id_ in gone),
+        still.both("hand-over", times=8),
+        sent(still.one, ids[::2]),
+        sent(still.other, ids[1::2]),
+    )
+    await asyncio.gather(still.both("hand-over", times=8), still.both("deletions"), sent(still.other, ids[:30]))
+    for _ in range(6):
+        await still.both("hand-over")
+        await still.both("deletions")
+    found = await statuses(still)
+    assert sum(found.values()) == 60
+    assert not found["waiting"]
+    left = {row[0] for row in await still.one.sql("SELECT profile_id FROM recipients")}
+    assert left & set(ids) == set(ids) - set(gone)
+    assert await still.one.sql("SELECT count(*)::bigint FROM deletions WHERE stage <> 'done'") == [(0,)]

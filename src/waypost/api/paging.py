@@ -61,7 +61,7 @@ def position(name: str, after: str | None, *start: int | str) -> tuple[int | str
 
 def _storable(part: int | str) -> bool:
     """Return whether a database accepts a part of a key, which a client may have forged."""
-    return "\0" not in part if isinstance(part, str) else 0 <= part <= NEWEST
+    return "\0" not in part if isinstance(part, str) else -NEWEST <= part <= NEWEST
 
 
 def made_from(at: int) -> int:

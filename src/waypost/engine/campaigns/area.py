@@ -100,11 +100,11 @@ async def _move(tx: Tx, moved: list[RecipientMoved], unit: Unit) -> None:
     """Set the statuses of recipients, and count them."""
     rows: dict[tuple[int, int], Row] = {}
     for one in moved:
-        if one.profile_id is not None:
-            status, reason, code = one.after
-            after = _SHOWN[status]
-            kept = reason if after in ("held", "skipped", "failed") else None
-            rows[(one.occurrence_id, one.profile_id)] = (one.occurrence_id, one.profile_id, after, kept, code)
+        status, reason, code = one.after
+        after = _SHOWN[status]
+        kept = reason if after in ("held", "skipped", "failed") else None
+        key = (one.occurrence_id, one.recipient_id)
+        rows[key] = (*key, after, kept, code)
     # Most messages of a batch move alike.
     alike = Counter((one.occurrence_id, one.variant, one.before, one.after) for one in moved)
     for (occurrence_id, variant, (was, was_reason, was_code), (status, reason, code)), n in alike.items():

@@ -218,6 +218,7 @@ export default {
   clicked: "Clicked at",
   message: "Message",
   export: "Download all as CSV",
+  deletedPerson: "Deleted person",
   noRecipients: "No recipients yet",
   noRecipientsHint: "The audience is decided when the campaign begins to send.",
   noNumbers: "It has not begun to send.",
