@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.conftest import Outside, World, close_world, open_world
@@ -290,6 +291,56 @@ async def test_a_recurrence_has_an_occurrence_for_each_time(office: Office) -> N
         assert (await office.campaign(id_)).state is CampaignState.LIVE
     assert await office.sql("SELECT count(*), count(DISTINCT planned_at) FROM occurrences") == [(2, 2)]
     assert await office.sql("SELECT count(*) FROM messages") == [(10,)]
+
+
+async def test_a_campaign_is_over_when_its_last_occurrence_is(office: Office) -> None:
+    await office.people(5)
+    id_ = await office.launch(schedule=SendAgain(every="day", at="09:00"))
+    await office.sql("UPDATE campaigns SET next_at = 1")
+    await office.advance()
+    # The second one is the last of the recurrence, and is over before the first one.
+    await office.sql("UPDATE campaigns SET next_at = 2")
+    await office.engine._occurrences.advance()
+    await office.sql("UPDATE campaigns SET next_at = NULL")
+    await office.advance()
+    first, second = (row[0] for row in await office.sql("SELECT id FROM occurrences ORDER BY id"))
+    for occurrence in (second, first):
+        assert (await office.campaign(id_)).state is CampaignState.LIVE
+        await office.sql("UPDATE recipients SET status = 'sent' WHERE occurrence_id = ?", occurrence)
+        await office.sql("UPDATE campaign_counts SET key = 'sent' WHERE occurrence_id = ?", occurrence)
+        await office.advance()
+        assert await office.sql("SELECT state FROM occurrences WHERE id = ?", occurrence) == [("done",)]
+    assert (await office.campaign(id_)).state is CampaignState.FINISHED
+
+
+async def test_the_occurrences_of_a_campaign_share_its_throttle(office: Office) -> None:
+    await office.people(5)
+    id_ = await office.launch(schedule=SendAgain(every="day", at="09:00"), throttle=Throttle(per_second=2))
+    for number in (1, 2):
+        await office.sql("UPDATE campaigns SET next_at = ?", number)
+        await office.advance()
+    assert await office.sql("SELECT DISTINCT throttle_id, count(*) FROM messages") == [(id_, 10)]
+    assert await office.sql("SELECT DISTINCT throttle_id FROM occurrences") == [(id_,)]
+    place = "SELECT per_second FROM buckets WHERE id = ?"
+    assert await office.sql(place, id_) == [(2.0,)]
+
+    async def throttle(rate: float | None) -> None:
+        async def work(tx: Tx) -> None:
+            campaign = await campaigns.lock_campaign(tx, 1, id_)
+            given = None if rate is None else Throttle(per_second=rate)
+            definition = msgspec.structs.replace(campaign.definition, throttle=given)
+            await campaigns.change_campaign(tx, campaign, "News", definition, now_us())
+
+        await office.world.database.transact(work)
+
+    await throttle(None)
+    assert (await office.sql(place, id_))[0][0] > 100_000
+    # What changes while no occurrence is open holds for the next one.
+    await office.sql("UPDATE occurrences SET state = 'done', ended_at = 1")
+    await throttle(3)
+    await office.sql("UPDATE campaigns SET next_at = 3")
+    await office.advance()
+    assert await office.sql(place, id_) == [(3.0,)]
 
 
 @pytest.mark.parametrize(

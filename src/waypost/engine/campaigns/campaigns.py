@@ -160,16 +160,17 @@ async def _throttle_anew(tx: Tx, campaign: Campaign, definition: Definition, now
         if one.ended_at is not None:
             continue
         if one.throttle_id is None and rate is not None:
-            await add_throttle(tx, campaign.workspace_id, one.id, rate, now)
-            await tx.run("occurrences.set_throttle", id=one.id, throttle_id=one.id)
+            await add_throttle(tx, campaign.workspace_id, campaign.id, rate, now)
+            await tx.run("occurrences.set_throttle", id=one.id, throttle_id=campaign.id)
+            await tx.run("buckets.set_rate", id=campaign.id, per_second=rate)
         elif one.throttle_id is not None:
             # Without a limit, the bucket stays for the messages that name it.
             await tx.run("buckets.set_rate", id=one.throttle_id, per_second=rate or 1_000_000.0)
 
 
-async def add_throttle(tx: Tx, workspace_id: int, occurrence_id: int, rate: float, now: int) -> None:
-    """Add the bucket that limits the rate of an occurrence on all processes."""
-    await tx.insert("buckets.add", [(occurrence_id, workspace_id, rate, 1.0, now)])
+async def add_throttle(tx: Tx, workspace_id: int, campaign_id: int, rate: float, now: int) -> None:
+    """Add the bucket that limits the rate of a campaign, of all its occurrences together, on all processes."""
+    await tx.insert("buckets.add", [(campaign_id, workspace_id, rate, 1.0, now)])
 
 
 async def act(tx: Tx, campaign: Campaign, action: CampaignAction, now: int, *, reason: str | None = None) -> Campaign:

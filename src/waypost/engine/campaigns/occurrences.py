@@ -142,7 +142,9 @@ class Occurrences:
             lists = definition.audience.numbers("lists")
             only = len(lists) == 1 and not definition.audience.segments and not definition.audience.profiles
             if rate is not None:
-                await add_throttle(tx, campaign.workspace_id, id_, rate, now)
+                await add_throttle(tx, campaign.workspace_id, campaign.id, rate, now)
+                # Earlier occurrences may have had another one.
+                await tx.run("buckets.set_rate", id=campaign.id, per_second=rate)
             await tx.run(
                 "occurrences.add",
                 id=id_,
@@ -150,7 +152,7 @@ class Occurrences:
                 campaign_id=campaign.id,
                 planned_at=campaign.next_at,
                 list_id=lists[0] if only else None,
-                throttle_id=id_ if rate is not None else None,
+                throttle_id=campaign.id if rate is not None else None,
                 now=now,
             )
             await act(tx, campaign, CampaignAction.BEGIN, now)
@@ -240,14 +242,15 @@ class Occurrences:
         return rows, parts, counted
 
     async def _end(self, one: OpenOccurrence) -> bool:
-        """End an occurrence whose recipients are all done, and its campaign if nothing follows."""
+        """End an occurrence whose recipients are all done, and its campaign if it was the last one that was open."""
 
         async def work(tx: Tx) -> bool:
             records = await tx.records("campaigns.lock", id=one.campaign_id)
             if not await tx.run("occurrences.end", id=one.id, state="done", now=now_us()) or not records:
                 return False
             campaign = read_campaign(records[0])
-            if campaign.state is CampaignState.LIVE and campaign.next_at is None:
+            others = await tx.row("occurrences.count_open", campaign_id=one.campaign_id)
+            if campaign.state is CampaignState.LIVE and campaign.next_at is None and others == (0,):
                 await act(tx, campaign, CampaignAction.FINISH, now_us())
             return True
 

@@ -91,8 +91,12 @@ WHERE id = :id AND cursor_id = :was AND state = 'preparing';
 -- End an occurrence that is open.
 UPDATE occurrences SET state = :state, ended_at = :now WHERE id = :id AND state IN ('preparing', 'sending');
 
+-- name: occurrences.count_open
+-- Return how many occurrences of a campaign are not over.
+SELECT count(*) FROM occurrences WHERE campaign_id = :campaign_id AND state IN ('preparing', 'sending');
+
 -- name: occurrences.set_throttle
--- Give an occurrence a throttle.
+-- Give an occurrence the throttle of its campaign.
 UPDATE occurrences SET throttle_id = :throttle_id WHERE id = :id;
 
 -- name: occurrences.set_winner
