@@ -8,14 +8,23 @@ from typing import Any
 import pytest
 
 from tests.nodes.conftest import Node, Pair
+from tests.waiting import eventually
 from waypost.clock import Ids, now_us
-from waypost.domain.campaigns.campaign import Audience, CampaignAction, Conversion, Definition, Throttle
+from waypost.domain.campaigns.campaign import (
+    Audience,
+    CampaignAction,
+    Conversion,
+    Definition,
+    Throttle,
+    VariantTest,
+)
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.ids import public
 from waypost.engine.campaigns import campaigns, handover, occurrences
+from waypost.engine.campaigns.winner import choose_winner
 from waypost.engine.messaging import deletions
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.runtime.unit import Unit
@@ -231,6 +240,45 @@ async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
     await order(still.other, ids[0], "second")
     counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
     assert counted == [(1,)]
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_winner_is_decided_once_on_two_nodes_at_once(still: Pair) -> None:
+    await people(still, 10)
+    test = VariantTest(sample=0.5, winner_by="conversions", minimum=1)
+    await launched(still, test=test, conversion=Conversion(event="Order Completed"))
+    await still.one.run("campaigns")
+    (occurrence,) = await still.one.database.read(occurrences.load_open)
+
+    async def convert(variant: str, n: int) -> None:
+        for kind in ("sent", "converted"):
+            await still.one.sql(
+                "INSERT INTO campaign_counts VALUES ($1, $2, '', 0, $3, 0, 0, $4)", occurrence.id, kind, variant, n
+            )
+
+    await convert("b", 5)
+    decided, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Tx) -> str | None:
+        found = await choose_winner(tx, occurrence)
+        decided.set()
+        await release.wait()
+        return found
+
+    first = asyncio.create_task(still.one.database.transact(slowly))
+    await decided.wait()
+    # The other node sees an equal rate, of a name that comes first.
+    await convert("a", 5)
+    second = asyncio.create_task(still.other.database.transact(choose_winner, occurrence))
+
+    async def blocked() -> bool:
+        return bool(await still.one.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    await eventually(blocked)
+    release.set()
+    assert await asyncio.gather(first, second) == ["b", "b"]
+    assert await still.other.database.transact(choose_winner, occurrence) == "b"
+    assert await still.one.sql("SELECT winner, decided_at IS NULL FROM occurrences") == [("b", False)]
 
 
 async def sent(node: Node, ids: list[int]) -> None:

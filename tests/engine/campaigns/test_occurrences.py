@@ -271,13 +271,59 @@ async def test_a_sample_decides_which_variant_the_others_get(office: Office) -> 
     moved = 2 * HOUR
     await office.sql("UPDATE recipients SET due_at = due_at - ? WHERE status = 'waiting'", moved)
     await office.sql("UPDATE occurrence_parts SET due_at = due_at - ?", moved)
-    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?", moved)
+    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?1, created_at = created_at - ?1", moved)
     await office.advance(6)
     others = [row for row in await office.recipients() if row[0] not in {one[0] for one in sampled}]
     assert {(row[1], row[3]) for row in others} == {("queued", "b")}
     assert await office.sql("SELECT winner FROM occurrences") == [("b",)]
     shares = {one.variant: one.conversions for one in (await office.overview()).variants}
     assert shares == {"a": 0, "b": 5}
+
+
+async def test_without_a_winner_everybody_gets_a_variant_by_the_weights_to_the_end(office: Office) -> None:
+    ids = await office.people(300)
+    test = VariantTest(sample=0.3, winner_by="conversions", after="1h")
+    await office.launch(("a", "b"), test=test, conversion=Conversion(event="Order Completed"))
+    await office.advance(6)
+    sampled = {row[0] for row in await office.recipients() if row[1] == "queued"}
+    assert await office.sql("SELECT winner, decided_at FROM occurrences") == [(None, None)]
+    moved = 2 * HOUR
+    await office.sql("UPDATE recipients SET due_at = due_at - ? WHERE status = 'waiting'", moved)
+    await office.sql("UPDATE occurrence_parts SET due_at = due_at - ?", moved)
+    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?1, created_at = created_at - ?1", moved)
+    # Half of the others are late.
+    late = [one for one in ids if one not in sampled][100:]
+    await office.sql("UPDATE occurrence_parts SET last_id = ?, recipients = 100", late[0] - 1)
+    occurrence, due_at = (await office.sql("SELECT occurrence_id, max(due_at) FROM recipients"))[0]
+    part = (occurrence, due_at + 1, late[0], late[-1], len(late))
+    await office.sql("INSERT INTO occurrence_parts VALUES (?, ?, ?, ?, ?, 99)", *part)
+    await office.sql("UPDATE recipients SET due_at = ? WHERE status = 'waiting' AND profile_id >= ?", due_at + 1, late[0])
+    await office.advance(3)
+    ((winner, decided_at),) = await office.sql("SELECT winner, decided_at FROM occurrences")
+    assert winner is None
+    assert decided_at is not None
+    # From now on somebody does something: it is decided already.
+    await office.sql("INSERT INTO campaign_counts VALUES (?, 'sent', '', 0, 'b', 0, 0, 90)", occurrence)
+    await office.sql("INSERT INTO campaign_counts VALUES (?, 'converted', '', 0, 'b', 0, 0, 80)", occurrence)
+    await office.sql("UPDATE occurrence_parts SET node = NULL")
+    await office.advance(6)
+    assert await office.sql("SELECT winner, decided_at FROM occurrences") == [(None, decided_at)]
+    found = {row[0]: row[3] for row in await office.recipients()}
+    assert {found[one] for one in late} == {"a", "b"}
+
+
+async def test_the_sample_keeps_its_own_variants_when_it_comes_late(office: Office) -> None:
+    """The process was down when the campaign was planned, for longer than the test takes."""
+    await office.people(200)
+    test = VariantTest(sample=0.5, winner_by="conversions", after="1h")
+    id_ = await office.launch(("a", "b"), test=test, conversion=Conversion(event="Order Completed"))
+    await office.sql("UPDATE campaigns SET next_at = next_at - ? WHERE id = ?", 3 * HOUR, id_)
+    await office.advance(6)
+    statuses = await office.statuses()
+    assert 60 < statuses[("queued", None)] < 140
+    assert statuses[("queued", None)] + statuses[("waiting", None)] == 200
+    assert {row[3] for row in await office.recipients() if row[1] == "queued"} == {"a", "b"}
+    assert await office.sql("SELECT decided_at FROM occurrences") == [(None,)]
 
 
 async def test_a_recurrence_has_an_occurrence_for_each_time(office: Office) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from waypost.domain.campaigns.campaign import Definition
+from waypost.domain.campaigns.campaign import Definition, check_test
 from waypost.domain.campaigns.schedule import check_schedule
 from waypost.errors import Invalid
 
@@ -79,10 +79,11 @@ def find_lacking(
             "connection_id",
             f"The workspace has no enabled connection for {message_channel}; POST /v1/connections makes one.",
         )
-    try:
-        check_schedule(definition.schedule, now)
-    except Invalid as error:
-        lacks(error.code, str(error.extra.get("field", "schedule")), error.detail)
+    for check in (lambda: check_schedule(definition.schedule, now), lambda: check_test(definition, channel)):
+        try:
+            check()
+        except Invalid as error:
+            lacks(error.code, str(error.extra.get("field", "schedule")), error.detail)
     return found
 
 

@@ -63,6 +63,7 @@ class Occurrence(msgspec.Struct, kw_only=True):
     audience: int
     throttle_id: int | None
     winner: str | None
+    decided_at: int | None
     ended_at: int | None
 
 

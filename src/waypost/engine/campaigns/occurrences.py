@@ -53,13 +53,27 @@ class OpenOccurrence(msgspec.Struct, kw_only=True):
     cursor_id: int
     audience: int
     throttle_id: int | None
+    #: The variant that won its test, if that is decided and one did.
     winner: str | None
+    decided_at: int | None = None
+    created_at: int = 0
     campaign_state: CampaignState
     name: str
     channel: str
     definition: Definition
     #: Of the campaign.
     version: int
+
+    @property
+    def begins_at(self) -> int:
+        """When it began; later than planned if no process ran, or the campaign was paused."""
+        return max(self.planned_at, self.created_at)
+
+    @property
+    def decides_at(self) -> int | None:
+        """When the winner of its test is decided; None without a test. The turn of the sample comes before."""
+        test = self.definition.test
+        return None if test is None else self.begins_at + parse_duration(test.after, "test.after")
 
 
 async def load_open(tx: Tx) -> list[OpenOccurrence]:
@@ -202,10 +216,8 @@ class Occurrences:
     ) -> tuple[list[Row], list[Row], dict[tuple[str, str], int]]:
         """Return the rows of the ledger for these people, the parts, and how many have which status and variant."""
         definition, test = one.definition, one.definition.test
-        begins_at = max(one.planned_at, now) if not isinstance(definition.schedule, SendLocal) else now
-        decision = None
-        if test is not None:
-            decision = one.planned_at + parse_duration(test.after, "test.after")
+        begins_at = one.begins_at if not isinstance(definition.schedule, SendLocal) else now
+        decision = one.decides_at
         rows: list[Row] = []
         counted: dict[tuple[str, str], int] = {}
         turns: dict[int, list[int]] = {}

@@ -99,7 +99,7 @@ describe("the content step", () => {
       .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
       .toEqual({
         template_id: "tpl_1",
-        test: { sample: 0.15, winner_by: "conversions", after: "4d" },
+        test: { sample: 0.15, winner_by: "conversions", after: "4d", minimum: 5 },
         conversion: { event: "Order Completed", within: "7d" },
         utm: { source: "news", medium: "", campaign: "" },
       });
@@ -125,7 +125,7 @@ describe("the content step", () => {
 
   test("gives back what it was given", () => {
     const set = {
-      test: { sample: 0.07, winner_by: "opens", after: "90m" },
+      test: { sample: 0.07, winner_by: "opens", after: "90m", minimum: 20 },
       conversion: { event: "Order Completed", within: "2w" },
       utm: { source: "a", medium: "b", campaign: "c" },
     } as const;
