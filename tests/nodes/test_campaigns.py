@@ -23,11 +23,13 @@ from waypost.domain.events.segment import metric_type
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.status import Transition
 from waypost.domain.values.ids import public
+from waypost.engine.audience import segments
 from waypost.engine.campaigns import campaigns, handover, occurrences
 from waypost.engine.campaigns.winner import choose_winner
 from waypost.engine.messaging import deletions
 from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.runtime.unit import Unit
+from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
@@ -279,6 +281,71 @@ async def test_a_winner_is_decided_once_on_two_nodes_at_once(still: Pair) -> Non
     assert await asyncio.gather(first, second) == ["b", "b"]
     assert await still.other.database.transact(choose_winner, occurrence) == "b"
     assert await still.one.sql("SELECT winner, decided_at IS NULL FROM occurrences") == [("b", False)]
+
+
+async def draft(pair: Pair) -> int:
+    """Create a campaign that names no list; return its id."""
+
+    async def work(tx: Tx) -> int:
+        made = await campaigns.create_campaign(tx, pair.one.engine.ids, 1, "News", "webhook", Definition(), now_us())
+        return made.id
+
+    id_: int = await pair.one.database.transact(work)
+    return id_
+
+
+async def name_list(tx: Tx, id_: int, field: str) -> None:
+    campaign = await campaigns.lock_campaign(tx, 1, id_)
+    definition = Definition(**{field: Audience(lists=[public("lst", LIST)])})
+    await campaigns.change_campaign(tx, campaign, "News", definition, now_us())
+
+
+async def launch(tx: Tx, id_: int) -> None:
+    await campaigns.act(tx, await campaigns.lock_campaign(tx, 1, id_), CampaignAction.LAUNCH, now_us())
+
+
+async def one_after_the_other(pair: Pair, first: Any, second: Any) -> list[Any]:
+    """Begin the second transaction, on the other node, before the first one commits; return the results of both."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Tx) -> None:
+        await first(tx)
+        begun.set()
+        await release.wait()
+
+    running = asyncio.create_task(pair.one.database.transact(slowly))
+    await begun.wait()
+    waiting = asyncio.create_task(pair.other.database.transact(second))
+
+    async def blocked() -> bool:
+        return bool(await pair.one.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    await eventually(blocked)
+    release.set()
+    return await asyncio.gather(running, waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("field", ["audience", "exclude"])
+async def test_a_list_is_not_deleted_while_a_campaign_that_names_it_is_launched(still: Pair, field: str) -> None:
+    await people(still, 2)
+    id_ = await draft(still)
+
+    async def delete(tx: Tx) -> None:
+        await segments.delete_list(tx, 1, LIST, now_us())
+
+    async def name_and_launch(tx: Tx) -> None:
+        await name_list(tx, id_, field)
+        await launch(tx, id_)
+
+    # Whoever comes second is refused.
+    first, refused = await one_after_the_other(still, name_and_launch, delete)
+    assert (first, type(refused), refused.code) == (None, Conflict, "list_in_use")
+    await act(still, id_, CampaignAction.CANCEL)
+    id_ = await draft(still)
+    first, refused = await one_after_the_other(still, delete, name_and_launch)
+    assert (first, type(refused), refused.code) == (None, Invalid, "campaign_incomplete")
+    assert [(one.code, one.field) for one in refused.extra["missing"]] == [("unknown_audience", f"{field}.lists")]
+    assert (await still.one.sql("SELECT state FROM campaigns WHERE id = $1", id_)) == [("draft",)]
 
 
 async def sent(node: Node, ids: list[int]) -> None:

@@ -15,8 +15,10 @@ from waypost.domain.campaigns.campaign import (
     move,
     share_of,
 )
+from waypost.domain.campaigns.launch import Lacking, incomplete
 from waypost.domain.campaigns.schedule import check_schedule, first_time, next_time
 from waypost.domain.values.ids import internal
+from waypost.engine.campaigns.audience import find_unknown
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx
 
@@ -136,6 +138,8 @@ async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Def
     if changed or name != campaign.name:
         check_change(campaign.state, changed, begun=begun)
     check_definition(definition, campaign.channel)
+    if changed & {"audience", "exclude"} and campaign.state is not CampaignState.DRAFT:
+        await _hold_audience(tx, campaign.workspace_id, definition)
     next_at = campaign.next_at
     if "schedule" in changed and campaign.state in (CampaignState.SCHEDULED, CampaignState.PAUSED):
         check_schedule(definition.schedule, now)
@@ -152,6 +156,12 @@ async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Def
         await _throttle_anew(tx, campaign, definition, now)
     await tx.run("configurations.touch", area=AREA, workspace_id=campaign.workspace_id)
     return await find_campaign(tx, campaign.workspace_id, campaign.id)
+
+
+async def _hold_audience(tx: Tx, workspace_id: int, definition: Definition) -> None:
+    """Raise Invalid if a list or segment of a launched campaign does not exist: it may have just been deleted."""
+    if unknown := await find_unknown(tx, workspace_id, definition, hold=True):
+        raise incomplete([Lacking("unknown_audience", field, detail) for field, detail in unknown])
 
 
 async def _throttle_anew(tx: Tx, campaign: Campaign, definition: Definition, now: int) -> None:
@@ -181,6 +191,7 @@ async def act(tx: Tx, campaign: Campaign, action: CampaignAction, now: int, *, r
     next_at, launched_at, ended_at = campaign.next_at, campaign.launched_at, campaign.ended_at
     if action is CampaignAction.LAUNCH:
         check_schedule(campaign.definition.schedule, now)
+        await _hold_audience(tx, campaign.workspace_id, campaign.definition)
         launched_at = now
         next_at = first_time(campaign.definition.schedule, now)
     elif action is CampaignAction.BEGIN:

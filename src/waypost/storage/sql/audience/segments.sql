@@ -100,9 +100,9 @@ WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 UPDATE segments SET filled_to = 0, announces = :announces, advanced_at = :now WHERE id IN @list(ids bigint);
 
 -- name: segments.campaigns
--- Return campaigns that are not over and name a segment.
+-- Return campaigns that are not over and name a segment or a list.
 SELECT name FROM campaigns WHERE workspace_id = :workspace_id AND state NOT IN ('finished', 'cancelled')
-    AND deleted_at IS NULL AND definition LIKE '%' || CAST(:segment AS text) || '%' ORDER BY id LIMIT 1;
+    AND deleted_at IS NULL AND definition LIKE '%' || CAST(:name AS text) || '%' ORDER BY id LIMIT :n;
 
 -- name: segments.lists
 -- Return which of these lists exist.

@@ -19,6 +19,22 @@ SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigi
 -- Return which of these segments exist.
 SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
 
+-- name: audience.hold_lists (sqlite)
+-- Return which of these lists exist, for a transaction that depends on it; SQLite has one writer.
+SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
+
+-- name: audience.hold_lists (postgres)
+-- Nobody can delete them before the transaction ends.
+SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL ORDER BY id FOR SHARE;
+
+-- name: audience.hold_segments (sqlite)
+-- Return which of these segments exist, for a transaction that depends on it; SQLite has one writer.
+SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
+
+-- name: audience.hold_segments (postgres)
+-- Nobody can delete them before the transaction ends.
+SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL ORDER BY id FOR SHARE;
+
 -- name: recipients.add
 -- Put people into the ledger of an occurrence.
 INSERT INTO recipients (occurrence_id, profile_id, status, reason, code, variant, message_id, due_at) VALUES :rows;
