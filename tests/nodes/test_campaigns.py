@@ -240,6 +240,9 @@ async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
 
     await order(still.one, ids[0], "first")
     await order(still.other, ids[0], "second")
+    # Somebody who is merged into another profile in between is still one person.
+    await still.one.sql("UPDATE profiles SET merged_into = $1 WHERE id = $2", ids[2], ids[0])
+    await order(still.other, ids[2], "third")
     counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
     assert counted == [(1,)]
 

@@ -250,6 +250,27 @@ async def test_a_holdout_gets_nothing_and_its_conversions_give_the_lift(office: 
     assert conversions.lift == pytest.approx((60 / (400 - held_out)) / (5 / held_out) - 1)
 
 
+async def test_an_order_counts_for_the_profile_that_was_merged_after_the_sending(office: Office) -> None:
+    ids = await office.people(6)
+    await office.launch(conversion=Conversion(event="Order Completed", within="2d"))
+    await office.advance()
+    await office.sql("UPDATE recipients SET status = 'sent'")
+    survivor = (await office.people(1, OTHER_LIST))[0]
+    await office.engine.goals.refresh()
+    order = metric_type("Order Completed")
+    # The survivor is no recipient, but two of those who were merged into it are; in another case it is one itself.
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id IN (?, ?)", survivor, ids[0], ids[1])
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id = ?", ids[3], ids[2])
+    await office.sql("UPDATE recipients SET status = 'skipped', reason = 'no_address' WHERE profile_id = ?", ids[5])
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id = ?", ids[5], ids[4])
+    for person in (survivor, ids[3], ids[5]):
+        await office.emit(order, person)
+        await office.emit(order, person)
+    found = await office.sql("SELECT profile_id FROM recipients WHERE converted_at IS NOT NULL ORDER BY 1")
+    assert [row[0] for row in found] == [ids[0], ids[3], ids[4]]
+    assert (await office.overview()).conversions.total == 3
+
+
 async def test_a_sample_decides_which_variant_the_others_get(office: Office) -> None:
     await office.people(300)
     test = VariantTest(sample=0.3, winner_by="conversions", after="1h")
