@@ -144,7 +144,9 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         return False
     deletion = Deletion(row[0], row[1], DeletionStage(row[2]), row[3], row[4], bool(row[5]), bool(row[6]), row[7])
     if deletion.stage is DeletionStage.EVENTS:
-        more = deletion.cursor_id == _NEWEST and await _strip_recipients(tx, unit, deletion)
+        more = deletion.cursor_id == _NEWEST and (
+            await _strip_open(tx, unit, deletion) or await _strip_recipients(tx, unit, deletion)
+        )
         more = more or await _strip_events(tx, unit, deletion)
     else:
         more = await _strip_links(tx, deletion)
@@ -171,6 +173,20 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         ended_at=None if due_at is not None else unit.now,
     )
     return due_at is not None and due_at <= unit.now
+
+
+async def _strip_open(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
+    """Skip some messages that are not sent yet; return whether there may be more.
+
+    Their events, which lead to all others, may be past their retention.
+    """
+    rows = await tx.rows("messages.open_of_profile", profile_id=deletion.profile_id, after=0, n=STEP)
+    if not rows:
+        return False
+    deletion.messages = True
+    sending = await _strip_messages(tx, unit, [row[0] for row in rows])
+    deletion.unfinished = deletion.unfinished or bool(sending)
+    return len(rows) == STEP and len(sending) < STEP
 
 
 async def _strip_recipients(tx: Tx, unit: Unit, deletion: Deletion) -> bool:

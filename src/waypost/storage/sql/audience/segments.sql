@@ -151,6 +151,11 @@ SELECT id, workspace_id FROM profiles WHERE id IN @list(ids bigint);
 -- Return the memberships of profiles.
 SELECT segment_id, profile_id FROM segment_members WHERE profile_id IN @list(ids bigint);
 
+-- name: segment_members.of_person
+-- Return the tracked segments that profiles are in, and since when.
+SELECT s.id, s.name, m.since FROM segment_members m JOIN segments s ON s.id = m.segment_id
+WHERE m.profile_id IN @list(ids bigint) AND s.workspace_id = :workspace_id AND s.deleted_at IS NULL AND s.tracked = 1 ORDER BY s.id;
+
 -- name: segment_members.insert
 -- Record members.
 INSERT INTO segment_members (segment_id, profile_id, since) VALUES :rows ON CONFLICT (segment_id, profile_id) DO NOTHING;

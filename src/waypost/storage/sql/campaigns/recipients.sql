@@ -128,6 +128,20 @@ WHERE r.occurrence_id = :occurrence_id AND r.profile_id > :after AND (:status = 
     AND (:reason = '' OR r.reason = :reason) AND (:code = 0 OR r.code = :code)
 ORDER BY r.profile_id LIMIT :n;
 
+-- name: recipients.of_person
+-- Return a page of what campaigns had for some profiles, the oldest occurrence first.
+SELECT r.occurrence_id, r.profile_id, o.campaign_id, c.name, r.status, r.reason, r.code, r.variant, r.message_id, r.opened_at,
+    r.clicked_at, r.converted_at
+FROM recipients r JOIN occurrences o ON o.id = r.occurrence_id JOIN campaigns c ON c.id = o.campaign_id
+WHERE r.profile_id IN @list(ids bigint) AND o.workspace_id = :workspace_id
+    AND (r.occurrence_id, r.profile_id) > (:occurrence_id, :profile_id)
+ORDER BY r.occurrence_id, r.profile_id LIMIT :n;
+
+-- name: campaign_clicks.of_person
+-- Return on which links profiles clicked first, and when.
+SELECT occurrence_id, profile_id, link, clicked_at FROM campaign_clicks
+WHERE occurrence_id IN @list(occurrences bigint) AND profile_id IN @list(ids bigint) ORDER BY occurrence_id, profile_id, clicked_at;
+
 -- name: campaign_clicks.known (sqlite)
 -- Return the links that recipients have clicked on. One row of JSON, as in events.known.
 SELECT json_group_array(json_array(c.occurrence_id, c.profile_id, c.link)) FROM json_each(:keys) k CROSS JOIN campaign_clicks c

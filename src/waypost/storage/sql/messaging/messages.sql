@@ -164,6 +164,11 @@ UPDATE messages SET expires_at = :expires_at, held_at = NULL WHERE id = :id;
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
 WHERE m.workspace_id = :workspace_id AND m.id = :id;
 
+-- name: messages.open_of_profile
+-- Return messages of a profile that are not sent yet, whatever became of their events.
+SELECT id FROM messages WHERE profile_id = :profile_id AND status IN ('queued', 'held', 'sending') AND id > :after
+ORDER BY id LIMIT :n;
+
 -- name: messages.exported
 -- Return messages with their contents.
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
