@@ -150,6 +150,8 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         more = more or await _strip_events(tx, unit, deletion)
     else:
         more = await _strip_links(tx, deletion)
+        # They are searched again only for messages that are found later.
+        deletion.messages = more
     due_at: int | None = unit.now
     if not more:
         before = deletion.stage
