@@ -183,6 +183,7 @@ async def forget_list(tx: Tx, list_id: int, now: int) -> None:
     row = await tx.row("lists.workspace", id=list_id)
     if row is None:
         return
+    await tx.run("configurations.touch", workspace_id=row[0], area=AREA)
     rows = await tx.rows("segments.all", workspace_id=row[0])
     known = {row[0]: read_condition(_decode(row[2])) for row in rows}
     direct = {id_ for id_, condition in known.items() if _names_list(condition, list_id)}
