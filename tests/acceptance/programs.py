@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -180,6 +180,18 @@ class Server:
     def running(self) -> bool:
         """Return whether the process runs."""
         return self.process is not None and self.process.poll() is None
+
+    def children(self) -> list[int]:
+        """Return the processes that the process has started and that have not ended."""
+        assert self.process is not None
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                    if int(parent) == self.process.pid and state != "Z":
+                        found.append(int(entry.name))
+        return found
 
     def api(self) -> Client:
         """Return a client with the API key."""

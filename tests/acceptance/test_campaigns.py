@@ -1,6 +1,7 @@
 """Campaigns through real processes: killed again and again, by two at once, paused, throttled and cancelled."""
 
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -106,6 +107,31 @@ def test_killed_until_it_is_finished(tmp_path: Path, sink: thread_runner.Running
     assert statuses["sent"] > people / 2
     assert server.stop() == 0
     assert server.run("check").returncode == 0
+
+
+#: Whether there is a core for a process beside the server.
+BESIDE = len(os.sched_getaffinity(0)) > 1
+
+
+def test_whatever_ends_the_server_the_process_that_renders_for_it_ends_too(
+    tmp_path: Path, sink: thread_runner.Running
+) -> None:
+    people = 1_000
+    server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.01"})
+    server.init()
+    server.start()
+    id_ = prepare(server, sink, people, throttle={"per_second": 100})
+    server.api().post(f"/v1/campaigns/{id_}/launch")
+    first = eventually(server.children, what="a process that renders") if BESIDE else []
+    server.kill()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first), what="it ended with the server")
+    server.start()
+    second = eventually(server.children, what="another one") if BESIDE else []
+    server.api().send("PATCH", f"/v1/campaigns/{id_}", {"throttle": {"per_minute": 600_000}})
+    eventually(lambda: campaign(server, id_)["state"] == "finished", what="finished")
+    check_ledger(server, sink, id_, people)
+    assert server.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in second)
 
 
 @contextlib.contextmanager

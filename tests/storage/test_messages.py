@@ -27,8 +27,8 @@ from waypost.domain.values.ids import public
 from waypost.engine.accounts.retention import Retention
 from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging import retention
-from waypost.engine.messaging.acceptance import repeat, take_by_hand
 from waypost.engine.messaging.area import MessagingArea, rematch
+from waypost.engine.messaging.by_hand import repeat, take_by_hand
 from waypost.engine.messaging.matching import Rematching
 from waypost.engine.messaging.queue import Claim, claim, is_stuck, recover_orphaned, reroute_queued
 from waypost.engine.messaging.recording import MessageBatch, NewMessage, Routing, SendResult

@@ -24,7 +24,7 @@ from waypost.domain.messaging.sending_rules import (
     SendingRules,
 )
 from waypost.domain.values.timezones import first_instant
-from waypost.engine.messaging.acceptance import repeat, take_by_hand
+from waypost.engine.messaging.by_hand import repeat, take_by_hand
 from waypost.engine.messaging.deletions import delete_profile
 from waypost.engine.messaging.held import queue_held
 from waypost.engine.messaging.queue import Claim, claim, queue_unsent

@@ -423,6 +423,7 @@ class Engine:
         """Finish requests in flight, release all other work, and stop. Durability does not depend on it."""
         self.live_feeds.close()
         await self.scheduler.stop()
+        await self._handover.renderer.stop()
         self.dispatcher.drain()
         end = time.monotonic() + DRAIN_S
         await self.sender.stop(DRAIN_S)

@@ -474,6 +474,11 @@ async def test_lists_are_paged_and_filtered(client: Api, gateway: dict[str, Any]
     assert await listed(f"profile_id={ada['id']}") == [hers]
     assert await listed(f"to=%2B{number(2)[1:]}") == [waiting[2]]
     assert await listed("connection_id=con_0000000000000001") == []
+    # Accepted in this order: a time parts them.
+    middle = (await ok(client.get(f"/v1/messages/{waiting[2]}")))["created_at"]
+    assert await listed(f"since={middle}") == everything[: everything.index(waiting[2]) + 1]
+    assert await listed(f"until={middle}") == everything[everything.index(waiting[2]) + 1 :]
+    assert await listed(f"since={middle}&status=skipped") == [cancelled]
     page = await ok(client.get("/v1/messages?limit=1"))
     assert "content" not in page["data"][0]
     for query, status, code in (
@@ -483,9 +488,41 @@ async def test_lists_are_paged_and_filtered(client: Api, gateway: dict[str, Any]
         ("limit=1001", 400, "invalid_parameter"),
         ("after=nonsense", 400, "invalid_cursor"),
         ("to=a%00b", 400, "invalid_parameter"),
+        ("campaign=a%00b", 400, "invalid_parameter"),
+        ("provider_message_id=a%00b", 400, "invalid_parameter"),
+        ("code=x", 400, "invalid_parameter"),
+        ("since=yesterday", 400, "invalid_time"),
         ("connection_id=nonsense", 404, "not_found"),
     ):
         await refused(client.get(f"/v1/messages?{query}"), status, code)
+
+
+async def test_messages_are_found_by_campaign_code_and_the_id_of_the_provider(client: Api, gateway: dict[str, Any]):
+    spring = (await send(client, number(1), campaign="Spring"))["id"]
+    other = (await send(client, number(2), campaign="Autumn"))["id"]
+    lost = (await send(client, number(3), send_at=LATER, campaign="Spring"))["id"]
+    twice = [{"channel": "sms", "to": number(4), "text": "Hi", "send_at": LATER}] * 2
+    batch = await ok(client.post("/v1/messages/batch", json={"messages": twice, "skip_duplicates": True}), 202)
+    repeated = batch["data"][1]["id"]
+    sent = await came_to(client, spring, "sent")
+    await came_to(client, other, "sent")
+
+    async def listed(**query: Any) -> list[str]:
+        return [one["id"] for one in (await ok(client.get("/v1/messages", params=query)))["data"]]
+
+    assert await listed(campaign="Spring") == [lost, spring]
+    assert await listed(campaign="Spring", status="sent") == [spring]
+    assert await listed(campaign="Nothing") == []
+    known = sent["provider_message_id"]
+    assert known
+    assert await listed(provider_message_id=known) == [spring]
+    assert await listed(provider_message_id=known, campaign="Autumn") == []
+    assert await listed(provider_message_id=known, since=LATER) == []
+    assert await listed(provider_message_id=known + "x") == []
+    assert await listed(code=2021) == [repeated]
+    assert await listed(code=9988) == []
+    # A name alone is no campaign of this server.
+    assert sent["campaign_id"] is None
 
 
 @pytest.mark.parametrize(("stretches", "expected"), [(100, 1), (2, 3)])

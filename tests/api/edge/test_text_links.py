@@ -121,6 +121,12 @@ async def test_links_are_checked_later(linked: Sender, sink: Running):
     assert [line["status"] for line in found["history"]] == ["held", "failed"]
     await linked.came_to(good, "SENDING")
     assert await linked.reported(bad) == ["PENDING_TO_SEND", "FAILED_TO_SEND"]
+    # It never left, so the same text with a link that works is no repeat; one that left is.
+    mended = {"text": "bad", "clickUrl": f"{sink.url}/healthz"}
+    assert await accepted(linked, **mended) != bad
+    for text in (mended, {"text": "good"}):
+        response = await linked.send(**text)
+        assert (response.status_code, response.json()["code"]) == (409, "duplicate_message")
 
 
 async def test_a_check_that_a_dead_process_began_is_made_by_another_one(linked: Sender, sink: Running, engine: Engine):

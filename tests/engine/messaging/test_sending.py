@@ -33,7 +33,7 @@ from waypost.domain.values.circuit_breaker import FAILURE_THRESHOLD
 from waypost.domain.values.ids import public
 from waypost.engine.audience.subscriptions import set_subscriptions
 from waypost.engine.messaging import sending
-from waypost.engine.messaging.acceptance import cancel, repeat, take_by_hand
+from waypost.engine.messaging.by_hand import cancel, repeat, take_by_hand
 from waypost.engine.messaging.connection_lane import MOST_AHEAD, ConnectionLane, divide
 from waypost.engine.messaging.queue import claim, recover_orphaned, reroute_queued
 from waypost.engine.messaging.recording import SendResult
@@ -694,7 +694,9 @@ async def test_what_a_killed_process_had_on_the_wire_is_unknown_and_the_rest_is_
         await eventually(functools.partial(_all_settled, post))
         counts = await post.statuses()
         assert sum(counts.values()) == 900
-        assert 200 <= counts["unknown"] <= 600
+        # What was on the wire at a kill, and what had been sent and was not recorded yet.
+        assert counts["unknown"] >= 200
+        assert counts["sent"] >= 100
         assert counts.keys() <= {"sent", "unknown"}
         taken = Counter(sent["address"] for sent in post.taken())
         assert set(taken.values()) == {1}

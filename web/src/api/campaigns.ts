@@ -93,7 +93,7 @@ export const campaignPreviewQuery = (id: string, version: number, variant?: stri
 /** A draft with the same settings. A time that has passed is left out: it could not be launched. */
 export function duplicateCampaign(campaign: Campaign, name: string) {
   const { channel, template_id, audience, exclude, throttle, purpose, connection_id, ...rest } = campaign;
-  const { variables, validity, conversion, holdout, test, utm, schedule } = rest;
+  const { variables, validity, conversion, holdout, test, utm, tracking, schedule } = rest;
   const passed = (schedule.kind === "at" || schedule.kind === "local") && Date.parse(schedule.at) < Date.now();
   return ask(
     client.POST("/v1/campaigns", {
@@ -113,6 +113,7 @@ export function duplicateCampaign(campaign: Campaign, name: string) {
         holdout,
         test,
         utm,
+        tracking,
       },
     }),
   );

@@ -11,6 +11,11 @@ export interface MessageFilters {
   connection_id?: string;
   profile_id?: string;
   to?: string;
+  campaign?: string;
+  code?: number;
+  provider_message_id?: string;
+  since?: string;
+  until?: string;
   after?: string;
 }
 

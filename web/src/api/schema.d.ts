@@ -2598,7 +2598,9 @@ export interface paths {
         put?: never;
         /**
          * Send a test of a campaign
-         * @description Sends a campaign to a few addresses or colleagues now. Tests do not count, and nobody becomes a recipient.
+         * @description Sends a campaign to a few addresses or colleagues now, with its headers, tracking and short links.
+         *
+         *     Tests do not count, nobody becomes a recipient, and no sending rule holds them back.
          */
         post: operations["test_campaign"];
         delete?: never;
@@ -3434,6 +3436,7 @@ export interface components {
             holdout: number;
             test: components["schemas"]["VariantTest"] | null;
             utm: components["schemas"]["CampaignUtm"] | null;
+            tracking: components["schemas"]["CampaignTracking"] | null;
             version: number;
             progress: components["schemas"]["Progress"];
             next_at: string | null;
@@ -3543,6 +3546,16 @@ export interface components {
             rejected: number;
         };
         /**
+         * CampaignTracking
+         * @description Whether its emails have a pixel and links that are counted; what is not set is as the workspace has it.
+         */
+        CampaignTracking: {
+            /** @default null */
+            opens?: boolean | null;
+            /** @default null */
+            clicks?: boolean | null;
+        };
+        /**
          * CampaignUtm
          * @description Parameters that links get if they lack them.
          */
@@ -3589,6 +3602,7 @@ export interface components {
             holdout?: number;
             test?: components["schemas"]["VariantTest"] | null;
             utm?: components["schemas"]["CampaignUtm"] | null;
+            tracking?: components["schemas"]["CampaignTracking"] | null;
         };
         /**
          * Page[Change]
@@ -4032,6 +4046,8 @@ export interface components {
             test?: components["schemas"]["VariantTest"] | null;
             /** @default null */
             utm?: components["schemas"]["CampaignUtm"] | null;
+            /** @default null */
+            tracking?: components["schemas"]["CampaignTracking"] | null;
         };
         /**
          * CreateConnection
@@ -4911,6 +4927,7 @@ export interface components {
             expires_at: string;
             history: components["schemas"]["MessageHistoryEntry"][];
             content: Record<string, never> | null;
+            campaign_id: string | null;
             clicks: number;
             machine_clicks: number;
             opens: number;
@@ -17833,6 +17850,16 @@ export interface operations {
                 profile_id?: string;
                 /** @description Return only messages to this address, spelled as in `to` of a message. */
                 to?: string;
+                /** @description Return only messages of the campaign with this name. */
+                campaign?: string;
+                /** @description Return only failures with this code; 0 for all. */
+                code?: number;
+                /** @description Return only the message that its provider knows so. */
+                provider_message_id?: string;
+                /** @description Return only messages accepted at or after this time. */
+                since?: string;
+                /** @description Return only messages accepted before this time. */
+                until?: string;
                 /** @description Maximum number of items on a page. */
                 limit?: number;
                 /** @description The `next` of the previous page. */

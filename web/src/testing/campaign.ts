@@ -22,6 +22,7 @@ export const DRAFT: Campaign = {
   holdout: 0,
   test: null,
   utm: null,
+  tracking: null,
   version: 1,
   progress: { audience: 0, done: 0 },
   next_at: null,

@@ -68,6 +68,8 @@ class MessageDetail(Message, kw_only=True):
     """A message with its content, and how often it was opened and its links were followed."""
 
     content: dict[str, Any] | None
+    #: The campaign that it was sent for; null for a message with only the name of one.
+    campaign_id: str | None
     #: Clicks on its links by people, as far as is known. Those of machines are counted apart.
     clicks: int
     machine_clicks: int
@@ -76,12 +78,15 @@ class MessageDetail(Message, kw_only=True):
     machine_opens: int
 
 
-def message_detail_view(record: dict[str, Any], clicks: tuple[int, int], opens: tuple[int, int]) -> MessageDetail:
+def message_detail_view(
+    record: dict[str, Any], clicks: tuple[int, int], opens: tuple[int, int], *, campaign_id: int | None
+) -> MessageDetail:
     """Return the API view of a row of `messages.get`, with the content; clicks and opens of people and of machines."""
     content = record["content"]
     return MessageDetail(
         **msgspec.structs.asdict(message_view(record)),
         content=_content.decode(content) if content is not None else None,
+        campaign_id=None if campaign_id is None else public("cmp", campaign_id),
         clicks=clicks[0],
         machine_clicks=clicks[1],
         opens=opens[0],

@@ -16,12 +16,14 @@ from waypost.api.control.auditing import message_log
 from waypost.api.control.calls import BODY_BYTES, NAMES, Call, check_query, permit, read_json, read_key
 from waypost.api.control.message_view import Message, MessageDetail, message_detail_view, message_view
 from waypost.api.edge.asgi import HttpScope, Receive, Send, answer, json_headers, read_body, refuse
-from waypost.api.paging import After, Limit, Page, before, page, scan
+from waypost.api.paging import After, Limit, Page, before, made_from, page, scan
 from waypost.api.problems import unexpected_error
 from waypost.clock import now_us
+from waypost.domain.events.segment import message_key
 from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import MessageRequest
 from waypost.domain.values.ids import internal
+from waypost.domain.values.times import parse_time
 from waypost.engine.accounts.workspaces import Keyring
 from waypost.engine.messaging.acceptance import MOST, BatchLine, MessageAccepted, Refusal
 from waypost.engine.messaging.recording import Log
@@ -243,6 +245,32 @@ AddressFilter = Annotated[
 ]
 
 
+CampaignFilter = Annotated[
+    str | None,
+    QueryParameter(name="campaign", max_length=200, description="Return only messages of the campaign with this name."),
+]
+CodeFilter = Annotated[
+    int, QueryParameter(name="code", ge=0, le=99_999, description="Return only failures with this code; 0 for all.")
+]
+ProviderIdFilter = Annotated[
+    str | None,
+    QueryParameter(
+        name="provider_message_id", max_length=500, description="Return only the message that its provider knows so."
+    ),
+]
+_TIME = {"format": "date-time"}
+Since = Annotated[
+    str | None,
+    QueryParameter(
+        name="since", schema_extra=_TIME, description="Return only messages accepted at or after this time."
+    ),
+]
+Until = Annotated[
+    str | None,
+    QueryParameter(name="until", schema_extra=_TIME, description="Return only messages accepted before this time."),
+]
+
+
 @get("/v1/messages", summary="List messages")
 async def list_messages(
     call: NamedDependency[Call],
@@ -251,23 +279,40 @@ async def list_messages(
     connection_id: ConnectionFilter = None,
     profile_id: ProfileFilter = None,
     to: AddressFilter = None,
+    campaign: CampaignFilter = None,
+    code: CodeFilter = 0,
+    provider_message_id: ProviderIdFilter = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Message]:
     """Returns messages, newest first. With a filter, a page can be short or empty; continue until `next` is null."""
-    if to is not None and "\0" in to:
-        raise Invalid("`to` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
+    for name, text in (("to", to), ("campaign", campaign), ("provider_message_id", provider_message_id)):
+        if text is not None and "\0" in text:
+            raise Invalid(f"`{name}` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
     first = before("messages", after)
-    place = {"workspace_id": call.workspace_id, "since": 0}
+    if until is not None:
+        first = min(first, made_from(parse_time(until)))
+    place = {"workspace_id": call.workspace_id, "since": 0 if since is None else made_from(parse_time(since))}
     filters = {
         "status": status or "",
         "channel": channel or "",
         "connection_id": internal("con", connection_id) if connection_id else 0,
         "profile_id": internal("pro", profile_id) if profile_id else 0,
         "address": to or "",
+        "campaign": campaign or "",
+        "code": code,
     }
 
     async def work(tx: Tx) -> Page[Message]:
+        if provider_message_id:
+            known = {
+                "provider_key": message_key(call.workspace_id, provider_message_id),
+                "provider_message_id": provider_message_id,
+            }
+            rows = await tx.records("messages.of_provider", n=limit + 1, before=first, **place, **filters, **known)
+            return page("messages", rows, limit, message_view, lambda row: int(row["id"]))
         if not any(filters.values()):
             rows = await tx.records("messages.list", n=limit + 1, before=first, **place)
             return page("messages", rows, limit, message_view, lambda row: int(row["id"]))
@@ -324,7 +369,11 @@ async def _find(tx: Tx, workspace_id: int, id_: int) -> MessageDetail:
         )
     clicks = await tx.row("click_counts.of_message", message_id=id_) or (0, 0)
     opens = await tx.row("open_counts.of_message", message_id=id_) or (0, 0)
-    return message_detail_view(records[0], (clicks[0], clicks[1]), (opens[0], opens[1]))
+    occurrence_id = records[0]["occurrence_id"]
+    campaign = None if occurrence_id is None else await tx.row("occurrences.campaign", id=occurrence_id)
+    return message_detail_view(
+        records[0], (clicks[0], clicks[1]), (opens[0], opens[1]), campaign_id=campaign[0] if campaign else None
+    )
 
 
 ROUTES = permit(

@@ -130,6 +130,13 @@ class CampaignUtm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     campaign: Annotated[str, Meta(max_length=200)] = ""
 
 
+class CampaignTracking(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Whether its emails have a pixel and links that are counted; what is not set is as the workspace has it."""
+
+    opens: bool | None = None
+    clicks: bool | None = None
+
+
 class Definition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What a marketer sets of a campaign, besides its name and channel."""
 
@@ -151,6 +158,7 @@ class Definition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     holdout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     test: VariantTest | None = None
     utm: CampaignUtm | None = None
+    tracking: CampaignTracking | None = None
 
     @property
     def rate(self) -> float | None:

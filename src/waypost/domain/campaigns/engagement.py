@@ -1,8 +1,11 @@
 """What people do with the messages of campaigns, read from events."""
 
+import re
+
 import msgspec
 
 from waypost.domain.events.event import Event
+from waypost.domain.tracking.mail_tokens import UNSUBSCRIBE_PATH
 from waypost.domain.values.ids import internal
 from waypost.errors import Error
 
@@ -12,9 +15,12 @@ ENGAGEMENTS = {
     "email.clicked": "clicked",
     "message.clicked": "clicked",
     "email.unsubscribed": "unsubscribed",
+    "message.unsubscribed": "unsubscribed",
     "email.complained": "complained",
     "email.bounced": "bounced",
 }
+#: Where a link to unsubscribe in a text leads: each person's is another one, and following it is no interest.
+_LEAVES = re.compile(rf"{UNSUBSCRIBE_PATH}[\w-]{{40,}}(?:[/?].*)?\Z", re.ASCII)
 #: The longest URL that is counted as a link of its own.
 LONGEST_LINK = 500
 
@@ -61,5 +67,7 @@ def read_engagement(event: Event) -> Engagement | None:
         # An event of a client may have any contents.
         return None
     kind = ENGAGEMENTS[event.type]
+    if event.type == "message.clicked" and _LEAVES.search(data.url or ""):
+        return None
     link = (data.url or "")[:LONGEST_LINK] if kind == "clicked" else ""
     return Engagement(occurrence_id, event.profile_id, message.variant, kind, event.occurred_at, data.machine, link)

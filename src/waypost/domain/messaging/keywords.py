@@ -19,7 +19,7 @@ HELP = frozenset({"help", "info"})
 _WORDS = dict.fromkeys(STOP, "stop") | dict.fromkeys(START, "start") | dict.fromkeys(HELP, "help")
 _LONGEST = max(map(len, _WORDS))
 #: What a text contains that says how to opt out: a keyword to reply with, or a link.
-_SAYS_SO = re.compile(r"\b(?:STOP|(?i:stop to|unsubscribe|opt[ -]?out))\b|/u/[\w-]{40}", re.ASCII)
+_SAYS_SO = re.compile(r"\b(?:STOP|(?i:stop to|unsubscribe|opt[ -]?out))\b|/u/(?:preview\b|[\w-]{40})", re.ASCII)
 #: Characters around a keyword that do not change its meaning.
 _AROUND = " \t\r\n\f\v\xa0\u200b\u200e\u200f\ufeff\"'`\u2018\u2019\u201c\u201d.,;:!?\u2026*()[]"
 

@@ -186,7 +186,7 @@ class CompiledVariant:
 class CompiledTemplate:
     """A compiled version of a template."""
 
-    __slots__ = ("_bodies", "_weights", "channel", "size", "template_id", "version")
+    __slots__ = ("_bodies", "channel", "size", "sources", "template_id", "version")
 
     def __init__(
         self,
@@ -203,7 +203,8 @@ class CompiledTemplate:
         self._bodies = {
             v.name: CompiledVariant(channel, v.content, None if single else v.name, marks) for v in variants
         }
-        self._weights = [(v.name, v.weight) for v in variants]
+        #: What it was compiled from.
+        self.sources = variants
         self.size = sum(body.size for body in self._bodies.values())
 
     @property
@@ -217,16 +218,16 @@ class CompiledTemplate:
 
     def pick(self, choice: float | str) -> str:
         """Return the name of the variant for a number in [0, 1) or for a key. A key always gives the same variant."""
-        if len(self._weights) == 1:
-            return self._weights[0][0]
+        if len(self.sources) == 1:
+            return self.sources[0].name
         at = (_share(self.template_id, choice) if isinstance(choice, str) else choice) * sum(
-            weight for _, weight in self._weights
+            one.weight for one in self.sources
         )
         chosen = ""
-        for name, weight in self._weights:
-            if weight > 0:
-                chosen = name
-                at -= weight
+        for one in self.sources:
+            if one.weight > 0:
+                chosen = one.name
+                at -= one.weight
                 if at < 0:
                     break
         return chosen

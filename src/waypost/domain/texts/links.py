@@ -14,11 +14,14 @@ _MARK = re.compile("\0([0-9]+)\0")
 MOST_LINKS = 20
 
 
-def mark_links(text: str, click_url: str, parameters: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def mark_links(
+    text: str, click_url: str, parameters: Mapping[str, str], own: str | None = None
+) -> tuple[str, tuple[str, ...]]:
     """Return a text with a mark in place of each link, and the URLs with the parameters that they lack.
 
-    The click URL is a link of the text; it is appended if the text does not contain it. Raise Invalid, with `field`,
-    for a link that cannot be followed, and for too many.
+    A URL that begins with `own` leads to a page of this server, and gets no parameters. The click URL is a link of the
+    text; it is appended if the text does not contain it. Raise Invalid, with `field`, for a link that cannot be
+    followed, and for too many.
     """
     if not click_url and "://" not in text:
         return text, ()
@@ -26,7 +29,7 @@ def mark_links(text: str, click_url: str, parameters: Mapping[str, str]) -> tupl
 
     def mark(url: str) -> str:
         try:
-            urls.append(add_parameters(url, parameters))
+            urls.append(url if own is not None and url.startswith(own) else add_parameters(url, parameters))
         except Invalid as error:
             field = "clickUrl" if url == click_url else "text"
             raise Invalid(

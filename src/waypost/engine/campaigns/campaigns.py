@@ -9,6 +9,7 @@ from waypost.clock import SECOND, Ids
 from waypost.domain.campaigns.campaign import (
     CampaignAction,
     CampaignState,
+    CampaignTracking,
     Definition,
     check_change,
     check_definition,
@@ -19,6 +20,8 @@ from waypost.domain.campaigns.launch import Lacking, incomplete
 from waypost.domain.campaigns.schedule import check_schedule, first_time, next_time
 from waypost.domain.values.ids import internal
 from waypost.engine.campaigns.audience import find_unknown
+from waypost.engine.messaging.mailings import Look
+from waypost.engine.tracking.settings import UtmParameters
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx
 
@@ -67,6 +70,20 @@ class Occurrence(msgspec.Struct, kw_only=True):
     winner: str | None
     decided_at: int | None
     ended_at: int | None
+
+
+def campaign_look(name: str, definition: Definition) -> Look:
+    """Return how the messages of a campaign are tracked, and what they say of unsubscribing."""
+    lists = definition.audience.numbers("lists")
+    tracking = definition.tracking or CampaignTracking()
+    return Look(
+        purpose=definition.purpose,
+        campaign=name,
+        list_id=lists[0] if len(lists) == 1 else 0,
+        utm=None if definition.utm is None else UtmParameters(**msgspec.structs.asdict(definition.utm)),
+        opens=tracking.opens,
+        clicks=tracking.clicks,
+    )
 
 
 async def create_campaign(

@@ -1,6 +1,5 @@
 """Hand the recipients of campaigns to the senders: claim a part, render each person's message, record them together."""
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -26,7 +25,8 @@ from waypost.engine.campaigns.campaigns import (
 )
 from waypost.engine.campaigns.counts import StatusCount, count_statuses
 from waypost.engine.campaigns.occurrences import OpenOccurrence, load_open
-from waypost.engine.campaigns.rendering import Handed, PartRenderer, store_links
+from waypost.engine.campaigns.render_process import RenderProcess
+from waypost.engine.campaigns.rendering import Handed, RenderJob
 from waypost.engine.campaigns.winner import choose_winner
 from waypost.engine.messaging.recording import MessageBatch, record_messages
 from waypost.engine.messaging.senders import SenderRegistry
@@ -49,8 +49,6 @@ log = structlog.get_logger()
 #: are rendered when their turn comes, and a pause has little to hold back.
 AHEAD_S = 5
 AHEAD = 4_000
-#: People that are rendered before other tasks run.
-TURN = 20
 _NO_ANSWER = Answer(202, b"")
 
 _encode = msgspec.json.Encoder().encode
@@ -91,6 +89,7 @@ class Handover:
         self._tracking = tracking
         self._senders = senders
         self._alarm = alarm
+        self.renderer = RenderProcess(tracker)
         #: The node whose parts this process released when it started to use its number.
         self._node: int | None = None
 
@@ -165,29 +164,35 @@ class Handover:
         ids, people, present = await self._database.read(_load, one, part)
         winner = await self._winner(one, part)
         now = now_us()
-        rate = one.definition.rate
-        start = spread(now, waiting, rate)
-        renderer = PartRenderer(one, template, connection, people, self._tracker, self._tracking, self._senders, now)
+        job = RenderJob(
+            one=one,
+            connection_id=connection.id,
+            validity_s=connection.validity_s,
+            organization=people.organization,
+            sender=self._senders.default(one.workspace_id, MESSAGE_CHANNELS[one.channel]),
+            tracking=self._tracking.get(one.workspace_id),
+            now=now,
+            winner=winner,
+            people=[],
+        )
         handed: list[Handed] = []
-        made = 0
-        for number, (profile_id, message_id) in enumerate(zip(ids, self._ids.take(len(ids), now), strict=True)):
-            if number % TURN == TURN - 1:
-                # Let other tasks run.
-                await asyncio.sleep(0)
+        for profile_id, message_id in zip(ids, self._ids.take(len(ids), now), strict=True):
             person = people.people.get(profile_id)
             if person is None:
                 handed.append(Handed(profile_id, reason="profile_deleted"))
-                continue
-            if person.id != profile_id and person.id in present:
+            elif person.id != profile_id and person.id in present:
                 handed.append(Handed(profile_id, reason="merged"))
-                continue
-            result = renderer.render(profile_id, person, message_id, winner)
+            else:
+                job.people.append((profile_id, message_id, person))
+        rendered = await self.renderer.render(job, template)
+        rate, made = one.definition.rate, 0
+        start = spread(now, waiting, rate)
+        for result in rendered.handed:
             if result.message is not None:
                 result.message.due_at = spread(start, made, rate)
                 result.message.expires_at += result.message.due_at
                 made += 1
-            handed.append(result)
-        return handed, renderer.take_urls()
+        return handed + rendered.handed, rendered.urls
 
     async def _winner(self, one: OpenOccurrence, part: Part) -> str | None:
         """Return the variant that the people of a part get because it won the test; None for their own ones."""
@@ -219,10 +224,10 @@ class Handover:
             return False
         transitions = Transitions(unit)
         messages = [result.message for result in handed if result.message is not None]
-        await store_links(tx, handed)
         if messages:
+            links = [link for result in handed for link in result.links]
             batch = MessageBatch(
-                workspace_id=one.workspace_id, messages=messages, key=None, answer=_NO_ANSWER, urls=urls
+                workspace_id=one.workspace_id, messages=messages, key=None, answer=_NO_ANSWER, urls=urls, links=links
             )
             await record_messages(tx, [batch], transitions, self._encryption)
         await transitions.write(tx)

@@ -1,26 +1,27 @@
 """Render the messages of a part of a campaign: each person's variant, links and headers."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 
 from waypost.clock import SECOND
 from waypost.domain.campaigns.campaign import share_of
-from waypost.domain.messaging.message import Content, Status
+from waypost.domain.messaging.message import Status
 from waypost.domain.messaging.request import check_content
-from waypost.domain.messaging.senders import fill_sender
-from waypost.domain.providers.connection import Connection
+from waypost.domain.messaging.senders import SenderIdentity, fill_sender
+from waypost.domain.templates.link_marks import LinkMarks
 from waypost.domain.templates.template import CompiledTemplate, context_of, person_values
-from waypost.domain.texts.links import check_length, fill_marks, mark_links
+from waypost.domain.tracking.mail_tokens import MailTokens
 from waypost.domain.values.ids import public
-from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address
-from waypost.engine.campaigns.campaigns import MESSAGE_CHANNELS
+from waypost.engine.audience.recipients import Recipient, describe_recipient, find_address
+from waypost.engine.campaigns.campaigns import MESSAGE_CHANNELS, campaign_look
 from waypost.engine.campaigns.occurrences import OpenOccurrence
 from waypost.engine.messaging.recording import NewMessage
-from waypost.engine.messaging.senders import SenderRegistry
-from waypost.engine.tracking.links import LinkTarget, NewLink, add_links, new_links
-from waypost.engine.tracking.mail import MailTracker, NewUrl
-from waypost.engine.tracking.settings import TrackingRegistry, UtmParameters
+from waypost.engine.tracking.links import NewLink, shorten_links
+from waypost.engine.tracking.mail import NewUrl, make_mailing
+from waypost.engine.tracking.settings import TrackingSettings
 from waypost.errors import Error
-from waypost.storage.database import Tx
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,49 +37,60 @@ class Handed(msgspec.Struct):
     links: list[NewLink] = []
 
 
-class PartRenderer:
-    """Renders the messages of recipients who get the same campaign at the same time."""
+class RenderJob(msgspec.Struct, kw_only=True):
+    """Recipients who get the same campaign at the same time, with everything that their messages are made from."""
 
-    def __init__(
-        self,
-        one: OpenOccurrence,
-        template: CompiledTemplate,
-        connection: Connection,
-        people: Recipients,
-        tracker: MailTracker,
-        tracking: TrackingRegistry,
-        senders: SenderRegistry,
-        now: int,
-    ) -> None:
-        self._one = one
+    one: OpenOccurrence
+    connection_id: int
+    #: How long messages of the connection are valid, in seconds.
+    validity_s: int
+    organization: dict[str, Any]
+    sender: SenderIdentity | None
+    tracking: TrackingSettings
+    now: int
+    winner: str | None
+    #: The recipient, the id of the message, and the profile that the recipient was merged into, if it was merged.
+    people: list[tuple[int, int, Recipient]]
+
+
+class RenderedPart(msgspec.Struct):
+    """What becomes of the recipients of a job, in their order, and the URLs to be stored with their messages."""
+
+    handed: list[Handed]
+    urls: list[NewUrl]
+
+
+class PartRenderer:
+    """Renders the messages of a job. It needs no database, so that another process can do it."""
+
+    def __init__(self, job: RenderJob, template: CompiledTemplate, tokens: MailTokens, marks: LinkMarks) -> None:
+        one = job.one
+        self._job = job
         self._template = template
         self._variants = template.variants
-        self._connection = connection
-        self._organization = people.organization
-        self._now = now
         self._channel = MESSAGE_CHANNELS[one.channel]
-        self._sender = senders.default(one.workspace_id, self._channel)
-        definition = one.definition
-        utm = None if definition.utm is None else UtmParameters(**msgspec.structs.asdict(definition.utm))
-        self._settings = tracking.get(one.workspace_id)
-        self._parameters = self._settings.parameters(one.name, utm)
-        lists = definition.audience.numbers("lists")
-        self._mailing = tracker.mailing(
+        look = campaign_look(one.name, one.definition)
+        self._parameters = job.tracking.parameters(one.name, look.utm)
+        self._mailing = make_mailing(
+            tokens,
+            marks,
+            job.tracking,
+            {},
             one.workspace_id,
-            now,
-            purpose=definition.purpose,
+            job.now,
             channel=self._channel,
-            campaign=one.name,
-            list_id=lists[0] if len(lists) == 1 else 0,
-            utm=utm,
+            **msgspec.structs.asdict(look),
         )
 
-    def render(self, profile_id: int, person: Recipient, message_id: int, winner: str | None) -> Handed:
-        """Return the message of a recipient, whose due time and expiry are still relative; or why there is none.
+    def run(self) -> Iterator[Handed]:
+        """Yield what becomes of each recipient of the job."""
+        for profile_id, message_id, person in self._job.people:
+            yield self._render(profile_id, person, message_id)
 
-        `person` is the profile that the recipient was merged into, if it was merged.
-        """
-        one, template, definition = self._one, self._template, self._one.definition
+    def _render(self, profile_id: int, person: Recipient, message_id: int) -> Handed:
+        """Return the message of a recipient, whose due time and expiry are still relative; or why there is none."""
+        job, template, winner = self._job, self._template, self._job.winner
+        one, definition = job.one, job.one.definition
         address, reason = find_address(self._channel, None, person)
         if reason is not None:
             return Handed(profile_id, reason=reason)
@@ -90,12 +102,20 @@ class PartRenderer:
         try:
             mail = self._mailing.mail(message_id, address, profile_id, person.traits)
             known = person_values(public("pro", person.id), person.traits, person.identifiers)
-            context = context_of(known, {}, self._organization, {**definition.variables, **mail.values})
-            content = template.render(context, variant=variant, now=self._now, marked=True)
-            fill_sender(content, self._sender)
+            context = context_of(known, {}, job.organization, {**definition.variables, **mail.values})
+            content = template.render(context, variant=variant, now=job.now, marked=True)
+            fill_sender(content, job.sender)
             mail.finish(content)
             if self._channel == "sms":
-                links = self._shorten(content, message_id, profile_id)
+                links = shorten_links(
+                    content,
+                    job.tracking,
+                    self._parameters,
+                    job.now,
+                    one.workspace_id,
+                    message_id=message_id,
+                    profile_id=profile_id,
+                )
             check_content(self._channel, content)
         except Error as error:
             return Handed(profile_id, reason=error.code, variant=shown)
@@ -105,7 +125,7 @@ class PartRenderer:
             workspace_id=one.workspace_id,
             profile_id=profile_id,
             channel=self._channel,
-            connection_id=self._connection.id,
+            connection_id=job.connection_id,
             pinned=definition.connection_id is not None,
             address=address,
             purpose=definition.purpose,
@@ -113,8 +133,8 @@ class PartRenderer:
             template_id=template.template_id,
             template_version=template.version,
             campaign=one.name,
-            due_at=self._now,
-            expires_at=(definition.validity or self._connection.validity_s) * SECOND,
+            due_at=job.now,
+            expires_at=(definition.validity or job.validity_s) * SECOND,
             throttle_id=one.throttle_id,
             occurrence_id=one.id,
             variant=shown,
@@ -125,30 +145,3 @@ class PartRenderer:
     def take_urls(self) -> list[NewUrl]:
         """Return the URLs of mails, to be stored with the messages."""
         return self._mailing.take_urls()
-
-    def _shorten(self, content: Content, message_id: int, profile_id: int) -> list[NewLink]:
-        """Put short links in place of the links of a text; return them."""
-        marked, urls = mark_links(content.text, content.click_url, self._parameters)
-        if not urls:
-            return []
-        targets = [
-            LinkTarget(workspace_id=self._one.workspace_id, url=url, message_id=message_id, profile_id=profile_id)
-            for url in urls
-        ]
-        links = new_links(targets, self._now, self._settings.link_days)
-        content.text = fill_marks(marked, [link.short_url(self._settings.base_url) for link in links])
-        content.click_url = ""
-        check_length(content.text)
-        return links
-
-
-async def store_links(tx: Tx, handed: list[Handed]) -> None:
-    """Store the short links of texts. One whose id is taken gets another one, also in its text."""
-    links = [link for result in handed for link in result.links]
-    if not links:
-        return
-    messages = {result.message.id: result.message for result in handed if result.message is not None}
-    for link, before in await add_links(tx, links):
-        message = messages.get(link.target.message_id or 0)
-        if message is not None:
-            message.content = message.content.replace(before, link.short_url("").rpartition("/")[2])

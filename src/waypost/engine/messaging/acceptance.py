@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from waypost.clock import DAY, SECOND, Ids
+from waypost.clock import SECOND, Ids
 from waypost.domain.messaging.message import Content, Status
 from waypost.domain.messaging.request import (
     MessageRequest,
@@ -20,14 +20,15 @@ from waypost.domain.messaging.request import (
     read_metadata,
 )
 from waypost.domain.messaging.senders import fill_sender
-from waypost.domain.messaging.status import MessageState, Transition
+from waypost.domain.messaging.status import Transition
 from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate, complete, context_of, person_values
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
+from waypost.engine.messaging.by_hand import cancel, repeat, take_by_hand
+from waypost.engine.messaging.mailings import Look, Mailings
 from waypost.engine.messaging.recording import Log, MessageBatch, NewMessage
 from waypost.engine.messaging.senders import SenderRegistry
-from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.runtime import idempotency
 from waypost.engine.runtime.encryption import Encryption
@@ -36,7 +37,7 @@ from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.templates.templates import Templates
-from waypost.engine.tracking.mail import Mailing, MailTracker, NewUrl, TrackedMail
+from waypost.engine.tracking.mail import MailTracker, TrackedMail
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 
@@ -78,37 +79,6 @@ class BatchLine(msgspec.Struct, omit_defaults=True):
     error: Refusal | None = None
 
 
-class Mailings:
-    """What the messages of one request share, by channel, purpose, campaign and tracking."""
-
-    def __init__(self, tracker: MailTracker, workspace_id: int, now: int) -> None:
-        self._tracker = tracker
-        self._workspace_id = workspace_id
-        self._now = now
-        self._made: dict[tuple[Any, ...], Mailing] = {}
-
-    def of(self, channel: str, request: MessageRequest) -> Mailing:
-        """Return what a message shares with others."""
-        purpose = request.purpose or "transactional"
-        key = (channel, purpose, request.campaign, request.track_opens, request.track_clicks)
-        found = self._made.get(key)
-        if found is None:
-            found = self._made[key] = self._tracker.mailing(
-                self._workspace_id,
-                self._now,
-                purpose=purpose,
-                channel=channel,
-                campaign=request.campaign or "",
-                opens=request.track_opens,
-                clicks=request.track_clicks,
-            )
-        return found
-
-    def take_urls(self) -> list[NewUrl]:
-        """Return the URLs to be stored with the messages."""
-        return [url for mailing in self._made.values() for url in mailing.take_urls()]
-
-
 class Messages:
     """Accepts messages. Errors that can be detected at acceptance are raised at once."""
 
@@ -148,7 +118,7 @@ class Messages:
         mailings = Mailings(self._tracker, workspace_id, now)
         message = await self._prepare(workspace_id, request, recipients, templates, mailings, now)
         answer = Answer(202, _encode(_accepted(message)))
-        return await self._record(workspace_id, [message], key, answer, None, mailings.take_urls(), log)
+        return await self._record(workspace_id, [message], key, answer, None, mailings, log)
 
     async def submit_many(
         self,
@@ -160,12 +130,16 @@ class Messages:
         per_second: float | None,
         skip_duplicates: bool,
         log: Log | None = None,
+        look: Look | None = None,
     ) -> Answer:
-        """Accept many messages; each by itself is accepted or refused. `per_second` limits how fast they are sent."""
+        """Accept many messages; each by itself is accepted or refused. `per_second` limits how fast they are sent.
+
+        With `look`, they are the test of a campaign, with its headers, tracking and short links.
+        """
         readable = [one for one in requests if isinstance(one, MessageRequest)]
         recipients = await self._load_recipients(workspace_id, readable)
         templates = await self._load_templates(workspace_id, readable)
-        mailings = Mailings(self._tracker, workspace_id, now)
+        mailings = Mailings(self._tracker, workspace_id, now, look)
         messages: list[NewMessage] = []
         lines: list[BatchLine] = []
         seen: set[tuple[str, str, str]] = set()
@@ -200,7 +174,7 @@ class Messages:
         if throttle is not None:
             body["throttle_id"] = public("thr", throttle[0])
         answer = Answer(202, _encode(body))
-        return await self._record(workspace_id, messages, key, answer, throttle, mailings.take_urls(), log)
+        return await self._record(workspace_id, messages, key, answer, throttle, mailings, log)
 
     async def repeat(
         self, workspace_id: int, id_: int, key: IdempotencyKey | None = None, log: Log | None = None
@@ -245,12 +219,20 @@ class Messages:
         key: IdempotencyKey | None,
         answer: Answer,
         throttle: tuple[int, float] | None,
-        urls: list[NewUrl],
+        mailings: Mailings,
         log: Log | None,
     ) -> Answer:
         """Return the response once the messages are durable; a repeat of a request gets the response to the first."""
+        urls = mailings.take_urls()
         batch = MessageBatch(
-            workspace_id=workspace_id, messages=messages, key=key, answer=answer, throttle=throttle, urls=urls, log=log
+            workspace_id=workspace_id,
+            messages=messages,
+            key=key,
+            answer=answer,
+            throttle=throttle,
+            urls=urls,
+            links=mailings.links,
+            log=log,
         )
         try:
             await self._journal.append(batch)
@@ -315,6 +297,8 @@ class Messages:
                 content = await asyncio.to_thread(finish) if large else finish()
             else:
                 mail.finish(content)
+            if channel == "sms":
+                mailings.shorten(content, id_, person.id if person else None)
             check_content(channel, content)
             content.recipient = describe_recipient(channel, address, person)
         due_at = read_due_at(request, now)
@@ -452,40 +436,3 @@ def _context(request: MessageRequest, person: Recipient | None, organization: di
 
 def _accepted(message: NewMessage) -> MessageAccepted:
     return MessageAccepted(public("msg", message.id), message.status.value, message.reason, message.code)
-
-
-async def take_by_hand(tx: Tx, workspace_id: int, id_: int, change: Transition, unit: Unit) -> MessageState:
-    """Resend or cancel a message for a user; return its new state. Raise Conflict if its status does not allow it."""
-    transitions = Transitions(unit)
-    await transitions.load(tx, [id_])
-    state = transitions.states.get(id_)
-    if state is None or state.workspace_id != workspace_id:
-        raise NotFound("There is no such message in this workspace; it may be past its retention.")
-    before = state.status
-    if change.status is Status.QUEUED:
-        # A resent message is valid for at least another day.
-        state.expires_at = max(state.expires_at, change.at + DAY)
-    if not transitions.apply(state, change):
-        if change.status is Status.QUEUED:
-            raise Conflict(
-                f"This message is {before.value}; only one that failed or is unknown can be repeated.",
-                code="message_not_repeatable",
-            )
-        raise Conflict(
-            f"This message is {before.value}; only one that is queued or held can be cancelled.",
-            code="message_not_cancellable",
-        )
-    await transitions.write(tx)
-    if change.status is Status.QUEUED:
-        await tx.run("messages.extend", id=id_, expires_at=state.expires_at)
-    return state
-
-
-def repeat(now: int) -> Transition:
-    """Return the transition by which a user resends a message, although it may have been sent."""
-    return Transition(status=Status.QUEUED, at=now, due_at=now, reason="by_hand", by_hand=True)
-
-
-def cancel(now: int) -> Transition:
-    """Return the transition by which a user cancels a message."""
-    return Transition(status=Status.SKIPPED, at=now, reason="cancelled")

@@ -16,6 +16,7 @@ from waypost.domain.messaging.message_events import bounced
 from waypost.domain.messaging.receipt import Quarantined
 from waypost.domain.messaging.status import HistoryEntry, MessageState, transition_after
 from waypost.domain.providers.connection import Connection
+from waypost.domain.tracking.tokens import to_token
 from waypost.domain.values.ids import public
 from waypost.engine.messaging.matching import SameAccount
 from waypost.engine.messaging.receipts import apply_stored, opt_out, suppress
@@ -26,6 +27,7 @@ from waypost.engine.runtime.encryption import Encryption
 from waypost.engine.runtime.idempotency import Answer, IdempotencyKey
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.tracking.campaigns import load_campaigns
+from waypost.engine.tracking.links import NewLink, add_links
 from waypost.engine.tracking.mail import NewUrl, add_urls
 from waypost.errors import Error, Invalid
 from waypost.storage.database import Tx
@@ -116,6 +118,8 @@ class MessageBatch(msgspec.Struct, kw_only=True):
     throttle: tuple[int, float] | None = None
     #: URLs that the messages link to, stored with them.
     urls: list[NewUrl] = []
+    #: The short links of texts, stored with them.
+    links: list[NewLink] = []
     #: What is written with them unless the request is a repeat: its entry of the audit log.
     log: Log | None = None
     #: Set if the request is a repeat: the response to the first one. Nothing is sent again.
@@ -184,6 +188,7 @@ async def record_messages(
             for id_, rate, batch in throttles
         ],
     )
+    await _store_links(tx, fresh)
     rows: list[tuple[Any, ...]] = []
     contents: list[tuple[int, str]] = []
     for batch in fresh:
@@ -199,6 +204,18 @@ async def record_messages(
     for batch in fresh:
         if batch.log is not None:
             await batch.log(tx, batch.answer.body)
+
+
+async def _store_links(tx: Tx, batches: list[MessageBatch]) -> None:
+    """Store the short links of texts. One whose id is taken gets another one, also in its text."""
+    links = [link for batch in batches for link in batch.links]
+    if not links:
+        return
+    messages = {m.id: m for batch in batches for m in batch.messages}
+    for link, before in await add_links(tx, links):
+        message = messages.get(link.target.message_id or 0)
+        if message is not None:
+            message.content = message.content.replace(before, to_token(link.id))
 
 
 def _state(m: NewMessage, now: int) -> MessageState:

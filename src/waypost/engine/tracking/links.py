@@ -3,15 +3,18 @@
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from waypost.clock import DAY, SECOND, now_us
+from waypost.domain.messaging.message import Content
+from waypost.domain.texts.links import check_length, fill_marks, mark_links
 from waypost.domain.tracking.tokens import KEY_BYTES, make_keys, short_url, to_token
 from waypost.domain.tracking.utm import location
 from waypost.engine.runtime.retention import delete_in_steps, delete_selected
+from waypost.engine.tracking.settings import TrackingSettings
 from waypost.errors import Error, Invalid, Unavailable
 from waypost.storage.database import Database, Row, Tx
 
@@ -84,6 +87,39 @@ def new_links(
         NewLink(id=key, target=target, created_at=now, expires_at=expires_at)
         for key, target in zip(keys, listed, strict=True)
     ]
+
+
+def shorten_links(
+    content: Content,
+    settings: TrackingSettings,
+    parameters: Mapping[str, str],
+    now: int,
+    workspace_id: int,
+    *,
+    message_id: int,
+    profile_id: int | None,
+) -> list[NewLink]:
+    """Put short links in place of the links of a text; return them. `parameters` are added to those that lack them.
+
+    Raise Invalid for a link that cannot be sent, and for a text that is too long with its links.
+    """
+    marked, urls = mark_links(content.text, content.click_url, parameters, settings.unsubscribe_url)
+    if not urls:
+        return []
+    targets = [
+        LinkTarget(workspace_id=workspace_id, url=url, message_id=message_id, profile_id=profile_id) for url in urls
+    ]
+    links = new_links(targets, now, settings.link_days)
+    content.text = fill_marks(marked, [link.short_url(settings.base_url) for link in links])
+    content.click_url = ""
+    check_length(content.text)
+    return links
+
+
+def sample_links(text: str, click_url: str, settings: TrackingSettings, parameters: Mapping[str, str]) -> str:
+    """Return a text with links in place of its own that are as long as short links and lead nowhere."""
+    marked, urls = mark_links(text, click_url, parameters, settings.unsubscribe_url)
+    return fill_marks(marked, [short_url(settings.base_url, 0)] * len(urls))
 
 
 async def add_links(

@@ -45,7 +45,9 @@ class MailTracker:
 
     def __init__(self, settings: TrackingRegistry, marks: LinkMarks) -> None:
         self._settings = settings
-        self._marks = marks
+        self.marks = marks
+        #: The key of the tokens; empty until the process has started.
+        self.key = b""
         self._tokens: MailTokens | None = None
         #: Until when URLs are certainly stored.
         self._stored: OrderedDict[int, int] = OrderedDict()
@@ -59,7 +61,12 @@ class MailTracker:
 
     def use(self, key: bytes) -> None:
         """Make and read tokens with this key."""
+        self.key = key
         self._tokens = MailTokens(key)
+
+    def settings(self, workspace_id: int) -> TrackingSettings:
+        """Return how a workspace tracks."""
+        return self._settings.get(workspace_id)
 
     def mailing(
         self,
@@ -78,24 +85,20 @@ class MailTracker:
 
         `opens`, `clicks` and `utm` override the settings of the workspace.
         """
-        settings = self._settings.get(workspace_id)
-        given = settings.mail
-        if purpose != "promotional" and not given.transactional:
-            given = MailTracking(opens=False, clicks=False)
-        email = channel == "email"
-        return Mailing(
+        return make_mailing(
             self.tokens,
-            self._marks,
-            settings,
+            self.marks,
+            self._settings.get(workspace_id),
             self._stored,
-            workspace_id=workspace_id,
+            workspace_id,
+            now,
+            purpose=purpose,
             channel=channel,
-            promotional=purpose == "promotional",
-            parameters=settings.parameters(campaign or purpose, utm),
+            campaign=campaign,
+            opens=opens,
+            clicks=clicks,
             list_id=list_id,
-            opens=email and (given.opens if opens is None else opens),
-            clicks=email and (given.clicks if clicks is None else clicks),
-            last_day=min(now // DAY + settings.link_days, LAST_DAY),
+            utm=utm,
         )
 
     def sample(self, workspace_id: int) -> dict[str, str]:
@@ -109,6 +112,10 @@ class MailTracker:
             self._stored[url.id] = url.expires_at
         while len(self._stored) > KNOWN_URLS:
             self._stored.popitem(last=False)
+
+    def unstored(self, urls: "list[NewUrl]") -> "list[NewUrl]":
+        """Return the URLs that are not certainly stored for as long as their tokens are valid."""
+        return [url for url in urls if self._stored.get(url.id, 0) < url.expires_at - SLACK_DAYS * DAY]
 
 
 class NewUrl(msgspec.Struct, frozen=True):
@@ -180,6 +187,43 @@ class Mailing:
         """Return the URLs to be stored, and forget them. They are stored with the messages, or before."""
         urls, self._urls = self._urls, {}
         return list(urls.values())
+
+
+def make_mailing(
+    tokens: MailTokens,
+    marks: LinkMarks,
+    settings: TrackingSettings,
+    stored: Mapping[int, int],
+    workspace_id: int,
+    now: int,
+    *,
+    purpose: str,
+    channel: str = "email",
+    campaign: str = "",
+    list_id: int = 0,
+    opens: bool | None = None,
+    clicks: bool | None = None,
+    utm: UtmParameters | None = None,
+) -> Mailing:
+    """Return what many messages of one kind share, as `MailTracker.mailing` does."""
+    given = settings.mail
+    if purpose != "promotional" and not given.transactional:
+        given = MailTracking(opens=False, clicks=False)
+    email = channel == "email"
+    return Mailing(
+        tokens,
+        marks,
+        settings,
+        stored,
+        workspace_id=workspace_id,
+        channel=channel,
+        promotional=purpose == "promotional",
+        parameters=settings.parameters(campaign or purpose, utm),
+        list_id=list_id,
+        opens=email and (given.opens if opens is None else opens),
+        clicks=email and (given.clicks if clicks is None else clicks),
+        last_day=min(now // DAY + settings.link_days, LAST_DAY),
+    )
 
 
 class TrackedMail:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from waypost.domain.tracking.mail_tokens import UNSUBSCRIBE_PATH
 from waypost.domain.tracking.tokens import short_url
 from waypost.engine.providers.registry import GLOBAL
 from waypost.engine.runtime.configurations import changed_versions
@@ -52,6 +53,11 @@ class TrackingSettings(msgspec.Struct, frozen=True, kw_only=True):
     link_days: int
     utm: UtmParameters | None = None
     mail: MailTracking = MailTracking()
+
+    @property
+    def unsubscribe_url(self) -> str:
+        """What links to unsubscribe begin with."""
+        return self.base_url + UNSUBSCRIBE_PATH
 
     def short_url(self, link_id: int) -> str:
         """Return the short link of a link."""

@@ -101,6 +101,46 @@ async def test_a_test_goes_to_addresses_and_colleagues_and_counts_nowhere(
     assert (await ok(client.get("/v1/message-counts")))["data"] == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "opens", "clicks"),
+    [
+        ({}, True, True),
+        ({"tracking": {"opens": False}}, False, True),
+        ({"tracking": {"clicks": False}}, True, False),
+        ({"purpose": "transactional"}, False, False),
+        ({"purpose": "transactional", "tracking": {"opens": True, "clicks": True}}, True, True),
+    ],
+)
+async def test_a_campaign_is_tracked_as_it_says_and_its_test_looks_the_same(
+    client: httpx.AsyncClient, outreach: Outreach, settings: dict[str, Any], opens: bool, clicks: bool
+):
+    """`tracking` of a campaign overrides the workspace; a test has the headers and links of what people get."""
+    ada, bob = await outreach.person("ada@example.com"), await outreach.person("bob@example.com")
+    made = await outreach.draft([ada, bob], **settings)
+    assert made["tracking"] == settings.get("tracking")
+    await ok(client.post(f"/v1/campaigns/{made['id']}/test", json={"to": ["boss@example.com"]}), 202)
+    await ok(client.post(f"/v1/campaigns/{made['id']}/launch"))
+    assert await mails(outreach, 3) == ["ada@example.com", "bob@example.com", "boss@example.com"]
+    for address in ("ada@example.com", "boss@example.com"):
+        html = html_of(outreach, address)
+        assert ("/o/" in html) is opens
+        assert ("/c/" in html) is clicks
+        assert ("https://shop.example/spring" in html) is not clicks
+    shown = {one["to"]: one["id"] for one in (await ok(client.get("/v1/messages?campaign=Spring")))["data"]}
+    assert (await ok(client.get(f"/v1/messages/{shown['ada@example.com']}")))["campaign_id"] == made["id"]
+    promotional = settings.get("purpose") != "transactional"
+    for _, _, mail in outreach.server.mails:
+        read = email.message_from_bytes(mail, policy=email.policy.default)
+        assert (read["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click") is promotional
+
+
+async def test_a_preview_knows_the_link_to_unsubscribe(client: httpx.AsyncClient, outreach: Outreach):
+    made = await outreach.draft([])
+    shown = await ok(client.post(f"/v1/campaigns/{made['id']}/preview", json={}))
+    assert "/u/preview" in shown["content"]["html"]
+    assert {one["name"] for one in shown["undefined"]} == {"person.first_name"}
+
+
 async def test_a_test_is_repeated_by_its_key(client: httpx.AsyncClient, outreach: Outreach):
     made = await outreach.draft()
     place, body, key = f"/v1/campaigns/{made['id']}/test", {"to": ["boss@example.com"]}, {"Idempotency-Key": "test-1"}

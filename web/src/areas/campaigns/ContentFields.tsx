@@ -1,4 +1,4 @@
-/** Fields of the content step: the best variant, what counts as success, and UTM parameters. */
+/** Fields of the content step: the best variant, what counts as success, UTM parameters, and tracking. */
 import { Checkbox, NativeSelect, Radio, Stack, TextInput } from "@mantine/core";
 import "@mantine/core/styles/Radio.css";
 import { useQuery } from "@tanstack/react-query";
@@ -7,7 +7,7 @@ import { useMay } from "@/api/me";
 import { metricNamesQuery } from "@/api/segments";
 import { Section } from "@/parts/Details";
 import { DurationField } from "@/parts/DurationField";
-import { type Extras, MEASURES } from "./extras";
+import { type Extras, MEASURES, TRACKED } from "./extras";
 import { t } from "./texts";
 
 interface Props {
@@ -134,6 +134,24 @@ export function Utm({ value, change, errorAt }: Props) {
             {line("campaign", t("utmCampaignHint"))}
           </>
         )}
+      </Stack>
+    </Section>
+  );
+}
+
+export function Tracking({ value, change }: Omit<Props, "errorAt">) {
+  return (
+    <Section title={t("tracking")} lead={t("trackingLead")}>
+      <Stack maw={480}>
+        {(["opens", "clicks"] as const).map((one) => (
+          <NativeSelect
+            key={one}
+            label={t(`tracking_${one}`)}
+            value={value[one]}
+            onChange={(event) => change({ ...value, [one]: event.currentTarget.value as Extras["opens"] })}
+            data={TRACKED.map((choice) => ({ value: choice, label: t(`tracked_${choice}`) }))}
+          />
+        ))}
       </Stack>
     </Section>
   );

@@ -3,7 +3,7 @@ import { Anchor, NativeSelect, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { templateNamesQuery } from "@/api/campaigns";
-import { Goal, Utm, Winner } from "./ContentFields";
+import { Goal, Tracking, Utm, Winner } from "./ContentFields";
 import { type Extras, readExtras, winnerLacks, writeExtras } from "./extras";
 import { MessagePreview } from "./MessagePreview";
 import { StepForm, type StepProps, useStep } from "./StepForm";
@@ -33,7 +33,7 @@ export function ContentStep(props: StepProps) {
       ...(!begun && writeExtras(extras)),
     }),
     checks: { extras: (extras) => (extras.winner ? winnerText(extras) : undefined) },
-    names: { utm: "extras", test: "extras", conversion: "extras" },
+    names: { utm: "extras", tracking: "extras", test: "extras", conversion: "extras" },
   });
   const chosen = form.values.template_id;
   const variants = templates?.find(({ id }) => id === chosen)?.variants ?? [];
@@ -72,6 +72,7 @@ export function ContentStep(props: StepProps) {
           {(variants.length > 1 || form.values.extras.winner) && <Winner {...part} channel={campaign.channel} />}
           <Goal {...part} />
           <Utm {...part} />
+          {campaign.channel === "email" && <Tracking {...part} />}
           {form.errors.extras && !BESIDE.some(form.errorAt) && (
             <Text size="sm" c="var(--mantine-color-error)" role="alert">
               {form.errors.extras}

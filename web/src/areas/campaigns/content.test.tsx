@@ -94,6 +94,7 @@ describe("the content step", () => {
     await user.selectOptions(screen.getByLabelText("Decided after: unit"), "days");
     await user.click(screen.getByRole("radio", { name: "Others for this campaign" }));
     await user.type(screen.getByLabelText("utm_source"), "news");
+    await user.selectOptions(screen.getByLabelText("Count opens, by a pixel"), "No");
     await user.click(screen.getByRole("button", { name: "Save and go on" }));
     await expect
       .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
@@ -102,6 +103,7 @@ describe("the content step", () => {
         test: { sample: 0.15, winner_by: "conversions", after: "4d", minimum: 5 },
         conversion: { event: "Order Completed", within: "7d" },
         utm: { source: "news", medium: "", campaign: "" },
+        tracking: { opens: false, clicks: null },
       });
   });
 
@@ -128,9 +130,10 @@ describe("the content step", () => {
       test: { sample: 0.07, winner_by: "opens", after: "90m", minimum: 20 },
       conversion: { event: "Order Completed", within: "2w" },
       utm: { source: "a", medium: "b", campaign: "c" },
+      tracking: { opens: null, clicks: true },
     } as const;
     expect(writeExtras(readExtras({ ...CAMPAIGN, ...set }))).toEqual(set);
-    expect(writeExtras(readExtras(CAMPAIGN))).toEqual({ test: null, conversion: null, utm: null });
+    expect(writeExtras(readExtras(CAMPAIGN))).toEqual({ test: null, conversion: null, utm: null, tracking: null });
   });
 });
 
@@ -161,6 +164,7 @@ test("a campaign is copied as a draft, without a time that has passed", async ()
     holdout: 0.1,
     test: null,
     utm: null,
+    tracking: null,
   });
 });
 

@@ -1,5 +1,9 @@
-/** The best variant, the goal and the UTM parameters of a campaign as the form edits them, and back. */
+/** The best variant, the goal, the UTM parameters and the tracking of a campaign as the form edits them, and back. */
 import type { Campaign, Change } from "@/api/campaigns";
+
+/** Whether something of a campaign is tracked: as the workspace has it, or a choice of its own. */
+export const TRACKED = ["workspace", "yes", "no"] as const;
+type Tracked = (typeof TRACKED)[number];
 
 export const MEASURES = ["opens", "clicks", "conversions"] as const;
 
@@ -16,12 +20,17 @@ export interface Extras {
   source: string;
   medium: string;
   campaign: string;
+  opens: Tracked;
+  clicks: Tracked;
 }
+
+const readTracked = (own: boolean | null | undefined): Tracked => (own == null ? "workspace" : own ? "yes" : "no");
+const writeTracked = (one: Tracked) => (one === "workspace" ? null : one === "yes");
 
 /** A share as percent, without what floating-point numbers add. */
 const percent = (share: number) => String(Number((share * 100).toFixed(6)));
 
-export function readExtras({ test, conversion, utm }: Campaign): Extras {
+export function readExtras({ test, conversion, utm, tracking }: Campaign): Extras {
   return {
     winner: test !== null,
     sample: percent(test?.sample ?? 0.2),
@@ -34,18 +43,22 @@ export function readExtras({ test, conversion, utm }: Campaign): Extras {
     source: utm?.source ?? "",
     medium: utm?.medium ?? "",
     campaign: utm?.campaign ?? "",
+    opens: readTracked(tracking?.opens),
+    clicks: readTracked(tracking?.clicks),
   };
 }
 
-export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" | "utm"> {
+export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" | "utm" | "tracking"> {
   const { winner, sample, winner_by, after, minimum, event, within } = extras;
   const { own_utm: own, source, medium, campaign } = extras;
+  const tracking = { opens: writeTracked(extras.opens), clicks: writeTracked(extras.clicks) };
   return {
     test: winner
       ? { sample: Number((Number(sample) / 100).toFixed(8)), winner_by, after, minimum: Number(minimum) }
       : null,
     conversion: event.trim() ? { event: event.trim(), within } : null,
     utm: own ? { source: source.trim(), medium: medium.trim(), campaign: campaign.trim() } : null,
+    tracking: tracking.opens === null && tracking.clicks === null ? null : tracking,
   };
 }
 

@@ -94,12 +94,23 @@ function Facts({ message }: { message: MessageDetail }) {
               </Anchor>
             ) : undefined,
           ],
-          [t("campaign"), message.campaign ?? undefined],
+          [
+            t("campaign"),
+            message.campaign_id ? (
+              <Anchor key="campaign" inherit component={Link} to={`/campaigns/${message.campaign_id}` as never}>
+                {message.campaign}
+              </Anchor>
+            ) : (
+              (message.campaign ?? undefined)
+            ),
+          ],
           [
             t("template"),
-            message.template_id
-              ? t("templateVersion", { id: message.template_id, n: message.template_version ?? 1 })
-              : undefined,
+            message.template_id ? (
+              <Anchor key="template" inherit component={Link} to={`/templates/${message.template_id}` as never}>
+                {t("templateVersion", { id: message.template_id, n: message.template_version ?? 1 })}
+              </Anchor>
+            ) : undefined,
           ],
           [t("purpose"), message.purpose],
           [t("textStatus"), message.text_status ?? undefined],

@@ -1,4 +1,4 @@
-/** The page /messages: the log, narrowed by address, status, channel and connection. */
+/** The page /messages: the log, narrowed by whom, what became of it, where it came from, and when. */
 import { Anchor, Badge, Group, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
@@ -6,7 +6,7 @@ import { connectionsQuery } from "@/api/connections";
 import { useMay } from "@/api/me";
 import { type Message, messagesQuery } from "@/api/messages";
 import { CopyAsCurl } from "@/parts/CopyAsCurl";
-import { FilterBar, SelectFilter, TextFilter } from "@/parts/FilterBar";
+import { DayFilter, dayBegins, FilterBar, SelectFilter, TextFilter } from "@/parts/FilterBar";
 import { type Column, Listing } from "@/parts/Listing";
 import { Page } from "@/parts/Page";
 import { Reason } from "@/parts/Reason";
@@ -16,11 +16,22 @@ import { useLive } from "@/parts/useLive";
 import { MessageState, reasonWords, STATUSES } from "./MessageState";
 import { has, t } from "./texts";
 
+const NAMES = [
+  ...(["to", "status", "channel", "connection_id", "profile_id", "campaign", "code", "provider_message_id"] as const),
+  ...(["since", "until"] as const),
+] as const;
 const CHANNELS = ["sms", "email", "event"] as const;
 
 export function MessagesPage() {
-  const filters = useFilters("to", "status", "channel", "connection_id", "profile_id");
-  const asked = { ...filters.query, after: filters.after };
+  const filters = useFilters(...NAMES);
+  const { code, since, until, ...plain } = filters.query;
+  const asked = {
+    ...plain,
+    ...(code !== undefined && { code: Number(code) }),
+    since: dayBegins(since),
+    until: dayBegins(until, 1),
+    after: filters.after,
+  };
   const query = useQuery(messagesQuery(asked));
   const may = useMay()("connections.read");
   const connections = useQuery({ ...connectionsQuery, enabled: may }).data?.data ?? [];
@@ -95,6 +106,27 @@ export function MessagesPage() {
           onChange={(value) => filters.set("connection_id", value)}
           options={connections.map(({ id, name }) => ({ value: id, label: name }))}
         />
+        <TextFilter
+          label={t("campaign")}
+          value={filters.values.campaign}
+          onChange={(value) => filters.set("campaign", value.trim())}
+        />
+        <TextFilter
+          label={t("code")}
+          value={filters.values.code}
+          onChange={(value) => filters.set("code", value.replace(/\D/g, "").slice(0, 5))}
+        />
+        <TextFilter
+          label={t("providerId")}
+          value={filters.values.provider_message_id}
+          onChange={(value) => filters.set("provider_message_id", value.trim())}
+        />
+        <DayFilter
+          label={t("from_day")}
+          value={filters.values.since}
+          onChange={(value) => filters.set("since", value)}
+        />
+        <DayFilter label={t("to_day")} value={filters.values.until} onChange={(value) => filters.set("until", value)} />
         {filters.values.profile_id && (
           <TextFilter
             label={t("person")}

@@ -41,6 +41,7 @@ const MESSAGE: MessageDetail = {
     { status: "sent", at: AT, noted: true },
   ],
   content: { text: "Hello Ada" } as never,
+  campaign_id: null,
   clicks: 0,
   machine_clicks: 0,
   opens: 0,
@@ -49,6 +50,32 @@ const MESSAGE: MessageDetail = {
 const CONNECTIONS = {
   "GET /v1/connections": { data: [{ id: "con_1", name: "Pinpoint Promo" }] as never },
 };
+
+test("the log is narrowed by campaign, code, days and the id of the provider", async () => {
+  const { user, asked, address } = open("/messages", { ...CONNECTIONS, "GET /v1/messages": { data: [MESSAGE] } });
+  await user.type(await screen.findByLabelText("Campaign"), "Spring");
+  await user.type(screen.getByLabelText("Failure code"), "20x09");
+  await user.type(screen.getByLabelText("Id at the provider"), "abc");
+  await user.type(screen.getByLabelText("From"), "2026-11-01");
+  await user.type(screen.getByLabelText("To"), "2026-11-02");
+  await expect
+    .poll(() => asked.findLast(({ path }) => path === "/v1/messages")?.query)
+    .toMatchObject({
+      campaign: "Spring",
+      code: "2009",
+      provider_message_id: "abc",
+      since: new Date(2026, 10, 1).toISOString(),
+      until: new Date(2026, 10, 3).toISOString(),
+    });
+  await expect.poll(address).toContain("campaign=Spring");
+});
+
+test("a message leads to its campaign and its template", async () => {
+  const message = { ...MESSAGE, campaign_id: "cmp_1", template_id: "tpl_1", template_version: 2 };
+  open("/messages/msg_1", { ...CONNECTIONS, "GET /v1/messages/{id}": message });
+  expect(await screen.findByRole("link", { name: "Spring" })).toHaveAttribute("href", "/campaigns/cmp_1");
+  expect(screen.getByRole("link", { name: /tpl_1/ })).toHaveAttribute("href", "/templates/tpl_1");
+});
 
 test("the log is narrowed by address, status, channel and connection, and the address of the page keeps it", async () => {
   const { user, asked, address } = open("/messages", { ...CONNECTIONS, "GET /v1/messages": { data: [MESSAGE] } });

@@ -7,7 +7,10 @@ export const messageRoutes = [
   createRoute({
     getParentRoute: () => appRoute,
     path: "/messages",
-    validateSearch: searchTexts("to", "status", "channel", "connection_id", "profile_id"),
+    validateSearch: searchTexts(
+      ...["to", "status", "channel", "connection_id", "profile_id"],
+      ...["campaign", "code", "provider_message_id", "since", "until"],
+    ),
     component: lazyRouteComponent(() => import("./MessagesPage"), "MessagesPage"),
   }),
   createRoute({

@@ -94,6 +94,13 @@ export default {
   utm_medium: "utm_medium",
   utm_campaign: "utm_campaign",
   utmCampaignHint: "Empty: the name of the campaign.",
+  tracking: "Tracking",
+  trackingLead: "People who refuse to be tracked never are.",
+  tracking_opens: "Count opens, by a pixel",
+  tracking_clicks: "Count clicks, by links through this server",
+  tracked_workspace: "As the workspace has it",
+  tracked_yes: "Yes",
+  tracked_no: "No",
 
   when: "When",
   kind_now: "When it is launched",

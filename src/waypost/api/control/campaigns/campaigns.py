@@ -17,6 +17,7 @@ from waypost.domain.campaigns.campaign import (
     Audience,
     CampaignAction,
     CampaignState,
+    CampaignTracking,
     CampaignUtm,
     Conversion,
     Definition,
@@ -68,6 +69,7 @@ class CreateCampaign(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     holdout: Holdout = 0.0
     test: VariantTest | None = None
     utm: CampaignUtm | None = None
+    tracking: CampaignTracking | None = None
 
 
 class ChangeCampaign(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +89,7 @@ class ChangeCampaign(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     holdout: Holdout | UnsetType = UNSET
     test: VariantTest | UnsetType | None = UNSET
     utm: CampaignUtm | UnsetType | None = UNSET
+    tracking: CampaignTracking | UnsetType | None = UNSET
 
 
 class Progress(msgspec.Struct):
@@ -135,6 +138,7 @@ class Campaign(msgspec.Struct, kw_only=True):
     holdout: float
     test: VariantTest | None
     utm: CampaignUtm | None
+    tracking: CampaignTracking | None
     version: int
     progress: Progress
     #: When the next occurrence begins.

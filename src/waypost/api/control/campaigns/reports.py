@@ -17,9 +17,10 @@ from waypost.clock import iso_or_none
 from waypost.domain.campaigns.campaign import Audience, CampaignState
 from waypost.domain.campaigns.launch import Lacking
 from waypost.domain.messaging.failure_codes import describe
+from waypost.domain.messaging.keywords import with_opt_out
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.request import MessageRequest
-from waypost.domain.messaging.sms import SmsMeasure
+from waypost.domain.messaging.sms import SmsMeasure, measure
 from waypost.domain.templates.liquid.context import UndefinedVariable
 from waypost.domain.templates.template import context_of
 from waypost.domain.values.csv_lines import csv_line
@@ -30,6 +31,7 @@ from waypost.engine.campaigns.estimate import estimate_reach
 from waypost.engine.campaigns.overview import Overview, load_overview
 from waypost.engine.messaging.acceptance import BatchLine
 from waypost.engine.templates.templates import load_seen
+from waypost.engine.tracking.links import sample_links
 from waypost.errors import Invalid, NotFound
 from waypost.storage.database import Row, Tx
 
@@ -162,7 +164,10 @@ FormatChoice = Annotated[
     opt={"body": CampaignTest, **NAMES},
 )
 async def test_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Response[CampaignTestSent]:
-    """Sends a campaign to a few addresses or colleagues now. Tests do not count, and nobody becomes a recipient."""
+    """Sends a campaign to a few addresses or colleagues now, with its headers, tracking and short links.
+
+    Tests do not count, nobody becomes a recipient, and no sending rule holds them back.
+    """
     body = await call.body(CampaignTest)
     campaign = await call.read(campaigns.find_campaign, call.workspace_id, internal("cmp", id))
     definition = campaign.definition
@@ -200,7 +205,14 @@ async def test_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Respo
     key = await call.idempotency_key()
     return call.respond(
         await call.engine.messages.submit_many(
-            call.workspace_id, requests, key, call.now, per_second=None, skip_duplicates=False, log=call.message_log
+            call.workspace_id,
+            requests,
+            key,
+            call.now,
+            per_second=None,
+            skip_duplicates=False,
+            log=call.message_log,
+            look=campaigns.campaign_look(campaign.name, definition),
         )
     )
 
@@ -224,12 +236,27 @@ async def preview_campaign(call: NamedDependency[Call], id: FromPath[str]) -> Ca
     template = await call.engine.templates.get(call.workspace_id, number)
     profile_id = None if body.profile_id is None else internal("pro", body.profile_id)
     seen = await call.read(load_seen, call.workspace_id, profile_id, None)
-    context = context_of(seen.person, {}, seen.organization, campaign.definition.variables)
-    choice = campaigns.variant_share(campaign, profile_id)
-    rendered = template.preview(context, choice=choice, variant=body.variant, now=call.now)
+    variables = call.engine.tracker.sample(call.workspace_id) | campaign.definition.variables
+    context = context_of(seen.person, {}, seen.organization, variables)
+    variant = body.variant or template.pick(campaigns.variant_share(campaign, profile_id))
+    rendered = template.preview(context, variant=variant, now=call.now)
+    if campaign.message_channel == "sms":
+        # What is measured is what is sent: with short links, the words by which to opt out, and no marks.
+        sent = template.render(context, variant=variant, now=call.now) if rendered.undefined else rendered.content
+        rendered.sms = measure(_as_sent(call, campaign, sent))
+        rendered.content.text = _as_sent(call, campaign, rendered.content)
+        rendered.content.click_url = ""
     return CampaignPreview(
         variant=rendered.variant, content=rendered.content, undefined=rendered.undefined, sms=rendered.sms
     )
+
+
+def _as_sent(call: Call, campaign: campaigns.Campaign, content: Content) -> str:
+    """Return a text of a campaign with samples of its short links, and the words by which to opt out."""
+    look = campaigns.campaign_look(campaign.name, campaign.definition)
+    settings = call.engine.tracker.settings(call.workspace_id)
+    text = with_opt_out(content.text, settings.mail.opt_out_text) if look.purpose == "promotional" else content.text
+    return sample_links(text, content.click_url, settings, settings.parameters(campaign.name, look.utm))
 
 
 @post(

@@ -82,6 +82,10 @@ SELECT * FROM (
     WHERE o.campaign_id IN @list(ids bigint)
 ) latest WHERE place <= :n ORDER BY id DESC;
 
+-- name: occurrences.campaign
+-- Return the campaign of an occurrence.
+SELECT campaign_id FROM occurrences WHERE id = :id;
+
 -- name: occurrences.advance
 -- Note up to which profile the audience is decided, unless another process did.
 UPDATE occurrences SET cursor_id = :cursor_id, audience = audience + :added, state = :state

@@ -190,7 +190,7 @@ SELECT s.*, NULL AS content FROM (
     SELECT * FROM messages WHERE workspace_id = :workspace_id AND id < :before AND id >= :since ORDER BY id DESC LIMIT :scan
 ) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
     AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
-    AND (:channel = '' OR s.channel = :channel)
+    AND (:channel = '' OR s.channel = :channel) AND (:campaign = '' OR s.campaign = :campaign) AND (:code = 0 OR s.code = :code)
 ORDER BY s.id DESC LIMIT :n;
 
 -- name: messages.stretch (postgres)
@@ -200,7 +200,16 @@ SELECT s.*, NULL AS content FROM (
     ORDER BY workspace_id DESC, id DESC LIMIT :scan
 ) s WHERE (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
     AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
-    AND (:channel = '' OR s.channel = :channel)
+    AND (:channel = '' OR s.channel = :channel) AND (:campaign = '' OR s.campaign = :campaign) AND (:code = 0 OR s.code = :code)
+ORDER BY s.id DESC LIMIT :n;
+
+-- name: messages.of_provider
+-- Return the messages that a provider knows by an id and that match the filter, newest first.
+SELECT s.*, NULL AS content FROM messages s WHERE s.provider_key = :provider_key AND s.workspace_id = :workspace_id
+    AND s.provider_message_id = :provider_message_id AND s.id < :before AND s.id >= :since
+    AND (:status = '' OR s.status = :status) AND (:connection_id = 0 OR s.connection_id = :connection_id)
+    AND (:address = '' OR s.address = :address) AND (:profile_id = 0 OR s.profile_id = :profile_id)
+    AND (:channel = '' OR s.channel = :channel) AND (:campaign = '' OR s.campaign = :campaign) AND (:code = 0 OR s.code = :code)
 ORDER BY s.id DESC LIMIT :n;
 
 -- name: messages.stretch_end (sqlite)

@@ -56,12 +56,15 @@ WHERE t.message_id IN @list(ids bigint);
 DELETE FROM texts WHERE message_id IN @list(ids bigint) AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = texts.message_id);
 
 -- name: text_repeats.find
--- Return the texts of the last 24 hours with these digests.
-SELECT digest, message_id, expires_at FROM text_repeats WHERE digest IN @list(digests text);
+-- Return the texts of the last 24 hours with these digests. One that will never leave has expired.
+SELECT r.digest, r.message_id, CASE WHEN m.status = 'skipped' OR (m.status = 'failed' AND m.reason IN ('link_failed', 'expired'))
+    THEN 0 ELSE r.expires_at END
+FROM text_repeats r LEFT JOIN messages m ON m.id = r.message_id WHERE r.digest IN @list(digests text);
 
 -- name: text_repeats.forget
--- Delete the given digests if they have expired.
-DELETE FROM text_repeats WHERE digest IN @list(digests text) AND expires_at <= :now;
+-- Delete the given digests if they have expired, or their texts will never leave.
+DELETE FROM text_repeats WHERE digest IN @list(digests text) AND (expires_at <= :now OR EXISTS (SELECT 1 FROM messages m
+    WHERE m.id = text_repeats.message_id AND (m.status = 'skipped' OR (m.status = 'failed' AND m.reason IN ('link_failed', 'expired')))));
 
 -- name: text_repeats.insert
 -- Remember texts. A digest that another process has just recorded is a conflict, after which the batch is tried again.
