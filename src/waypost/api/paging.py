@@ -52,8 +52,10 @@ def position(name: str, after: str | None, *start: int | str) -> tuple[int | str
         found, key = _decode(base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True))
     except (ValueError, msgspec.DecodeError, msgspec.ValidationError):
         found, key = "", []
-    if found != name or [type(part) for part in key] != [type(part) for part in start] or not all(
-        map(_possible, key, start)
+    if (
+        found != name
+        or [type(part) for part in key] != [type(part) for part in start]
+        or not all(map(_possible, key, start))
     ):
         raise Invalid(
             "`after` is not a cursor of this list. Use the `next` of its previous page.", code="invalid_cursor"

@@ -21,10 +21,10 @@ from waypost.domain.campaigns.campaign import (
     VariantTest,
     check_change,
     check_definition,
-    winning_variant,
     fraction,
     move,
     share_of,
+    winning_variant,
 )
 from waypost.domain.campaigns.schedule import SendAgain, SendAt, SendLocal
 from waypost.errors import Conflict, Invalid

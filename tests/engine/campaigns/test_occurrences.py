@@ -318,7 +318,9 @@ async def test_without_a_winner_everybody_gets_a_variant_by_the_weights_to_the_e
     occurrence, due_at = (await office.sql("SELECT occurrence_id, max(due_at) FROM recipients"))[0]
     part = (occurrence, due_at + 1, late[0], late[-1], len(late))
     await office.sql("INSERT INTO occurrence_parts VALUES (?, ?, ?, ?, ?, 99)", *part)
-    await office.sql("UPDATE recipients SET due_at = ? WHERE status = 'waiting' AND profile_id >= ?", due_at + 1, late[0])
+    await office.sql(
+        "UPDATE recipients SET due_at = ? WHERE status = 'waiting' AND profile_id >= ?", due_at + 1, late[0]
+    )
     await office.advance(3)
     ((winner, decided_at),) = await office.sql("SELECT winner, decided_at FROM occurrences")
     assert winner is None
@@ -374,7 +376,8 @@ async def test_a_campaign_is_over_when_its_last_occurrence_is(office: Office) ->
     for occurrence in (second, first):
         assert (await office.campaign(id_)).state is CampaignState.LIVE
         await office.sql("UPDATE recipients SET status = 'sent' WHERE occurrence_id = ?", occurrence)
-        await office.sql("UPDATE campaign_counts SET key = 'sent' WHERE occurrence_id = ?", occurrence)
+        await office.sql("DELETE FROM campaign_counts WHERE occurrence_id = ?", occurrence)
+        await office.sql("INSERT INTO campaign_counts VALUES (?, 'status', 'sent', 0, '', 0, 0, 5)", occurrence)
         await office.advance()
         assert await office.sql("SELECT state FROM occurrences WHERE id = ?", occurrence) == [("done",)]
     assert (await office.campaign(id_)).state is CampaignState.FINISHED

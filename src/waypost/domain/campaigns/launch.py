@@ -1,5 +1,7 @@
 """What a campaign needs before it goes live."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from waypost.domain.campaigns.campaign import Definition, check_test
@@ -79,7 +81,11 @@ def find_lacking(
             "connection_id",
             f"The workspace has no enabled connection for {message_channel}; POST /v1/connections makes one.",
         )
-    for check in (lambda: check_schedule(definition.schedule, now), lambda: check_test(definition, channel)):
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: check_schedule(definition.schedule, now),
+        lambda: check_test(definition, channel),
+    )
+    for check in checks:
         try:
             check()
         except Invalid as error:

@@ -1,7 +1,7 @@
 """Delete people: at once what leads to them, then step by step what was recorded about them.
 
-Events, messages, links and the rows of campaigns' ledgers stay without the person, so that counts stay right. A part of the program that
-keeps rows about people adds its statement to `storage/sql/audience/deletions.sql`, and its name below.
+Events, messages, links and the rows of campaigns' ledgers stay without the person, so that counts stay right. A part of
+the program that keeps rows about people adds its statement to `storage/sql/audience/deletions.sql`, and its name below.
 """
 
 from functools import partial

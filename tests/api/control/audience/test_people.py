@@ -205,14 +205,14 @@ async def test_an_export_has_the_whole_history_segments_and_campaigns(client, ad
         run = tx._connection.execute
         (workspace_id,) = run("SELECT workspace_id FROM profiles WHERE id = ?", (id_,)).fetchone()
         run(
-            "INSERT INTO campaigns (id, workspace_id, name, channel, state, definition, version, created_at, updated_at)"
-            " VALUES (5, ?, 'Spring', 'email', 'finished', '{}', 1, 0, 0)",
+            "INSERT INTO campaigns (id, workspace_id, name, channel, state, definition, version, created_at,"
+            " updated_at) VALUES (5, ?, 'Spring', 'email', 'finished', '{}', 1, 0, 0)",
             (workspace_id,),
         )
         for occurrence in range(1, 6):
             run(
-                "INSERT INTO occurrences (id, workspace_id, campaign_id, planned_at, state, cursor_id, audience, created_at)"
-                " VALUES (?, ?, 5, ?, 'done', 0, 1, 0)",
+                "INSERT INTO occurrences (id, workspace_id, campaign_id, planned_at, state, cursor_id, audience,"
+                " created_at) VALUES (?, ?, 5, ?, 'done', 0, 1, 0)",
                 (occurrence, workspace_id, occurrence),
             )
             run(
