@@ -73,6 +73,42 @@ class Flow(Callers):
         return self.stopping.is_set()
 
 
+def test_a_client_is_managed_on_the_command_line(server: Server) -> None:
+    """Made, shown and changed; what is not given stays, and the running server uses it."""
+
+    def run(*words: str) -> Any:
+        done = server.run("text-clients", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    made = run(
+        *["add", "--name", "klaviyo", "--callback-url", "https://shop.example.com/hook", "--rate-limit", "5"],
+        *["--max-matches", "3", "--utm", "utm_source=sms", "--utm", "utm_medium=text"],
+    )
+    assert made.pop("client_secret")
+    assert run("get", made["id"]) == made
+    assert made["utm"] == {"utm_source": "sms", "utm_medium": "text"}
+    assert (made["rate_limit"], made["max_matches"], made["check_links"]) == (5, 3, "now")
+    changed = run("change", made["id"], "--name", "flows", "--no-callback", "--check-links", "never", "--no-utm")
+    different = {name for name in made if changed[name] != made[name]}
+    assert different == {"name", "callback", "endpoint_id", "check_links", "utm", "updated_at"}
+    assert (changed["name"], changed["callback"], changed["endpoint_id"], changed["utm"]) == ("flows", None, None, None)
+    shown = server.api().get(f"/v1/text-clients/{made['id']}")
+    assert {name: shown[name] for name in changed} == changed
+    assert "flows" in server.run("text-clients", "get", made["id"]).stdout
+    for words, code in (
+        (["change", made["id"], "--rate-limit", "0"], "--rate-limit"),
+        (["change", made["id"], "--max-matches", "21"], "--max-matches"),
+        (["change", made["id"], "--utm", "utm_source"], "NAME=VALUE"),
+        (["change", made["id"], "--utm", "a=b", "--no-utm"], "only one option"),
+        (["get", "tcl_00000000000000ff"], "no such text client"),
+    ):
+        done = server.run("text-clients", *words)
+        assert done.returncode != 0
+        assert code in " ".join(done.stderr.split()), done.stderr
+    assert server.api().get(f"/v1/text-clients/{made['id']}") == shown
+
+
 def reports(sink: thread_runner.Running, name: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the reports that a receiver got: by message and webhook-id; a repeat has the same id and says the same."""
     found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)

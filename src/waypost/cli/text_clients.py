@@ -1,15 +1,26 @@
 """`waypost text-clients`: clients of the text-message API."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
 from waypost.cli.accounts import LAST, print_json
 from waypost.cli.options import data_option, json_option, open_secrets, opened
 from waypost.clock import Ids, iso, now_us
-from waypost.domain.texts.client import DEFAULT_METRIC, RATE_LIMIT, CheckLinks, KlaviyoCallback, WebhookCallback
+from waypost.domain.texts.client import (
+    DEFAULT_METRIC,
+    LARGEST_MATCHES,
+    LARGEST_RATE,
+    RATE_LIMIT,
+    CheckLinks,
+    KlaviyoCallback,
+    WebhookCallback,
+)
 from waypost.domain.values.egress_guard import parse_networks
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.workspaces import require_workspace
@@ -20,11 +31,13 @@ from waypost.engine.texts.clients import (
     TextClientOwner,
     TextClientRecord,
     delete_client,
+    find_client,
     list_clients,
     rotate_secret,
 )
 from waypost.errors import Invalid
-from waypost.storage.database import Tx
+from waypost.settings import Settings
+from waypost.storage.database import Database, Tx
 
 workspace_option = click.option(
     "--workspace", default="ws_0000000000000001", show_default=True, help="The workspace of the client."
@@ -33,7 +46,7 @@ workspace_option = click.option(
 
 @click.group("text-clients")
 def text_clients() -> None:
-    """List, add, rotate and delete clients of the text-message API."""
+    """List, add, change, rotate and delete clients of the text-message API."""
 
 
 @text_clients.command("list")
@@ -52,55 +65,50 @@ async def list_(data: str | None, workspace: str, as_json: bool) -> None:
         Console().print(line, highlight=False)
 
 
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the settings of a client that both `add` and `change` have."""
+    kinds = [when.value for when in CheckLinks]
+    for option in (
+        click.option("--callback-url", help="The statuses of its texts go to this URL, signed as webhooks are."),
+        click.option("--klaviyo-connection", help="The statuses of its texts go to Klaviyo by this connection."),
+        click.option("--rate-limit", type=float, help=f"Texts per second; {RATE_LIMIT:g} for a new client."),
+        click.option(
+            "--check-links",
+            type=click.Choice(kinds),
+            help="When links are checked: before the answer (now, for a new client), before the sending, or never.",
+        ),
+        click.option("--connection", help="The connection that sends its texts; without it, the order of the channel."),
+        click.option(
+            "--metric", help=f"The metric of texts without a metricName; {DEFAULT_METRIC!r} for a new client."
+        ),
+        click.option(
+            "--max-matches",
+            type=int,
+            help="The most numbers of a person who is named by the email; 1 for a new client.",
+        ),
+        click.option(
+            "--utm",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A parameter that links get if they lack it, such as utm_source=sms. May be given several times.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @text_clients.command("add")
 @data_option
 @workspace_option
 @click.option("--name", required=True, help="The name of the client.")
-@click.option("--callback-url", help="The statuses of its texts go to this URL, signed as webhooks are.")
-@click.option("--klaviyo-connection", help="The statuses of its texts go to Klaviyo by this connection.")
-@click.option("--rate-limit", type=float, default=RATE_LIMIT, show_default=True, help="Texts per second.")
-@click.option(
-    "--check-links",
-    type=click.Choice([when.value for when in CheckLinks]),
-    default=CheckLinks.NOW.value,
-    show_default=True,
-    help="When links are checked: before the answer, before the sending, or never.",
-)
-@click.option("--connection", help="The connection that sends its texts; default: the order of the channel.")
-@click.option("--metric", default=DEFAULT_METRIC, show_default=True, help="The metric of texts without a metricName.")
+@settings_options
 @json_option
-async def add(
-    data: str | None,
-    workspace: str,
-    name: str,
-    callback_url: str | None,
-    klaviyo_connection: str | None,
-    rate_limit: float,
-    check_links: str,
-    connection: str | None,
-    metric: str,
-    as_json: bool,
-) -> None:
+async def add(data: str | None, workspace: str, as_json: bool, **given: Any) -> None:
     """Create a text client. Its secret is shown only once."""
-    if callback_url and klaviyo_connection:
-        raise Invalid("Give --callback-url or --klaviyo-connection, not both.", code="invalid_callback")
-    if not 0 < rate_limit <= 100_000:
-        raise Invalid("--rate-limit must be more than 0 and at most 100000.", code="invalid_rate_limit")
-    callback = WebhookCallback(url=callback_url) if callback_url else None
-    draft = TextClientDraft(
-        name=name,
-        callback=KlaviyoCallback(connection_id=klaviyo_connection) if klaviyo_connection else callback,
-        rate_limit=rate_limit,
-        check_links=CheckLinks(check_links),
-        connection_id=internal("con", connection) if connection else None,
-        default_metric=metric,
-    )
-    workspace_id, ids = internal("ws", workspace), Ids(COMMAND_LINE)
+    draft = TextClientDraft(**_settings(given))
+    workspace_id = internal("ws", workspace)
     async with opened(data) as (database, settings):
-        encryption = await open_secrets(database, settings)
-        connections = ConnectionRegistry(database, encryption, settings.data_center_urls)
-        await connections.refresh()
-        owner = TextClientOwner(ids, encryption, parse_networks(settings.allow_private), connections)
+        owner = await _owner(database, settings)
 
         async def work(tx: Tx) -> tuple[TextClientRecord, str]:
             await require_workspace(tx, workspace_id)
@@ -108,6 +116,45 @@ async def add(
 
         record, secret = await database.transact(work)
     _print_secret(record, secret, as_json)
+
+
+@text_clients.command("get")
+@data_option
+@workspace_option
+@click.argument("client")
+@json_option
+async def get(data: str | None, workspace: str, client: str, as_json: bool) -> None:
+    """Show a text client (tcl_…), without its secret."""
+    async with opened(data) as (database, _):
+        record = await database.read(find_client, internal("ws", workspace), internal("tcl", client))
+    _print_client(record, as_json)
+
+
+@text_clients.command("change")
+@data_option
+@workspace_option
+@click.option("--name", help="The name of the client.")
+@settings_options
+@click.option("--no-callback", is_flag=True, help="Report its statuses to nobody.")
+@click.option("--no-connection", is_flag=True, help="Send its texts by the order of the channel.")
+@click.option("--no-utm", is_flag=True, help="Go by the workspace for the parameters of its links.")
+@click.argument("client")
+@json_option
+async def change(data: str | None, workspace: str, client: str, as_json: bool, **given: Any) -> None:
+    """Change a text client (tcl_…); what is not given stays. Running servers use it within two seconds."""
+    changes = _settings(given)
+    workspace_id, id_ = internal("ws", workspace), internal("tcl", client)
+    async with opened(data) as (database, settings):
+        owner = await _owner(database, settings)
+
+        async def work(tx: Tx) -> TextClientRecord:
+            record = await find_client(tx, workspace_id, id_)
+            before = {name: getattr(record, name) for name in TextClientDraft.__struct_fields__}
+            draft = owner.check(workspace_id, TextClientDraft(**before | changes))
+            return await owner.change(tx, record, draft, now_us())
+
+        record = await database.transact(work)
+    _print_client(record, as_json)
 
 
 @text_clients.command("rotate")
@@ -138,6 +185,59 @@ async def delete(data: str | None, workspace: str, yes: bool, client: str) -> No
         await database.transact(delete_client, internal("ws", workspace), internal("tcl", client), now_us())
 
 
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a client that the options name. Raise Invalid for a pair that contradicts itself."""
+    url, klaviyo, connection = given["callback_url"], given["klaviyo_connection"], given["connection"]
+    for name, several in (
+        ("callback", (url, klaviyo, given.get("no_callback"))),
+        ("connection", (connection, given.get("no_connection"))),
+        ("utm", (given["utm"], given.get("no_utm"))),
+    ):
+        if sum(map(bool, several)) > 1:
+            raise Invalid(f"Give only one option for the {name}.", code="conflicting_options")
+    found = {
+        "name": given["name"],
+        "rate_limit": given["rate_limit"],
+        "check_links": None if given["check_links"] is None else CheckLinks(given["check_links"]),
+        "connection_id": internal("con", connection) if connection else None,
+        "default_metric": given["metric"],
+        "max_matches": given["max_matches"],
+        "utm": dict(_parameter(one) for one in given["utm"]) or None,
+        "callback": KlaviyoCallback(connection_id=klaviyo) if klaviyo else WebhookCallback(url=url) if url else None,
+    }
+    rate, matches = found["rate_limit"], found["max_matches"]
+    if rate is not None and not 0 < rate <= LARGEST_RATE:
+        raise Invalid(f"--rate-limit must be more than 0 and at most {LARGEST_RATE}.", code="invalid_rate_limit")
+    if matches is not None and not 1 <= matches <= LARGEST_MATCHES:
+        raise Invalid(f"--max-matches must be from 1 to {LARGEST_MATCHES}.", code="invalid_max_matches")
+    emptied = {"callback": "no_callback", "connection_id": "no_connection", "utm": "no_utm"}
+    return {name: value for name, value in found.items() if value is not None or given.get(emptied.get(name, ""))}
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Invalid(f"--utm {text[:80]} is not NAME=VALUE, such as utm_source=sms.", code="invalid_utm")
+    return name, value
+
+
+async def _owner(database: Database, settings: Settings) -> TextClientOwner:
+    encryption = await open_secrets(database, settings)
+    connections = ConnectionRegistry(database, encryption, settings.data_center_urls)
+    await connections.refresh()
+    return TextClientOwner(Ids(COMMAND_LINE), encryption, parse_networks(settings.allow_private), connections)
+
+
+def _print_client(record: TextClientRecord, as_json: bool) -> None:
+    view = _view(record)
+    if as_json:
+        print_json(view)
+        return
+    for name, value in view.items():
+        shown = json.dumps(msgspec.to_builtins(value)) if not isinstance(value, str) else value
+        Console().print(f"[bold]{name:15}[/bold] {escape(shown)}", highlight=False, soft_wrap=True)
+
+
 def _print_secret(record: TextClientRecord, secret: str, as_json: bool) -> None:
     if as_json:
         print_json(_view(record) | {"client_secret": secret})
@@ -158,8 +258,12 @@ def _view(record: TextClientRecord) -> dict[str, Any]:
         "endpoint_id": None if record.endpoint_id is None else public("whk", record.endpoint_id),
         "rate_limit": record.rate_limit,
         "check_links": record.check_links,
+        "utm": record.utm,
+        "default_metric": record.default_metric,
+        "max_matches": record.max_matches,
         "connection_id": None if record.connection_id is None else public("con", record.connection_id),
         "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
     }
 
 

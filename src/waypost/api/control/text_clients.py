@@ -13,6 +13,8 @@ from waypost.api.paging import After, Limit, Page, before, page
 from waypost.clock import iso
 from waypost.domain.texts.client import (
     DEFAULT_METRIC,
+    LARGEST_MATCHES,
+    LARGEST_RATE,
     LONGEST_OVERLAP_S,
     MOST_MATCHES,
     RATE_LIMIT,
@@ -25,7 +27,7 @@ from waypost.engine.texts.clients import TextClientDraft, TextClientRecord
 from waypost.storage.database import Tx
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Rate = Annotated[float, Meta(gt=0, le=100_000, description="Texts per second; more are answered with 429.")]
+Rate = Annotated[float, Meta(gt=0, le=LARGEST_RATE, description="Texts per second; more are answered with 429.")]
 Checks = Annotated[
     CheckLinks,
     Meta(description="`now` refuses a text with a link that does not work, `later` fails it, `never` sends it."),
@@ -35,7 +37,7 @@ Utm = Annotated[
     Meta(description="Query parameters that links get if they lack them. `{sendPurpose}` is the text's. `{}`: none."),
 ]
 Metric = Annotated[str, Meta(min_length=1, max_length=127, description="The metric of texts without a `metricName`.")]
-Matches = Annotated[int, Meta(ge=1, le=20, description="How many numbers one email may lead to.")]
+Matches = Annotated[int, Meta(ge=1, le=LARGEST_MATCHES, description="How many numbers one email may lead to.")]
 
 
 class CreateTextClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

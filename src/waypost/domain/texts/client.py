@@ -13,10 +13,12 @@ from waypost.errors import Invalid
 
 #: Texts per second, unless the client says otherwise; the limit of the API that this one replaces.
 RATE_LIMIT = 100.0
+LARGEST_RATE = 100_000
 #: The burst of a client after a pause, in seconds of its rate.
 BURST_S = 1.0
-#: Numbers that one email may lead to.
+#: Numbers that one email may lead to, unless the client says otherwise, and at most.
 MOST_MATCHES = 1
+LARGEST_MATCHES = 20
 DEFAULT_METRIC = "Text Message Status"
 ID_BYTES, SECRET_BYTES = 12, 32
 LONGEST_OVERLAP_S = 7 * 86_400

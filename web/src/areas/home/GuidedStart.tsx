@@ -31,7 +31,7 @@ export function GuidedStart({ start, leave }: { start: Start; leave: () => void 
           </Group>
         </Step>
         <Step n={2} title={t("text")} hint={t("textHint")} done={start.texted}>
-          <TextStep ready={start.connected} />
+          <TextStep ready={start.textable} />
         </Step>
         <Step n={3} title={t("endpoint")} hint={t("endpointHint")} done={start.endpoint !== undefined}>
           <EndpointStep />

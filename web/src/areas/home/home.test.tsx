@@ -88,11 +88,29 @@ test("a new workspace is led through the first steps, which can be left and show
   const { user } = open("/", EMPTY);
   const start = await screen.findByRole("region", { name: "Get started" });
   expect(within(start).getAllByRole("listitem")).toHaveLength(4);
-  expect(within(start).getByText("This needs a connection.")).toBeVisible();
+  expect(within(start).getByText("This needs a connection for texts, such as Pinpoint or Twilio.")).toBeVisible();
   await user.click(within(start).getByRole("button", { name: "Leave this" }));
   expect(screen.queryByRole("region", { name: "Get started" })).not.toBeInTheDocument();
   await user.click(screen.getByRole("button", { name: "Show the first steps" }));
   expect(screen.getByRole("region", { name: "Get started" })).toBeVisible();
+});
+
+test.each([
+  ["email", false],
+  ["sms", true],
+])("a connection for %s is one to send a text through: %s", async (channel, ready) => {
+  const connection = {
+    id: "con_1",
+    name: "One",
+    connector: "x",
+    channel,
+    status: "enabled",
+    check: null,
+    health: "ok",
+  };
+  open("/", { ...EMPTY, "GET /v1/connections": { data: [connection] as never } });
+  const start = await screen.findByRole("region", { name: "Get started" });
+  expect(within(start).queryByRole("form", { name: "Send a text" }) !== null).toBe(ready);
 });
 
 test("an endpoint is added, its secret shown once, and a test event shown as it was sent", async () => {

@@ -24,6 +24,8 @@ export function leaveStart(left: boolean): void {
 
 export interface Start {
   connected: boolean;
+  /** Whether a connection sends texts. */
+  textable: boolean;
   texted: boolean;
   /** The endpoint that gets the test event. */
   endpoint?: string;
@@ -42,10 +44,11 @@ export function useStart(): Start {
   const messages = useQuery({ ...anyMessage, enabled: able });
   const endpoints = useQuery({ ...endpointsQuery, enabled: able });
   const connected = (connections.data?.data.length ?? 0) > 0;
+  const textable = connections.data?.data.some(({ channel }) => channel === "sms") ?? false;
   const texted = (messages.data?.data.length ?? 0) > 0;
   const endpoint = endpoints.data?.data.find(({ status }) => status !== "disabled")?.id;
   const seen = endpoints.data?.data.some(({ counts }) => counts.delivered > 0) ?? false;
   const known = connections.isSuccess && messages.isSuccess && endpoints.isSuccess;
   const finished = connected && texted && endpoint !== undefined && seen;
-  return { connected, texted, endpoint, seen, open: known && !finished };
+  return { connected, textable, texted, endpoint, seen, open: known && !finished };
 }

@@ -67,7 +67,7 @@ export default {
   connectOpen: "Go to the connections",
   text: "Send a text",
   textHint: "To your own phone, through the connection.",
-  textNeeds: "This needs a connection.",
+  textNeeds: "This needs a connection for texts, such as Pinpoint or Twilio.",
   phone: "Phone number",
   message: "Text",
   firstText: "Hello from Waypost",
