@@ -40,7 +40,7 @@ async def test_people_are_deleted_in_the_middle_of_a_campaign(
 ):
     monkeypatch.setattr(clicks, "SOON", 0)
     monkeypatch.setattr(deletions, "GRACE", 1)
-    people = [*(await outreach.people(12)), await outreach.person("")]
+    people = [await outreach.person(""), *(await outreach.people(12))]
     made = await outreach.launched(people, throttle={"per_second": 1})
 
     async def under_way() -> list[Any] | None:
@@ -51,7 +51,7 @@ async def test_people_are_deleted_in_the_middle_of_a_campaign(
     await outreach.act(made, "pause")
 
     async def paused() -> dict[str, Any] | None:
-        found = {one["status"]: one for one in await outreach.recipients(made)}
+        found = {one["status"]: one for one in reversed(await outreach.recipients(made))}
         return None if "queued" in found else found
 
     chosen = await eventually(paused)
@@ -65,7 +65,7 @@ async def test_people_are_deleted_in_the_middle_of_a_campaign(
 
     before = await eventually(clicked)
     gone = [chosen[status]["profile_id"] for status in ("sent", "held", "waiting")]
-    gone.append(people[-1])
+    gone.append(people[0])
     for profile in gone:
         assert (await client.delete(f"/v1/profiles/{profile}")).status_code == 204
 
