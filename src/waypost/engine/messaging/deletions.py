@@ -43,9 +43,9 @@ OF_ADDRESSES = ("deletions.delete_subscriptions", "deletions.strip_subscriptions
 OF_MESSAGES = ("deletions.strip_messages", "deletions.strip_contents", "deletions.strip_texts")
 #: Statements that take the ids of events (`ids`).
 OF_EVENTS = ("deletions.forget_times", "deletions.strip_events")
-#: Rows of ledgers, events or links that one transaction searches.
+#: Rows of ledgers, events, messages or links that one transaction searches.
 STEP = 1000
-LINK_STEP = 5000
+MESSAGE_STEP = LINK_STEP = 5000
 #: Deletions of one run of the job.
 DELETIONS = 20
 #: After so long (microseconds), what was under way during the first search is recorded.
@@ -144,10 +144,10 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         return False
     deletion = Deletion(row[0], row[1], DeletionStage(row[2]), row[3], row[4], bool(row[5]), bool(row[6]), row[7])
     if deletion.stage is DeletionStage.EVENTS:
-        more = deletion.cursor_id == _NEWEST and (
-            await _strip_open(tx, unit, deletion) or await _strip_recipients(tx, unit, deletion)
-        )
+        more = deletion.cursor_id == _NEWEST and await _strip_recipients(tx, unit, deletion)
         more = more or await _strip_events(tx, unit, deletion)
+    elif deletion.stage is DeletionStage.MESSAGES:
+        more = await _strip_old_messages(tx, unit, deletion)
     else:
         more = await _strip_links(tx, deletion)
         # They are searched again only for messages that are found later.
@@ -156,7 +156,7 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
     if not more:
         before = deletion.stage
         deletion.stage = next_stage(before, deletion.passes, messages=deletion.messages, unfinished=deletion.unfinished)
-        deletion.cursor_id = 0 if deletion.stage is DeletionStage.LINKS else _NEWEST
+        deletion.cursor_id = _NEWEST if deletion.stage is DeletionStage.EVENTS else 0
         if deletion.stage is DeletionStage.EVENTS:
             deletion.passes += 1
             deletion.unfinished = False
@@ -177,18 +177,28 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
     return due_at is not None and due_at <= unit.now
 
 
-async def _strip_open(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
-    """Skip some messages that are not sent yet; return whether there may be more.
+async def _strip_old_messages(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
+    """Skip or strip some of the messages that have outlived their events; return whether there may be more.
 
-    Their events, which lead to all others, may be past their retention.
+    They were to be sent long after they were accepted, or were held for long. Events, which lead to all others, are
+    deleted from the oldest one on.
     """
-    rows = await tx.rows("messages.open_of_profile", profile_id=deletion.profile_id, after=0, n=STEP)
-    if not rows:
-        return False
-    deletion.messages = True
-    sending = await _strip_messages(tx, unit, [row[0] for row in rows])
-    deletion.unfinished = deletion.unfinished or bool(sending)
-    return len(rows) == STEP and len(sending) < STEP
+    rows = await old_messages(tx, deletion.workspace_id, deletion.cursor_id)
+    if found := [id_ for id_, profile_id in rows if profile_id == deletion.profile_id]:
+        deletion.messages = True
+        sending = await _strip_messages(tx, unit, found)
+        deletion.unfinished = deletion.unfinished or bool(sending)
+    if rows:
+        deletion.cursor_id = rows[-1][0]
+    return len(rows) == MESSAGE_STEP
+
+
+async def old_messages(tx: Tx, workspace_id: int, after: int) -> list[tuple[int, int | None]]:
+    """Return the next messages that are older than all events of a workspace, and whose they are."""
+    oldest = await tx.rows("events.oldest_of_workspace", workspace_id=workspace_id, before=_NEWEST, n=1)
+    before = oldest[0][0] if oldest else _NEWEST
+    rows = await tx.rows("messages.owners", workspace_id=workspace_id, after=after, before=before, n=MESSAGE_STEP)
+    return [(id_, profile_id) for id_, profile_id in rows]
 
 
 async def _strip_recipients(tx: Tx, unit: Unit, deletion: Deletion) -> bool:

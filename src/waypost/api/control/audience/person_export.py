@@ -13,7 +13,7 @@ from waypost.api.paging import NEWEST
 from waypost.clock import iso, iso_or_none
 from waypost.domain.audience.lists import MemberState
 from waypost.domain.values.ids import public
-from waypost.engine.messaging.deletions import message_of_event
+from waypost.engine.messaging.deletions import message_of_event, old_messages
 from waypost.storage.database import Row, Tx
 
 #: Rows that one query of an export reads.
@@ -54,12 +54,11 @@ async def export_person(call: Call, profile_id: int, record: dict[str, Any]) -> 
         yield mark + b",".join(_encode(event_view(row)) for row in rows)
         messages |= {message for row in rows if (message := message_of_event(row[2], row[5])) is not None}
         first, mark = rows[-1][0], b","
-    for id_ in ids:
-        # Those that wait for longer than their events are kept.
-        after = 0
-        while page := await call.read(_open_messages, id_, after):
-            messages.update(page)
-            after = page[-1]
+    # Those that have outlived their events, such as one that was accepted for next year.
+    after, people = 0, set(ids)
+    while page := await call.read(old_messages, call.workspace_id, after):
+        messages.update(id_ for id_, owner in page if owner in people)
+        after = page[-1][0]
     yield b'],"messages":['
     ordered, mark = sorted(messages, reverse=True), b""
     for begin in range(0, len(ordered), STEP):
@@ -171,10 +170,6 @@ async def _said(tx: Tx, place: dict[str, Any], at: int, key: int) -> list[dict[s
 
 async def _events(tx: Tx, profile_id: int, before: int) -> list[Row]:
     return await tx.rows("events.of_profile", profile_id=profile_id, before=before, n=STEP)
-
-
-async def _open_messages(tx: Tx, profile_id: int, after: int) -> list[int]:
-    return [row[0] for row in await tx.rows("messages.open_of_profile", profile_id=profile_id, after=after, n=STEP)]
 
 
 async def _messages(tx: Tx, workspace_id: int, ids: list[int]) -> list[dict[str, Any]]:
