@@ -109,6 +109,75 @@ def test_a_client_is_managed_on_the_command_line(server: Server) -> None:
     assert server.api().get(f"/v1/text-clients/{made['id']}") == shown
 
 
+def test_each_status_reaches_klaviyo_once_and_in_order_over_a_kill(tmp_path: Path, sink: thread_runner.Running) -> None:
+    """All that can become of a text, to a Klaviyo that was away, from a server that is killed meanwhile."""
+    server = Server(tmp_path, {"WAYPOST_RETRY_BASE": "0.4"})
+    server.init()
+    server.start()
+    connect(server, sink)
+    api, world = server.api(), Client(sink.port)
+    klaviyo = {"name": "Klaviyo", "connector": "klaviyo", "config": {"api_key": "pk_x", "host": f"{sink.url}/klaviyo"}}
+    connection = api.post("/v1/connections", klaviyo, status=201)["id"]
+    made = server.run(
+        *["text-clients", "add", "--name", "flow", "--klaviyo-connection", connection, "--check-links", "later"],
+        *["--rate-limit", "5000", "--json"],
+    )
+    assert made.returncode == 0, made.stderr
+    client = json.loads(made.stdout)
+    headers = {"x-client-id": client["client_id"], "x-client-secret": client["client_secret"]}
+    answered, sent = "PENDING_TO_SEND", ["PENDING_TO_SEND", "SENDING"]
+    # By number: whether it is subscribed, the link, the answer, and the statuses.
+    paths: dict[str, tuple[str | None, str | None, str, list[str]]] = {
+        "+12025550100": ("subscribed", None, answered, [*sent, "DELIVERED"]),
+        # It has a fixed fate: the phone is off.
+        "+12025550002": ("subscribed", None, answered, [*sent, "FAILED_TO_DELIVERY"]),
+        # The provider refuses it.
+        "+12025550011": ("subscribed", None, answered, ["PENDING_TO_SEND", "FAILED_TO_SEND"]),
+        "+12025550121": ("subscribed", f"{sink.url}/no-such-page", answered, ["PENDING_TO_SEND", "FAILED_TO_SEND"]),
+        "+12025550122": ("unsubscribed", None, "NOT_SUBSCRIBED", ["NOT_SUBSCRIBED"]),
+        "+12025550123": (None, None, "NOT_FOUND", ["NOT_FOUND"]),
+    }
+    world.send("PUT", "/fate/klaviyo", {"error_rate": 1.0, "error_status": 503})
+    expected = {"nobody": ["FAILED_TO_MATCH"]}
+    for number_, (to, (state, link, status, statuses)) in enumerate(paths.items()):
+        if state is not None:
+            subscription = {"channel": "sms", "address": to, "state": state, "source": "test"}
+            assert (api.send("PUT", "/v1/subscriptions", subscription) or (0,))[0] == 200
+        # The number would have its fate at Klaviyo, too.
+        profile = f"person {number_}"
+        own = {"callbackData": json.dumps({"profileID": profile})} | ({} if link is None else {"clickUrl": link})
+        assert take(server, text_for(to) | own, headers)["status"] == status, to
+        expected[profile] = statuses
+    nobody = text_for("") | {"email": "nobody@example.com", "callbackData": json.dumps({"profileID": "nobody"})}
+    assert take(server, nobody, headers)["status"] == "FAILED_TO_MATCH"
+    eventually(lambda: api.get("/v1/ledger")["pending"] >= len(expected), what="statuses that wait")
+    server.kill()
+    server.start()
+    assert world.pages("/klaviyo/events") == []
+    world.send("DELETE", "/fate/klaviyo")
+
+    def found() -> bool:
+        stored: dict[str, list[str]] = defaultdict(list)
+        for event in world.pages("/klaviyo/events"):
+            stored[event["profile"]].append(event["properties"]["Status"])
+        return stored == expected
+
+    eventually(found, what="every status, once and in order")
+    server.settled()
+    assert found()
+    assert server.stop() == 0
+    assert server.run("check").returncode == 0
+
+
+def take(server: Server, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    """Return the answer to a text that must be taken."""
+    answer = Client(server.port).send("POST", SEND, body, headers)
+    assert answer is not None
+    assert answer[0] == 200, answer
+    found: dict[str, Any] = answer[1]
+    return found
+
+
 def reports(sink: thread_runner.Running, name: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the reports that a receiver got: by message and webhook-id; a repeat has the same id and says the same."""
     found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)

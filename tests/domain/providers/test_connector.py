@@ -71,6 +71,47 @@ def attempt(work: Any, *args: Any) -> str | None:
     return None
 
 
+BATCH = """
+name = "crm"
+label = "CRM"
+channel = "event"
+base_url = "https://crm.example.com"
+batch_size = 50
+[body]
+source = "{{ config.key }}"
+[body.people]
+"$each" = "messages"
+email = "{{ recipient.email }}"
+data = "{{ message.properties }}"
+[[answers]]
+status = "2xx"
+outcome = "accepted"
+[[fields]]
+name = "key"
+label = "Key"
+"""
+
+
+def test_a_call_may_take_several_messages():
+    assert parse_own_connector(BATCH, "crm.toml").batch_size == 50
+    for before, after, line, reason in (
+        ("{{ config.key }}", "{{ message.id }}", 7, "'message' is one of several messages"),
+        ("{{ config.key }}", "{{ recipient.email }}", 7, "'recipient' is one of several messages"),
+        ("batch_size = 50", 'batch_size = 50\npath = "/{{ message.to }}"', 6, "'message' is one"),
+        ("batch_size = 50", 'batch_size = 50\nheaders = { "X-Id" = "{{ message.id }}" }', 6, "'message' is one"),
+        ("batch_size = 50", 'batch_size = 50\nquery = { to = "{{ message.to }}" }', 6, "'message' is one"),
+        ('"$each" = "messages"\n', "", 5, '"$each"'),
+        ("batch_size = 50", 'batch_size = 50\nread = { id = "id" }', 6, "no id for each"),
+        ("batch_size = 50", "batch_size = 1001", 5, "1000"),
+    ):
+        error = refusal(BATCH.strip("\n").replace(before, after, 1))
+        assert error.extra["line"] == line, (after, error.detail)
+        assert reason in error.detail, (after, error.detail)
+    top, _, bottom = BATCH.partition("[body]")
+    with_field = top + 'body_field = "key"\n[[answers]]' + bottom.partition("[[answers]]")[2]
+    assert "`body_field`" in refusal(with_field).detail
+
+
 def test_a_small_definition_is_enough():
     connector = parse_own_connector(MINIMAL, "acme.toml")
     assert (connector.name, connector.channel, connector.driver, connector.batch_size) == ("acme", "sms", "http", 1)
@@ -163,7 +204,8 @@ def test_these_are_shipped():
         ("secret = true", 'secret = true\n[[fields]]\nname = "key"\nlabel = "Key"', 20, "two fields"),
         ("[body]", 'driver = "pinpoint"\n[body]', 7, "of Waypost itself"),
         ("[body]", 'checks = ["pinpoint"]\n[body]', 7, "setup checks"),
-        ("[body]", "batch_size = 10\n[body]", 7, "one message"),
+        ("[body]", "batch_size = 10\n[body]", 7, "$each"),
+        ('text = "{{ message.text }}"', 'text = { "$each" = "people" }', 9, "$each must be 'messages'"),
         ("[body]", 'method = "SEND"\n[body]', 7, "SEND"),
         ("[body]", 'encoding = "xml"\n[body]', 7, "xml"),
         ("[body]", 'base_url_field = "host"\n[body]', 7, "host"),

@@ -41,7 +41,7 @@ def message(channel: str = "sms", address: str = "+12025550101", **changes: Any)
 
 def build(name: str, config: dict[str, Any], sent: Outgoing) -> UnsignedRequest:
     connector = shipped()[name]
-    return build_request(connector, check_config(connector, config), sent, CALLBACK, NOW)
+    return build_request(connector, check_config(connector, config), [sent], CALLBACK, NOW)
 
 
 def headers(request: UnsignedRequest) -> dict[str, str]:
@@ -296,9 +296,57 @@ def own() -> Connector:
     return parse_own_connector(OWN, "own")
 
 
+EACH = """
+name = "crm"
+label = "CRM"
+channel = "event"
+base_url = "https://crm.example.com"
+batch_size = 50
+drop_empty = true
+[body]
+kind = "people"
+[body.people]
+"$each" = "messages"
+"$if" = "{{ recipient.email }}"
+email = "{{ recipient.email }}"
+total = "{{ message.properties.total }}"
+inner = { "$json" = { to = "{{ message.to }}" } }
+[[answers]]
+status = "2xx"
+outcome = "accepted"
+"""
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_each_message_of_a_call_has_its_part_of_the_body(count):
+    connector = parse_own_connector(EACH, "own")
+    sent = [
+        message(
+            "event",
+            f"p{n}@example.com",
+            id=n + 1,
+            content=Content(
+                metric="M", properties={"total": n}, recipient={} if n == 2 else {"email": f"p{n}@example.com"}
+            ),
+        )
+        for n in range(count)
+    ]
+    body = json.loads(build_request(connector, {}, sent, CALLBACK, NOW).body)
+    assert body["kind"] == "people"
+    assert body["people"] == [
+        {
+            "email": f"p{n}@example.com",
+            "total": n,
+            "inner": json.dumps({"to": f"p{n}@example.com"}, separators=(",", ":")),
+        }
+        for n in range(count)
+        if n != 2
+    ]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_no_text_breaks_what_is_around_it(text):
-    request = build_request(own(), {}, message(content=Content(text=text), metadata={"part": "x"}), CALLBACK, NOW)
+    request = build_request(own(), {}, [message(content=Content(text=text), metadata={"part": "x"})], CALLBACK, NOW)
     body = json.loads(request.body)
     assert body == {"text": text, "twice": f"<{text}>", "inner": body["inner"]}
     assert json.loads(body["inner"]) == {"text": text}
@@ -310,7 +358,7 @@ def test_no_text_breaks_what_is_around_it(text):
 def test_no_value_leaves_its_part_of_the_path(part):
     sent = message(metadata={"part": part}, content=Content(text="x"))
     try:
-        request = build_request(own(), {}, sent, CALLBACK, NOW)
+        request = build_request(own(), {}, [sent], CALLBACK, NOW)
     except Unbuildable:
         assert part in ("", ".", "..")
         return
@@ -323,7 +371,7 @@ def test_no_value_leaves_its_part_of_the_path(part):
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "a\x7fb"])
 def test_no_text_adds_a_header(text):
     with pytest.raises(Unbuildable) as caught:
-        build_request(own(), {}, message(content=Content(text=text), metadata={"part": "x"}), CALLBACK, NOW)
+        build_request(own(), {}, [message(content=Content(text=text), metadata={"part": "x"})], CALLBACK, NOW)
     assert caught.value.reason == "invalid_request"
 
 

@@ -451,6 +451,72 @@ async def test_a_call_that_breaks_with_nothing_answered_says_so(wire, outbound):
         await wire.send(pinpoint("http://127.0.0.1:1"), [message(1), message(2)], now_us())
 
 
+BATCHED = """
+name = "crm"
+label = "CRM"
+channel = "event"
+base_url = "http://{host}"
+path = "/people"
+batch_size = 10
+[body.people]
+"$each" = "messages"
+id = "{{{{ message.id }}}}"
+who = "{{{{ message.properties.who | replace: 'x', message.properties.many }}}}"
+[[answers]]
+status = "2xx"
+outcome = "accepted"
+"""
+
+
+def crm(url: str) -> Connection:
+    return connection(parse_own_connector(BATCHED.format(host=url.removeprefix("http://")), "own"))
+
+
+def person(number: int, **properties: Any) -> Outgoing:
+    content = Content(metric="M", properties={"who": f"p{number}", **properties})
+    return message(number, channel="event", content=content)
+
+
+def people_of(asked: list[Asked]) -> list[list[str]]:
+    return [[one["who"] for one in json.loads(call.body)["people"]] for call in asked]
+
+
+async def test_a_described_call_takes_several_messages_and_one_verdict_is_for_all(wire):
+    async with provider(lambda asked: (202, {})) as (url, asked):
+        verdicts = await wire.send(crm(url), [person(n) for n in range(1, 11)], now_us())
+    assert [(one.outcome, one.provider_message_id) for one in verdicts] == [(SendOutcome.ACCEPTED, None)] * 10
+    assert people_of(asked) == [[f"p{n}" for n in range(1, 11)]]
+
+
+async def test_one_message_that_is_refused_spoils_the_call_of_nobody_else(wire):
+    def answer(asked: Asked) -> tuple[int, Any]:
+        return (422, {"error": "p3 is bad"}) if b'"p3"' in asked.body else (200, {})
+
+    async with provider(answer) as (url, asked):
+        verdicts = await wire.send(crm(url), [person(n) for n in range(1, 6)], now_us())
+    accepted, rejected = SendOutcome.ACCEPTED, SendOutcome.REJECTED
+    assert [one.outcome for one in verdicts] == [accepted, accepted, rejected, accepted, accepted]
+    # Nobody who was taken is sent again.
+    taken = [who for call in asked if b'"p3"' not in call.body for who in people_of([call])[0]]
+    assert sorted(taken) == ["p1", "p2", "p4", "p5"]
+
+
+async def test_one_message_that_cannot_be_built_spoils_the_call_of_nobody_else(wire):
+    big = person(2, who="x" * 2000, many="y" * 2000)
+    async with provider(lambda asked: (200, {})) as (url, asked):
+        verdicts = await wire.send(crm(url), [person(1), big, person(3)], now_us())
+    assert [one.outcome for one in verdicts] == [SendOutcome.ACCEPTED, SendOutcome.REJECTED, SendOutcome.ACCEPTED]
+    assert verdicts[1].reason == "cannot_render"
+    assert sorted(who for part in people_of(asked) for who in part) == ["p1", "p3"]
+
+
+async def test_a_call_whose_end_is_not_known_is_not_divided(wire):
+    async with provider(lambda asked: (500, {})) as (url, asked):
+        verdicts = await wire.send(crm(url), [person(n) for n in range(1, 4)], now_us())
+    assert [one.outcome for one in verdicts] == [SendOutcome.UNKNOWN] * 3
+    assert len(asked) == 1
+
+
 async def test_more_than_a_call_takes_is_a_mistake(wire):
     with pytest.raises(ValueError, match="101 messages"):
         await wire.send(pinpoint("http://127.0.0.1:1"), [message(n) for n in range(101)], now_us())

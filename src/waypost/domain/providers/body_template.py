@@ -15,8 +15,11 @@ from waypost.domain.templates.liquid.expressions import Context, as_text, compil
 
 #: The special keys of a table. `$json`: replaced by its value as a JSON text. `$if`: the table is left out if this is
 #: empty or false. `$keep`: replaced by its value, kept even where empty values are dropped. `$merge`: adds the entries
-#: of this object; the other entries of the table take precedence.
-MARKS = frozenset({"$json", "$if", "$keep", "$merge"})
+#: of this object; the other entries of the table take precedence. `$each`: a list of what the table is for each message
+#: of the call.
+MARKS = frozenset({"$json", "$if", "$keep", "$merge", "$each"})
+#: The only value of `$each`.
+MESSAGES = "messages"
 ENCODINGS = ("json", "form", "query", "none")
 #: The most levels of nesting in a body.
 DEEPEST = 20
@@ -55,13 +58,23 @@ def expressions(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[t
             )
         if marks & {"$json", "$keep"} and len(tree.keys() - {"$if"}) != 1:
             raise BodyError(path, "$json and $keep must be alone in their table, except for $if")
+        if tree.get("$each", MESSAGES) != MESSAGES:
+            raise BodyError((*path, "$each"), f"$each must be {MESSAGES!r}")
         for key, value in tree.items():
-            yield from expressions(value, (*path, key))
+            if key != "$each":
+                yield from expressions(value, (*path, key))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
             yield from expressions(value, (*path, index))
     elif tree is not None and not isinstance(tree, bool | int | float):
         raise BodyError(path, "a body may contain only texts, numbers, booleans, lists and tables")
+
+
+def without_each(tree: Any) -> Any:
+    """Return a body without the tables that stand for each message of a call; they become null."""
+    if isinstance(tree, Mapping):
+        return None if "$each" in tree else {key: without_each(value) for key, value in tree.items()}
+    return [without_each(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def holds_broken_json(text: str) -> bool:
@@ -105,6 +118,14 @@ def _render(tree: Any, context: Context, drop: bool) -> Any:
 
 
 def _render_table(tree: Mapping[str, Any], context: Context, drop: bool) -> Any:
+    if "$each" in tree:
+        one = {key: value for key, value in tree.items() if key != "$each"}
+        items = [
+            item
+            for message in context.get(MESSAGES, [context])
+            if (item := _render_table(one, message, drop)) is not _ABSENT
+        ]
+        return _ABSENT if drop and not items else items
     if "$if" in tree and _hollow(compile_value(str(tree["$if"]))(context)):
         return _ABSENT
     if "$keep" in tree:

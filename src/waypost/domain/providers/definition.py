@@ -8,10 +8,23 @@ import msgspec
 
 from waypost.domain.messaging.failure_codes import FAILURE_CODES
 from waypost.domain.messaging.message import SendOutcome, Status
-from waypost.domain.providers.body_template import ENCODINGS, JSON_IN_TEXT, BodyError, expressions, holds_broken_json
+from waypost.domain.providers.body_template import (
+    ENCODINGS,
+    JSON_IN_TEXT,
+    BodyError,
+    expressions,
+    holds_broken_json,
+    without_each,
+)
 from waypost.domain.providers.connection_config import STATUSES, check_value, is_header_name
 from waypost.domain.providers.connector import Auth, Connector, ErrorRule, ResponseRule, ValueLocation, Verification
-from waypost.domain.templates.liquid.expressions import NotLiquid, check_expression, config_names, is_expression
+from waypost.domain.templates.liquid.expressions import (
+    NotLiquid,
+    check_expression,
+    config_names,
+    is_expression,
+    value_names,
+)
 from waypost.domain.values import toml_text
 from waypost.domain.values.patterns import BadPattern, compile_pattern
 from waypost.domain.values.toml_text import Path, TomlError
@@ -178,8 +191,6 @@ def _check_request(connector: Connector) -> None:
             raise TomlError(("base_url",), "it must be http:// or https:// and a host; put the rest into path")
     if connector.path and not connector.path.startswith("/"):
         raise TomlError(("path",), "it must start with a slash")
-    if own and connector.batch_size != 1:
-        raise TomlError(("batch_size",), "the driver http sends one message per call")
     for key, allowed in (("method", METHODS), ("encoding", frozenset(ENCODINGS))):
         _check_word(connector, getattr(connector, key), allowed, (key,))
     if connector.body is not None and connector.body_field:
@@ -198,6 +209,26 @@ def _check_request(connector: Connector) -> None:
             raise TomlError(flaw.path, flaw.reason) from flaw
     for index, step in enumerate(connector.setup):
         _check(connector, step, ("setup", index))
+    if own and connector.batch_size != 1:
+        _check_batch(connector)
+
+
+def _check_batch(connector: Connector) -> None:
+    """Raise TomlError for what cannot be the same for all messages of a call."""
+    if connector.body_field:
+        raise TomlError(("batch_size",), "a call with several messages needs `body`, not `body_field`")
+    rest = without_each(connector.body)
+    if rest == connector.body:
+        raise TomlError(("batch_size",), 'with several messages in a call, `body` needs a table with "$each"')
+    if connector.read.id != ():
+        raise TomlError(("read", "id"), "a call with several messages has no id for each of them")
+    texts: list[tuple[Path, str]] = [(("path",), connector.path), (("base_url",), connector.base_url)]
+    texts += [(("headers", name), value) for name, value in connector.headers.items()]
+    texts += [*expressions(connector.query, ("query",)), *expressions(rest, ("body",))]
+    texts += [(("auth", key), getattr(connector.auth, key)) for key in Auth.__struct_fields__]
+    for path, text in texts:
+        if bad := sorted(value_names(text) & {"message", "recipient"}):
+            raise TomlError(path, f'{bad[0]!r} is one of several messages in a call; it can only stand below "$each"')
 
 
 def _check_word(connector: Connector, value: str, allowed: frozenset[str], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
 from functools import lru_cache
 from typing import Any
@@ -51,10 +51,16 @@ class UnsignedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_request(
-    connector: Connector, config: Mapping[str, Any], message: Outgoing, callback_url: str, now: int
+    connector: Connector, config: Mapping[str, Any], messages: Sequence[Outgoing], callback_url: str, now: int
 ) -> UnsignedRequest:
-    """Return the request that sends one message; `now` is in microseconds. Raise Unbuildable if there is none."""
-    context = message_context(config, message, callback_url, now)
+    """Return the request that sends the messages of one call; `now` is in microseconds.
+
+    What stands outside of `$each` sees the first message. Raise Unbuildable if there is no request.
+    """
+    contexts = [message_context(config, message, callback_url, now) for message in messages]
+    context = contexts[0]
+    if len(contexts) > 1:
+        context = RequestContext({**context, body_template.MESSAGES: contexts})
     encoding = compile_text(connector.encoding)(context).strip().lower()
     if encoding not in body_template.ENCODINGS:
         raise _unusable(f"{encoding[:20]!r} is not an encoding of a body")

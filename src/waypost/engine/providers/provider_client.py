@@ -1,6 +1,5 @@
 """Send messages through a connection: build the request, sign it, send it, classify the response."""
 
-import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -105,20 +104,13 @@ class ProviderClient:
         if len(messages) > connection.connector.batch_size:
             raise ValueError(f"{len(messages)} messages in a call of {connection.connector.batch_size}")
         driver = DRIVERS.get(connection.connector.driver)
-        if driver is None:
-            calls = await asyncio.gather(*(self._send_one(connection, message, now) for message in messages))
-            return [call.verdicts[0] for call in calls]
         if len(messages) == 1:
             return (await self._call(driver, connection, messages, now)).verdicts
         return await self._send_together(driver, connection, messages, now)
 
     async def send_test(self, connection: Connection, message: Outgoing, now: int) -> TestResult:
         """Send one message now; return the request, the response and the verdict."""
-        driver = DRIVERS.get(connection.connector.driver)
-        if driver is None:
-            call = await self._send_one(connection, message, now)
-        else:
-            call = await self._call(driver, connection, [message], now)
+        call = await self._call(DRIVERS.get(connection.connector.driver), connection, [message], now)
         response = call.response
         masker = _masker(connection)
         return TestResult(
@@ -136,7 +128,7 @@ class ProviderClient:
         )
 
     async def _send_together(
-        self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int
+        self, driver: Driver | None, connection: Connection, messages: list[Outgoing], now: int
     ) -> list[Verdict]:
         """Send messages in as few calls as possible; send a call in halves if one message got it refused.
 
@@ -146,7 +138,7 @@ class ProviderClient:
         waiting = [list(enumerate(messages))]
         while waiting:
             part = waiting.pop()
-            fits = driver.together([message for _, message in part])
+            fits = [True] * len(part) if driver is None else driver.together([message for _, message in part])
             if left := [one for one, fit in zip(part, fits, strict=True) if not fit]:
                 waiting.append(left)
             part = [one for one, fit in zip(part, fits, strict=True) if fit]
@@ -161,7 +153,7 @@ class ProviderClient:
                 verdicts.update((index, _CALL_FAILED) for index, _ in part)
                 verdicts.update((index, _NOT_SENT) for other in waiting for index, _ in other)
                 break
-            if len(part) > 1 and call.response is not None and driver.divisible(chosen, call.response):
+            if len(part) > 1 and _divisible(driver, chosen, call):
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
                 continue
@@ -169,7 +161,9 @@ class ProviderClient:
                 verdicts[index] = verdict
         return [verdicts[index] for index in range(len(messages))]
 
-    async def _call(self, driver: Driver, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
+    async def _call(self, driver: Driver | None, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
+        if driver is None:
+            return await self._call_as_described(connection, messages, now)
         if self.bounces is not None and (address := connection.config.get("return_path")):
             for message in messages:
                 message.return_path = return_path(address, self.bounces.token(message.id))
@@ -182,36 +176,35 @@ class ProviderClient:
         verdicts = driver.read(connection, messages, response, now)
         return _Call(_redact(verdicts, connection), request, response, timings)
 
-    async def _send_one(self, connection: Connection, message: Outgoing, now: int) -> _Call:
-        """Send one message as the definition of the connector describes."""
+    async def _call_as_described(self, connection: Connection, messages: list[Outgoing], now: int) -> _Call:
+        """Send the messages of one call as the definition of the connector describes."""
         connector, config = connection.connector, connection.config
         try:
-            draft = build_request(connector, config, message, self._callback_url(connection), now)
+            draft = build_request(connector, config, messages, self._callback_url(connection), now)
             request = _request(connection, draft, now)
         except Exception as error:
-            return _Call([_judge_unbuilt(connection, error)])
+            return _Call([_judge_unbuilt(connection, error)] * len(messages))
+
+        def judged(response: Response, timings: dict[str, float]) -> _Call:
+            verdict = judge(connector, config, _provider_response(response), now)
+            return _Call(_redact([verdict] * len(messages), connection), request, response, timings)
+
         authorization = draft.authorization
         if authorization is None or authorization.scheme != "oauth2":
-            response, timings = await self._outbound.fetch(request)
-            return self._judge(connection, request, response, timings, now)
+            return judged(*await self._outbound.fetch(request))
         while True:
             token = await self._tokens.find(connection.workspace_id, authorization)
             if token.refused is not None:
-                return _Call(_redact([_judge_no_token(connection, token.refused, now)], connection))
+                verdict = _judge_no_token(connection, token.refused, now)
+                return _Call(_redact([verdict] * len(messages), connection))
             request.headers = [*draft.headers, f"Authorization: Bearer {token.text}"]
             response, timings = await self._outbound.fetch(request)
             if response.status != 401:
-                return self._judge(connection, request, response, timings, now)
+                return judged(response, timings)
             self._tokens.drop(connection.workspace_id, authorization, token.text)
             if token.fresh:
-                return self._judge(connection, request, response, timings, now)
+                return judged(response, timings)
             # The provider may have revoked a cached token. It did not accept the message, so send it with a new token.
-
-    def _judge(
-        self, connection: Connection, request: Request, response: Response, timings: dict[str, float], now: int
-    ) -> _Call:
-        verdict = judge(connection.connector, connection.config, _provider_response(response), now)
-        return _Call(_redact([verdict], connection), request, response, timings)
 
     def _mask(self, connection: Connection, message: Outgoing, sent: Request, now: int) -> MaskedRequest:
         """Return the request, built again from masked secrets, so that no value derived from a secret is in it."""
@@ -222,7 +215,7 @@ class ProviderClient:
                 request = driver.prepare(masked, [message], self._callback_url, now)
             else:
                 callback_url = self._callback_url(connection)
-                draft = build_request(masked.connector, masked.config, message, callback_url, now)
+                draft = build_request(masked.connector, masked.config, [message], callback_url, now)
                 request = _request(masked, draft, now)
                 if draft.authorization is not None and draft.authorization.scheme == "oauth2":
                     request.headers = [*draft.headers, f"Authorization: Bearer {MASK}"]
@@ -240,6 +233,16 @@ class ProviderClient:
             ],
             body=masker.mask(request.body[:LARGEST_BODY].decode("utf-8", "replace")),
         )
+
+
+def _divisible(driver: Driver | None, messages: list[Outgoing], call: _Call) -> bool:
+    """Return whether one message may be why the call was refused, so that halves of it may be sent.
+
+    Without a driver, a refused call took no message, and one that could not be built was not sent.
+    """
+    if driver is None:
+        return call.verdicts[0].outcome is SendOutcome.REJECTED
+    return call.response is not None and driver.divisible(messages, call.response)
 
 
 def _request(connection: Connection, draft: UnsignedRequest, now: int) -> Request:

@@ -1,5 +1,6 @@
 """Campaigns by text over HTTP: previews and tests are as what people get, and what people do is counted."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -116,3 +117,48 @@ async def test_a_preview_that_says_how_to_leave_gets_no_more_words(
     (one,) = await sent(client)
     assert OPT_OUT not in shown["content"]["text"]
     assert shown["sms"]["characters"] == len(one["content"]["text"])
+
+
+async def test_a_cap_holds_over_two_campaigns_a_flow_and_messages_at_once(
+    client: httpx.AsyncClient, outreach: Outreach
+) -> None:
+    """Everybody gets two promotional texts of five, whoever asks for them; what is transactional passes."""
+    cap = {"limit": 2, "within": "1d", "channel": "sms", "purpose": "promotional"}
+    await ok(client.put("/v1/sending-rules", json={"frequency_caps": [cap]}))
+    numbers = [f"+120255501{n}" for n in range(81, 89)]
+    people = [await outreach.person(phone=number) for number in numbers]
+    for number in numbers:
+        consent = {"channel": "sms", "address": number, "state": "subscribed", "source": "test"}
+        await ok(client.put("/v1/subscriptions", json=consent))
+    flow = await ok(client.post("/v1/text-clients", json={"name": "flow", "check_links": "never"}), 201)
+    headers = {"authorization": "", "x-client-id": flow["client_id"], "x-client-secret": flow["client_secret"]}
+    campaigns = [await outreach.draft(people, channel="sms", name=name) for name in ("One", "Two")]
+
+    async def text(number: str) -> None:
+        body = {"phone": number, "text": "Hi", "callbackData": '{"profileID":"p"}', "sendPurpose": "promotional"}
+        await ok(client.post("/text/message/send", json=body, headers=headers))
+
+    async def message(number: str, purpose: str) -> None:
+        await ok(
+            client.post("/v1/messages", json={"to": number, "text": "Hi", "channel": "sms", "purpose": purpose}), 202
+        )
+
+    await asyncio.gather(
+        *(outreach.act(one, "launch") for one in campaigns),
+        *(text(number) for number in numbers),
+        *(message(number, purpose) for number in numbers for purpose in ("promotional", "transactional")),
+    )
+    for one in campaigns:
+        await outreach.came_to(one, "finished")
+
+    async def settled() -> list[Any] | None:
+        found = (await ok(client.get("/v1/messages?limit=1000")))["data"]
+        over = all(one["status"] in ("sent", "delivered", "skipped", "failed") for one in found)
+        return found if over and len(found) == 5 * len(numbers) else None
+
+    found = await eventually(settled)
+    for number in numbers:
+        hers = [one for one in found if one["to"] == number]
+        sent = [one for one in hers if one["status"] in ("sent", "delivered")]
+        assert sorted(one["purpose"] for one in sent) == ["promotional", "promotional", "transactional"]
+        assert {(one["status"], one["reason"]) for one in hers if one not in sent} == {("skipped", "frequency_cap")}

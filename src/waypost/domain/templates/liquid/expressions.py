@@ -190,6 +190,11 @@ def config_names(text: str) -> set[str]:
     return {str(variable.segments[1]) for variable in variables if len(variable.segments) > 1}
 
 
+def value_names(text: str) -> set[str]:
+    """Return the names of the values that an expression reads, such as `message`."""
+    return set(check_expression(text).template.analyze().globals) if is_expression(text) else set()
+
+
 def as_text(value: Any) -> str:
     """Return a value as text: empty for null, JSON for lists and objects."""
     if isinstance(value, str):
