@@ -63,7 +63,8 @@ export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" 
 }
 
 /** What is wrong with the search for the best variant, as the name of a text. */
-export function winnerLacks({ sample, winner_by: by, minimum, event }: Extras): "sampleNeeded" | "minimumNeeded" | "goalNeeded" | undefined {
+export function winnerLacks(extras: Extras): "sampleNeeded" | "minimumNeeded" | "goalNeeded" | undefined {
+  const { sample, winner_by: by, minimum, event } = extras;
   const share = Number(sample);
   if (!(share > 0 && share < 100)) return "sampleNeeded";
   if (!(Number.isInteger(Number(minimum)) && Number(minimum) > 0)) return "minimumNeeded";
