@@ -31,15 +31,29 @@ export function addUp(rows: readonly Schemas["MessageCount"][], now: number): Ho
   return { sent, totals, failures };
 }
 
-export const messageFigures = queryOptions({
+/** The counts of the last day, with when they were asked for. */
+const messageCounts = {
   queryKey: ["messages", "figures"],
-  queryFn: async ({ signal }) => {
+  queryFn: async ({ signal }: { signal: AbortSignal }) => {
     const now = Date.now();
     const since = new Date((Math.floor(now / HOUR_MS) - HOURS + 1) * HOUR_MS).toISOString();
     const { data } = await ask(client.GET("/v1/message-counts", { params: { query: { since } }, signal }));
-    return addUp(data, now);
+    return { rows: data, now };
   },
-});
+};
+
+export const messageFigures = queryOptions({ ...messageCounts, select: ({ rows, now }) => addUp(rows, now) });
+
+/** The figures of one connection. */
+export const connectionFigures = (id: string) =>
+  queryOptions({
+    ...messageCounts,
+    select: ({ rows, now }) =>
+      addUp(
+        rows.filter(({ connection_id }) => connection_id === id),
+        now,
+      ),
+  });
 
 /** The metrics that moved on the last day, the most first. */
 export const eventFigures = queryOptions({

@@ -26,6 +26,7 @@ import { EditConnection } from "./EditConnection";
 import { Guide } from "./Guide";
 import { Health, State } from "./State";
 import { TestMessage } from "./TestMessage";
+import { Traffic } from "./Traffic";
 import { has, rich, t } from "./texts";
 
 export function ConnectionPage() {
@@ -48,6 +49,7 @@ export function ConnectionPage() {
           <>
             <Banner connection={found} />
             <Facts connection={found} />
+            {may("messages.read") && <Traffic id={found.id} />}
             <Check connection={found} />
             {may("connections.write") && <TestMessage connection={found} />}
             <Guide connection={found} />

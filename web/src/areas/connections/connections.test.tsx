@@ -78,6 +78,7 @@ const CONNECTION: Connection = {
 };
 const ONE = {
   ...CONNECTORS,
+  "GET /v1/message-counts": { data: [] },
   "GET /v1/connections/{id}": CONNECTION,
   "GET /v1/connections/{id}/setup": {
     connector: "aws-pinpoint",
@@ -189,6 +190,34 @@ test("the page of a connection has the guide, and runs the check step by step", 
   const steps = within(screen.getByRole("list", { name: "Set-up check" })).getAllByRole("listitem");
   expect(steps[0]).toHaveTextContent("PassedThe project has an event stream");
   expect(steps[1]).toHaveTextContent("FailedThe stream is active2004");
+});
+
+test("the page of a connection says what went through it on the last day, and why it failed", async () => {
+  const hour = new Date().toISOString();
+  const count = (connection_id: string, status: string, number: number, code: number | null = null) => ({
+    ...{ hour, connection_id, campaign: null, template_id: null, status, code },
+    ...{ reason: code === null ? null : "Undelivered", count: number },
+  });
+  open("/connections/con_1", {
+    ...ONE,
+    "GET /v1/message-counts": {
+      data: [
+        count("con_1", "sent", 40),
+        count("con_1", "delivered", 30),
+        count("con_1", "failed", 7, 2009),
+        count("con_2", "sent", 500),
+      ],
+    },
+  });
+  const traffic = await screen.findByRole("region", { name: "The last 24 hours" });
+  expect(await within(traffic).findByText("40")).toBeVisible();
+  expect(traffic).toHaveTextContent("Delivered30 (75%)");
+  const table = within(traffic).getByRole("table", { name: "Failed, by reason" });
+  expect(within(table).getByRole("row", { name: "2009 Undelivered 7" })).toBeVisible();
+  expect(within(table).getByRole("link", { name: "7" })).toHaveAttribute(
+    "href",
+    "/messages?connection_id=con_1&status=failed&code=2009",
+  );
 });
 
 test("a test message shows the exact request, the answer and what it means", async () => {

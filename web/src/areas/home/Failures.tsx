@@ -1,11 +1,10 @@
 /** The failures of the last day by code. */
-import { Anchor, Table, Text } from "@mantine/core";
+import { Anchor, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { messageFigures } from "@/api/home";
-import { Count } from "@/parts/Count";
 import { Section } from "@/parts/Details";
-import { Reason } from "@/parts/Reason";
+import { FailureTable } from "@/parts/FailureTable";
 import { States } from "@/parts/States";
 import { t } from "./texts";
 
@@ -24,28 +23,7 @@ export function Failures() {
             </Text>
           ) : (
             <>
-              <Table aria-label={t("failures")}>
-                <Table.Thead>
-                  <Table.Tr>
-                    <Table.Th scope="col">{t("reason")}</Table.Th>
-                    <Table.Th scope="col" className="numeric">
-                      {t("messages")}
-                    </Table.Th>
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {failures.slice(0, SHOWN).map(({ code, reason, count }) => (
-                    <Table.Tr key={code}>
-                      <Table.Th scope="row" fw={400}>
-                        {code === null ? t("noCode") : <Reason code={code} text={reason ?? t("unknownCode")} />}
-                      </Table.Th>
-                      <Table.Td className="numeric">
-                        <Count of={count} />
-                      </Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
+              <FailureTable label={t("failures")} failures={failures.slice(0, SHOWN)} />
               <Anchor component={Link} to={to} search={{ status: "failed" } as never} size="sm">
                 {t("seeThem")}
               </Anchor>

@@ -82,6 +82,7 @@ test("failures say what their codes mean", async () => {
   const table = await screen.findByRole("table", { name: "Failed, by reason" });
   expect(within(table).getByRole("row", { name: "2009 Undelivered 2" })).toBeVisible();
   expect(within(table).getByRole("row", { name: "7 A code of the provider 1" })).toBeVisible();
+  expect(within(table).getByRole("link", { name: "2" })).toHaveAttribute("href", "/messages?status=failed&code=2009");
 });
 
 test("a new workspace is led through the first steps, which can be left and shown again", async () => {

@@ -97,6 +97,12 @@ export default {
 
   state: "State",
   channel: "Channel",
+  traffic: "The last 24 hours",
+  noTraffic: "Nothing was sent through it.",
+  sent: "Sent",
+  delivered: "Delivered",
+  failed: "Failed",
+  failures: "Failed, by reason",
   lastError: "Last error",
   createdAt: "Created",
   callbackUrl: "Callback URL",

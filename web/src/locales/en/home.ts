@@ -42,10 +42,6 @@ export default {
 
   failures: "Failed, by reason",
   noFailures: "No message failed in the last 24 hours.",
-  reason: "Reason",
-  messages: "Messages",
-  noCode: "without a code",
-  unknownCode: "A code of the provider",
   seeThem: "See the failed messages",
 
   metrics: "Most frequent events",
