@@ -43,6 +43,7 @@ async def test_a_campaign_is_created_as_a_draft(client: httpx.AsyncClient):
         "holdout": 0.0,
         "test": None,
         "utm": None,
+        "tracking": None,
         "version": 1,
         "progress": {"audience": 0, "done": 0},
         "next_at": None,
