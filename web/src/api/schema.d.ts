@@ -7142,7 +7142,7 @@ export interface components {
             after?: string;
             /**
              * @description A variant that was sent to fewer people cannot win.
-             * @default 5
+             * @default 1
              */
             minimum?: number;
         };

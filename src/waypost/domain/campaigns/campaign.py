@@ -119,7 +119,7 @@ class VariantTest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     after: Duration = "4h"
     minimum: Annotated[
         int, Meta(ge=1, le=1_000_000, description="A variant that was sent to fewer people cannot win.")
-    ] = 5
+    ] = 1
 
 
 class CampaignUtm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -100,7 +100,7 @@ describe("the content step", () => {
       .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
       .toEqual({
         template_id: "tpl_1",
-        test: { sample: 0.15, winner_by: "conversions", after: "4d", minimum: 5 },
+        test: { sample: 0.15, winner_by: "conversions", after: "4d", minimum: 1 },
         conversion: { event: "Order Completed", within: "7d" },
         utm: { source: "news", medium: "", campaign: "" },
         tracking: { opens: false, clicks: null },

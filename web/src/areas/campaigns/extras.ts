@@ -36,7 +36,7 @@ export function readExtras({ test, conversion, utm, tracking }: Campaign): Extra
     sample: percent(test?.sample ?? 0.2),
     winner_by: test?.winner_by ?? "clicks",
     after: test?.after ?? "4h",
-    minimum: String(test?.minimum ?? 5),
+    minimum: String(test?.minimum ?? 1),
     event: conversion?.event ?? "",
     within: conversion?.within ?? "7d",
     own_utm: utm !== null,
