@@ -1,8 +1,10 @@
 """Campaigns through real processes: killed again and again, by two at once, paused, throttled and cancelled."""
 
+import contextlib
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,23 +134,66 @@ def test_whatever_ends_the_server_the_process_that_renders_for_it_ends_too(
     assert not any(Path(f"/proc/{pid}").exists() for pid in second)
 
 
-@pytest.mark.postgres
-@pytest.mark.timeout(300)
-def test_two_processes_share_a_campaign_and_one_dies(tmp_path: Path, sink: thread_runner.Running) -> None:
-    people = 3_000
+@contextlib.contextmanager
+def two_servers(folder: Path) -> Iterator[tuple[Server, Server]]:
+    """Two processes on one PostgreSQL."""
     with postgres_server() as postgres:
         environment = {
             "WAYPOST_DATABASE_URL": postgres.url(),
             "WAYPOST_RETRY_BASE": "0.01",
             "WAYPOST_SECRET_KEY": "a" * 43 + "=",
         }
-        first, second = Server(tmp_path / "one", environment), Server(tmp_path / "two", environment)
+        first, second = Server(folder / "one", environment), Server(folder / "two", environment)
         for one in (first, second):
             one.data.mkdir()
         first.init()
         second.keys = first.keys
         first.start()
         second.start()
+        yield first, second
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(300)
+def test_one_of_two_processes_is_killed_again_and_again_until_it_is_finished(
+    tmp_path: Path, sink: thread_runner.Running
+) -> None:
+    people = 2_000
+    with two_servers(tmp_path) as servers:
+        # Slowly until there were some kills, however long a start takes here; then as fast as it goes.
+        id_ = prepare(servers[0], sink, people, throttle={"per_second": 20})
+        servers[0].api().post(f"/v1/campaigns/{id_}/launch")
+        kills, done = 0, 0
+        while True:
+            victim, survivor = servers[kills % 2], servers[1 - kills % 2]
+
+            def moved(by: Server = survivor, before: int = done) -> dict[str, Any] | None:
+                now = campaign(by, id_)
+                return now if now["state"] in OVER or now["progress"]["done"] > before else None
+
+            now = eventually(moved, what="progress after a kill")
+            if now["state"] in OVER:
+                break
+            done = now["progress"]["done"]
+            victim.kill()
+            if kills == 4:
+                survivor.api().send("PATCH", f"/v1/campaigns/{id_}", {"throttle": {"per_second": 500}})
+            victim.start()
+            kills += 1
+        assert kills > 4
+        statuses = check_ledger(servers[0], sink, id_, people)
+        assert set(statuses) <= {"sent", "unknown"}
+        assert statuses["sent"] > people / 2
+        for server in servers:
+            assert server.stop() == 0
+        assert servers[0].run("check").returncode == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(300)
+def test_two_processes_share_a_campaign_and_one_dies(tmp_path: Path, sink: thread_runner.Running) -> None:
+    people = 3_000
+    with two_servers(tmp_path) as (first, second):
         id_ = prepare(first, sink, people)
         first.api().post(f"/v1/campaigns/{id_}/launch")
         eventually(lambda: campaign(second, id_)["progress"]["done"] > 200, what="begun")

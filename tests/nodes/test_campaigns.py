@@ -1,19 +1,36 @@
 """Campaigns with two nodes on one database: one message a person, whoever prepares, hands over, pauses or dies."""
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.nodes.conftest import Node, Pair
+from tests.waiting import eventually
 from waypost.clock import Ids, now_us
-from waypost.domain.campaigns.campaign import Audience, CampaignAction, Conversion, Definition, Throttle
+from waypost.domain.campaigns.campaign import (
+    Audience,
+    CampaignAction,
+    Conversion,
+    Definition,
+    Throttle,
+    VariantTest,
+)
 from waypost.domain.events.event import Event
 from waypost.domain.events.segment import metric_type
+from waypost.domain.messaging.message import Status
+from waypost.domain.messaging.status import Transition
 from waypost.domain.values.ids import public
+from waypost.engine.audience import segments
 from waypost.engine.campaigns import campaigns, handover, occurrences
+from waypost.engine.campaigns.winner import choose_winner
+from waypost.engine.messaging import deletions
+from waypost.engine.messaging.transitions import Transitions
 from waypost.engine.runtime.unit import Unit
+from waypost.errors import Conflict, Invalid
 from waypost.storage.database import Tx
 
 pytestmark = pytest.mark.postgres
@@ -224,5 +241,161 @@ async def test_a_conversion_counts_once_whoever_records_it(still: Pair) -> None:
 
     await order(still.one, ids[0], "first")
     await order(still.other, ids[0], "second")
+    # Somebody who is merged into another profile in between is still one person.
+    await still.one.sql("UPDATE profiles SET merged_into = $1 WHERE id = $2", ids[2], ids[0])
+    await order(still.other, ids[2], "third")
     counted = await still.one.sql("SELECT sum(n)::bigint FROM campaign_counts WHERE kind = 'converted'")
     assert counted == [(1,)]
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_winner_is_decided_once_on_two_nodes_at_once(still: Pair) -> None:
+    await people(still, 10)
+    test = VariantTest(sample=0.5, winner_by="conversions", minimum=1)
+    await launched(still, test=test, conversion=Conversion(event="Order Completed"))
+    await still.one.run("campaigns")
+    (occurrence,) = await still.one.database.read(occurrences.load_open)
+
+    async def convert(variant: str, n: int) -> None:
+        for kind in ("sent", "converted"):
+            await still.one.sql(
+                "INSERT INTO campaign_counts VALUES ($1, $2, '', 0, $3, 0, 0, $4)", occurrence.id, kind, variant, n
+            )
+
+    await convert("b", 5)
+    decided, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Tx) -> str | None:
+        found = await choose_winner(tx, occurrence)
+        decided.set()
+        await release.wait()
+        return found
+
+    first = asyncio.create_task(still.one.database.transact(slowly))
+    await decided.wait()
+    # The other node sees an equal rate, of a name that comes first.
+    await convert("a", 5)
+    second = asyncio.create_task(still.other.database.transact(choose_winner, occurrence))
+
+    async def blocked() -> bool:
+        return bool(await still.one.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    await eventually(blocked)
+    release.set()
+    assert {*await asyncio.gather(first, second)} == {"b"}
+    assert await still.other.database.transact(choose_winner, occurrence) == "b"
+    assert await still.one.sql("SELECT winner, decided_at IS NULL FROM occurrences") == [("b", False)]
+
+
+async def draft(pair: Pair) -> int:
+    """Create a campaign that names no list; return its id."""
+
+    async def work(tx: Tx) -> int:
+        made = await campaigns.create_campaign(tx, pair.one.engine.ids, 1, "News", "webhook", Definition(), now_us())
+        return made.id
+
+    id_: int = await pair.one.database.transact(work)
+    return id_
+
+
+async def name_list(tx: Tx, id_: int, field: str) -> None:
+    campaign = await campaigns.lock_campaign(tx, 1, id_)
+    named: dict[str, Any] = {field: Audience(lists=[public("lst", LIST)])}
+    definition = msgspec.structs.replace(campaign.definition, **named)
+    await campaigns.change_campaign(tx, campaign, "News", definition, now_us())
+
+
+async def launch(tx: Tx, id_: int) -> None:
+    await campaigns.act(tx, await campaigns.lock_campaign(tx, 1, id_), CampaignAction.LAUNCH, now_us())
+
+
+async def one_after_the_other(pair: Pair, first: Any, second: Any) -> list[Any]:
+    """Begin the second transaction, on the other node, before the first one commits; return the results of both."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Tx) -> None:
+        await first(tx)
+        begun.set()
+        await release.wait()
+
+    running = asyncio.create_task(pair.one.database.transact(slowly))
+    await begun.wait()
+    waiting = asyncio.create_task(pair.other.database.transact(second))
+
+    async def blocked() -> bool:
+        return bool(await pair.one.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    await eventually(blocked)
+    release.set()
+    return [*await asyncio.gather(running, waiting, return_exceptions=True)]
+
+
+@pytest.mark.parametrize("field", ["audience", "exclude"])
+async def test_a_list_is_not_deleted_while_a_campaign_that_names_it_is_launched(still: Pair, field: str) -> None:
+    await people(still, 2)
+    id_ = await draft(still)
+
+    async def delete(tx: Tx) -> None:
+        await segments.delete_list(tx, 1, LIST, now_us())
+
+    async def name_and_launch(tx: Tx) -> None:
+        await name_list(tx, id_, field)
+        await launch(tx, id_)
+
+    # Whoever comes second is refused.
+    first, refused = await one_after_the_other(still, name_and_launch, delete)
+    assert (first, type(refused), refused.code) == (None, Conflict, "list_in_use")
+    await act(still, id_, CampaignAction.CANCEL)
+    id_ = await draft(still)
+    first, refused = await one_after_the_other(still, delete, name_and_launch)
+    assert (first, type(refused), refused.code) == (None, Invalid, "campaign_incomplete")
+    assert [(one.code, one.field) for one in refused.extra["missing"]] == [("unknown_audience", f"{field}.lists")]
+    assert (await still.one.sql("SELECT state FROM campaigns WHERE id = $1", id_)) == [("draft",)]
+
+
+async def sent(node: Node, ids: list[int]) -> None:
+    """Record that a provider took the messages of these people."""
+
+    async def work(tx: Tx, unit: Unit) -> None:
+        rows = await tx._connection.fetch(  # type: ignore[attr-defined]
+            "SELECT message_id FROM recipients WHERE profile_id = ANY($1) AND message_id IS NOT NULL", ids
+        )
+        transitions = Transitions(unit)
+        await transitions.load(tx, [row[0] for row in rows])
+        for state in transitions.states.values():
+            if state.status is not Status.SKIPPED:
+                transitions.apply(state, Transition(status=Status.SENT, at=unit.now))
+        await transitions.write(tx)
+
+    await node.engine.recorder.perform(work)
+
+
+@pytest.mark.usefixtures("small")
+async def test_people_are_deleted_while_the_nodes_send(still: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, "GRACE", 1)
+    ids = await people(still, 60)
+    await launched(still)
+    await still.both("campaigns", times=2)
+    await still.one.run("hand-over")
+
+    async def delete(id_: int) -> None:
+        node = still.nodes[id_ % 2]
+        await node.engine.recorder.perform(lambda tx, unit: deletions.delete_profile(tx, unit, 1, id_))
+
+    gone = ids[::3]
+    await asyncio.gather(
+        *(delete(id_) for id_ in gone),
+        still.both("hand-over", times=8),
+        sent(still.one, ids[::2]),
+        sent(still.other, ids[1::2]),
+    )
+    await asyncio.gather(still.both("hand-over", times=8), still.both("deletions"), sent(still.other, ids[:30]))
+    for _ in range(6):
+        await still.both("hand-over")
+        await still.both("deletions")
+    found = await statuses(still)
+    assert sum(found.values()) == 60
+    assert not found["waiting"]
+    left = {row[0] for row in await still.one.sql("SELECT profile_id FROM recipients")}
+    assert left & set(ids) == set(ids) - set(gone)
+    assert await still.one.sql("SELECT count(*)::bigint FROM deletions WHERE stage <> 'done'") == [(0,)]

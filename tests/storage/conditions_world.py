@@ -96,7 +96,9 @@ leaves = st.one_of(
         st.sampled_from(
             [{}, {"within": "2h"}, {"within": "30d"}, {"since": "2026-09-20"}, {"until": "2026-09-21T10:00"}]
         ),
-        st.dictionaries(_paths, st.one_of(scalars, comparisons(relative=False)), max_size=1),
+        st.dictionaries(
+            st.one_of(_paths, st.just("machine")), st.one_of(scalars, comparisons(relative=False)), max_size=1
+        ),
     ),
 )
 trees = st.recursive(
@@ -112,7 +114,13 @@ histories = st.lists(
     st.tuples(
         st.sampled_from(METRICS),
         st.sampled_from([-40 * DAY, -30 * DAY, -3 * HOUR, -2 * HOUR, -2 * HOUR + 1, -1, 0, 1, 5 * HOUR]),
-        st.dictionaries(st.sampled_from(NAMES), values, max_size=2),
+        st.builds(
+            lambda properties, machine: {**properties, **machine},
+            st.dictionaries(st.sampled_from(NAMES), values, max_size=2),
+            st.one_of(
+                st.just({}), st.builds(lambda one: {"machine": one}, st.booleans()), st.just({"machine": "true"})
+            ),
+        ),
     ),
     max_size=4,
 )

@@ -248,6 +248,7 @@ def reads_of(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "events.list",
         "events.oldest_of_workspace",
         "messages.aged_of_workspace",
+        "messages.owners",
         "messages.stretch",
         "messages.stretch_end",
         "profiles.list",

@@ -52,16 +52,22 @@ def position(name: str, after: str | None, *start: int | str) -> tuple[int | str
         found, key = _decode(base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True))
     except (ValueError, msgspec.DecodeError, msgspec.ValidationError):
         found, key = "", []
-    if found != name or [type(part) for part in key] != [type(part) for part in start] or not all(map(_storable, key)):
+    if (
+        found != name
+        or [type(part) for part in key] != [type(part) for part in start]
+        or not all(map(_possible, key, start))
+    ):
         raise Invalid(
             "`after` is not a cursor of this list. Use the `next` of its previous page.", code="invalid_cursor"
         )
     return tuple(key)
 
 
-def _storable(part: int | str) -> bool:
-    """Return whether a database accepts a part of a key, which a client may have forged."""
-    return "\0" not in part if isinstance(part, str) else 0 <= part <= NEWEST
+def _possible(part: int | str, first: int | str) -> bool:
+    """Return whether a list may have a part of a key, which a client may have forged; few begin below 0."""
+    if isinstance(part, str) or isinstance(first, str):
+        return "\0" not in str(part)
+    return min(first, 0) <= part <= NEWEST
 
 
 def made_from(at: int) -> int:

@@ -121,6 +121,26 @@ def test_an_event_is_a_metric_or_a_type() -> None:
     assert not is_member(read_condition(tree | {"where": {"campaign.id": "cmp_2"}}), clicked, NOW)
 
 
+@pytest.mark.parametrize("name", ["email.opened", "email.clicked", "message.clicked"])
+def test_what_machines_did_counts_only_where_a_condition_asks_for_it(name: str) -> None:
+    machine, person, old = (EventFact(NOW, data) for data in ('{"machine":true}', '{"machine":false}', "{}"))
+    never = read_condition({"event": name, "at_most": 0})
+    for events, expected in (([machine], True), ([machine, person], False), ([old], False), ([], True)):
+        assert is_member(never, PersonFacts(events={name: events}), NOW) is expected
+    everything = PersonFacts(events={name: [machine, machine, person]})
+    for where, n in (
+        ({"machine": True}, 2),
+        ({"machine": False}, 1),
+        ({"machine": {"exists": True}}, 3),
+        ({"machine_reason": {"exists": False}}, 1),
+    ):
+        exactly = {"event": name, "at_least": n, "at_most": n, "where": where}
+        assert is_member(read_condition(exactly), everything, NOW), where
+    # What clients track may have such a property, too.
+    tracked = PersonFacts(events={"event.order": [EventFact(NOW, '{"properties":{"machine":true}}')]})
+    assert is_member(read_condition({"event": "Order"}), tracked, NOW)
+
+
 def test_time_alone_changes_counts_and_relative_dates() -> None:
     opened = read_condition({"event": "email.opened", "at_most": 0, "within": "2h"})
     facts = PersonFacts(events={"email.opened": [EventFact(NOW - HOUR), EventFact(NOW - 5 * HOUR)]})

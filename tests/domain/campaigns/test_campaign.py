@@ -24,6 +24,7 @@ from waypost.domain.campaigns.campaign import (
     fraction,
     move,
     share_of,
+    winning_variant,
 )
 from waypost.domain.campaigns.schedule import SendAgain, SendAt, SendLocal
 from waypost.errors import Conflict, Invalid
@@ -163,6 +164,7 @@ def test_definitions(channel: str, definition: Definition):
         ("webhook", Definition(test=VariantTest(sample=0.1, winner_by="opens")), "test.winner_by"),
         ("sms", Definition(test=VariantTest(sample=0.1, winner_by="conversions")), "conversion"),
         ("sms", Definition(test=VariantTest(sample=0.1, after="soon")), "test.after"),
+        ("sms", Definition(test=VariantTest(sample=0.1), schedule=SendLocal(at="2026-12-01T09:00")), "test"),
         ("sms", Definition(conversion=Conversion(event="Order", within="7")), "conversion.within"),
         ("sms", Definition(conversion=Conversion(event="Order", within="91d")), "conversion.within"),
         ("sms", Definition(schedule=SendAt(at="tomorrow")), "schedule.at"),
@@ -276,3 +278,23 @@ def test_shares_are_spread_evenly_and_independently():
     ):
         both = sum(a < 0.5 and b < 0.5 for a, b in zip(shares, other, strict=True))
         assert abs(both - n / 4) < 300
+
+
+@pytest.mark.parametrize(
+    ("sent", "did", "minimum", "winner"),
+    [
+        ({"a": 100, "b": 100}, {"a": 3, "b": 4}, 1, "b"),
+        ({"a": 10, "b": 100}, {"a": 3, "b": 4}, 1, "a"),
+        ({"a": 10, "b": 100}, {"a": 3, "b": 4}, 11, "b"),
+        ({"b": 30, "a": 90}, {"b": 1, "a": 3}, 5, "a"),
+        ({"a": 10, "b": 10}, {}, 1, None),
+        ({"a": 10, "b": 10}, {"a": 0}, 1, None),
+        ({"a": 10, "b": 10}, {"a": 9}, 11, None),
+        ({}, {"a": 1}, 1, None),
+        ({"a": 10}, {"a": 1, "gone": 5}, 1, "a"),
+    ],
+)
+def test_the_variant_with_the_highest_rate_wins(
+    sent: dict[str, int], did: dict[str, int], minimum: int, winner: str | None
+) -> None:
+    assert winning_variant(sent, did, minimum) == winner

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from waypost.clock import now_us
-from waypost.domain.campaigns.campaign import Audience, Definition
+from waypost.clock import DAY, iso, now_us
+from waypost.domain.campaigns.campaign import Audience, Definition, VariantTest
 from waypost.domain.campaigns.launch import LaunchFacts, find_lacking, incomplete
-from waypost.domain.campaigns.schedule import SendAt
+from waypost.domain.campaigns.schedule import SendAt, SendLocal
 
 NOW = now_us()
+TOMORROW = SendLocal(at=iso(NOW + DAY)[:16])
 LIST, TEMPLATE = "lst_0000000000000001", "tpl_0000000000000001"
 
 
@@ -51,6 +52,7 @@ def test_nothing_is_missing():
         (complete(), facts(connected=False), "no_connection", "connection_id"),
         (complete(), facts(connected=False, connection_problem="x"), "connection_not_ready", "connection_id"),
         (complete(schedule=SendAt(at="2020-01-01T00:00:00Z")), facts(), "invalid_schedule", "schedule.at"),
+        (complete(schedule=TOMORROW, test=VariantTest(sample=0.1)), facts(), "test_at_local_time", "test"),
     ],
 )
 def test_one_thing_is_missing(definition: Definition, known: LaunchFacts, code: str, field: str):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.conftest import Outside, World, close_world, open_world
@@ -249,6 +250,27 @@ async def test_a_holdout_gets_nothing_and_its_conversions_give_the_lift(office: 
     assert conversions.lift == pytest.approx((60 / (400 - held_out)) / (5 / held_out) - 1)
 
 
+async def test_an_order_counts_for_the_profile_that_was_merged_after_the_sending(office: Office) -> None:
+    ids = await office.people(6)
+    await office.launch(conversion=Conversion(event="Order Completed", within="2d"))
+    await office.advance()
+    await office.sql("UPDATE recipients SET status = 'sent'")
+    survivor = (await office.people(1, OTHER_LIST))[0]
+    await office.engine.goals.refresh()
+    order = metric_type("Order Completed")
+    # The survivor is no recipient, but two of those who were merged into it are; in another case it is one itself.
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id IN (?, ?)", survivor, ids[0], ids[1])
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id = ?", ids[3], ids[2])
+    await office.sql("UPDATE recipients SET status = 'skipped', reason = 'no_address' WHERE profile_id = ?", ids[5])
+    await office.sql("UPDATE profiles SET merged_into = ? WHERE id = ?", ids[5], ids[4])
+    for person in (survivor, ids[3], ids[5]):
+        await office.emit(order, person)
+        await office.emit(order, person)
+    found = await office.sql("SELECT profile_id FROM recipients WHERE converted_at IS NOT NULL ORDER BY 1")
+    assert [row[0] for row in found] == [ids[0], ids[3], ids[4]]
+    assert (await office.overview()).conversions.total == 3
+
+
 async def test_a_sample_decides_which_variant_the_others_get(office: Office) -> None:
     await office.people(300)
     test = VariantTest(sample=0.3, winner_by="conversions", after="1h")
@@ -270,13 +292,61 @@ async def test_a_sample_decides_which_variant_the_others_get(office: Office) -> 
     moved = 2 * HOUR
     await office.sql("UPDATE recipients SET due_at = due_at - ? WHERE status = 'waiting'", moved)
     await office.sql("UPDATE occurrence_parts SET due_at = due_at - ?", moved)
-    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?", moved)
+    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?1, created_at = created_at - ?1", moved)
     await office.advance(6)
     others = [row for row in await office.recipients() if row[0] not in {one[0] for one in sampled}]
     assert {(row[1], row[3]) for row in others} == {("queued", "b")}
     assert await office.sql("SELECT winner FROM occurrences") == [("b",)]
     shares = {one.variant: one.conversions for one in (await office.overview()).variants}
     assert shares == {"a": 0, "b": 5}
+
+
+async def test_without_a_winner_everybody_gets_a_variant_by_the_weights_to_the_end(office: Office) -> None:
+    ids = await office.people(300)
+    test = VariantTest(sample=0.3, winner_by="conversions", after="1h")
+    await office.launch(("a", "b"), test=test, conversion=Conversion(event="Order Completed"))
+    await office.advance(6)
+    sampled = {row[0] for row in await office.recipients() if row[1] == "queued"}
+    assert await office.sql("SELECT winner, decided_at FROM occurrences") == [(None, None)]
+    moved = 2 * HOUR
+    await office.sql("UPDATE recipients SET due_at = due_at - ? WHERE status = 'waiting'", moved)
+    await office.sql("UPDATE occurrence_parts SET due_at = due_at - ?", moved)
+    await office.sql("UPDATE occurrences SET planned_at = planned_at - ?1, created_at = created_at - ?1", moved)
+    # Half of the others are late.
+    late = [one for one in ids if one not in sampled][100:]
+    await office.sql("UPDATE occurrence_parts SET last_id = ?, recipients = 100", late[0] - 1)
+    occurrence, due_at = (await office.sql("SELECT occurrence_id, max(due_at) FROM recipients"))[0]
+    part = (occurrence, due_at + 1, late[0], late[-1], len(late))
+    await office.sql("INSERT INTO occurrence_parts VALUES (?, ?, ?, ?, ?, 99)", *part)
+    await office.sql(
+        "UPDATE recipients SET due_at = ? WHERE status = 'waiting' AND profile_id >= ?", due_at + 1, late[0]
+    )
+    await office.advance(3)
+    ((winner, decided_at),) = await office.sql("SELECT winner, decided_at FROM occurrences")
+    assert winner is None
+    assert decided_at is not None
+    # From now on somebody does something: it is decided already.
+    await office.sql("INSERT INTO campaign_counts VALUES (?, 'sent', '', 0, 'b', 0, 0, 90)", occurrence)
+    await office.sql("INSERT INTO campaign_counts VALUES (?, 'converted', '', 0, 'b', 0, 0, 80)", occurrence)
+    await office.sql("UPDATE occurrence_parts SET node = NULL")
+    await office.advance(6)
+    assert await office.sql("SELECT winner, decided_at FROM occurrences") == [(None, decided_at)]
+    found = {row[0]: row[3] for row in await office.recipients()}
+    assert {found[one] for one in late} == {"a", "b"}
+
+
+async def test_the_sample_keeps_its_own_variants_when_it_comes_late(office: Office) -> None:
+    """The process was down when the campaign was planned, for longer than the test takes."""
+    await office.people(200)
+    test = VariantTest(sample=0.5, winner_by="conversions", after="1h")
+    id_ = await office.launch(("a", "b"), test=test, conversion=Conversion(event="Order Completed"))
+    await office.sql("UPDATE campaigns SET next_at = next_at - ? WHERE id = ?", 3 * HOUR, id_)
+    await office.advance(6)
+    statuses = await office.statuses()
+    assert 60 < statuses[("queued", None)] < 140
+    assert statuses[("queued", None)] + statuses[("waiting", None)] == 200
+    assert {row[3] for row in await office.recipients() if row[1] == "queued"} == {"a", "b"}
+    assert await office.sql("SELECT decided_at FROM occurrences") == [(None,)]
 
 
 async def test_a_recurrence_has_an_occurrence_for_each_time(office: Office) -> None:
@@ -290,6 +360,57 @@ async def test_a_recurrence_has_an_occurrence_for_each_time(office: Office) -> N
         assert (await office.campaign(id_)).state is CampaignState.LIVE
     assert await office.sql("SELECT count(*), count(DISTINCT planned_at) FROM occurrences") == [(2, 2)]
     assert await office.sql("SELECT count(*) FROM messages") == [(10,)]
+
+
+async def test_a_campaign_is_over_when_its_last_occurrence_is(office: Office) -> None:
+    await office.people(5)
+    id_ = await office.launch(schedule=SendAgain(every="day", at="09:00"))
+    await office.sql("UPDATE campaigns SET next_at = 1")
+    await office.advance()
+    # The second one is the last of the recurrence, and is over before the first one.
+    await office.sql("UPDATE campaigns SET next_at = 2")
+    await office.engine._occurrences.advance()
+    await office.sql("UPDATE campaigns SET next_at = NULL")
+    await office.advance()
+    first, second = (row[0] for row in await office.sql("SELECT id FROM occurrences ORDER BY id"))
+    for occurrence in (second, first):
+        assert (await office.campaign(id_)).state is CampaignState.LIVE
+        await office.sql("UPDATE recipients SET status = 'sent' WHERE occurrence_id = ?", occurrence)
+        await office.sql("DELETE FROM campaign_counts WHERE occurrence_id = ?", occurrence)
+        await office.sql("INSERT INTO campaign_counts VALUES (?, 'status', 'sent', 0, '', 0, 0, 5)", occurrence)
+        await office.advance()
+        assert await office.sql("SELECT state FROM occurrences WHERE id = ?", occurrence) == [("done",)]
+    assert (await office.campaign(id_)).state is CampaignState.FINISHED
+
+
+async def test_the_occurrences_of_a_campaign_share_its_throttle(office: Office) -> None:
+    await office.people(5)
+    id_ = await office.launch(schedule=SendAgain(every="day", at="09:00"), throttle=Throttle(per_second=2))
+    for number in (1, 2):
+        await office.sql("UPDATE campaigns SET next_at = ?", number)
+        await office.advance()
+    assert await office.sql("SELECT DISTINCT throttle_id, count(*) FROM messages") == [(id_, 10)]
+    assert await office.sql("SELECT DISTINCT throttle_id FROM occurrences") == [(id_,)]
+    place = "SELECT per_second FROM buckets WHERE id = ?"
+    assert await office.sql(place, id_) == [(2.0,)]
+
+    async def throttle(rate: float | None) -> None:
+        async def work(tx: Tx) -> None:
+            campaign = await campaigns.lock_campaign(tx, 1, id_)
+            given = None if rate is None else Throttle(per_second=rate)
+            definition = msgspec.structs.replace(campaign.definition, throttle=given)
+            await campaigns.change_campaign(tx, campaign, "News", definition, now_us())
+
+        await office.world.database.transact(work)
+
+    await throttle(None)
+    assert (await office.sql(place, id_))[0][0] > 100_000
+    # What changes while no occurrence is open holds for the next one.
+    await office.sql("UPDATE occurrences SET state = 'done', ended_at = 1")
+    await throttle(3)
+    await office.sql("UPDATE campaigns SET next_at = 3")
+    await office.advance()
+    assert await office.sql(place, id_) == [(3.0,)]
 
 
 @pytest.mark.parametrize(

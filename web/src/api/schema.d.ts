@@ -1364,8 +1364,8 @@ export interface paths {
         };
         /**
          * Export all that is known of a person
-         * @description Returns one JSON object: the profile, its lists, subscriptions with their history, suppressions, events and
-         *     messages.
+         * @description Returns one JSON object: the profile, its lists and tracked segments, subscriptions with their history,
+         *     suppressions, what campaigns had for the person, events and messages.
          */
         get: operations["export_profile"];
         put?: never;
@@ -1416,7 +1416,8 @@ export interface paths {
         post?: never;
         /**
          * Delete a list
-         * @description Deletes a list and its memberships. The people stay.
+         * @description Deletes a list and its memberships. The people stay. A list that a segment or a campaign that is not over names
+         *     stays, too.
          */
         delete: operations["delete_list"];
         options?: never;
@@ -3492,7 +3493,7 @@ export interface components {
          * @description What became of one person in an occurrence of a campaign.
          */
         CampaignRecipient: {
-            profile_id: string;
+            profile_id: string | null;
             status: string;
             reason: string | null;
             code: number | null;
@@ -5099,6 +5100,7 @@ export interface components {
             state: string;
             progress: components["schemas"]["Progress"];
             winner: string | null;
+            decided_at: string | null;
             ended_at: string | null;
         };
         /**
@@ -7139,6 +7141,11 @@ export interface components {
              * @default 4h
              */
             after?: string;
+            /**
+             * @description A variant that was sent to fewer people cannot win.
+             * @default 1
+             */
+            minimum?: number;
         };
         /**
          * Webhook

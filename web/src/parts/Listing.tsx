@@ -29,7 +29,7 @@ interface Props<Row> {
   label: string;
   query: UseQueryResult<Page<Row>>;
   columns: readonly Column<Row>[];
-  rowKey: (row: Row) => string;
+  rowKey: (row: Row, position: number) => string;
   empty: EmptyProps;
   /** From `useFilters`. */
   clearFilters?: () => void;
@@ -74,8 +74,8 @@ export function Listing<Row>({ label, query, columns, rowKey, empty, clearFilter
               </Table.Thead>
               <Table.Tbody ref={body}>
                 {/* Plain elements: hundreds of cells of a component library are felt when a page opens. */}
-                {data.map((row) => (
-                  <tr key={rowKey(row)} className={classes.row}>
+                {data.map((row, position) => (
+                  <tr key={rowKey(row, position)} className={classes.row}>
                     {columns.map(({ id, cell: show, numeric, wide }) => (
                       <td key={id} className={cell(numeric, wide)}>
                         {show(row)}

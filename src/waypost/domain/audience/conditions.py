@@ -39,6 +39,8 @@ ADDRESSES = {"sms": "phone", "email": "email"}
 _TYPE = re.compile(
     r"(event|profile|page|screen|group|message|email|sms|text|subscription|segment|list|campaign)\.[a-z0-9_.]+"
 )
+#: Events that machines cause, too: what they did counts only where a condition asks for `machine`.
+_OF_MACHINES = frozenset({"email.opened", "email.clicked", "message.clicked"})
 _NAME_REFUSED = re.compile(r'[\x00-\x1f"\\\x7f\ud800-\udfff]')
 _LEAVES = ("trait", "list", "tag", "subscribed", "segment", "event")
 _NODES = ("all", "any", "not", *_LEAVES)
@@ -134,6 +136,9 @@ Condition = (
     | SegmentTest
     | EventTest
 )
+
+#: No machine is known to have caused the event.
+_BY_PEOPLE = PropertyTest(("machine",), (Comparison("is_not", True),))
 
 
 def read_condition(tree: Any, path: str = "condition") -> Condition:
@@ -279,6 +284,8 @@ class _Reader:
         tests = tuple(
             self._property(key, value, f"{place}.{key[:80]}", tracked) for key, value in sorted(where.items())
         )
+        if name in _OF_MACHINES and not any(test.path == _BY_PEOPLE.path for test in tests):
+            tests = (*tests, _BY_PEOPLE)
         return EventTest(name if typed else metric_type(name), at_least, at_most, duration, since, until, tests)
 
     def _property(self, name: str, value: Any, path: str, tracked: bool) -> PropertyTest:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from waypost.clock import DAY
-from waypost.domain.campaigns.schedule import Schedule, SendNow, check_readable
+from waypost.domain.campaigns.schedule import Schedule, SendLocal, SendNow, check_readable
 from waypost.domain.messaging.request import LONGEST_VALIDITY_S
 from waypost.domain.values.durations import parse_duration
 from waypost.domain.values.ids import internal
@@ -117,6 +117,9 @@ class VariantTest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     sample: Annotated[float, Meta(gt=0, lt=1, description="The share of the audience that gets the variants first.")]
     winner_by: Literal["opens", "clicks", "conversions"] = "clicks"
     after: Duration = "4h"
+    minimum: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="A variant that was sent to fewer people cannot win.")
+    ] = 1
 
 
 class CampaignUtm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -229,20 +232,46 @@ def check_definition(definition: Definition, channel: str) -> None:
                 code="invalid_duration",
                 field="conversion.within",
             )
-    if definition.test is not None:
-        parse_duration(definition.test.after, "test.after")
-        if definition.test.winner_by == "opens" and channel != "email":
-            raise Invalid(
-                f"Only emails have opens; choose the winner of a campaign by {channel} by clicks or conversions.",
-                code="invalid_campaign",
-                field="test.winner_by",
-            )
-        if definition.test.winner_by == "conversions" and definition.conversion is None:
-            raise Invalid(
-                "A winner by conversions needs `conversion`: the event that counts.",
-                code="invalid_campaign",
-                field="conversion",
-            )
+    check_test(definition, channel)
+
+
+def check_test(definition: Definition, channel: str) -> None:
+    """Raise Invalid, with `field`, for a test of variants that a campaign of this channel cannot have."""
+    test = definition.test
+    if test is None:
+        return
+    parse_duration(test.after, "test.after")
+    if test.winner_by == "opens" and channel != "email":
+        raise Invalid(
+            f"Only emails have opens; choose the winner of a campaign by {channel} by clicks or conversions.",
+            code="invalid_campaign",
+            field="test.winner_by",
+        )
+    if test.winner_by == "conversions" and definition.conversion is None:
+        raise Invalid(
+            "A winner by conversions needs `conversion`: the event that counts.",
+            code="invalid_campaign",
+            field="conversion",
+        )
+    if isinstance(definition.schedule, SendLocal):
+        raise Invalid(
+            "A campaign at a local time cannot have a `test`: the sample gets it over a day, and the winner would come "
+            "at another time of day. Remove `test`, or choose another schedule.",
+            code="test_at_local_time",
+            field="test",
+        )
+
+
+def winning_variant(sent: dict[str, int], did: dict[str, int], minimum: int) -> str | None:
+    """Return the variant with the highest rate of people who did what counts, of those whom it was sent to.
+
+    Of equal rates, the first name wins. A variant that was sent to fewer people than `minimum`, or with which nobody
+    did anything, cannot win; None if none can.
+    """
+    rates = {
+        name: did.get(name, 0) / n for name, n in sorted(sent.items()) if n >= max(minimum, 1) and did.get(name, 0) > 0
+    }
+    return max(rates, key=rates.__getitem__, default=None)
 
 
 def _check_id(prefix: str, text: str, field: str) -> None:

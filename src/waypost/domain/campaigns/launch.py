@@ -1,8 +1,10 @@
 """What a campaign needs before it goes live."""
 
+from collections.abc import Callable
+
 import msgspec
 
-from waypost.domain.campaigns.campaign import Definition
+from waypost.domain.campaigns.campaign import Definition, check_test
 from waypost.domain.campaigns.schedule import check_schedule
 from waypost.errors import Invalid
 
@@ -79,10 +81,15 @@ def find_lacking(
             "connection_id",
             f"The workspace has no enabled connection for {message_channel}; POST /v1/connections makes one.",
         )
-    try:
-        check_schedule(definition.schedule, now)
-    except Invalid as error:
-        lacks(error.code, str(error.extra.get("field", "schedule")), error.detail)
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: check_schedule(definition.schedule, now),
+        lambda: check_test(definition, channel),
+    )
+    for check in checks:
+        try:
+            check()
+        except Invalid as error:
+            lacks(error.code, str(error.extra.get("field", "schedule")), error.detail)
     return found
 
 

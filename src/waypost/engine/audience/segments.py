@@ -11,6 +11,7 @@ from waypost.domain.audience.membership import is_member
 from waypost.domain.values.ids import public
 from waypost.engine.audience.audiences import count_with_sample, expand_condition
 from waypost.engine.audience.facts import load_facts, needed_facts
+from waypost.engine.audience.lists import find_list
 from waypost.engine.audience.trait_indexes import declare_indexes
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Database, QueryTimeout, Tx
@@ -23,6 +24,8 @@ MOST_SEGMENTS, MOST_TRACKED = 1_000, 200
 COUNT_S, SAMPLE = 1.5, 1_000
 #: The people that a preview shows.
 SHOWN = 10
+#: Segments and campaigns that use a list which an error names.
+NAMED = 5
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -142,14 +145,55 @@ async def delete_segment(tx: Tx, ids: Ids, workspace_id: int, id_: int, now: int
             raise Conflict(
                 f"The segment {row[1]!r} names this one. Change or delete that one first.", code="segment_in_use"
             )
-    campaign = await tx.row("segments.campaigns", workspace_id=workspace_id, segment=public("seg", id_))
-    if campaign is not None:
-        raise Conflict(
-            f"The campaign {campaign[0]!r} sends to this segment. Finish or cancel it first.", code="segment_in_use"
-        )
+    # First: a launch holds the segment until its campaign can be seen.
     await tx.run("segments.delete", workspace_id=workspace_id, id=id_, now=now)
+    campaigns = await tx.rows("segments.campaigns", workspace_id=workspace_id, name=public("seg", id_), n=1)
+    if campaigns:
+        raise Conflict(
+            f"The campaign {campaigns[0][0]!r} names this segment. Finish or cancel it first.", code="segment_in_use"
+        )
     del known[id_]
     await declare_indexes(tx, ids, workspace_id, known.values(), now)
+
+
+async def delete_list(tx: Tx, workspace_id: int, id_: int, now: int) -> None:
+    """Delete a list; raise Conflict while a segment or a campaign that is not over names it."""
+    # First: of a new segment and this at once, the second reads what the first wrote.
+    await tx.run("configurations.touch", workspace_id=workspace_id, area=AREA)
+    known = await find_list(tx, workspace_id, id_)
+    await tx.run("lists.delete", id=known.id, now=now)
+    segments = [
+        row[1]
+        for row in await tx.rows("segments.all", workspace_id=workspace_id)
+        if _names_list(read_condition(_decode(row[2])), id_)
+    ]
+    campaigns = await tx.rows("segments.campaigns", workspace_id=workspace_id, name=public("lst", id_), n=NAMED + 1)
+    users = [f"the segment {name!r}" for name in segments] + [f"the campaign {row[0]!r}" for row in campaigns]
+    if users:
+        named = ", ".join(users[:NAMED]) + (" and others" if len(users) > NAMED else "")
+        raise Conflict(
+            f"The list is used by {named}. Change or delete these segments, and finish or cancel these campaigns, or "
+            "take the list from them.",
+            code="list_in_use",
+        )
+
+
+async def forget_list(tx: Tx, list_id: int, now: int) -> None:
+    """Have everybody evaluated again for tracked segments that name a deleted list whose members were deleted."""
+    row = await tx.row("lists.workspace", id=list_id)
+    if row is None:
+        return
+    await tx.run("configurations.touch", workspace_id=row[0], area=AREA)
+    rows = await tx.rows("segments.all", workspace_id=row[0])
+    known = {row[0]: read_condition(_decode(row[2])) for row in rows}
+    direct = {id_ for id_, condition in known.items() if _names_list(condition, list_id)}
+    concerned = direct.union(*(_users(id_, known) for id_ in direct))
+    if ids := sorted(concerned & {row[0] for row in rows if row[4]}):
+        await tx.run("segments.refill", ids=ids, announces=1, now=now)
+
+
+def _names_list(condition: Condition, list_id: int) -> bool:
+    return any(isinstance(node, ListTest) and node.list_id == list_id for node in nodes(condition))
 
 
 async def find_segment(tx: Tx, workspace_id: int, id_: int) -> SavedSegment:

@@ -100,11 +100,11 @@ async def _move(tx: Tx, moved: list[RecipientMoved], unit: Unit) -> None:
     """Set the statuses of recipients, and count them."""
     rows: dict[tuple[int, int], Row] = {}
     for one in moved:
-        if one.profile_id is not None:
-            status, reason, code = one.after
-            after = _SHOWN[status]
-            kept = reason if after in ("held", "skipped", "failed") else None
-            rows[(one.occurrence_id, one.profile_id)] = (one.occurrence_id, one.profile_id, after, kept, code)
+        status, reason, code = one.after
+        after = _SHOWN[status]
+        kept = reason if after in ("held", "skipped", "failed") else None
+        key = (one.occurrence_id, one.recipient_id)
+        rows[key] = (*key, after, kept, code)
     # Most messages of a batch move alike.
     alike = Counter((one.occurrence_id, one.variant, one.before, one.after) for one in moved)
     for (occurrence_id, variant, (was, was_reason, was_code), (status, reason, code)), n in alike.items():
@@ -126,7 +126,8 @@ async def _move(tx: Tx, moved: list[RecipientMoved], unit: Unit) -> None:
 async def _engage(tx: Tx, found: list[Engagement], goals: list[tuple[int, int, int, int]], unit: Unit) -> None:
     """Count what people did with messages, and who reached a goal; the first of a person is counted as unique."""
     keys = {(one.occurrence_id, one.profile_id) for one in found if one.profile_id is not None}
-    keys |= {(occurrence_id, profile_id) for occurrence_id, profile_id, _, _ in goals}
+    rows_of = await _rows_of_people(tx, {profile_id for _, profile_id, _, _ in goals})
+    keys |= {(occurrence_id, id_) for occurrence_id, profile_id, _, _ in goals for id_ in rows_of[profile_id]}
     row = await tx.row("recipients.engaged", keys=_encode(sorted(keys)).decode()) if keys else None
     people = {one.key: one for one in _recipients.decode(row[0] if row else "[]")}
     await _count_links(tx, found, people, unit)
@@ -147,11 +148,11 @@ async def _engage(tx: Tx, found: list[Engagement], goals: list[tuple[int, int, i
         else:
             counts.happened(one.kind, "", None, variant)
     for occurrence_id, profile_id, at, within in goals:
-        person = people.get((occurrence_id, profile_id))
-        if person is None or person.converted_at is not None or not person.due_at <= at <= person.due_at + within:
+        found_rows = [people[key] for id_ in rows_of[profile_id] if (key := (occurrence_id, id_)) in people]
+        reached = [row for row in found_rows if row.status in _CONVERTING and row.due_at <= at <= row.due_at + within]
+        if not reached or any(row.converted_at is not None for row in found_rows):
             continue
-        if person.status not in _CONVERTING:
-            continue
+        person = reached[0]
         person.converted_at, person.changed = at, True
         group = "holdout" if person.status == "holdout" else ""
         StatusCount(unit, occurrence_id).happened("converted", group, None, person.variant)
@@ -163,6 +164,14 @@ async def _engage(tx: Tx, found: list[Engagement], goals: list[tuple[int, int, i
             if person.changed
         ],
     )
+
+
+async def _rows_of_people(tx: Tx, profiles: set[int]) -> dict[int, list[int]]:
+    """Return under which profiles people may be in ledgers: their own one first, then those merged into it."""
+    found = {id_: [id_] for id_ in profiles}
+    for into, id_ in await tx.rows("profiles.merged_into_many", ids=sorted(profiles)) if profiles else ():
+        found[into].append(id_)
+    return found
 
 
 async def _count_links(tx: Tx, found: list[Engagement], people: dict[tuple[int, int], Doings], unit: Unit) -> None:

@@ -1,6 +1,7 @@
 """The people of a campaign: pages of profile ids out of lists, segments and single profiles."""
 
-from waypost.domain.campaigns.campaign import Audience
+from waypost.domain.campaigns.campaign import PLACES, Audience, Definition
+from waypost.domain.values.ids import public
 from waypost.engine.audience import audiences
 from waypost.storage.database import Tx
 
@@ -8,6 +9,9 @@ from waypost.storage.database import Tx
 LAST = (1 << 63) - 1
 #: Ids of the excluded that one query reads.
 READ = 100_000
+#: The queries that find which lists and segments exist, and those that hold them, too.
+_EXISTING = {"lists": "audience.lists", "segments": "audience.segments"}
+_HELD = {"lists": "audience.hold_lists", "segments": "audience.hold_segments"}
 
 
 async def page_of_campaign(
@@ -48,3 +52,24 @@ async def among_campaign(
             break
         after = page[-1]
     return frozenset(found)
+
+
+async def find_unknown(
+    tx: Tx, workspace_id: int, definition: Definition, *, hold: bool = False
+) -> list[tuple[str, str]]:
+    """Return the lists and segments that a campaign names and that do not exist: the fields, and what is wrong.
+
+    With `hold`, nobody can delete those that exist before the transaction ends.
+    """
+    unknown: list[tuple[str, str]] = []
+    for name, audience in (("audience", definition.audience), ("exclude", definition.exclude)):
+        for kind, query in (_HELD if hold else _EXISTING).items():
+            if not (ids := audience.numbers(kind)):
+                continue
+            known = {row[0] for row in await tx.rows(query, workspace_id=workspace_id, ids=ids)}
+            unknown += [
+                (f"{name}.{kind}", f"There is no {kind[:-1]} {public(PLACES[kind], id_)} in this workspace.")
+                for id_ in ids
+                if id_ not in known
+            ]
+    return unknown

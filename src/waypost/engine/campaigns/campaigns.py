@@ -16,8 +16,10 @@ from waypost.domain.campaigns.campaign import (
     move,
     share_of,
 )
+from waypost.domain.campaigns.launch import Lacking, incomplete
 from waypost.domain.campaigns.schedule import check_schedule, first_time, next_time
 from waypost.domain.values.ids import internal
+from waypost.engine.campaigns.audience import find_unknown
 from waypost.engine.messaging.mailings import Look
 from waypost.engine.tracking.settings import UtmParameters
 from waypost.errors import Conflict, NotFound
@@ -66,6 +68,7 @@ class Occurrence(msgspec.Struct, kw_only=True):
     audience: int
     throttle_id: int | None
     winner: str | None
+    decided_at: int | None
     ended_at: int | None
 
 
@@ -152,6 +155,8 @@ async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Def
     if changed or name != campaign.name:
         check_change(campaign.state, changed, begun=begun)
     check_definition(definition, campaign.channel)
+    if changed & {"audience", "exclude"} and campaign.state is not CampaignState.DRAFT:
+        await _hold_audience(tx, campaign.workspace_id, definition)
     next_at = campaign.next_at
     if "schedule" in changed and campaign.state in (CampaignState.SCHEDULED, CampaignState.PAUSED):
         check_schedule(definition.schedule, now)
@@ -170,6 +175,12 @@ async def change_campaign(tx: Tx, campaign: Campaign, name: str, definition: Def
     return await find_campaign(tx, campaign.workspace_id, campaign.id)
 
 
+async def _hold_audience(tx: Tx, workspace_id: int, definition: Definition) -> None:
+    """Raise Invalid if a list or segment of a launched campaign does not exist: it may have just been deleted."""
+    if unknown := await find_unknown(tx, workspace_id, definition, hold=True):
+        raise incomplete([Lacking("unknown_audience", field, detail) for field, detail in unknown])
+
+
 async def _throttle_anew(tx: Tx, campaign: Campaign, definition: Definition, now: int) -> None:
     """Give the open occurrences of a campaign the rate that it has now."""
     rate = definition.rate
@@ -177,16 +188,17 @@ async def _throttle_anew(tx: Tx, campaign: Campaign, definition: Definition, now
         if one.ended_at is not None:
             continue
         if one.throttle_id is None and rate is not None:
-            await add_throttle(tx, campaign.workspace_id, one.id, rate, now)
-            await tx.run("occurrences.set_throttle", id=one.id, throttle_id=one.id)
+            await add_throttle(tx, campaign.workspace_id, campaign.id, rate, now)
+            await tx.run("occurrences.set_throttle", id=one.id, throttle_id=campaign.id)
+            await tx.run("buckets.set_rate", id=campaign.id, per_second=rate)
         elif one.throttle_id is not None:
             # Without a limit, the bucket stays for the messages that name it.
             await tx.run("buckets.set_rate", id=one.throttle_id, per_second=rate or 1_000_000.0)
 
 
-async def add_throttle(tx: Tx, workspace_id: int, occurrence_id: int, rate: float, now: int) -> None:
-    """Add the bucket that limits the rate of an occurrence on all processes."""
-    await tx.insert("buckets.add", [(occurrence_id, workspace_id, rate, 1.0, now)])
+async def add_throttle(tx: Tx, workspace_id: int, campaign_id: int, rate: float, now: int) -> None:
+    """Add the bucket that limits the rate of a campaign, of all its occurrences together, on all processes."""
+    await tx.insert("buckets.add", [(campaign_id, workspace_id, rate, 1.0, now)])
 
 
 async def act(tx: Tx, campaign: Campaign, action: CampaignAction, now: int, *, reason: str | None = None) -> Campaign:
@@ -196,6 +208,7 @@ async def act(tx: Tx, campaign: Campaign, action: CampaignAction, now: int, *, r
     next_at, launched_at, ended_at = campaign.next_at, campaign.launched_at, campaign.ended_at
     if action is CampaignAction.LAUNCH:
         check_schedule(campaign.definition.schedule, now)
+        await _hold_audience(tx, campaign.workspace_id, campaign.definition)
         launched_at = now
         next_at = first_time(campaign.definition.schedule, now)
     elif action is CampaignAction.BEGIN:

@@ -9,7 +9,6 @@ from waypost.clock import SECOND, Ids, now_us
 from waypost.domain.campaigns.campaign import CampaignAction, CampaignState
 from waypost.domain.providers.connection import Connection
 from waypost.domain.templates.template import CompiledTemplate
-from waypost.domain.values.durations import parse_duration
 from waypost.domain.values.ids import internal, public
 from waypost.engine.accounts.notices import stopped_notice
 from waypost.engine.audience.recipients import (
@@ -163,9 +162,7 @@ class Handover:
     ) -> tuple[list[Handed], list[NewUrl]]:
         """Return what becomes of the recipients of a part, and the URLs to store; nothing is recorded yet."""
         ids, people, present = await self._database.read(_load, one, part)
-        winner = one.winner
-        if self._decides(one, part) and winner is None:
-            winner = await self._database.transact(choose_winner, one)
+        winner = await self._winner(one, part)
         now = now_us()
         job = RenderJob(
             one=one,
@@ -197,10 +194,15 @@ class Handover:
                 made += 1
         return handed + rendered.handed, rendered.urls
 
+    async def _winner(self, one: OpenOccurrence, part: Part) -> str | None:
+        """Return the variant that the people of a part get because it won the test; None for their own ones."""
+        if not self._decides(one, part):
+            return None
+        return await self._database.transact(choose_winner, one) if one.decided_at is None else one.winner
+
     def _decides(self, one: OpenOccurrence, part: Part) -> bool:
         """Return whether the people of a part get the variant that won the test."""
-        test = one.definition.test
-        return test is not None and part.due_at >= one.planned_at + parse_duration(test.after, "test.after")
+        return one.decides_at is not None and part.due_at >= one.decides_at
 
     async def _record(
         self,

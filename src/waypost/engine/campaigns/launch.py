@@ -1,18 +1,14 @@
 """Gather what the checks of a launch need to know."""
 
-from waypost.domain.campaigns.campaign import PLACES
 from waypost.domain.campaigns.launch import FEWEST_PEOPLE, Lacking, LaunchFacts, find_lacking
 from waypost.domain.templates.template import has_unsubscribe_link
-from waypost.domain.values.ids import internal, public
-from waypost.engine.campaigns.audience import page_of_campaign
+from waypost.domain.values.ids import internal
+from waypost.engine.campaigns.audience import find_unknown, page_of_campaign
 from waypost.engine.campaigns.campaigns import Campaign, template_number
 from waypost.engine.providers.registry import ConnectionRegistry
 from waypost.engine.templates.templates import Templates
 from waypost.errors import NotFound
 from waypost.storage.database import Database, Tx
-
-#: The queries that find which lists and segments exist.
-_EXISTING = {"lists": "audience.lists", "segments": "audience.segments"}
 
 
 async def find_missing(
@@ -63,18 +59,7 @@ async def gather_facts(
 
 async def _size_up(tx: Tx, campaign: Campaign, now: int) -> tuple[list[tuple[str, str]], int]:
     """Return which lists and segments do not exist, and how many people the audience has, at most a few."""
-    unknown: list[tuple[str, str]] = []
-    for name, audience in (("audience", campaign.definition.audience), ("exclude", campaign.definition.exclude)):
-        for kind, query in _EXISTING.items():
-            if not (ids := audience.numbers(kind)):
-                continue
-            rows = await tx.rows(query, workspace_id=campaign.workspace_id, ids=ids)
-            known = {row[0] for row in rows}
-            unknown += [
-                (f"{name}.{kind}", f"There is no {kind[:-1]} {public(PLACES[kind], id_)} in this workspace.")
-                for id_ in ids
-                if id_ not in known
-            ]
+    unknown = await find_unknown(tx, campaign.workspace_id, campaign.definition)
     if unknown:
         return unknown, 0
     audience = campaign.definition.audience

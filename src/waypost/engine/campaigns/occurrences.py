@@ -53,13 +53,27 @@ class OpenOccurrence(msgspec.Struct, kw_only=True):
     cursor_id: int
     audience: int
     throttle_id: int | None
+    #: The variant that won its test, if that is decided and one did.
     winner: str | None
+    decided_at: int | None = None
+    created_at: int = 0
     campaign_state: CampaignState
     name: str
     channel: str
     definition: Definition
     #: Of the campaign.
     version: int
+
+    @property
+    def begins_at(self) -> int:
+        """When it began; later than planned if no process ran, or the campaign was paused."""
+        return max(self.planned_at, self.created_at)
+
+    @property
+    def decides_at(self) -> int | None:
+        """When the winner of its test is decided; None without a test. The turn of the sample comes before."""
+        test = self.definition.test
+        return None if test is None else self.begins_at + parse_duration(test.after, "test.after")
 
 
 async def load_open(tx: Tx) -> list[OpenOccurrence]:
@@ -142,7 +156,9 @@ class Occurrences:
             lists = definition.audience.numbers("lists")
             only = len(lists) == 1 and not definition.audience.segments and not definition.audience.profiles
             if rate is not None:
-                await add_throttle(tx, campaign.workspace_id, id_, rate, now)
+                await add_throttle(tx, campaign.workspace_id, campaign.id, rate, now)
+                # Earlier occurrences may have had another one.
+                await tx.run("buckets.set_rate", id=campaign.id, per_second=rate)
             await tx.run(
                 "occurrences.add",
                 id=id_,
@@ -150,7 +166,7 @@ class Occurrences:
                 campaign_id=campaign.id,
                 planned_at=campaign.next_at,
                 list_id=lists[0] if only else None,
-                throttle_id=id_ if rate is not None else None,
+                throttle_id=campaign.id if rate is not None else None,
                 now=now,
             )
             await act(tx, campaign, CampaignAction.BEGIN, now)
@@ -200,10 +216,8 @@ class Occurrences:
     ) -> tuple[list[Row], list[Row], dict[tuple[str, str], int]]:
         """Return the rows of the ledger for these people, the parts, and how many have which status and variant."""
         definition, test = one.definition, one.definition.test
-        begins_at = max(one.planned_at, now) if not isinstance(definition.schedule, SendLocal) else now
-        decision = None
-        if test is not None:
-            decision = one.planned_at + parse_duration(test.after, "test.after")
+        begins_at = one.begins_at if not isinstance(definition.schedule, SendLocal) else now
+        decision = one.decides_at
         rows: list[Row] = []
         counted: dict[tuple[str, str], int] = {}
         turns: dict[int, list[int]] = {}
@@ -240,14 +254,15 @@ class Occurrences:
         return rows, parts, counted
 
     async def _end(self, one: OpenOccurrence) -> bool:
-        """End an occurrence whose recipients are all done, and its campaign if nothing follows."""
+        """End an occurrence whose recipients are all done, and its campaign if it was the last one that was open."""
 
         async def work(tx: Tx) -> bool:
             records = await tx.records("campaigns.lock", id=one.campaign_id)
             if not await tx.run("occurrences.end", id=one.id, state="done", now=now_us()) or not records:
                 return False
             campaign = read_campaign(records[0])
-            if campaign.state is CampaignState.LIVE and campaign.next_at is None:
+            others = await tx.row("occurrences.count_open", campaign_id=one.campaign_id)
+            if campaign.state is CampaignState.LIVE and campaign.next_at is None and others == (0,):
                 await act(tx, campaign, CampaignAction.FINISH, now_us())
             return True
 

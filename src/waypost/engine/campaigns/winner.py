@@ -1,5 +1,7 @@
 """Choose the variant that did best with the sample of a campaign."""
 
+from waypost.clock import now_us
+from waypost.domain.campaigns.campaign import winning_variant
 from waypost.engine.campaigns.occurrences import OpenOccurrence
 from waypost.storage.database import Tx
 
@@ -8,14 +10,16 @@ KINDS = {"opens": "opened_unique", "clicks": "clicked_unique", "conversions": "c
 
 
 async def choose_winner(tx: Tx, one: OpenOccurrence) -> str | None:
-    """Return the winner of the test of an occurrence, and keep it: the first decision counts, on whatever process.
+    """Return the winner of the test of an occurrence, and store the decision, unless a process has.
 
-    It is the variant with the highest rate of people who did what counts, of those whom it was sent to; None as long as
-    nobody did anything: then everybody gets a variant by the weights.
+    None if no variant won: then everybody gets one by the weights, whatever happens later.
     """
     test = one.definition.test
     if test is None:
         return None
+    stored = await tx.row("occurrences.winner", id=one.id)
+    if stored is not None and stored[1] is not None:
+        return str(stored[0]) if stored[0] is not None else None
     sent: dict[str, int] = {}
     did: dict[str, int] = {}
     for kind, _, _, variant, n in await tx.rows("campaign_counts.sums", ids=[one.id]):
@@ -23,11 +27,9 @@ async def choose_winner(tx: Tx, one: OpenOccurrence) -> str | None:
             sent[variant] = sent.get(variant, 0) + n
         elif variant and kind == KINDS[test.winner_by]:
             did[variant] = did.get(variant, 0) + n
-    rates = {variant: n / max(sent.get(variant, 0), 1) for variant, n in did.items() if n > 0}
-    if not rates:
-        return None
-    winner = max(sorted(rates), key=lambda variant: rates[variant])
-    if await tx.run("occurrences.set_winner", id=one.id, winner=winner):
+    winner = winning_variant(sent, did, test.minimum)
+    if await tx.run("occurrences.decide", id=one.id, winner=winner, now=now_us()):
         return winner
-    row = await tx.row("occurrences.winner", id=one.id)
-    return row[0] if row else winner
+    # Another process decided meanwhile.
+    stored = await tx.row("occurrences.winner", id=one.id)
+    return str(stored[0]) if stored is not None and stored[0] is not None else None

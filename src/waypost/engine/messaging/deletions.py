@@ -1,7 +1,7 @@
 """Delete people: at once what leads to them, then step by step what was recorded about them.
 
-Events, messages and links stay without the person, so that ledgers and counts stay right. A part of the program that
-keeps rows about people adds its statement to `storage/sql/audience/deletions.sql`, and its name below.
+Events, messages, links and the rows of campaigns' ledgers stay without the person, so that counts stay right. A part of
+the program that keeps rows about people adds its statement to `storage/sql/audience/deletions.sql`, and its name below.
 """
 
 from functools import partial
@@ -43,13 +43,15 @@ OF_ADDRESSES = ("deletions.delete_subscriptions", "deletions.strip_subscriptions
 OF_MESSAGES = ("deletions.strip_messages", "deletions.strip_contents", "deletions.strip_texts")
 #: Statements that take the ids of events (`ids`).
 OF_EVENTS = ("deletions.forget_times", "deletions.strip_events")
-#: Events or links that one transaction searches.
+#: Rows of ledgers, events, messages or links that one transaction searches.
 STEP = 1000
-LINK_STEP = 5000
+MESSAGE_STEP = LINK_STEP = 5000
 #: Deletions of one run of the job.
 DELETIONS = 20
 #: After so long (microseconds), what was under way during the first search is recorded.
 GRACE = MINUTE
+#: What is still under way then is looked for again, ever less often, up to so many times as long afterwards.
+MOST_GRACES = 60
 
 _CHANNELS = {"phone": "sms", "email": "email"}
 _NEWEST = (1 << 63) - 1
@@ -142,18 +144,23 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         return False
     deletion = Deletion(row[0], row[1], DeletionStage(row[2]), row[3], row[4], bool(row[5]), bool(row[6]), row[7])
     if deletion.stage is DeletionStage.EVENTS:
-        more = await _strip_events(tx, unit, deletion)
+        more = deletion.cursor_id == _NEWEST and await _strip_recipients(tx, unit, deletion)
+        more = more or await _strip_events(tx, unit, deletion)
+    elif deletion.stage is DeletionStage.MESSAGES:
+        more = await _strip_old_messages(tx, unit, deletion)
     else:
         more = await _strip_links(tx, deletion)
+        # They are searched again only for messages that are found later.
+        deletion.messages = more
     due_at: int | None = unit.now
     if not more:
         before = deletion.stage
         deletion.stage = next_stage(before, deletion.passes, messages=deletion.messages, unfinished=deletion.unfinished)
-        deletion.cursor_id = 0 if deletion.stage is DeletionStage.LINKS else _NEWEST
+        deletion.cursor_id = _NEWEST if deletion.stage is DeletionStage.EVENTS else 0
         if deletion.stage is DeletionStage.EVENTS:
             deletion.passes += 1
             deletion.unfinished = False
-            due_at = unit.now + GRACE
+            due_at = unit.now + GRACE * min(deletion.passes, MOST_GRACES)
         elif deletion.stage is DeletionStage.DONE:
             due_at = None
     await tx.run(
@@ -168,6 +175,57 @@ async def _advance(profile_id: int, tx: Tx, unit: Unit) -> bool:
         ended_at=None if due_at is not None else unit.now,
     )
     return due_at is not None and due_at <= unit.now
+
+
+async def _strip_old_messages(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
+    """Skip or strip some of the messages that have outlived their events; return whether there may be more.
+
+    They were to be sent long after they were accepted, or were held for long. Events, which lead to all others, are
+    deleted from the oldest one on.
+    """
+    rows = await old_messages(tx, deletion.workspace_id, deletion.cursor_id)
+    if found := [id_ for id_, profile_id in rows if profile_id == deletion.profile_id]:
+        deletion.messages = True
+        sending = await _strip_messages(tx, unit, found)
+        deletion.unfinished = deletion.unfinished or bool(sending)
+    if rows:
+        deletion.cursor_id = rows[-1][0]
+    return len(rows) == MESSAGE_STEP
+
+
+async def old_messages(tx: Tx, workspace_id: int, after: int) -> list[tuple[int, int | None]]:
+    """Return the next messages that are older than all events of a workspace, and whose they are."""
+    oldest = await tx.rows("events.oldest_of_workspace", workspace_id=workspace_id, before=_NEWEST, n=1)
+    before = oldest[0][0] if oldest else _NEWEST
+    rows = await tx.rows("messages.owners", workspace_id=workspace_id, after=after, before=before, n=MESSAGE_STEP)
+    return [(id_, profile_id) for id_, profile_id in rows]
+
+
+async def _strip_recipients(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
+    """Make some rows of ledgers and their messages anonymous; return whether there may be more rows.
+
+    A row whose turn has not come is skipped when it comes, and one whose message is being sent leads to it: both stay
+    until then.
+    """
+    rows = await tx.rows("deletions.recipients", profile_id=deletion.profile_id, n=STEP)
+    messages = sorted(message_id for _, _, message_id in rows if message_id is not None)
+    sending = await _strip_messages(tx, unit, messages) if messages else set()
+    ended = [row for row in rows if row[1] != "waiting" and row[2] not in sending]
+    keys = [
+        (occurrence_id, deletion.profile_id, -(unit.ids.one(unit.now) if message_id is None else message_id))
+        for occurrence_id, _, message_id in ended
+    ]
+    await _strip_ledger(tx, keys)
+    deletion.messages = deletion.messages or bool(messages)
+    deletion.unfinished = deletion.unfinished or len(ended) < len(rows)
+    return len(rows) == STEP and bool(ended)
+
+
+async def _strip_ledger(tx: Tx, keys: list[tuple[int, int, int]]) -> None:
+    """Replace the person in rows of ledgers: occurrence, profile, and the negative id that takes its place."""
+    await tx.insert("deletions.strip_recipients", keys)
+    # Afterwards: who records a click locks the row of the ledger first.
+    await tx.insert("deletions.delete_clicks", [key[:2] for key in keys])
 
 
 async def _strip_events(tx: Tx, unit: Unit, deletion: Deletion) -> bool:
@@ -196,6 +254,13 @@ async def _strip_messages(tx: Tx, unit: Unit, ids: list[int]) -> set[int]:
     transitions = Transitions(unit)
     await transitions.load(tx, ids)
     sending = {state.id for state in transitions.states.values() if state.status is Status.SENDING}
+    recipients = [
+        (state.occurrence_id, state.profile_id, -state.id)
+        for state in transitions.states.values()
+        if state.id not in sending and state.occurrence_id is not None and state.profile_id is not None
+    ]
+    # Before the transitions are counted: these find the row by the id of the message.
+    await _strip_ledger(tx, recipients)
     for state in transitions.states.values():
         if state.status in (Status.QUEUED, Status.HELD):
             state.profile_id, state.address, state.metadata = None, "", "{}"

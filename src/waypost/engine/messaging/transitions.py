@@ -67,6 +67,11 @@ class RecipientMoved(msgspec.Struct):
     before: tuple[Status, str | None, int | None]
     after: tuple[Status, str | None, int | None]
 
+    @property
+    def recipient_id(self) -> int:
+        """The profile in the ledger; the row of a deleted person has the negative id of the message instead."""
+        return -self.message_id if self.profile_id is None else self.profile_id
+
 
 class MessagingNotes(msgspec.Struct):
     """What a unit of work passes to the sender after the commit, and to areas that follow messages."""

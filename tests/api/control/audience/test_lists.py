@@ -44,6 +44,24 @@ async def test_a_list_is_made_changed_and_deleted(client):
     assert (await ok(client.get("/v1/lists")))["data"] == [other]
 
 
+async def test_a_list_in_use_is_not_deleted(client):
+    made = await make_list(client)
+    place = f"/v1/lists/{made['id']}"
+    condition = {"all": [{"tag": "vip"}, {"not": {"list": made["id"]}}]}
+    segment = await ok(client.post("/v1/segments", json={"name": "No readers", "condition": condition}), 201)
+    draft = {"name": "Spring", "channel": "email", "exclude": {"lists": [made["id"]]}}
+    campaign = await ok(client.post("/v1/campaigns", json=draft), 201)
+    problem = await refused(client.delete(place), 409, "list_in_use")
+    assert "the segment 'No readers', the campaign 'Spring'." in problem["detail"]
+    assert (await client.delete(f"/v1/segments/{segment['id']}")).status_code == 204
+    problem = await refused(client.delete(place), 409, "list_in_use")
+    assert "used by the campaign 'Spring'." in problem["detail"]
+    assert (await ok(client.get(place)))["id"] == made["id"]
+    await ok(client.patch(f"/v1/campaigns/{campaign['id']}", json={"exclude": {}}))
+    assert (await client.delete(place)).status_code == 204
+    await refused(client.post("/v1/segments", json={"name": "Late", "condition": condition}), 400, "unknown_list")
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [({"name": ""}, "invalid_body"), ({"name": " "}, "invalid_name"), ({"colour": "red"}, "invalid_body")],

@@ -3,7 +3,9 @@
 import pytest
 
 from tests.api.calling import eventually, ok, refused, track
+from waypost.api.control.audience import person_export
 from waypost.clock import HOUR, iso, now_us
+from waypost.domain.values.ids import internal, public
 from waypost.engine.messaging import deletions
 
 
@@ -167,6 +169,76 @@ async def test_a_deletion_leaves_nothing_of_the_person(client, ada, monkeypatch)
     assert (kept["state"], kept["proof"]) == ("unsubscribed", {})
     await refused(client.get("/v1/subscriptions?channel=email&address=ada@example.com"), 404, "not_found")
     assert (await ok(client.get("/v1/ledger")))["balanced"] is True
+
+
+async def test_a_message_that_outlives_its_events_is_exported_and_not_sent(client, ada, engine, monkeypatch):
+    monkeypatch.setattr(deletions, "GRACE", 1)
+    made, _, message = ada
+
+    async def forget(tx):
+        # As retention does before a message that was accepted for next year is sent.
+        tx._connection.execute("DELETE FROM events; DELETE FROM profile_events")
+
+    await engine.database.transact(forget)
+    found = (await client.get(f"/v1/profiles/{made['id']}/export")).json()
+    assert (found["events"], [one["id"] for one in found["messages"]]) == ([], [message["id"]])
+    assert (await client.delete(f"/v1/profiles/{made['id']}")).status_code == 204
+
+    async def skipped():
+        shown = await ok(client.get(f"/v1/messages/{message['id']}"))
+        return shown if shown["status"] == "skipped" else None
+
+    shown = await eventually(skipped)
+    assert (shown["reason"], shown["to"], shown["profile_id"]) == ("profile_deleted", "", None)
+
+
+async def test_an_export_has_the_whole_history_segments_and_campaigns(client, ada, engine, monkeypatch):
+    monkeypatch.setattr(person_export, "STEP", 2)
+    made, letters, _ = ada
+    for number in range(7):
+        said = {"channel": "email", "address": "ada@example.com", "proof": {"form": number}}
+        await ok(client.put("/v1/subscriptions", json=said | {"state": ["subscribed", "unsubscribed"][number % 2]}))
+    segment = await ok(client.post("/v1/segments", json={"name": "VIPs", "condition": {"tag": "vip"}}), 201)
+    id_ = internal("pro", made["id"])
+
+    async def campaigns(tx):
+        run = tx._connection.execute
+        (workspace_id,) = run("SELECT workspace_id FROM profiles WHERE id = ?", (id_,)).fetchone()
+        run(
+            "INSERT INTO campaigns (id, workspace_id, name, channel, state, definition, version, created_at,"
+            " updated_at) VALUES (5, ?, 'Spring', 'email', 'finished', '{}', 1, 0, 0)",
+            (workspace_id,),
+        )
+        for occurrence in range(1, 6):
+            run(
+                "INSERT INTO occurrences (id, workspace_id, campaign_id, planned_at, state, cursor_id, audience,"
+                " created_at) VALUES (?, ?, 5, ?, 'done', 0, 1, 0)",
+                (occurrence, workspace_id, occurrence),
+            )
+            run(
+                "INSERT INTO recipients (occurrence_id, profile_id, status, variant, due_at, clicked_at)"
+                " VALUES (?, ?, 'sent', 'a', 1, 2)",
+                (occurrence, id_),
+            )
+            run("INSERT INTO campaign_clicks VALUES (?, ?, 'https://shop.example/', 2)", (occurrence, id_))
+
+    await engine.database.transact(campaigns)
+
+    async def exported():
+        found = (await client.get(f"/v1/profiles/{made['id']}/export")).json()
+        return found if found["segments"] else None
+
+    found = await eventually(exported)
+    assert [one["proof"] for one in found["subscriptions"] if one["channel"] == "email"] == [
+        *({"form": number} for number in reversed(range(7))),
+        {"ip": "192.0.2.7"},
+    ]
+    assert [(one["id"], one["name"]) for one in found["segments"]] == [(segment["id"], "VIPs")]
+    assert [one["id"] for one in found["lists"]] == [letters["id"]]
+    assert [one["occurrence_id"] for one in found["campaigns"]] == [public("occ", number) for number in range(1, 6)]
+    first = found["campaigns"][0]
+    assert (first["name"], first["status"], first["variant"], first["opened_at"]) == ("Spring", "sent", "a", None)
+    assert first["clicks"] == [{"url": "https://shop.example/", "clicked_at": first["clicked_at"]}]
 
 
 async def test_who_comes_back_is_somebody_new(client, ada):

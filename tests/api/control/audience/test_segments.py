@@ -8,7 +8,10 @@ import pytest
 
 from tests.api.calling import Keys, bearer, eventually, ok, refused, track
 from tests.storage.conditions_world import statement
+from waypost.clock import now_us
+from waypost.engine.accounts.retention import Retention
 from waypost.engine.audience import segments
+from waypost.engine.audience.retention import prune_audience
 from waypost.engine.process import Engine
 from waypost.storage.database import Tx
 
@@ -124,6 +127,31 @@ async def test_a_segment_in_use_is_not_deleted(client: Api, engine: Engine, keys
     await engine.database.transact(campaign)
     problem = await refused(client.delete(f"/v1/segments/{inner['id']}"), 409, "segment_in_use")
     assert "Spring" in problem["detail"]
+
+
+async def test_members_of_a_deleted_list_leave_the_segments_that_name_it(client: Api, engine: Engine) -> None:
+    await identify(client, "ada")
+    listed = await ok(client.post("/v1/lists", json={"name": "Readers"}), 201)
+    await ok(client.post(f"/v1/lists/{listed['id']}/members", json={"people": [{"user_id": "ada"}]}))
+    inner = await make(client, {"list": listed["id"]})
+    outer = await make(client, {"segment": inner["id"]})
+    other = await make(client)
+    for segment in (inner, outer, other):
+        await complete(client, segment["id"])
+
+    async def delete(tx: Tx) -> None:
+        # As versions did that did not ask who uses a list.
+        await statement(tx, "UPDATE lists SET deleted_at = 1")
+
+    await engine.database.transact(delete)
+    assert await prune_audience(engine.database, now_us(), Retention(90, 30, {}, {})) == 1
+
+    async def left() -> Any:
+        found = (await ok(client.get("/v1/events?type=segment.left")))["data"]
+        return found if len(found) == 2 else None
+
+    found = await eventually(left)
+    assert {event["data"]["segment"]["id"] for event in found} == {inner["id"], outer["id"]}
 
 
 async def test_a_saved_segment_tells_who_enters_and_leaves(client: Api) -> None:

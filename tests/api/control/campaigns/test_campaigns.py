@@ -43,6 +43,7 @@ async def test_a_campaign_is_created_as_a_draft(client: httpx.AsyncClient):
         "holdout": 0.0,
         "test": None,
         "utm": None,
+        "tracking": None,
         "version": 1,
         "progress": {"audience": 0, "done": 0},
         "next_at": None,
@@ -109,12 +110,30 @@ async def test_every_setting_is_kept(client: httpx.AsyncClient):
         ({"throttle": {"per_minute": 1e-9}}, "invalid_body", None),
         ({"conversion": {"event": "Order", "within": "1y"}}, "invalid_duration", "conversion.within"),
         ({"channel": "sms", "test": {"sample": 0.1, "winner_by": "opens"}}, "invalid_campaign", "test.winner_by"),
+        ({"test": {"sample": 0.1, "minimum": 0}}, "invalid_body", "test.minimum"),
+        (
+            {"schedule": {"kind": "local", "at": "2026-12-01T09:00"}, "test": {"sample": 0.1}},
+            "test_at_local_time",
+            "test",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named(client: httpx.AsyncClient, changes: Any, code: str, field: str | None):
     body = {"name": "Spring", "channel": "email"} | changes
     problem = await refused(client.post("/v1/campaigns", json=body), 400, code)
     assert field is None or field in (problem.get("field", ""), problem["detail"]) or field in problem["detail"]
+
+
+async def test_variants_are_not_tested_at_local_times(client: httpx.AsyncClient, outreach: Outreach):
+    local = {"kind": "local", "at": LATER[:16]}
+    made = await outreach.draft(await outreach.people(2), test={"sample": 0.1})
+    place = f"/v1/campaigns/{made['id']}"
+    problem = await refused(client.patch(place, json={"schedule": local}), 400, "test_at_local_time")
+    assert (problem["field"], "Remove `test`" in problem["detail"]) == ("test", True)
+    await ok(client.patch(place, json={"schedule": local, "test": None}))
+    await ok(client.post(f"{place}/launch"))
+    await refused(client.patch(place, json={"test": {"sample": 0.1}}), 400, "test_at_local_time")
+    assert (await outreach.get(made))["test"] is None
 
 
 async def test_campaigns_are_listed_newest_first_and_by_state(client: httpx.AsyncClient, outreach: Outreach):

@@ -52,6 +52,14 @@ export function Winner({ value, change, errorAt, channel }: Props & { channel: s
               error={errorAt("test.after")}
               onChange={(after) => change({ ...value, after })}
             />
+            <TextInput
+              label={t("minimum")}
+              description={t("minimumHint")}
+              inputMode="numeric"
+              value={value.minimum}
+              error={errorAt("test.minimum")}
+              onChange={(event) => change({ ...value, minimum: event.currentTarget.value })}
+            />
           </>
         )}
       </Stack>

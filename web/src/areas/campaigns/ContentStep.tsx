@@ -17,7 +17,8 @@ function winnerText(extras: Extras): string | undefined {
 
 /** Places whose error stands beside their field. */
 const BESIDE = [
-  ...["test.sample", "test.winner_by", "test.after", "conversion", "conversion.event", "conversion.within"],
+  ...["test.sample", "test.winner_by", "test.after", "test.minimum"],
+  ...["conversion", "conversion.event", "conversion.within"],
   ...["utm.source", "utm.medium", "utm.campaign"],
 ];
 

@@ -23,11 +23,14 @@ const COLUMNS: Column<Recipient>[] = [
   {
     id: "person",
     title: t("person"),
-    cell: ({ profile_id: id, to }) => (
-      <Anchor component={Link} to="/people/$id" params={{ id } as never}>
-        {to ?? id}
-      </Anchor>
-    ),
+    cell: ({ profile_id: id, to }) =>
+      id ? (
+        <Anchor component={Link} to="/people/$id" params={{ id } as never}>
+          {to ?? id}
+        </Anchor>
+      ) : (
+        t("deletedPerson")
+      ),
   },
   { id: "status", title: t("status"), cell: ({ status }) => <Status value={status} /> },
   {
@@ -128,7 +131,7 @@ export function RecipientsPage() {
           label={t("recipients")}
           query={recipients}
           columns={COLUMNS}
-          rowKey={(one) => one.profile_id}
+          rowKey={(one, position) => one.profile_id ?? String(position)}
           empty={{ title: t("noRecipients"), hint: t("noRecipientsHint") }}
           clearFilters={filters.clear}
         />

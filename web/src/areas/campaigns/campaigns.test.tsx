@@ -226,6 +226,29 @@ describe("the overview", () => {
     expect(said.filter((line) => line.includes("cannot be a descendant"))).toEqual([]);
   });
 
+  test("lists recipients who were deleted without a link", async () => {
+    const gone = {
+      profile_id: null,
+      status: "skipped",
+      reason: "profile_deleted",
+      code: null,
+      failure: null,
+      variant: null,
+      message_id: null,
+      to: null,
+      opened_at: null,
+      clicked_at: null,
+      converted_at: null,
+    };
+    open("/campaigns/cmp_1/recipients", {
+      "GET /v1/campaigns/{id}": LIVE,
+      "GET /v1/campaigns/{id}/recipients": { data: [gone, gone] },
+    });
+    const rows = await screen.findAllByRole("row", { name: /Deleted person/ });
+    expect(rows).toHaveLength(2);
+    expect(rows[0]?.querySelector("a")).toBeNull();
+  });
+
   test("lists recipients with the reason", async () => {
     const { user, asked } = open("/campaigns/cmp_1/recipients?status=failed", {
       "GET /v1/campaigns/{id}": LIVE,

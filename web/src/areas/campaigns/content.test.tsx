@@ -100,7 +100,7 @@ describe("the content step", () => {
       .poll(() => asked.find(({ method }) => method === "PATCH")?.body)
       .toEqual({
         template_id: "tpl_1",
-        test: { sample: 0.15, winner_by: "conversions", after: "4d" },
+        test: { sample: 0.15, winner_by: "conversions", after: "4d", minimum: 1 },
         conversion: { event: "Order Completed", within: "7d" },
         utm: { source: "news", medium: "", campaign: "" },
         tracking: { opens: false, clicks: null },
@@ -127,7 +127,7 @@ describe("the content step", () => {
 
   test("gives back what it was given", () => {
     const set = {
-      test: { sample: 0.07, winner_by: "opens", after: "90m" },
+      test: { sample: 0.07, winner_by: "opens", after: "90m", minimum: 20 },
       conversion: { event: "Order Completed", within: "2w" },
       utm: { source: "a", medium: "b", campaign: "c" },
       tracking: { opens: null, clicks: true },

@@ -13,6 +13,7 @@ export interface Extras {
   sample: string;
   winner_by: (typeof MEASURES)[number];
   after: string;
+  minimum: string;
   event: string;
   within: string;
   own_utm: boolean;
@@ -35,6 +36,7 @@ export function readExtras({ test, conversion, utm, tracking }: Campaign): Extra
     sample: percent(test?.sample ?? 0.2),
     winner_by: test?.winner_by ?? "clicks",
     after: test?.after ?? "4h",
+    minimum: String(test?.minimum ?? 1),
     event: conversion?.event ?? "",
     within: conversion?.within ?? "7d",
     own_utm: utm !== null,
@@ -47,10 +49,13 @@ export function readExtras({ test, conversion, utm, tracking }: Campaign): Extra
 }
 
 export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" | "utm" | "tracking"> {
-  const { winner, sample, winner_by, after, event, within, own_utm: own, source, medium, campaign } = extras;
+  const { winner, sample, winner_by, after, minimum, event, within } = extras;
+  const { own_utm: own, source, medium, campaign } = extras;
   const tracking = { opens: writeTracked(extras.opens), clicks: writeTracked(extras.clicks) };
   return {
-    test: winner ? { sample: Number((Number(sample) / 100).toFixed(8)), winner_by, after } : null,
+    test: winner
+      ? { sample: Number((Number(sample) / 100).toFixed(8)), winner_by, after, minimum: Number(minimum) }
+      : null,
     conversion: event.trim() ? { event: event.trim(), within } : null,
     utm: own ? { source: source.trim(), medium: medium.trim(), campaign: campaign.trim() } : null,
     tracking: tracking.opens === null && tracking.clicks === null ? null : tracking,
@@ -58,8 +63,10 @@ export function writeExtras(extras: Extras): Pick<Change, "test" | "conversion" 
 }
 
 /** What is wrong with the search for the best variant, as the name of a text. */
-export function winnerLacks({ sample, winner_by: by, event }: Extras): "sampleNeeded" | "goalNeeded" | undefined {
+export function winnerLacks(extras: Extras): "sampleNeeded" | "minimumNeeded" | "goalNeeded" | undefined {
+  const { sample, winner_by: by, minimum, event } = extras;
   const share = Number(sample);
   if (!(share > 0 && share < 100)) return "sampleNeeded";
+  if (!(Number.isInteger(Number(minimum)) && Number(minimum) > 0)) return "minimumNeeded";
   return by === "conversions" && !event.trim() ? "goalNeeded" : undefined;
 }

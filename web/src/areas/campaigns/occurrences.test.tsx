@@ -12,6 +12,7 @@ const occurrence = (id: string, planned_at: string) => ({
   state: "finished",
   progress: { audience: 10, done: 10 },
   winner: null,
+  decided_at: null,
   ended_at: planned_at,
 });
 const RECURRING: Campaign = {

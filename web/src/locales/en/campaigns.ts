@@ -77,6 +77,9 @@ export default {
   winnerBy_conversions: "conversions",
   winnerByHint: "Many mail programs open mails by themselves, so clicks say more than opens.",
   decideAfter: "Decided after",
+  minimum: "Fewest people a variant must reach to win",
+  minimumHint: "What a handful of people did is chance.",
+  minimumNeeded: "Enter how many people a variant must reach to win: 1 or more.",
   sampleNeeded: "Enter the part of the audience: more than 0 and less than 100 percent.",
   goalNeeded: "The most conversions needs an event that counts as success. Name it, or choose clicks.",
   goal: "What counts as success",
@@ -234,6 +237,7 @@ export default {
   codeWrong: "A code is a number, such as 2004.",
   export:
     "{which, select, some {Download those that fit} occurrence {Download all of this occurrence} other {Download all}} as CSV",
+  deletedPerson: "Deleted person",
   noRecipients: "No recipients yet",
   noRecipientsHint: "The audience is decided when the campaign begins to send.",
   noNumbers: "It has not begun to send.",

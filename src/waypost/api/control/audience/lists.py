@@ -15,6 +15,7 @@ from waypost.api.paging import After, Limit, Page, before, cursor, page, positio
 from waypost.clock import iso
 from waypost.domain.audience.lists import MemberAction, MemberState
 from waypost.domain.values.ids import internal, public
+from waypost.engine.audience import segments
 from waypost.engine.audience.lists import (
     ContactList,
     count_members,
@@ -222,11 +223,11 @@ async def update_list(call: NamedDependency[Call], id: FromPath[str]) -> Respons
 
 @delete("/v1/lists/{id:str}", summary="Delete a list")
 async def delete_list(call: NamedDependency[Call], id: FromPath[str]) -> None:
-    """Deletes a list and its memberships. The people stay."""
+    """Deletes a list and its memberships. The people stay. A list that a segment or a campaign that is not over names
+    stays, too."""
 
     async def work(tx: Tx) -> None:
-        known = await find_list(tx, call.workspace_id, internal("lst", id))
-        await tx.run("lists.delete", id=known.id, now=call.now)
+        await segments.delete_list(tx, call.workspace_id, internal("lst", id), call.now)
 
     await call.perform(204, work)
 

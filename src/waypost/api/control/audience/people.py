@@ -1,6 +1,5 @@
 """Change people: create, change and delete profiles, tag them, and export all that is known of one."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
@@ -10,25 +9,21 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from msgspec import Meta
 
+from waypost.api.control.audience.person_export import Membership, export_person, membership
 from waypost.api.control.audience.profiles import Profile, find_profile, profile_views, read_identifier
 from waypost.api.control.calls import Call, permit
-from waypost.api.control.events import event_view
-from waypost.api.control.message_view import message_view
-from waypost.api.paging import NEWEST, After, Limit, Page, cursor, page, position
-from waypost.clock import iso
-from waypost.domain.audience.lists import MemberState, check_tag
+from waypost.api.paging import After, Limit, Page, cursor, page, position
+from waypost.domain.audience.lists import check_tag
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.lists import add_tags, remove_tag
 from waypost.engine.audience.profiles import identify
-from waypost.engine.messaging.deletions import delete_profile, message_of_event
+from waypost.engine.messaging.deletions import delete_profile
 from waypost.engine.runtime.unit import Unit
 from waypost.errors import Invalid
-from waypost.storage.database import Row, Tx
+from waypost.storage.database import Tx
 
 #: The most traits of one request, and the most bytes of all of them as JSON.
 MOST_TRAITS, TRAIT_BYTES = 500, 32_000
-#: Events that one query of an export reads.
-STEP = 500
 
 _encode = msgspec.json.Encoder().encode
 
@@ -37,16 +32,6 @@ SetTraits = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=200)], Any],
     Meta(max_length=MOST_TRAITS, description="Values to set by name; null removes a trait."),
 ]
-
-
-class Membership(msgspec.Struct, kw_only=True):
-    """A list that a person is or was on."""
-
-    id: str
-    name: str
-    state: MemberState
-    source: str
-    changed_at: str
 
 
 class SetProfile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -142,7 +127,7 @@ async def list_profile_lists(
     async def work(tx: Tx) -> Page[Membership]:
         record = await find_profile(tx, call.workspace_id, internal("pro", id))
         rows = [row for row in await tx.rows("list_members.of_profiles", ids=[record["id"]]) if row[1] > int(start)]
-        return page("profile_lists", rows[: limit + 1], limit, _membership, lambda row: int(row[1]))
+        return page("profile_lists", rows[: limit + 1], limit, membership, lambda row: int(row[1]))
 
     return await call.read(work)
 
@@ -187,88 +172,21 @@ async def list_tags(call: NamedDependency[Call], limit: Limit = 50, after: After
 
 @get("/v1/profiles/{id:str}/export", summary="Export all that is known of a person", media_type="application/json")
 async def export_profile(call: NamedDependency[Call], id: FromPath[str]) -> Stream:
-    """Returns one JSON object: the profile, its lists, subscriptions with their history, suppressions, events and
-    messages."""
-    workspace_id = call.workspace_id
+    """Returns one JSON object: the profile, its lists and tracked segments, subscriptions with their history,
+    suppressions, what campaigns had for the person, events and messages."""
 
-    async def start(tx: Tx) -> tuple[int, dict[str, Any]]:
-        record = await find_profile(tx, workspace_id, internal("pro", id))
-        profile = (await profile_views(tx, [record]))[0]
-        return record["id"], {"profile": profile, **await _about_addresses(tx, workspace_id, record["id"], profile)}
+    async def start(tx: Tx) -> dict[str, Any]:
+        return await find_profile(tx, call.workspace_id, internal("pro", id))
 
-    profile_id, known = await call.read(start)
-
-    async def events(tx: Tx, first: int) -> list[Any]:
-        return await tx.rows("events.of_profile", profile_id=profile_id, before=first, n=STEP)
-
-    async def messages(tx: Tx, ids: list[int]) -> list[dict[str, Any]]:
-        return await tx.records("messages.exported", workspace_id=workspace_id, ids=ids)
-
-    async def parts() -> AsyncIterator[bytes]:
-        yield _encode(known)[:-1] + b',"events":['
-        found: set[int] = set()
-        first, mark = NEWEST, b""
-        while rows := await call.read(events, first):
-            yield mark + b",".join(_encode(event_view(row)) for row in rows)
-            found |= {message for row in rows if (message := message_of_event(row[2], row[5])) is not None}
-            first, mark = rows[-1][0], b","
-        yield b'],"messages":['
-        ordered, mark = sorted(found, reverse=True), b""
-        for begin in range(0, len(ordered), STEP):
-            if records := await call.read(messages, ordered[begin : begin + STEP]):
-                yield mark + b",".join(_encode(_message(record)) for record in records)
-                mark = b","
-        yield b"]}"
-
+    record = await call.read(start)
     return Stream(
-        parts(),
+        export_person(call, record["id"], record),
         media_type="application/json",
-        headers={"content-disposition": f'attachment; filename="{public("pro", profile_id)}.json"'},
+        headers={"content-disposition": f'attachment; filename="{public("pro", record["id"])}.json"'},
     )
 
 
 _STRENGTH = ("user_id", "anonymous_id", "email", "phone")
-_CHANNELS = {"email": "email", "phone": "sms"}
-
-
-def _membership(row: Row) -> Membership:
-    _, list_id, name, state, source, changed_at = row
-    return Membership(
-        id=public("lst", list_id), name=name, state=MemberState(state), source=source, changed_at=iso(changed_at)
-    )
-
-
-async def _about_addresses(tx: Tx, workspace_id: int, profile_id: int, profile: Profile) -> dict[str, Any]:
-    lists = [_membership(row) for row in await tx.rows("list_members.of_profiles", ids=[profile_id])]
-    subscriptions: list[dict[str, Any]] = []
-    suppressions: list[dict[str, Any]] = []
-    for kind, addresses in (("email", profile.emails), ("phone", profile.phones)):
-        for address in addresses:
-            place = {"workspace_id": workspace_id, "channel": _CHANNELS[kind], "address": address}
-            for row in await tx.records(
-                "subscription_history.list", **place, changed_at=NEWEST, change_key=NEWEST, n=STEP
-            ):
-                shown = ("channel", "address", "state", "source", "cause")
-                subscriptions.append(
-                    {name: row[name] for name in shown}
-                    | {
-                        "changed_at": iso(row["changed_at"]),
-                        "proof": msgspec.Raw(row["proof"].encode()),
-                        "effective": bool(row["effective"]),
-                    }
-                )
-            suppressions += [
-                {"channel": channel, "address": text, "reason": reason, "created_at": iso(created_at)}
-                for channel, text, reason, _, _, created_at in await tx.rows("suppressions.get", **place)
-            ]
-    return {"lists": lists, "subscriptions": subscriptions, "suppressions": suppressions}
-
-
-def _message(record: dict[str, Any]) -> dict[str, Any]:
-    content = record["content"]
-    return msgspec.structs.asdict(message_view(record)) | {
-        "content": None if content is None else msgspec.Raw(content.encode())
-    }
 
 
 def _identifiers(given: SetProfile | ChangeProfile) -> list[tuple[str, str]]:

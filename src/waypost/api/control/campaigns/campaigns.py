@@ -109,8 +109,10 @@ class Occurrence(msgspec.Struct, kw_only=True):
     #: `preparing` its audience, `sending`, `done` or `cancelled`.
     state: str
     progress: Progress
-    #: The variant that won the test.
+    #: The variant that won the test; None if none did.
     winner: str | None
+    #: When that was decided.
+    decided_at: str | None
     ended_at: str | None
 
 
@@ -315,6 +317,7 @@ def _view(campaign: campaigns.Campaign, occurrences: list[campaigns.Occurrence],
             state=one.state,
             progress=Progress(one.audience, done[one.id]),
             winner=one.winner,
+            decided_at=iso_or_none(one.decided_at),
             ended_at=iso_or_none(one.ended_at),
         )
         for one in occurrences

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from waypost.api.control.calls import CSV, KEYLESS, NAMES, Call, permit
 from waypost.api.control.campaigns.campaigns import find_lacking
-from waypost.api.paging import After, Limit, Page, cursor, position
+from waypost.api.paging import NEWEST, After, Limit, Page, cursor, position
 from waypost.clock import iso_or_none
 from waypost.domain.campaigns.campaign import Audience, CampaignState
 from waypost.domain.campaigns.launch import Lacking
@@ -114,7 +114,8 @@ class CampaignEstimate(msgspec.Struct):
 class CampaignRecipient(msgspec.Struct, kw_only=True):
     """What became of one person in an occurrence of a campaign."""
 
-    profile_id: str
+    #: None for a person who was deleted.
+    profile_id: str | None
     #: `waiting`, `holdout`, or the status of the message.
     status: str
     reason: str | None
@@ -301,7 +302,7 @@ async def list_campaign_recipients(
     """Returns the people of an occurrence and what became of each, with the reason."""
     if reason is not None and "\0" in reason:
         raise Invalid("`reason` cannot contain the character U+0000. Remove it.", code="invalid_parameter")
-    first = int(position("recipients", after, 0)[0])
+    first = int(position("recipients", after, -NEWEST)[0])
     filters = {"status": status or "", "reason": reason or "", "code": code}
 
     async def find(tx: Tx) -> int | None:
@@ -331,7 +332,7 @@ async def list_campaign_recipients(
 async def _export(call: Call, read: Any) -> AsyncIterator[bytes]:
     """Yield the recipients as CSV, page by page."""
     yield csv_line(_EXPORT).encode()
-    after = 0
+    after = -NEWEST
     while True:
         rows = await call.read(read, after, EXPORTED)
         views = [_recipient_view(row) for row in rows]
@@ -357,7 +358,7 @@ def _recipient_view(row: Row) -> CampaignRecipient:
     profile_id, status, reason, code, variant, message_id, _, opened_at, clicked_at, converted_at, address = row
     failure = describe(code) if code is not None else None
     return CampaignRecipient(
-        profile_id=public("pro", profile_id),
+        profile_id=public("pro", profile_id) if profile_id > 0 else None,
         status=status,
         reason=reason,
         code=code,

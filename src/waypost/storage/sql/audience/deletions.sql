@@ -174,6 +174,30 @@ UPDATE message_contents SET content = '{}' WHERE message_id IN @list(ids bigint)
 -- Remove what a client of the text-message API sent with texts.
 UPDATE texts SET callback_data = '{}' WHERE message_id IN @list(ids bigint);
 
+-- name: deletions.recipients
+-- Return rows of a profile in the ledgers of campaigns.
+SELECT occurrence_id, status, message_id FROM recipients WHERE profile_id = :profile_id ORDER BY occurrence_id LIMIT :n;
+
+-- name: deletions.strip_recipients (sqlite)
+-- Take people from rows of ledgers, which stay for the counts.
+WITH v (occurrence_id, profile_id, stand_in) AS (VALUES :rows)
+UPDATE recipients SET profile_id = v.stand_in
+FROM v WHERE recipients.occurrence_id = v.occurrence_id AND recipients.profile_id = v.profile_id;
+
+-- name: deletions.strip_recipients (postgres)
+-- One look-up by the primary key per row.
+UPDATE recipients t SET profile_id = (r ->> 2)::bigint
+FROM json_array_elements(:rows::json) r WHERE t.occurrence_id = (r ->> 0)::bigint AND t.profile_id = (r ->> 1)::bigint;
+
+-- name: deletions.delete_clicks (sqlite)
+-- Delete which links people clicked on; the counts stay.
+DELETE FROM campaign_clicks WHERE (occurrence_id, profile_id) IN (VALUES :rows);
+
+-- name: deletions.delete_clicks (postgres)
+-- One look-up by the primary key per row.
+DELETE FROM campaign_clicks c USING json_array_elements(:rows::json) r
+WHERE c.occurrence_id = (r ->> 0)::bigint AND c.profile_id = (r ->> 1)::bigint;
+
 -- name: deletions.link_bound
 -- Return up to which link the next step searches, and how many these are.
 SELECT max(id), count(*) FROM (SELECT id FROM links WHERE id > :after ORDER BY id LIMIT :n) l;

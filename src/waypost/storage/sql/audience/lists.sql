@@ -26,6 +26,10 @@ UPDATE lists SET name = :name, double_opt_in = :double_opt_in, template_id = :te
 -- Mark a list as deleted; a job deletes its members.
 UPDATE lists SET deleted_at = :now, updated_at = :now WHERE id = :id;
 
+-- name: lists.workspace
+-- Return the workspace of a list, also of a deleted one.
+SELECT workspace_id FROM lists WHERE id = :id;
+
 -- name: lists.deleted
 -- Return the deleted lists that still have members.
 SELECT id FROM lists WHERE deleted_at IS NOT NULL

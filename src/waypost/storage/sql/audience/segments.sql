@@ -100,9 +100,9 @@ WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL;
 UPDATE segments SET filled_to = 0, announces = :announces, advanced_at = :now WHERE id IN @list(ids bigint);
 
 -- name: segments.campaigns
--- Return campaigns that are not over and name a segment.
+-- Return campaigns that are not over and name a segment or a list.
 SELECT name FROM campaigns WHERE workspace_id = :workspace_id AND state NOT IN ('finished', 'cancelled')
-    AND deleted_at IS NULL AND definition LIKE '%' || CAST(:segment AS text) || '%' ORDER BY id LIMIT 1;
+    AND deleted_at IS NULL AND definition LIKE '%' || CAST(:name AS text) || '%' ORDER BY id LIMIT :n;
 
 -- name: segments.lists
 -- Return which of these lists exist.
@@ -150,6 +150,11 @@ SELECT id, workspace_id FROM profiles WHERE id IN @list(ids bigint);
 -- name: segment_members.of
 -- Return the memberships of profiles.
 SELECT segment_id, profile_id FROM segment_members WHERE profile_id IN @list(ids bigint);
+
+-- name: segment_members.of_person
+-- Return the tracked segments that profiles are in, and since when.
+SELECT s.id, s.name, m.since FROM segment_members m JOIN segments s ON s.id = m.segment_id
+WHERE m.profile_id IN @list(ids bigint) AND s.workspace_id = :workspace_id AND s.deleted_at IS NULL AND s.tracked = 1 ORDER BY s.id;
 
 -- name: segment_members.insert
 -- Record members.

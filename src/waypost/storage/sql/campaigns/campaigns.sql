@@ -68,7 +68,7 @@ VALUES (:id, :workspace_id, :campaign_id, :planned_at, 'preparing', :list_id, 0,
 -- name: occurrences.open
 -- Return the occurrences that are not over, with their campaigns.
 SELECT o.id, o.workspace_id, o.campaign_id, o.planned_at, o.state, o.cursor_id, o.audience, o.throttle_id, o.winner,
-    c.state AS campaign_state, c.name, c.channel, c.definition, c.version
+    o.decided_at, o.created_at, c.state AS campaign_state, c.name, c.channel, c.definition, c.version
 FROM occurrences o JOIN campaigns c ON c.id = o.campaign_id WHERE o.state IN ('preparing', 'sending') ORDER BY o.id;
 
 -- name: occurrences.of_campaign
@@ -95,17 +95,21 @@ WHERE id = :id AND cursor_id = :was AND state = 'preparing';
 -- End an occurrence that is open.
 UPDATE occurrences SET state = :state, ended_at = :now WHERE id = :id AND state IN ('preparing', 'sending');
 
+-- name: occurrences.count_open
+-- Return how many occurrences of a campaign are not over.
+SELECT count(*) FROM occurrences WHERE campaign_id = :campaign_id AND state IN ('preparing', 'sending');
+
 -- name: occurrences.set_throttle
--- Give an occurrence a throttle.
+-- Give an occurrence the throttle of its campaign.
 UPDATE occurrences SET throttle_id = :throttle_id WHERE id = :id;
 
--- name: occurrences.set_winner
--- Note the variant that won the test of an occurrence; the first decision counts.
-UPDATE occurrences SET winner = :winner WHERE id = :id AND winner IS NULL;
+-- name: occurrences.decide
+-- Note the variant that won the test of an occurrence, or null if none did; the first decision counts.
+UPDATE occurrences SET winner = :winner, decided_at = :now WHERE id = :id AND decided_at IS NULL;
 
 -- name: occurrences.winner
--- Return the variant that won the test of an occurrence.
-SELECT winner FROM occurrences WHERE id = :id;
+-- Return the variant that won the test of an occurrence, and when that was decided.
+SELECT winner, decided_at FROM occurrences WHERE id = :id;
 
 -- name: occurrences.goals
 -- Return the occurrences of workspaces since a time, with what their campaigns say.

@@ -19,6 +19,22 @@ SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigi
 -- Return which of these segments exist.
 SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
 
+-- name: audience.hold_lists (sqlite)
+-- Return which of these lists exist, for a transaction that depends on it; SQLite has one writer.
+SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
+
+-- name: audience.hold_lists (postgres)
+-- Nobody can delete them before the transaction ends.
+SELECT id FROM lists WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL ORDER BY id FOR SHARE;
+
+-- name: audience.hold_segments (sqlite)
+-- Return which of these segments exist, for a transaction that depends on it; SQLite has one writer.
+SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL;
+
+-- name: audience.hold_segments (postgres)
+-- Nobody can delete them before the transaction ends.
+SELECT id FROM segments WHERE workspace_id = :workspace_id AND id IN @list(ids bigint) AND deleted_at IS NULL ORDER BY id FOR SHARE;
+
 -- name: recipients.add
 -- Put people into the ledger of an occurrence.
 INSERT INTO recipients (occurrence_id, profile_id, status, reason, code, variant, message_id, due_at) VALUES :rows;
@@ -111,6 +127,20 @@ FROM recipients r LEFT JOIN messages m ON m.id = r.message_id
 WHERE r.occurrence_id = :occurrence_id AND r.profile_id > :after AND (:status = '' OR r.status = :status)
     AND (:reason = '' OR r.reason = :reason) AND (:code = 0 OR r.code = :code)
 ORDER BY r.profile_id LIMIT :n;
+
+-- name: recipients.of_person
+-- Return a page of what campaigns had for some profiles, the oldest occurrence first.
+SELECT r.occurrence_id, r.profile_id, o.campaign_id, c.name, r.status, r.reason, r.code, r.variant, r.message_id, r.opened_at,
+    r.clicked_at, r.converted_at
+FROM recipients r JOIN occurrences o ON o.id = r.occurrence_id JOIN campaigns c ON c.id = o.campaign_id
+WHERE r.profile_id IN @list(ids bigint) AND o.workspace_id = :workspace_id
+    AND (r.occurrence_id, r.profile_id) > (:occurrence_id, :profile_id)
+ORDER BY r.occurrence_id, r.profile_id LIMIT :n;
+
+-- name: campaign_clicks.of_person
+-- Return on which links profiles clicked first, and when.
+SELECT occurrence_id, profile_id, link, clicked_at FROM campaign_clicks
+WHERE occurrence_id IN @list(occurrences bigint) AND profile_id IN @list(ids bigint) ORDER BY occurrence_id, profile_id, clicked_at;
 
 -- name: campaign_clicks.known (sqlite)
 -- Return the links that recipients have clicked on. One row of JSON, as in events.known.

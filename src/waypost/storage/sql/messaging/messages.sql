@@ -164,6 +164,15 @@ UPDATE messages SET expires_at = :expires_at, held_at = NULL WHERE id = :id;
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
 WHERE m.workspace_id = :workspace_id AND m.id = :id;
 
+-- name: messages.owners (sqlite)
+-- Return the next messages of a workspace before an id, and whose they are.
+SELECT id, profile_id FROM messages WHERE workspace_id = :workspace_id AND id > :after AND id < :before ORDER BY id LIMIT :n;
+
+-- name: messages.owners (postgres)
+-- By pairs: in the order of ids alone, PostgreSQL would search the rows of all workspaces for those of one.
+SELECT id, profile_id FROM messages WHERE (workspace_id, id) > (:workspace_id, :after) AND (workspace_id, id) < (:workspace_id, :before)
+ORDER BY workspace_id, id LIMIT :n;
+
 -- name: messages.exported
 -- Return messages with their contents.
 SELECT m.*, c.content FROM messages m LEFT JOIN message_contents c ON c.message_id = m.id
