@@ -27,7 +27,7 @@ export function MessagesPage() {
   const { code, since, until, ...plain } = filters.query;
   const asked = {
     ...plain,
-    ...(code !== undefined && { code: Number(code) }),
+    ...(/^\d+$/.test(code ?? "") && { code: Number(code) }),
     since: dayBegins(since),
     until: dayBegins(until, 1),
     after: filters.after,
