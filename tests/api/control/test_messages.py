@@ -130,6 +130,7 @@ async def test_a_message_is_accepted_sent_and_shown_with_its_history(client: Api
         "currency": None,
         "carrier": None,
         "due_at": None,
+        "campaign_id": None,
         "clicks": 0,
         "machine_clicks": 0,
         "opens": 0,
