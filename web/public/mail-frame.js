@@ -3,7 +3,10 @@ addEventListener("message", (event) => {
   if (event.source !== parent || typeof event.data?.html !== "string") return;
   const mail = new DOMParser().parseFromString(event.data.html, "text/html");
   // Scripts that a parser of text made never run; a refresh would leave the frame.
-  for (const element of mail.querySelectorAll("script, meta[http-equiv], base")) element.remove();
+  // The policy refuses style sheets of other hosts, such as the fonts of MJML: none is asked for.
+  for (const element of mail.querySelectorAll("script, meta[http-equiv], base, link")) element.remove();
+  for (const style of mail.querySelectorAll("style"))
+    style.textContent = style.textContent.replace(/@import[^;]*;/gi, "");
   const shown = document.adoptNode(mail.documentElement);
   if (event.data.dark) shown.style.filter = "invert(1) hue-rotate(180deg)";
   document.documentElement.replaceWith(shown);
