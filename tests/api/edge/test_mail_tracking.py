@@ -13,7 +13,7 @@ from waypost.clock import DAY, iso, now_us
 from waypost.domain.messaging.message import Content
 from waypost.domain.tracking.mail_tokens import CLICK_LENGTH, OPEN_LENGTH
 from waypost.engine.process import Engine
-from waypost.engine.tracking.mail import add_urls
+from waypost.engine.tracking.mail import Look, add_urls
 from waypost.sink.thread_runner import Running
 from waypost.storage.database import Tx
 
@@ -275,7 +275,7 @@ async def test_mails_of_templates_get_utm_parameters_and_one_row_per_url(post: P
 async def test_a_link_of_a_mail_expires(post: Post):
     tracker, now = post.engine.tracker, now_us()
     workspace_id = post.engine.ids.node
-    mailing = tracker.mailing(workspace_id, now - 401 * DAY, purpose="promotional")
+    mailing = tracker.mailing(workspace_id, now - 401 * DAY, Look(purpose="promotional"))
     content = mailing.mail(5, "ada@example.com").finish(Content(html="<a href='https://shop.example'>x</a>"))
     await post.engine.database.transact(add_urls, mailing.take_urls())
     assert (await post.visit(links(content.html)[0])).status_code == 410

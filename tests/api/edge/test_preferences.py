@@ -13,6 +13,7 @@ from tests.api.edge.test_mail_tracking import BASE, Post
 from waypost.clock import now_us
 from waypost.domain.values.ids import internal
 from waypost.engine.process import Engine
+from waypost.engine.tracking.mail import Look
 
 ONE_CLICK = {"content-type": "application/x-www-form-urlencoded"}
 BODY = b"List-Unsubscribe=One-Click"
@@ -217,7 +218,7 @@ async def test_one_click_leaves_the_list_of_the_mail(reader: Reader, keys: Keys)
     news = await member(reader, "News")
     tracker = reader.engine.tracker
     numbers = internal("lst", news), internal("pro", id_)
-    mailing = tracker.mailing(keys.workspace_id, now_us(), purpose="promotional", list_id=numbers[0])
+    mailing = tracker.mailing(keys.workspace_id, now_us(), Look(purpose="promotional", list_id=numbers[0]))
     url = mailing.mail(7, "ada@example.com", numbers[1]).links.unsubscribe_url
     assert (await reader.leave(url.removeprefix(BASE))).status_code == 200
     assert await members(reader, news) == ["unsubscribed"]

@@ -20,7 +20,7 @@ from waypost.domain.campaigns.launch import Lacking, incomplete
 from waypost.domain.campaigns.schedule import check_schedule, first_time, next_time
 from waypost.domain.values.ids import internal
 from waypost.engine.campaigns.audience import find_unknown
-from waypost.engine.messaging.mailings import Look
+from waypost.engine.tracking.mail import Look
 from waypost.engine.tracking.settings import UtmParameters
 from waypost.errors import Conflict, NotFound
 from waypost.storage.database import Tx

@@ -71,16 +71,7 @@ class PartRenderer:
         self._channel = MESSAGE_CHANNELS[one.channel]
         look = campaign_look(one.name, one.definition)
         self._parameters = job.tracking.parameters(one.name, look.utm)
-        self._mailing = make_mailing(
-            tokens,
-            marks,
-            job.tracking,
-            {},
-            one.workspace_id,
-            job.now,
-            channel=self._channel,
-            **msgspec.structs.asdict(look),
-        )
+        self._mailing = make_mailing(tokens, marks, job.tracking, one.workspace_id, job.now, look, self._channel)
 
     def run(self) -> Iterator[Handed]:
         """Yield what becomes of each recipient of the job."""

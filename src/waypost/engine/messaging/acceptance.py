@@ -26,7 +26,7 @@ from waypost.domain.templates.template import CompiledTemplate, complete, contex
 from waypost.domain.values.ids import internal, public
 from waypost.engine.audience.recipients import Recipient, Recipients, describe_recipient, find_address, load_recipients
 from waypost.engine.messaging.by_hand import cancel, repeat, take_by_hand
-from waypost.engine.messaging.mailings import Look, Mailings
+from waypost.engine.messaging.mailings import Mailings
 from waypost.engine.messaging.recording import Log, MessageBatch, NewMessage
 from waypost.engine.messaging.senders import SenderRegistry
 from waypost.engine.providers.registry import ConnectionRegistry
@@ -37,7 +37,7 @@ from waypost.engine.runtime.journal import Journal
 from waypost.engine.runtime.recorder import Recorder
 from waypost.engine.runtime.unit import Unit
 from waypost.engine.templates.templates import Templates
-from waypost.engine.tracking.mail import MailTracker, TrackedMail
+from waypost.engine.tracking.mail import Look, MailTracker, TrackedMail
 from waypost.errors import Conflict, Error, Invalid, NotFound, Unavailable
 from waypost.storage.database import Database, Tx
 

@@ -1,25 +1,9 @@
 """What the messages of one request share: how they are tracked, and what is stored with them."""
 
-import msgspec
-
 from waypost.domain.messaging.message import Content
 from waypost.domain.messaging.request import MessageRequest
 from waypost.engine.tracking.links import NewLink, shorten_links
-from waypost.engine.tracking.mail import Mailing, MailTracker, NewUrl
-from waypost.engine.tracking.settings import UtmParameters
-
-
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """How messages are tracked and what they say of unsubscribing: as those of this purpose and campaign."""
-
-    purpose: str
-    campaign: str = ""
-    #: The list that its unsubscribe link offers to leave; 0 for none.
-    list_id: int = 0
-    #: What overrides the settings of the workspace.
-    utm: UtmParameters | None = None
-    opens: bool | None = None
-    clicks: bool | None = None
+from waypost.engine.tracking.mail import Look, Mailing, MailTracker, NewUrl
 
 
 class Mailings:
@@ -44,9 +28,7 @@ class Mailings:
         )
         found = self._made.get((channel, look))
         if found is None:
-            found = self._made[(channel, look)] = self._tracker.mailing(
-                self._workspace_id, self._now, channel=channel, **msgspec.structs.asdict(look)
-            )
+            found = self._made[(channel, look)] = self._tracker.mailing(self._workspace_id, self._now, look, channel)
         return found
 
     def shorten(self, content: Content, message_id: int, profile_id: int | None) -> None:
@@ -61,4 +43,4 @@ class Mailings:
 
     def take_urls(self) -> list[NewUrl]:
         """Return the URLs to be stored with the messages."""
-        return [url for mailing in self._made.values() for url in mailing.take_urls()]
+        return self._tracker.unstored([url for mailing in self._made.values() for url in mailing.take_urls()])

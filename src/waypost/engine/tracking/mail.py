@@ -68,38 +68,9 @@ class MailTracker:
         """Return how a workspace tracks."""
         return self._settings.get(workspace_id)
 
-    def mailing(
-        self,
-        workspace_id: int,
-        now: int,
-        *,
-        purpose: str,
-        channel: str = "email",
-        campaign: str = "",
-        list_id: int = 0,
-        opens: bool | None = None,
-        clicks: bool | None = None,
-        utm: UtmParameters | None = None,
-    ) -> "Mailing":
-        """Return what many messages of one kind share.
-
-        `opens`, `clicks` and `utm` override the settings of the workspace.
-        """
-        return make_mailing(
-            self.tokens,
-            self.marks,
-            self._settings.get(workspace_id),
-            self._stored,
-            workspace_id,
-            now,
-            purpose=purpose,
-            channel=channel,
-            campaign=campaign,
-            opens=opens,
-            clicks=clicks,
-            list_id=list_id,
-            utm=utm,
-        )
+    def mailing(self, workspace_id: int, now: int, look: "Look", channel: str = "email") -> "Mailing":
+        """Return what many messages of one look share."""
+        return make_mailing(self.tokens, self.marks, self.settings(workspace_id), workspace_id, now, look, channel)
 
     def sample(self, workspace_id: int) -> dict[str, str]:
         """Return what templates see in a preview: links that lead nowhere."""
@@ -118,6 +89,19 @@ class MailTracker:
         return [url for url in urls if self._stored.get(url.id, 0) < url.expires_at - SLACK_DAYS * DAY]
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How messages are tracked and what they say of unsubscribing: as those of this purpose and campaign."""
+
+    purpose: str
+    campaign: str = ""
+    #: The list that its unsubscribe link offers to leave; 0 for none.
+    list_id: int = 0
+    #: What overrides the settings of the workspace.
+    utm: UtmParameters | None = None
+    opens: bool | None = None
+    clicks: bool | None = None
+
+
 class NewUrl(msgspec.Struct, frozen=True):
     """A URL to be stored with the mails that link to it."""
 
@@ -132,14 +116,13 @@ class NewUrl(msgspec.Struct, frozen=True):
 
 
 class Mailing:
-    """What many messages of one workspace, purpose and list share; it collects the URLs to be stored with them."""
+    """What many messages of one workspace, purpose and list share; it collects the URLs that they link to."""
 
     def __init__(
         self,
         tokens: MailTokens,
         marks: LinkMarks,
         settings: TrackingSettings,
-        stored: Mapping[int, int],
         *,
         workspace_id: int,
         channel: str,
@@ -163,7 +146,6 @@ class Mailing:
         self.opt_out_text = settings.mail.opt_out_text
         self.last_day = last_day
         self.targets = LinkTargets(workspace_id, settings.base_url, parameters, tokens)
-        self._stored = stored
         self._urls: dict[int, NewUrl] = {}
 
     def mail(
@@ -177,14 +159,14 @@ class Mailing:
         )
 
     def note(self, urls: dict[int, str]) -> None:
-        """Collect the URLs of a mail that are not stored, or not for long enough."""
-        expires_at = (self.last_day + 1) * DAY
+        """Collect the URLs of a mail."""
+        expires_at = (self.last_day + 1 + SLACK_DAYS) * DAY
         for id_, url in urls.items():
-            if id_ not in self._urls and self._stored.get(id_, 0) < expires_at:
-                self._urls[id_] = NewUrl(id_, self.workspace_id, url, expires_at + SLACK_DAYS * DAY)
+            if id_ not in self._urls:
+                self._urls[id_] = NewUrl(id_, self.workspace_id, url, expires_at)
 
     def take_urls(self) -> list[NewUrl]:
-        """Return the URLs to be stored, and forget them. They are stored with the messages, or before."""
+        """Return the URLs, and forget them. Those that `MailTracker.unstored` returns are stored with the messages."""
         urls, self._urls = self._urls, {}
         return list(urls.values())
 
@@ -193,35 +175,27 @@ def make_mailing(
     tokens: MailTokens,
     marks: LinkMarks,
     settings: TrackingSettings,
-    stored: Mapping[int, int],
     workspace_id: int,
     now: int,
-    *,
-    purpose: str,
+    look: Look,
     channel: str = "email",
-    campaign: str = "",
-    list_id: int = 0,
-    opens: bool | None = None,
-    clicks: bool | None = None,
-    utm: UtmParameters | None = None,
 ) -> Mailing:
-    """Return what many messages of one kind share, as `MailTracker.mailing` does."""
+    """Return what many messages of one look share."""
     given = settings.mail
-    if purpose != "promotional" and not given.transactional:
+    promotional, email = look.purpose == "promotional", channel == "email"
+    if not promotional and not given.transactional:
         given = MailTracking(opens=False, clicks=False)
-    email = channel == "email"
     return Mailing(
         tokens,
         marks,
         settings,
-        stored,
         workspace_id=workspace_id,
         channel=channel,
-        promotional=purpose == "promotional",
-        parameters=settings.parameters(campaign or purpose, utm),
-        list_id=list_id,
-        opens=email and (given.opens if opens is None else opens),
-        clicks=email and (given.clicks if clicks is None else clicks),
+        promotional=promotional,
+        parameters=settings.parameters(look.campaign or look.purpose, look.utm),
+        list_id=look.list_id,
+        opens=email and (given.opens if look.opens is None else look.opens),
+        clicks=email and (given.clicks if look.clicks is None else look.clicks),
         last_day=min(now // DAY + settings.link_days, LAST_DAY),
     )
 
