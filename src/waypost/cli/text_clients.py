@@ -146,14 +146,7 @@ async def change(data: str | None, workspace: str, client: str, as_json: bool, *
     workspace_id, id_ = internal("ws", workspace), internal("tcl", client)
     async with opened(data) as (database, settings):
         owner = await _owner(database, settings)
-
-        async def work(tx: Tx) -> TextClientRecord:
-            record = await find_client(tx, workspace_id, id_)
-            before = {name: getattr(record, name) for name in TextClientDraft.__struct_fields__}
-            draft = owner.check(workspace_id, TextClientDraft(**before | changes))
-            return await owner.change(tx, record, draft, now_us())
-
-        record = await database.transact(work)
+        record = await database.transact(owner.update, workspace_id, id_, changes, now_us())
     _print_client(record, as_json)
 
 

@@ -160,18 +160,12 @@ async def get_text_client(call: NamedDependency[Call], id: FromPath[str]) -> Tex
 async def change_text_client(call: NamedDependency[Call], id: FromPath[str]) -> TextClient:
     """Changes the settings of a text client. Other processes use them after at most two seconds."""
     body = await call.body(ChangeTextClient)
-    owner, id_ = call.engine.text_client_owner, internal("tcl", id)
     changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     if "connection_id" in changes:
         changes["connection_id"] = _connection(changes["connection_id"])
 
-    async def work(tx: Tx) -> TextClientRecord:
-        record = await clients.find_client(tx, call.workspace_id, id_)
-        before = {name: getattr(record, name) for name in TextClientDraft.__struct_fields__}
-        draft = owner.check(call.workspace_id, TextClientDraft(**before | changes))
-        return await owner.change(tx, record, draft, call.now)
-
-    record = await call.transact(work)
+    update = call.engine.text_client_owner.update
+    record = await call.transact(update, call.workspace_id, internal("tcl", id), changes, call.now)
     await _refresh(call)
     return TextClient(**_fields(record, call.now))
 

@@ -206,6 +206,12 @@ class TextClientOwner:
         )
         return await find_client(tx, workspace_id, id_), secret
 
+    async def update(self, tx: Tx, workspace_id: int, id_: int, changes: dict[str, Any], now: int) -> TextClientRecord:
+        """Change what is given of the settings of a client; check the whole, and return it. Raise as `check` does."""
+        record = await find_client(tx, workspace_id, id_)
+        before = {name: getattr(record, name) for name in TextClientDraft.__struct_fields__}
+        return await self.change(tx, record, self.check(workspace_id, TextClientDraft(**before | changes)), now)
+
     async def change(self, tx: Tx, record: TextClientRecord, draft: TextClientDraft, now: int) -> TextClientRecord:
         """Change a client to a checked draft and return it.
 
