@@ -82,11 +82,7 @@ async def _begin(tx: Tx, workspace_id: int, record: dict[str, Any]) -> tuple[dic
     ids = [row[0] for row in await tx.rows("deletions.profiles", workspace_id=workspace_id, id=record["id"])]
     suppressions = [
         {"channel": channel, "address": text, "reason": reason, "created_at": iso(created_at)}
-        for kind, addresses in (("email", profile.emails), ("phone", profile.phones))
-        for address in addresses
-        for channel, text, reason, _, _, created_at in await tx.rows(
-            "suppressions.get", workspace_id=workspace_id, channel=_CHANNELS[kind], address=address
-        )
+        for channel, text, reason, _, _, created_at in await tx.rows("suppressions.of_profile", profile_id=record["id"])
     ]
     segments = [
         {"id": public("seg", id_), "name": name, "since": iso(since)}
